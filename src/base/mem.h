@@ -1,0 +1,50 @@
+/*
+ * Memory: the one path to the allocator hook, overflow-checked sizes, and an arena.
+ * An arena is measured first and filled after: sizes are added up with arena_add (checked), one block is taken with
+ * arena_open, and pieces are handed out with arena_take in the same order. Nothing is freed but the whole.
+ */
+#ifndef NUT_BASE_MEM_H
+#define NUT_BASE_MEM_H
+
+#include "nutshell.h"
+
+/* Uninitialized / cleared memory, 16-byte aligned; NULL on failure, and for a count that overflows. */
+void *mem_alloc(size_t n_bytes);
+void *mem_calloc(size_t n, size_t size);
+/* p may be NULL. Copies min(old, new) bytes into fresh memory and frees the old; p stays valid on failure. */
+void *mem_grow(void *p, size_t old_bytes, size_t new_bytes);
+void mem_free(void *p);
+
+/* *out = a * b, a + b; false when it does not fit (then *out is unchanged). */
+static inline bool size_mul(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline bool size_add(size_t a, size_t b, size_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
+static inline bool u64_mul(uint64_t a, uint64_t b, uint64_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline bool u64_add(uint64_t a, uint64_t b, uint64_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
+
+enum { ARENA_ALIGN = 64 };
+
+typedef struct arena {
+    uint8_t *base;  // NULL until opened
+    void *block;    // what the allocator gave
+    size_t size;    // bytes planned
+    size_t used;    // bytes handed out
+    bool overflow;  // a plan did not fit in size_t
+} arena;
+
+/* Plans room for n items of `size` bytes, rounded up to ARENA_ALIGN. */
+void arena_add(arena *a, size_t n, size_t size);
+/* Takes the planned block, cleared. False: no memory, or the plan overflowed. */
+bool arena_open(arena *a);
+/* Hands out n * size bytes; NULL when more is asked than was planned (a bug that tests catch). */
+void *arena_take(arena *a, size_t n, size_t size);
+void arena_close(arena *a);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * GGUF v2 and v3: the header of a model file, read from bytes that arrive in pieces, and written back.
+ * The header bytes are kept: keys, strings and arrays point into them. All counts, lengths and offsets are checked
+ * with overflow-safe arithmetic; reading costs time and memory linear in the header, however it is cut into pieces.
+ * Format: ggml's docs/gguf.md.
+ */
+#ifndef NUT_MODEL_GGUF_H
+#define NUT_MODEL_GGUF_H
+
+#include "nutshell.h"
+
+typedef enum gguf_type {
+    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY,
+    GGUF_U64, GGUF_I64, GGUF_F64,
+    GGUF_TYPE_COUNT
+} gguf_type;
+
+typedef struct gguf_str {
+    const char *s; // not terminated
+    uint64_t n;
+} gguf_str;
+
+typedef struct gguf_kv {
+    gguf_str key;
+    gguf_type type;
+    gguf_type elem;       // element type where type is GGUF_ARRAY (arrays of arrays are refused)
+    uint64_t n;           // elements of the array, else 1
+    const uint8_t *value; // first byte of the value (of the first element)
+    uint64_t n_bytes;     // bytes of all elements
+} gguf_kv;
+
+enum { GGUF_MAX_DIMS = 4 };
+
+typedef struct gguf_tensor {
+    gguf_str name;
+    uint32_t n_dims;
+    uint64_t dims[GGUF_MAX_DIMS]; // dims[0] is the row length; unused ones are 1
+    uint32_t ggml_type;
+    uint64_t offset;              // in the file, absolute
+    uint64_t n_bytes;             // 0 where the type is not in the formats table
+} gguf_tensor;
+
+typedef struct gguf {
+    uint32_t version;
+    uint64_t alignment;
+    uint64_t n_kv;
+    gguf_kv *kv;            // in file order
+    uint64_t n_tensors;
+    gguf_tensor *tensors;   // in file order
+    uint64_t data_offset;   // first byte of tensor data = bytes of the header, padded
+    uint64_t file_bytes;    // end of the last tensor
+    uint8_t *bytes;         // the header's bytes
+    size_t n_bytes;
+    struct gguf_reader *reader; // while reading
+} gguf;
+
+/* Starts reading; file_size 0 if unknown. Free with gguf_free whatever happens. */
+nut_status gguf_begin(gguf *g, uint64_t file_size, nut_error *err);
+/* Takes the next bytes; *n_used receives how many belonged to the header (with its padding): fewer than n means that the header is
+ * complete and checked, and the rest are tensor data. */
+nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bool *complete, nut_error *err);
+void gguf_free(gguf *g);
+
+/* The pair called key, or NULL. */
+const gguf_kv *gguf_find(const gguf *g, const char *key);
+/* Scalars with conversion between integer widths; `missing` where the key is absent; E_CORRUPT where the type does
+ * not fit or the value is out of range. */
+nut_status gguf_get_u32(const gguf *g, const char *key, uint32_t missing, uint32_t *out, nut_error *err);
+nut_status gguf_get_f32(const gguf *g, const char *key, float missing, float *out, nut_error *err);
+nut_status gguf_get_bool(const gguf *g, const char *key, bool missing, bool *out, nut_error *err);
+nut_status gguf_get_str(const gguf *g, const char *key, const char *missing, gguf_str *out, nut_error *err);
+bool gguf_str_is(gguf_str s, const char *text);
+
+/* Walks the strings of an array value: pass the pair's value pointer first, then what it returned. */
+const uint8_t *gguf_next_string(const gguf *g, const uint8_t *at, gguf_str *out);
+
+const char *gguf_type_name(gguf_type type);
+
+#endif
