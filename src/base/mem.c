@@ -1,0 +1,81 @@
+/* The allocator hook and the arena. */
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void *libc_alloc(void *ctx, size_t n_bytes) {
+    (void)ctx;
+    return malloc(n_bytes);
+}
+static void libc_free(void *ctx, void *p) {
+    (void)ctx;
+    free(p);
+}
+
+static const nut_allocator libc_allocator = {NULL, libc_alloc, libc_free};
+static nut_allocator hook = {NULL, libc_alloc, libc_free};
+
+void nut_set_allocator(const nut_allocator *allocator) {
+    hook = allocator ? *allocator : libc_allocator;
+}
+
+void *mem_alloc(size_t n_bytes) {
+    return hook.alloc(hook.ctx, n_bytes ? n_bytes : 1);
+}
+
+void *mem_calloc(size_t n, size_t size) {
+    size_t bytes;
+    if (!size_mul(n, size, &bytes)) return NULL;
+    void *p = mem_alloc(bytes);
+    if (p) memset(p, 0, bytes);
+    return p;
+}
+
+void *mem_grow(void *p, size_t old_bytes, size_t new_bytes) {
+    void *q = mem_alloc(new_bytes);
+    if (!q) return NULL;
+    if (p) memcpy(q, p, old_bytes < new_bytes ? old_bytes : new_bytes);
+    mem_free(p);
+    return q;
+}
+
+void mem_free(void *p) {
+    if (p) hook.free(hook.ctx, p);
+}
+
+/* Bytes that n items take in an arena; false on overflow. */
+static bool arena_piece(size_t n, size_t size, size_t *out) {
+    size_t bytes;
+    if (!size_mul(n, size, &bytes) || !size_add(bytes, ARENA_ALIGN - 1, &bytes)) return false;
+    *out = bytes & ~(size_t)(ARENA_ALIGN - 1);
+    return true;
+}
+
+void arena_add(arena *a, size_t n, size_t size) {
+    size_t bytes;
+    if (!arena_piece(n, size, &bytes) || !size_add(a->size, bytes, &a->size)) a->overflow = true;
+}
+
+bool arena_open(arena *a) {
+    size_t bytes;
+    if (a->overflow || !size_add(a->size, ARENA_ALIGN, &bytes)) return false;
+    a->block = mem_calloc(bytes, 1);
+    if (!a->block) return false;
+    uintptr_t p = (uintptr_t)a->block;
+    a->base = (uint8_t *)((p + ARENA_ALIGN - 1) & ~(uintptr_t)(ARENA_ALIGN - 1));
+    return true;
+}
+
+void *arena_take(arena *a, size_t n, size_t size) {
+    size_t bytes;
+    if (!a->base || !arena_piece(n, size, &bytes) || bytes > a->size - a->used) return NULL;
+    void *p = a->base + a->used;
+    a->used += bytes;
+    return p;
+}
+
+void arena_close(arena *a) {
+    mem_free(a->block);
+    *a = (arena){0};
+}
