@@ -1,0 +1,393 @@
+// Starts the three browsers that the tests use, behind one small interface. It owns everything that is particular
+// to a browser (flags, profiles, the driver library, killing what it started), so that a test is written once:
+//
+//   const browser = await startChromium();            // or startFirefox(), startWebKit()
+//   try {
+//     await browser.goto('http://127.0.0.1:8000/');
+//     const title = await browser.evaluate(() => document.title);
+//   } finally { await browser.close(); }
+//
+// Each library is the one that its browser is best driven by: Chromium by the DevTools protocol (playwright-core),
+// stock Firefox by WebDriver BiDi (puppeteer-core), WebKitGTK's MiniBrowser by WebDriver (selenium-webdriver).
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+/**
+ * @typedef {object} Browser
+ * @property {'chromium'|'firefox'|'webkit'} name
+ * @property {string} version  as the browser states it
+ * @property {string[]} log    console errors and uncaught page errors; always empty in WebKit, which reports none
+ * @property {(url: string) => Promise<void>} goto  resolves at the page's load event
+ * @property {(code: Function|string, ...args: any[]) => Promise<any>} evaluate  runs in the page. A function (async
+ *   too) is called with args, a string is an expression; the awaited result comes back as JSON. Rejects with the
+ *   page's error, or after `timeout`.
+ * @property {(selector: string) => Promise<void>} click  a real pointer click, once the element can be clicked
+ * @property {(selector: string, text: string) => Promise<void>} fill  replaces a field's text, with input events
+ * @property {(key: string) => Promise<void>} press  a key for the focused element: 'Enter', 'Tab', 'Escape', 'a'
+ * @property {(selector: string, path: string) => Promise<void>} attach  puts a file into an <input type=file>
+ * @property {(width: number, height: number) => Promise<void>} setViewport  in CSS pixels; WebKit as near as it can
+ * @property {(path: string) => Promise<void>} screenshot  PNG of the viewport
+ * @property {((offline: boolean) => Promise<void>)=} setOffline  absent where the browser cannot do it (WebKit)
+ * @property {string=} extensionId  Chromium with `extension`: chrome-extension://ID/ is its origin
+ * @property {any} page  the driver library's own page, for what is not above
+ * @property {() => Promise<void>} close  ends the browser and all its children; safe to call twice
+ *
+ * @typedef {object} Options
+ * @property {number=} timeout   ms for starting, each goto and each evaluate; default 120000
+ * @property {string=} profile   profile folder, kept on close, to start a second time with the same storage (not
+ *   WebKit); without it a temporary one is made and removed
+ * @property {string=} extension Chromium: folder of an unpacked Manifest V3 extension to load
+ * @property {string[]=} args    more command line arguments
+ * @property {boolean=} dark     Chromium: prefer a dark colour scheme
+ */
+
+const DEFAULT_TIMEOUT = 120000;
+
+const CHROMIUM_FLAGS = [
+  '--no-sandbox', // Chromium refuses to sandbox as root, which is what a container runs as
+  '--disable-gpu', '--disable-quic', '--no-first-run', '--no-proxy-server', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
+];
+
+// Firefox talks to its vendor's servers at start unless told not to; tests must not depend on a network.
+const FIREFOX_PREFS = {
+  'network.proxy.type': 0,
+  'app.update.enabled': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+  'toolkit.telemetry.enabled': false,
+  'browser.safebrowsing.malware.enabled': false,
+  'browser.safebrowsing.phishing.enabled': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+  'extensions.getAddons.cache.enabled': false,
+  'services.settings.server': 'http://127.0.0.1:9/',
+};
+
+const PATHS = {
+  chromium: ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'],
+  firefox: ['/usr/bin/firefox-esr', '/usr/bin/firefox'],
+  WebKitWebDriver: ['/usr/bin/WebKitWebDriver'],
+  MiniBrowser: [
+    '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser',
+    '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.0/MiniBrowser',
+  ],
+  Xvfb: ['/usr/bin/Xvfb'],
+};
+
+/** Path of a program: NUT_<NAME> from the environment if set, else the first that exists. */
+function program(/** @type {keyof typeof PATHS} */ name) {
+  const variable = 'NUT_' + name.toUpperCase();
+  const found = process.env[variable] ?? PATHS[name].find((path) => existsSync(path));
+  if (!found) throw new Error(`${name} is not installed: run wasm/toolchain.sh browsers, or set ${variable}`);
+  return found;
+}
+
+function withTimeout(promise, ms, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: no answer within ${ms} ms`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** One expression for evaluate(), the same in all browsers: a promise of the result, or of the error, as JSON text. */
+function asExpression(code, args) {
+  const call = typeof code === 'function' ? `(${code})(...${JSON.stringify(args)})` : `(${code})`;
+  return `(async () => {
+    try {
+      return JSON.stringify({ value: await ${call} });
+    } catch (e) {
+      return JSON.stringify({ error: String(e), stack: e && e.stack, code: e && e.code });
+    }
+  })()`;
+}
+
+function fromReply(text) {
+  const reply = JSON.parse(text);
+  if (reply.error === undefined) return reply.value;
+  throw Object.assign(new Error(`in the page: ${reply.error}`), { code: reply.code, pageStack: reply.stack });
+}
+
+/** @type {Set<() => void>} what is still to be undone when this process ends in any way it can see */
+const cleanups = new Set();
+
+/** Registers an action to be done once: by the returned function, or when the process ends. */
+function atEnd(/** @type {() => void} */ action) {
+  if (cleanups.size === 0 && process.listenerCount('exit', runCleanups) === 0) watchForTheEnd();
+  const once = () => { if (cleanups.delete(once)) action(); };
+  cleanups.add(once);
+  return once;
+}
+
+function runCleanups() {
+  for (const cleanup of [...cleanups].reverse()) {
+    try { cleanup(); } catch { /* the others still have to run */ }
+  }
+}
+
+function watchForTheEnd() {
+  process.on('exit', runCleanups);
+  for (const [signal, status] of /** @type {const} */ ([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]])) {
+    process.on(signal, () => process.exit(status));
+  }
+}
+
+/** Kills what still runs with this folder on its command line, and waits (2 s at most) until it has ended. */
+function endUsersOf(dir) {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let tries = 0; tries < 100; tries++) {
+    const users = readdirSync('/proc').filter((pid) => {
+      try { return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(dir); } catch { return false; }
+    });
+    if (users.length === 0) return;
+    for (const pid of users) {
+      try { process.kill(Number(pid), 'SIGKILL'); } catch { /* it ended meanwhile */ }
+    }
+    Atomics.wait(pause, 0, 0, 20);
+  }
+}
+
+/**
+ * The browser's profile: the caller's own folder, or a temporary one that remove() deletes. The temporary one's name
+ * also says which processes are ours: a driver library that gives up on a start may leave its browser running.
+ */
+function profileFolder(/** @type {Options} */ options) {
+  if (options.profile) return { dir: resolve(options.profile), remove: () => {} };
+  const dir = mkdtempSync(join(tmpdir(), 'nutshell-profile-'));
+  const remove = atEnd(() => {
+    endUsersOf(dir);
+    rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+  });
+  return { dir, remove };
+}
+
+// --- Chromium --------------------------------------------------------------------------------------------
+
+/** @param {Options} options  @returns {Promise<Browser>} */
+export async function startChromium(options = {}) {
+  const { chromium } = await import('playwright-core');
+  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const profile = profileFolder(options);
+  const args = [...CHROMIUM_FLAGS, ...(options.args ?? [])];
+  if (options.extension) args.push('--enable-unsafe-extension-debugging');
+  let context;
+  try {
+    context = await chromium.launchPersistentContext(profile.dir, {
+      executablePath: program('chromium'), headless: true, args, timeout,
+      ignoreDefaultArgs: options.extension ? ['--disable-extensions'] : [],
+      colorScheme: options.dark ? 'dark' : 'light',
+    });
+  } catch (error) {
+    profile.remove();
+    throw error;
+  }
+  const page = context.pages()[0] ?? await context.newPage();
+  const log = [];
+  page.on('console', (message) => { if (message.type() === 'error') log.push(message.text()); });
+  page.on('pageerror', (error) => log.push(String(error)));
+  page.setDefaultTimeout(timeout);
+  // The DevTools call and not page.evaluate: it keeps the page's content policy in force, as an extension needs.
+  const devtools = await context.newCDPSession(page);
+  const evaluate = async (code, ...values) => {
+    const call = devtools.send('Runtime.evaluate', {
+      expression: asExpression(code, values), awaitPromise: true, returnByValue: true, userGesture: true,
+      allowUnsafeEvalBlockedByCSP: false,
+    });
+    const reply = await withTimeout(call, timeout, 'evaluate');
+    if (reply.exceptionDetails) throw new Error('in the page: ' + JSON.stringify(reply.exceptionDetails));
+    return fromReply(reply.result.value);
+  };
+  const { userAgent, product } = await devtools.send('Browser.getVersion');
+  /** @type {Browser} */
+  const browser = {
+    name: 'chromium', version: product || userAgent, log, page, evaluate,
+    goto: async (url) => { await page.goto(url, { waitUntil: 'load', timeout }); },
+    click: (selector) => page.click(selector),
+    fill: (selector, text) => page.fill(selector, text),
+    press: (key) => page.keyboard.press(key),
+    attach: (selector, path) => page.setInputFiles(selector, path),
+    setViewport: (width, height) => page.setViewportSize({ width, height }),
+    screenshot: async (path) => { await page.screenshot({ path }); },
+    setOffline: (offline) => context.setOffline(offline),
+    close: async () => { await context.close().catch(() => {}); profile.remove(); },
+  };
+  if (options.extension) {
+    try {
+      // By DevTools and not by --load-extension: it answers with the id, or with what is wrong in the manifest.
+      const control = await context.browser().newBrowserCDPSession();
+      browser.extensionId = (await control.send('Extensions.loadUnpacked', { path: resolve(options.extension) })).id;
+    } catch (error) {
+      await browser.close();
+      throw error;
+    }
+  }
+  return browser;
+}
+
+// --- Firefox ---------------------------------------------------------------------------------------------
+
+/** @param {Options} options  @returns {Promise<Browser>} */
+export async function startFirefox(options = {}) {
+  const { launch } = await import('puppeteer-core');
+  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const profile = profileFolder(options);
+  let firefox;
+  try {
+    firefox = await launch({
+      browser: 'firefox', executablePath: program('firefox'), headless: true, timeout, protocolTimeout: timeout,
+      userDataDir: profile.dir, extraPrefsFirefox: FIREFOX_PREFS, args: ['--no-remote', ...(options.args ?? [])],
+    });
+  } catch (error) {
+    profile.remove();
+    throw error;
+  }
+  const page = (await firefox.pages())[0] ?? await firefox.newPage();
+  const log = [];
+  page.on('console', (message) => { if (message.type() === 'error') log.push(message.text()); });
+  page.on('pageerror', (error) => log.push(String(error)));
+  page.setDefaultTimeout(timeout);
+  return {
+    name: 'firefox', version: await firefox.version(), log, page,
+    goto: async (url) => { await page.goto(url, { waitUntil: 'load', timeout }); },
+    evaluate: async (code, ...values) =>
+      fromReply(await withTimeout(page.evaluate(asExpression(code, values)), timeout, 'evaluate')),
+    click: (selector) => page.locator(selector).click(),
+    fill: (selector, text) => page.locator(selector).fill(text),
+    press: (key) => page.keyboard.press(/** @type {any} */ (key)),
+    attach: async (selector, path) => { await (await page.waitForSelector(selector)).uploadFile(resolve(path)); },
+    setViewport: (width, height) => page.setViewport({ width, height }),
+    screenshot: async (path) => { await page.screenshot({ path: /** @type {any} */ (path) }); },
+    setOffline: (offline) => page.setOfflineMode(offline),
+    close: async () => {
+      const running = firefox.process();
+      await withTimeout(firefox.close(), 10000, 'close').catch(() => running?.kill('SIGKILL'));
+      profile.remove();
+    },
+  };
+}
+
+// --- WebKitGTK -------------------------------------------------------------------------------------------
+
+/** Starts a program as the leader of its own process group; end() ends it together with all its children. */
+function startGroup(path, args, env = {}) {
+  const child = spawn(path, args, {
+    detached: true, stdio: ['ignore', 'ignore', 'ignore', 'pipe'], env: { ...process.env, ...env },
+  });
+  const failed = new Promise((_, fail) => {
+    child.once('error', fail);
+    child.once('exit', (status) => fail(new Error(`${path} ended with status ${status}`)));
+  });
+  failed.catch(() => {});
+  const end = atEnd(() => { if (child.pid) process.kill(-child.pid, 'SIGKILL'); });
+  return { child, failed, end };
+}
+
+/** Xvfb takes a free display by itself and says which one on the descriptor that -displayfd names. */
+async function startDisplay(timeout) {
+  const server = startGroup(program('Xvfb'), ['-displayfd', '3', '-screen', '0', '1280x1024x24', '-nolisten', 'tcp']);
+  const number = new Promise((done) => {
+    /** @type {import('node:stream').Readable} */ (server.child.stdio[3]).once('data', (data) => done(String(data).trim()));
+  });
+  try {
+    return { server, display: ':' + await withTimeout(Promise.race([number, server.failed]), timeout, 'Xvfb') };
+  } catch (error) {
+    server.end();
+    throw error;
+  }
+}
+
+/** A port of this machine that is free now. */
+function freePort() {
+  return new Promise((done, fail) => {
+    const probe = createServer().once('error', fail);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = /** @type {import('node:net').AddressInfo} */ (probe.address());
+      probe.close(() => done(port));
+    });
+  });
+}
+
+async function untilAnswers(url, timeout) {
+  for (const end = Date.now() + timeout; ;) {
+    try { if ((await fetch(url)).ok) return; } catch { /* not listening yet */ }
+    if (Date.now() > end) throw new Error(`${url}: no answer within ${timeout} ms`);
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+/** @param {Options} options  @returns {Promise<Browser>} */
+export async function startWebKit(options = {}) {
+  const { Builder, By, Capabilities, Key, until } = await import('selenium-webdriver');
+  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const started = [];
+  const profile = profileFolder({});
+  const end = () => { started.reverse().forEach((group) => group.end()); profile.remove(); };
+  let driver;
+  try {
+    const { server, display } = await startDisplay(timeout);
+    started.push(server);
+    const port = await freePort();
+    started.push(startGroup(program('WebKitWebDriver'), ['--host=127.0.0.1', `--port=${port}`], {
+      DISPLAY: display, HOME: profile.dir, GDK_BACKEND: 'x11', NO_AT_BRIDGE: '1', no_proxy: '*',
+      XDG_CACHE_HOME: join(profile.dir, 'cache'), XDG_DATA_HOME: join(profile.dir, 'data'),
+      XDG_CONFIG_HOME: join(profile.dir, 'config'), XDG_RUNTIME_DIR: profile.dir,
+      WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1', // its bubblewrap sandbox cannot start in a container
+    }));
+    await untilAnswers(`http://127.0.0.1:${port}/status`, timeout);
+    const capabilities = new Capabilities({
+      browserName: 'MiniBrowser',
+      'webkitgtk:browserOptions': { binary: program('MiniBrowser'), args: ['--automation', ...(options.args ?? [])] },
+    });
+    const building = new Builder().usingServer(`http://127.0.0.1:${port}`).withCapabilities(capabilities).build();
+    driver = await withTimeout(Promise.resolve(building), timeout, 'WebKit session');
+    await driver.manage().setTimeouts({ script: timeout, pageLoad: timeout, implicit: 0 });
+  } catch (error) {
+    end();
+    throw error;
+  }
+  const ready = async (selector) => {
+    const element = await driver.wait(until.elementLocated(By.css(selector)), timeout);
+    await driver.wait(until.elementIsVisible(element), timeout);
+    await driver.wait(until.elementIsEnabled(element), timeout);
+    return element;
+  };
+  const info = await driver.getCapabilities();
+  const run = 'const done = arguments[arguments.length - 1]; ';
+  return {
+    name: 'webkit', version: `${info.getBrowserName()} ${info.getBrowserVersion()}`, log: [], page: driver,
+    goto: (url) => withTimeout(driver.get(url), timeout, `goto ${url}`),
+    evaluate: async (code, ...values) => fromReply(
+      await withTimeout(driver.executeAsyncScript(`${run}${asExpression(code, values)}.then(done)`), timeout, 'evaluate')),
+    click: async (selector) => { await (await ready(selector)).click(); },
+    fill: async (selector, text) => {
+      const element = await ready(selector);
+      await element.clear();
+      await element.sendKeys(text);
+    },
+    press: async (key) => {
+      const name = key.replace(/([a-z])([A-Z])/g, '$1_$2').toUpperCase();
+      await driver.switchTo().activeElement().sendKeys(Key[name] ?? key);
+    },
+    attach: async (selector, path) => {
+      await (await driver.wait(until.elementLocated(By.css(selector)), timeout)).sendKeys(resolve(path));
+    },
+    setViewport: async (width, height) => {
+      const outer = await driver.manage().window().getRect();
+      const inner = await driver.executeScript('return [innerWidth, innerHeight]');
+      await driver.manage().window().setRect({
+        width: width + outer.width - inner[0], height: height + outer.height - inner[1],
+      });
+    },
+    screenshot: async (path) => writeFileSync(path, await driver.takeScreenshot(), 'base64'),
+    close: async () => {
+      await withTimeout(driver.quit(), 5000, 'close').catch(() => {});
+      end();
+    },
+  };
+}
+
+/** The three starters by name, for suites that run the same cases in each browser. */
+export const starters = { chromium: startChromium, firefox: startFirefox, webkit: startWebKit };
