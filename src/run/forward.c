@@ -1,0 +1,260 @@
+/*
+ * One batch of tokens through the layers: the whole model in reading order.
+ *
+ * Letters: n tokens of the batch, n_embd, n_ff, n_head query heads in n_head_kv groups, head_dim values each.
+ * Work is cut into regions that the team runs together; a return from threads_run is the only barrier. A product is cut by
+ * rows, attention by (token, key/value head), everything else by token; with one token the latter is too little
+ * work to share and the caller does it alone. A layer costs five regions.
+ */
+#include "run/session.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { ROWS_PER_UNIT = 32 / FORMAT_LANES }; // groups: products are cut at multiples of 32 rows, a whole block of
+                                            // the next activation, so that a member can quantize what it made
+
+typedef struct batch {
+    nut_session *s;
+    const nut_model *m;
+    const model_layer *layer;
+    size_t il; // layer index
+    size_t n;  // tokens
+} batch;
+
+/* ---- activations ---- */
+
+static bool wants_q8(const matrix *w) {
+    return w->format->act == FORMAT_ACT_Q8;
+}
+
+/* Quantizes n values x, which stand at `at` in the activation. */
+static void act_quantize(const batch *b, const run_act *a, size_t at, const float *x, size_t n) {
+    b->m->kernels->quantize_q8(x, n, a->q + at, a->d + at / 32, a->sum + at / 16);
+}
+
+static kernel_act act_view(const run_act *a, size_t n, size_t width) {
+    return (kernel_act){.n_tokens = n, .n_cols = width, .x = a->x, .q = a->q, .d = a->d, .sum = a->sum};
+}
+
+/* ---- regions cut by token ---- */
+
+typedef void token_fn(const batch *b, size_t t);
+typedef struct token_region {
+    const batch *b;
+    token_fn *fn;
+} token_region;
+
+static void token_member(void *ctx, unsigned i, unsigned n) {
+    const token_region *r = ctx;
+    size_t begin, end;
+    threads_split(r->b->n, i, n, &begin, &end);
+    for (size_t t = begin; t < end; t++) r->fn(r->b, t);
+}
+
+static void each_token(const batch *b, token_fn *fn) {
+    token_region r = {b, fn};
+    if (b->n == 1)
+        fn(b, 0);
+    else
+        threads_run(b->s->team, token_member, &r);
+}
+
+/* ---- products ---- */
+
+/* Rows [begin, end) of a product that member i of n makes, in groups. */
+static void split_groups(const matrix *w, unsigned i, unsigned n, size_t *begin, size_t *end) {
+    size_t groups = matrix_groups(w), units = (groups + ROWS_PER_UNIT - 1) / ROWS_PER_UNIT;
+    threads_split(units, i, n, begin, end);
+    *begin *= ROWS_PER_UNIT;
+    *end = *end * ROWS_PER_UNIT < groups ? *end * ROWS_PER_UNIT : groups;
+}
+
+static void multiply(const batch *b, const matrix *w, const kernel_act *x, float *y, unsigned i, unsigned n) {
+    size_t begin, end;
+    split_groups(w, i, n, &begin, &end);
+    if (begin < end) b->m->kernels->mul_mat[w->format->id](w, begin, end, x, y, run_pad8(w->n_rows));
+}
+
+/* ---- attention ---- */
+
+/* Norm and quantization of the residual, the input of q/k/v or of gate/up. */
+static void norm_token(const batch *b, size_t t, const float *weight, bool q8) {
+    const nut_session *s = b->s;
+    size_t n_embd = b->m->hp.n_embd;
+    float *x = s->buf.act.x + t * n_embd;
+    b->m->kernels->rms_norm(s->buf.residual + t * n_embd, weight, n_embd, b->m->hp.rms_eps, x);
+    if (q8) act_quantize(b, &s->buf.act, t * n_embd, x, n_embd);
+}
+
+static void attn_norm_token(const batch *b, size_t t) {
+    const model_layer *l = b->layer;
+    norm_token(b, t, l->attn_norm, wants_q8(&l->wq) || wants_q8(&l->wk) || wants_q8(&l->wv));
+}
+
+static void qkv_member(void *ctx, unsigned i, unsigned n) {
+    const batch *b = ctx;
+    const run_buffers *buf = &b->s->buf;
+    kernel_act x = act_view(&buf->act, b->n, b->m->hp.n_embd);
+    multiply(b, &b->layer->wq, &x, buf->q, i, n);
+    multiply(b, &b->layer->wk, &x, buf->k, i, n);
+    multiply(b, &b->layer->wv, &x, buf->v, i, n);
+}
+
+/* Bias, norm and rotation of the heads of q or k of one token, in place. */
+static void turn_heads(const batch *b, size_t t, float *heads, size_t n_heads, const float *bias, const float *norm) {
+    const model_hparams *hp = &b->m->hp;
+    size_t dim = hp->head_dim, n_pairs = hp->n_rot / 2;
+    if (bias) b->m->kernels->add(heads, bias, n_heads * dim);
+    for (size_t h = 0; h < n_heads; h++) {
+        float *head = heads + h * dim;
+        if (norm) b->m->kernels->rms_norm(head, norm, dim, hp->rms_eps, head);
+        rope_apply(head, b->s->buf.rope + t * n_pairs * 2, n_pairs, hp->rope);
+    }
+}
+
+/* Offset of a position of a key/value head in the cache. */
+static size_t cache_at(const batch *b, size_t head, size_t pos) {
+    const model_hparams *hp = &b->m->hp;
+    return ((b->il * hp->n_head_kv + head) * b->s->n_ctx + pos) * hp->head_dim;
+}
+
+static void store_token(const batch *b, size_t t) {
+    const nut_session *s = b->s;
+    const model_hparams *hp = &b->m->hp;
+    size_t dim = hp->head_dim, width = hp->n_head_kv * dim;
+    float *k = s->buf.k + t * width, *v = s->buf.v + t * width;
+    turn_heads(b, t, s->buf.q + t * hp->n_head * dim, hp->n_head, b->layer->bq, b->layer->q_norm);
+    turn_heads(b, t, k, hp->n_head_kv, b->layer->bk, b->layer->k_norm);
+    if (b->layer->bv) b->m->kernels->add(v, b->layer->bv, width);
+    for (size_t h = 0; h < hp->n_head_kv; h++) {
+        size_t at = cache_at(b, h, s->n_past + t);
+        b->m->kernels->to_f16(k + h * dim, dim, s->k + at);
+        b->m->kernels->to_f16(v + h * dim, dim, s->v + at);
+    }
+}
+
+/* Members take (token, head) pairs in turn, since later tokens see more positions. */
+static void attend_member(void *ctx, unsigned i, unsigned n) {
+    const batch *b = ctx;
+    const nut_session *s = b->s;
+    const model_hparams *hp = &b->m->hp;
+    size_t dim = hp->head_dim, n_kv = hp->n_head_kv, group = hp->n_head / n_kv, width = hp->n_head * dim;
+    for (size_t u = i; u < b->n * n_kv; u += n) {
+        size_t t = u / n_kv, h = u % n_kv, at = t * width + h * group * dim;
+        kernel_attend a = {.q = s->buf.q + at, .out = s->buf.act.x + at, .n_q = group, .head_dim = dim,
+                           .k = s->k + cache_at(b, h, 0), .v = s->v + cache_at(b, h, 0), .n_kv = s->n_past + t + 1,
+                           .scale = 1.0f / sqrtf((float)dim)};
+        b->m->kernels->attend(&a);
+    }
+}
+
+static void attended_token(const batch *b, size_t t) {
+    size_t width = b->m->hp.n_head * b->m->hp.head_dim;
+    const run_act *a = &b->s->buf.act;
+    act_quantize(b, a, t * width, a->x + t * width, width);
+}
+
+static void wo_member(void *ctx, unsigned i, unsigned n) {
+    const batch *b = ctx;
+    const run_buffers *buf = &b->s->buf;
+    kernel_act x = act_view(&buf->act, b->n, b->m->hp.n_head * b->m->hp.head_dim);
+    multiply(b, &b->layer->wo, &x, buf->out, i, n);
+}
+
+static void add_out(const batch *b, size_t t) {
+    size_t n_embd = b->m->hp.n_embd;
+    b->m->kernels->add(b->s->buf.residual + t * n_embd, b->s->buf.out + t * run_pad8(n_embd), n_embd);
+}
+
+static void attention(batch *b) {
+    threads *team = b->s->team;
+    each_token(b, attn_norm_token);
+    threads_run(team, qkv_member, b);
+    each_token(b, store_token);
+    threads_run(team, attend_member, b);
+    if (wants_q8(&b->layer->wo)) each_token(b, attended_token);
+    threads_run(team, wo_member, b);
+}
+
+/* ---- feed-forward ---- */
+
+static void ffn_norm_token(const batch *b, size_t t) {
+    add_out(b, t);
+    norm_token(b, t, b->layer->ffn_norm, wants_q8(&b->layer->w_gate) || wants_q8(&b->layer->w_up));
+}
+
+/* Joins rows [begin, end) of gate and up of token t: the input of w_down. */
+static void join_gate_up(const batch *b, size_t t, size_t begin, size_t end) {
+    const run_buffers *buf = &b->s->buf;
+    size_t n_ff = b->m->hp.n_ff, row = t * run_pad8(n_ff) + begin, at = t * n_ff + begin;
+    b->m->kernels->silu_mul(buf->gate + row, buf->up + row, end - begin);
+    if (wants_q8(&b->layer->w_down))
+        act_quantize(b, &buf->hidden, at, buf->gate + row, end - begin);
+    else
+        memcpy(buf->hidden.x + at, buf->gate + row, (end - begin) * sizeof(float));
+}
+
+/* A member multiplies its rows of gate and up and goes on with what it made: no barrier between. */
+static void gate_up_member(void *ctx, unsigned i, unsigned n) {
+    const batch *b = ctx;
+    const run_buffers *buf = &b->s->buf;
+    size_t begin, end, n_ff = b->m->hp.n_ff;
+    kernel_act x = act_view(&buf->act, b->n, b->m->hp.n_embd);
+    multiply(b, &b->layer->w_gate, &x, buf->gate, i, n);
+    multiply(b, &b->layer->w_up, &x, buf->up, i, n);
+    split_groups(&b->layer->w_gate, i, n, &begin, &end);
+    begin *= FORMAT_LANES, end *= FORMAT_LANES;
+    if (end > n_ff) end = n_ff;
+    for (size_t t = 0; t < b->n && begin < end; t++) join_gate_up(b, t, begin, end);
+}
+
+static void down_member(void *ctx, unsigned i, unsigned n) {
+    const batch *b = ctx;
+    const run_buffers *buf = &b->s->buf;
+    kernel_act x = act_view(&buf->hidden, b->n, b->m->hp.n_ff);
+    multiply(b, &b->layer->w_down, &x, buf->out, i, n);
+}
+
+static void feed_forward(batch *b) {
+    each_token(b, ffn_norm_token);
+    threads_run(b->s->team, gate_up_member, b);
+    threads_run(b->s->team, down_member, b);
+    each_token(b, add_out);
+}
+
+/* ---- ends ---- */
+
+static void output_norm_token(const batch *b, size_t t) {
+    norm_token(b, t, b->m->output_norm, wants_q8(&b->m->output));
+}
+
+static void output_member(void *ctx, unsigned i, unsigned n) {
+    const batch *b = ctx;
+    const run_buffers *buf = &b->s->buf;
+    kernel_act x = act_view(&buf->act, b->n, b->m->hp.n_embd);
+    multiply(b, &b->m->output, &x, buf->logits, i, n);
+}
+
+/* The vocabulary's rows are the largest product: only for the last n_logits tokens, moved to the front first. */
+static void output(batch *b, size_t n_logits) {
+    float *residual = b->s->buf.residual;
+    size_t n_embd = b->m->hp.n_embd;
+    memmove(residual, residual + (b->n - n_logits) * n_embd, n_logits * n_embd * sizeof(float));
+    b->n = n_logits;
+    each_token(b, output_norm_token);
+    threads_run(b->s->team, output_member, b);
+}
+
+void forward_batch(nut_session *s, const int32_t *ids, size_t n, size_t n_logits) {
+    const nut_model *m = s->model;
+    batch b = {.s = s, .m = m, .n = n};
+    rope_table(s->buf.rope_freq, m->hp.n_rot / 2, s->n_past, n, s->buf.rope);
+    for (size_t t = 0; t < n; t++) matrix_row(&m->token_embd, (size_t)ids[t], s->buf.residual + t * m->hp.n_embd);
+    for (b.il = 0; b.il < m->hp.n_layer; b.il++) {
+        b.layer = &m->layers[b.il];
+        attention(&b);
+        feed_forward(&b);
+    }
+    if (n_logits) output(&b, n_logits);
+}

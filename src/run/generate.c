@@ -1,0 +1,138 @@
+/*
+ * A generation as a state machine: prompt batches, then one token a step, then the end. Each step is one bounded piece
+ * of work, so that the caller can stop between any two.
+ */
+#include "run/session.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <string.h>
+
+/* The leading tokens that the cache and a prompt share; the last prompt token is always computed for its logits. */
+static uint32_t common_prefix(const nut_session *s, const int32_t *ids, size_t n) {
+    uint32_t i = 0;
+    while (i < s->n_past && i + 1 < n && s->tokens[i] == ids[i]) i++;
+    return i;
+}
+
+static nut_status check_prompt(const nut_session *s, const int32_t *ids, size_t n, nut_error *err) {
+    if (s->generation.state != GENERATION_IDLE)
+        return error_set(err, NUT_E_BUSY, "a generation is running in this session; end it first");
+    if (n == 0) return error_set(err, NUT_E_ARGUMENT, "the prompt is empty; give at least one token");
+    if (n >= s->n_ctx)
+        return error_set(err, NUT_E_CONTEXT,
+                         "the prompt has %zu tokens and the context holds %u; shorten it or load with a longer context",
+                         n, s->n_ctx);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->hp.n_vocab)
+            return error_set(err, NUT_E_ARGUMENT, "token id %d is not in the vocabulary of %u", (int)ids[i],
+                             s->model->hp.n_vocab);
+    return NUT_OK;
+}
+
+nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, const nut_generate_options *o,
+                              nut_error *err) {
+    TRY(check_prompt(s, ids, n, err));
+    TRY(sampler_reset(&s->sampler, o, err));
+    TRY(stream_reset(&s->stream, o, err));
+    s->n_past = common_prefix(s, ids, n);
+    generation *g = &s->generation;
+    memcpy(g->prompt, ids, n * sizeof *ids);
+    g->n_prompt = (uint32_t)n;
+    g->n_drawn = 0;
+    g->pending = -1;
+    g->finish = NUT_FINISH_NONE;
+    g->special = o->special;
+    g->ignore_eos = o->ignore_eos;
+    g->max_tokens = o->max_tokens ? o->max_tokens : UINT32_MAX;
+    g->state = GENERATION_PROMPT;
+    return NUT_OK;
+}
+
+void nut_generate_end(nut_session *s) {
+    s->generation.state = GENERATION_IDLE;
+}
+
+static void time_step(session_timing *t, uint64_t tokens, double since) {
+    t->tokens += tokens;
+    t->seconds += clock_seconds() - since;
+}
+
+static nut_status step_prompt(nut_session *s, nut_step *step, nut_error *err) {
+    generation *g = &s->generation;
+    double since = clock_seconds();
+    uint32_t left = g->n_prompt - s->n_past, n = left < s->n_batch ? left : s->n_batch;
+    TRY(nut_session_eval(s, g->prompt + s->n_past, n, n == left, err));
+    time_step(&s->prefill, n, since);
+    if (n == left) g->state = GENERATION_DRAWING;
+    step->kind = NUT_STEP_PREFILL;
+    step->n_done = s->n_past;
+    step->n_total = g->n_prompt;
+    return NUT_OK;
+}
+
+static void finish(nut_session *s, nut_finish why) {
+    s->generation.finish = why;
+    s->generation.state = GENERATION_ENDING;
+}
+
+/* Puts the drawn token into the text; the generation may end with it. */
+static void take_token(nut_session *s, int32_t id) {
+    generation *g = &s->generation;
+    stream *st = &s->stream;
+    g->n_drawn++;
+    if (!g->ignore_eos && vocab_is_eog(s->model->vocab, id)) {
+        st->n_text = 0;
+        finish(s, NUT_FINISH_EOS);
+        return;
+    }
+    char *text = st->text + 2 * st->cap; // its own upper third is free before the push
+    size_t n = vocab_token_text(s->model->vocab, id, g->special, text, st->cap);
+    if (stream_push(st, text, n < st->cap ? n : st->cap))
+        finish(s, NUT_FINISH_STOP);
+    else if (g->n_drawn >= g->max_tokens || s->n_past >= s->n_ctx)
+        finish(s, NUT_FINISH_LENGTH);
+    else
+        g->pending = id;
+}
+
+static nut_status step_draw(nut_session *s, nut_step *step, nut_error *err) {
+    generation *g = &s->generation;
+    double since = clock_seconds();
+    if (g->pending >= 0) TRY(nut_session_eval(s, &g->pending, 1, 1, err));
+    g->pending = -1;
+    int32_t id = sampler_draw(&s->sampler, nut_session_logits(s, 0), s->tokens, s->n_past);
+    take_token(s, id);
+    time_step(&s->decode, 1, since);
+    step->kind = NUT_STEP_TOKEN;
+    step->token = id;
+    step->n_done = g->n_drawn;
+    step->n_total = g->max_tokens;
+    return NUT_OK;
+}
+
+static void step_end(nut_session *s, nut_step *step) {
+    generation *g = &s->generation;
+    stream_flush(&s->stream);
+    g->state = GENERATION_IDLE;
+    step->kind = NUT_STEP_DONE;
+    step->finish = g->finish;
+    step->n_done = g->n_drawn;
+    step->n_total = g->max_tokens;
+}
+
+nut_status nut_generate_step(nut_session *s, nut_step *step, nut_error *err) {
+    *step = (nut_step){.token = -1};
+    s->stream.n_text = 0;
+    switch (s->generation.state) {
+    case GENERATION_IDLE:
+        return error_set(err, NUT_E_STATE, "no generation is running; call nut_generate_begin first");
+    case GENERATION_PROMPT: TRY(step_prompt(s, step, err)); break;
+    case GENERATION_DRAWING: TRY(step_draw(s, step, err)); break;
+    case GENERATION_ENDING: step_end(s, step); break;
+    }
+    step->text = s->stream.text;
+    step->n_text = s->stream.n_text;
+    return NUT_OK;
+}

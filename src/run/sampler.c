@@ -1,0 +1,231 @@
+/*
+ * Drawing a token from logits. The steps, in the order that llama.cpp runs them by default: penalties, top-k, typical,
+ * top-p, min-p, temperature, draw. Probabilities are computed with the engine's own exponential and ties are broken by id,
+ * so that one seed gives one text in every build.
+ */
+#include "run/session.h"
+
+#include "base/error.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct pool { // the candidates still in play, best first once sorted
+    sampler_candidate *c;
+    size_t n;
+    bool sorted;
+} pool;
+
+/* ---- options ---- */
+
+typedef struct range_rule {
+    const char *name;
+    size_t offset;
+    float least, most;
+} range_rule;
+
+static const range_rule rules[] = {
+    {"temperature", offsetof(nut_generate_options, temperature), 0, 100},
+    {"top_p", offsetof(nut_generate_options, top_p), 0, 1},
+    {"min_p", offsetof(nut_generate_options, min_p), 0, 1},
+    {"typical_p", offsetof(nut_generate_options, typical_p), 0, 1},
+    {"repeat_penalty", offsetof(nut_generate_options, repeat_penalty), 0.01f, 100},
+    {"presence_penalty", offsetof(nut_generate_options, presence_penalty), -100, 100},
+    {"frequency_penalty", offsetof(nut_generate_options, frequency_penalty), -100, 100},
+};
+
+nut_generate_options nut_generate_defaults(void) {
+    return (nut_generate_options){.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1,
+                                  .repeat_penalty = 1, .repeat_last_n = 64};
+}
+
+nut_status sampler_reset(sampler *s, const nut_generate_options *options, nut_error *err) {
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        float v;
+        memcpy(&v, (const char *)options + rules[i].offset, sizeof v);
+        if (!(v >= rules[i].least && v <= rules[i].most))
+            return error_set(err, NUT_E_ARGUMENT, "%s must be between %g and %g, not %g", rules[i].name,
+                             (double)rules[i].least, (double)rules[i].most, (double)v);
+    }
+    s->options = *options;
+    rng_seed(&s->random, options->seed);
+    return NUT_OK;
+}
+
+/* ---- penalties ---- */
+
+static bool penalizes(const nut_generate_options *o) {
+    return o->repeat_penalty != 1.0f || o->presence_penalty != 0.0f || o->frequency_penalty != 0.0f;
+}
+
+/* Repetition penalty (Keskar et al. 2019, arXiv 1909.05858) and OpenAI's presence and frequency penalties. */
+static void penalize(sampler *s, const int32_t *recent, size_t n) {
+    const nut_generate_options *o = &s->options;
+    if (!penalizes(o)) return;
+    if (n > o->repeat_last_n) recent += n - o->repeat_last_n, n = o->repeat_last_n;
+    for (size_t i = 0; i < n; i++) s->counts[recent[i]]++;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t *count = &s->counts[recent[i]];
+        float *logit = &s->candidates[recent[i]].logit;
+        if (!*count) continue;
+        *logit = *logit > 0 ? *logit / o->repeat_penalty : *logit * o->repeat_penalty;
+        *logit -= (float)*count * o->frequency_penalty + o->presence_penalty;
+        *count = 0;
+    }
+}
+
+/* ---- order ---- */
+
+static bool better(const sampler_candidate *a, const sampler_candidate *b) {
+    return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
+}
+
+static void swap(sampler_candidate *a, sampler_candidate *b) {
+    sampler_candidate t = *a;
+    *a = *b;
+    *b = t;
+}
+
+static int by_rank(const void *a, const void *b) {
+    return better(a, b) ? -1 : 1;
+}
+
+/* Moves the k best to the front, in any order (quickselect, median of three). */
+static void select_best(sampler_candidate *c, size_t n, size_t k) {
+    size_t lo = 0, hi = n;
+    while (hi - lo > 1 && k > lo && k < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (better(&c[mid], &c[lo])) swap(&c[mid], &c[lo]);
+        if (better(&c[hi - 1], &c[lo])) swap(&c[hi - 1], &c[lo]);
+        if (better(&c[hi - 1], &c[mid])) swap(&c[hi - 1], &c[mid]);
+        if (hi - lo <= 3) return; // they are in order now
+        sampler_candidate pivot = c[mid];
+        size_t i = lo, j = hi - 1;
+        for (;; i++, j--) {
+            while (better(&c[i], &pivot)) i++;
+            while (better(&pivot, &c[j])) j--;
+            if (i >= j) break;
+            swap(&c[i], &c[j]);
+        }
+        if (k <= j + 1) hi = j + 1;
+        else lo = j + 1;
+    }
+}
+
+static void keep_best(pool *p, size_t k) {
+    if (k < p->n) {
+        select_best(p->c, p->n, k);
+        p->n = k;
+        p->sorted = false;
+    }
+}
+
+static void sort_pool(pool *p) {
+    if (!p->sorted) qsort(p->c, p->n, sizeof *p->c, by_rank);
+    p->sorted = true;
+}
+
+static float max_logit(const pool *p) {
+    float max = -INFINITY;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->c[i].logit > max) max = p->c[i].logit;
+    return max;
+}
+
+/* Probabilities of the pool at a temperature; returns their sum before division, so p is not normalized. */
+static double weigh(pool *p, float temperature) {
+    float max = max_logit(p);
+    double sum = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        p->c[i].p = kernel_exp((p->c[i].logit - max) / temperature);
+        sum += (double)p->c[i].p;
+    }
+    return sum;
+}
+
+/* ---- filters ---- */
+
+/* Nucleus (Holtzman et al. 2020, arXiv 1904.09751): the fewest best whose probabilities reach top_p. The best are sorted
+ * in growing portions, so that a large vocabulary is never sorted as a whole. */
+static void filter_top_p(pool *p, float top_p) {
+    if (top_p >= 1) return;
+    double want = weigh(p, 1) * (double)top_p, sum = 0;
+    size_t n = 0;
+    for (size_t portion = 128; n < p->n && sum < want; portion *= 4) {
+        pool part = {.c = p->c + n, .n = p->n - n};
+        select_best(part.c, part.n, portion);
+        if (part.n > portion) part.n = portion;
+        sort_pool(&part);
+        for (size_t i = 0; i < part.n && (sum < want || n == 0); i++, n++) sum += (double)part.c[i].p;
+    }
+    p->n = n ? n : 1;
+    p->sorted = true;
+}
+
+/* Minimum probability relative to the best (Nguyen et al. 2024, arXiv 2407.01082). */
+static void filter_min_p(pool *p, float min_p) {
+    if (min_p <= 0) return;
+    float least = max_logit(p) + logf(min_p);
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (p->c[i].logit >= least) swap(&p->c[n++], &p->c[i]);
+    if (n < p->n && n) p->n = n;
+}
+
+static int by_p(const void *a, const void *b) {
+    const sampler_candidate *x = a, *y = b;
+    return x->p != y->p ? (x->p < y->p ? -1 : 1) : x->id - y->id;
+}
+
+/* Locally typical sampling (Meister et al. 2023, arXiv 2202.00666): the candidates whose surprise is nearest to the
+ * entropy, until their probabilities reach typical_p. */
+static void filter_typical(pool *p, float typical_p) {
+    if (typical_p >= 1) return;
+    double sum = weigh(p, 1), log_sum = log(sum), max = (double)max_logit(p), entropy = 0, mass = 0;
+    for (size_t i = 0; i < p->n; i++)
+        entropy += (double)p->c[i].p / sum * (log_sum - ((double)p->c[i].logit - max));
+    for (size_t i = 0; i < p->n; i++)
+        p->c[i].p = (float)fabs(log_sum - ((double)p->c[i].logit - max) - entropy);
+    qsort(p->c, p->n, sizeof *p->c, by_p);
+    size_t n = 0;
+    while (n < p->n && mass < (double)typical_p * sum)
+        mass += (double)kernel_exp((float)((double)p->c[n++].logit - max));
+    p->n = n ? n : 1;
+    p->sorted = false;
+}
+
+/* ---- draw ---- */
+
+static int32_t best_of(const pool *p) {
+    size_t best = 0;
+    for (size_t i = 1; i < p->n; i++)
+        if (better(&p->c[i], &p->c[best])) best = i;
+    return p->c[best].id;
+}
+
+static int32_t draw(sampler *s, pool *p) {
+    double at = weigh(p, s->options.temperature) * rng_f64(&s->random);
+    for (size_t i = 0; i + 1 < p->n; i++) {
+        at -= (double)p->c[i].p;
+        if (at < 0) return p->c[i].id;
+    }
+    return p->c[p->n - 1].id;
+}
+
+int32_t sampler_draw(sampler *s, const float *logits, const int32_t *recent, size_t n_recent) {
+    const nut_generate_options *o = &s->options;
+    pool p = {.c = s->candidates, .n = s->n_vocab};
+    for (uint32_t i = 0; i < s->n_vocab; i++) {
+        float x = logits[i];
+        s->candidates[i] = (sampler_candidate){.id = (int32_t)i, .logit = x == x ? x : -INFINITY};
+    }
+    penalize(s, recent, n_recent);
+    if (o->temperature == 0) return best_of(&p);
+    if (o->top_k) keep_best(&p, o->top_k);
+    filter_typical(&p, o->typical_p);
+    filter_top_p(&p, o->top_p);
+    filter_min_p(&p, o->min_p);
+    sort_pool(&p);
+    return draw(s, &p);
+}
