@@ -1,0 +1,74 @@
+# Nutshell: every target; `make help` lists them. What a target needs is installed by wasm/toolchain.sh into .toolchain/.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+T := .toolchain
+PARTS = wasm/toolchain.sh
+
+# ---- sources: one list for every build ------------------------------------------------------------------------
+LIB_SRC := $(sort $(wildcard src/base/*.c src/kernels/*.c src/model/*.c src/run/*.c src/compress/*.c src/train/*.c))
+CLI_SRC := $(sort $(wildcard src/cli/*.c))
+UNIT    := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
+BENCH   := $(patsubst tests/bench/%.c,%,$(sort $(wildcard tests/bench/bench_*.c)))
+
+WARN  := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
+CBASE := -std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off $(WARN) -Isrc -MMD -MP
+SIMDE := -DNUT_SIMDE -Isrc/kernels/compat -isystem $(T)/simde/usr/include
+CLANG := $(shell command -v clang-19 || command -v clang || echo clang-19)
+
+# ---- variants: compiler, flags, what runs the result -----------------------------------------------------------
+VARIANTS := native asan scalar gcc wasi wasi128
+CC_native := $(CLANG)
+CF_native := -O3 -march=native -DNUT_THREADS -pthread $(SIMDE)
+LF_native := -pthread -lm
+CC_gcc := gcc
+CF_gcc := -O2 -march=x86-64-v3 -DNUT_THREADS -pthread $(SIMDE)
+LF_gcc := -pthread -lm
+CC_asan := $(CLANG)
+CF_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DNUT_THREADS -pthread $(SIMDE)
+LF_asan := -fsanitize=address,undefined -pthread -lm
+CC_scalar := $(CLANG)
+CF_scalar := -O2 -DNUT_NO_SIMD -DNUT_THREADS -pthread
+LF_scalar := -pthread -lm
+CC_wasi := $(T)/bin/wasi-cc
+CF_wasi := -O3 -msimd128
+LF_wasi := -O3 -s -msimd128 -mrelaxed-simd
+CC_wasi128 := $(T)/bin/wasi-cc
+CF_wasi128 := -O3 -msimd128
+LF_wasi128 := -O3 -s -msimd128
+RUN_wasi := $(T)/bin/wasmtime run --dir . --dir ../shared
+RUN_wasi128 := $(RUN_wasi)
+EXE_wasi := .wasm
+EXE_wasi128 := .wasm
+
+# Relaxed instructions are allowed in one file alone, so that no other code can come to depend on them.
+build/wasi/src/kernels/relaxed.o: CF_wasi += -mrelaxed-simd
+
+define variant_rules
+build/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(CC_$(1)) $$(CBASE) $$(CF_$(1)) -c $$< -o $$@
+build/$(1)/nutshell$$(EXE_$(1)): $$(patsubst %.c,build/$(1)/%.o,$$(LIB_SRC) $$(CLI_SRC))
+	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
+build/$(1)/test_%$$(EXE_$(1)): build/$(1)/tests/unit/test_%.o $$(patsubst %.c,build/$(1)/%.o,$$(LIB_SRC))
+	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
+build/$(1)/bench_%$$(EXE_$(1)): build/$(1)/tests/bench/bench_%.o $$(patsubst %.c,build/$(1)/%.o,$$(LIB_SRC))
+	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
+.PHONY: units-$(1)
+units-$(1): $$(UNIT:%=build/$(1)/%$$(EXE_$(1))) build/$(1)/nutshell$$(EXE_$(1))
+endef
+$(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
+.SECONDARY:
+-include $(shell find build -name '*.d' 2>/dev/null)
+
+# ---- what people call ------------------------------------------------------------------------------------------
+.PHONY: help demo test cli dist bench lint format clean setup
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n",$$1,$$2}' Makefile
+
+cli: build/native/nutshell ## the native command line tool, build/native/nutshell
+
+clean: ## remove what was built (not .toolchain, models or dist)
+	rm -rf build

@@ -1,0 +1,106 @@
+/*
+ * The shell: the only code that prints or exits. Continuations go to stdout, figures and errors to stderr; exit status 1 on any
+ * error. It uses nutshell.h alone, as any other program would.
+ */
+#ifndef NUT_CLI_H
+#define NUT_CLI_H
+
+#include "nutshell.h"
+
+#include <stdio.h>
+
+/* ---- options (args.c) ---- */
+
+typedef enum arg_kind { ARG_FLAG, ARG_U32, ARG_U64, ARG_F32, ARG_TEXT, ARG_TEXTS } arg_kind;
+
+typedef struct arg_texts {
+    const char *items[16];
+    size_t n;
+} arg_texts;
+
+/* One option of a command: "--name", what it takes, where the value goes, and a line of help. */
+typedef struct arg_option {
+    const char *name;
+    arg_kind kind;
+    void *to;
+    const char *help;
+} arg_option;
+
+typedef struct arg_set {
+    const char *command;    // for messages
+    const char *positional; // "MODEL PROMPT", for messages
+    const arg_option *options;
+    size_t n_options;
+    const char **positionals; // (n_positionals) receives the other arguments
+    size_t n_positionals;
+} arg_set;
+
+/* Parses the arguments behind the command's name. */
+nut_status args_parse(const arg_set *set, int argc, char **argv, nut_error *err);
+void args_help(const arg_set *set, FILE *to);
+
+/* ---- files (file.c) ---- */
+
+typedef struct file_options {
+    const char *kernel;
+    bool reference; // all weights as F32
+    uint32_t n_ctx;
+} file_options;
+
+nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err);
+/* A whole text file, terminated; free with free(). */
+nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err);
+
+typedef struct file_source {
+    FILE *file;
+    const char *path;
+} file_source;
+nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err);
+void file_source_close(file_source *f);
+
+/* Output to a temporary name beside the target; commit renames it, abort removes it. */
+typedef struct file_sink {
+    FILE *file;
+    const char *path;
+    char *temporary;
+} file_sink;
+nut_status file_sink_open(const char *path, file_sink *f, nut_sink *out, nut_error *err);
+nut_status file_sink_commit(file_sink *f, nut_error *err);
+void file_sink_abort(file_sink *f);
+
+/* ---- chat templates known by their marks (chat.c) ---- */
+
+/* Renders one user turn (and the system text before the first) for the model's template; free() the result. */
+nut_status chat_render(const nut_model *model, const char *system, const char *user, bool first, char **out,
+                       nut_error *err);
+
+/* ---- commands: argv[0] is the command's name ---- */
+
+#define CLI_COMMANDS(X)                                                       \
+    X(run, "continue a text")                                                 \
+    X(chat, "talk with a model")                                              \
+    X(tokenize, "print a text's token ids")                                   \
+    X(info, "print what is in a model file, and the kernel that runs it")     \
+    X(perplexity, "measure how well a model predicts a text")                 \
+    X(quantize, "write a smaller model")
+
+#define NUT_X(name, help) nut_status command_##name(int argc, char **argv, nut_error *err);
+CLI_COMMANDS(NUT_X)
+#undef NUT_X
+
+/* All ids of a text, malloc'ed. */
+nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags, int32_t **ids, size_t *n,
+                        nut_error *err);
+nut_status cli_error(nut_error *err, nut_status code, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+
+#define TRY(call)                                      \
+    do {                                               \
+        nut_status try_status_ = (call);               \
+        if (try_status_ != NUT_OK) return try_status_; \
+    } while (0)
+
+#endif

@@ -1,0 +1,132 @@
+/* Files: feeding a model from disk, reading texts, and writing a result under a temporary name until it is whole. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FEED_BYTES = 1 << 20 };
+
+static nut_status io_error(nut_error *err, const char *what, const char *path) {
+    return cli_error(err, NUT_E_IO, "cannot %s \"%s\": %s", what, path, strerror(errno));
+}
+
+static nut_status open_sized(const char *path, FILE **out, uint64_t *size, nut_error *err) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return io_error(err, "open", path);
+    if (fseeko(f, 0, SEEK_END) || ftello(f) < 0) {
+        fclose(f);
+        return io_error(err, "read", path);
+    }
+    *size = (uint64_t)ftello(f);
+    rewind(f);
+    *out = f;
+    return NUT_OK;
+}
+
+static nut_status feed_file(nut_loader *loader, FILE *f, const char *path, nut_error *err) {
+    uint8_t *buffer = malloc(FEED_BYTES);
+    if (!buffer) return cli_error(err, NUT_E_MEMORY, "out of memory for a read buffer");
+    nut_status status = NUT_OK;
+    size_t n;
+    for (uint64_t at = 0; status == NUT_OK && (n = fread(buffer, 1, FEED_BYTES, f)) > 0; at += n)
+        status = nut_load_feed(loader, at, buffer, n, err);
+    free(buffer);
+    return status == NUT_OK && ferror(f) ? io_error(err, "read", path) : status;
+}
+
+nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err) {
+    FILE *f;
+    uint64_t size;
+    nut_loader *loader = NULL;
+    TRY(open_sized(path, &f, &size, err));
+    nut_load_options lo = nut_load_defaults();
+    lo.kernel = options->kernel;
+    lo.dequantize = options->reference;
+    lo.n_ctx = options->n_ctx;
+    nut_status status = nut_load_begin(&lo, size, &loader, err);
+    if (status == NUT_OK) status = feed_file(loader, f, path, err);
+    if (status == NUT_OK) status = nut_load_finish(loader, out, err);
+    if (status != NUT_OK) nut_load_abort(loader);
+    fclose(f);
+    return status;
+}
+
+nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err) {
+    FILE *f;
+    uint64_t size;
+    TRY(open_sized(path, &f, &size, err));
+    char *text = size < SIZE_MAX ? malloc((size_t)size + 1) : NULL;
+    if (!text) {
+        fclose(f);
+        return cli_error(err, NUT_E_MEMORY, "\"%s\" does not fit in memory", path);
+    }
+    *n = fread(text, 1, (size_t)size, f);
+    bool failed = ferror(f) != 0;
+    fclose(f);
+    if (failed) {
+        free(text);
+        return io_error(err, "read", path);
+    }
+    text[*n] = 0;
+    *out = text;
+    return NUT_OK;
+}
+
+static nut_status source_read(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
+    file_source *f = ctx;
+    if (fseeko(f->file, (off_t)offset, SEEK_SET) || fread(out, 1, n, f->file) != n)
+        return io_error(err, "read", f->path);
+    return NUT_OK;
+}
+
+nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err) {
+    f->path = path;
+    *out = (nut_source){.ctx = f, .read = source_read};
+    return open_sized(path, &f->file, &out->size, err);
+}
+
+void file_source_close(file_source *f) {
+    if (f->file) fclose(f->file);
+    f->file = NULL;
+}
+
+static nut_status sink_write(void *ctx, const void *bytes, size_t n, nut_error *err) {
+    file_sink *f = ctx;
+    return fwrite(bytes, 1, n, f->file) == n ? NUT_OK : io_error(err, "write", f->temporary);
+}
+
+nut_status file_sink_open(const char *path, file_sink *f, nut_sink *out, nut_error *err) {
+    size_t n = strlen(path) + sizeof ".part";
+    *f = (file_sink){.path = path, .temporary = malloc(n)};
+    if (!f->temporary) return cli_error(err, NUT_E_MEMORY, "out of memory");
+    snprintf(f->temporary, n, "%s.part", path);
+    f->file = fopen(f->temporary, "wb");
+    if (!f->file) {
+        nut_status status = io_error(err, "create", f->temporary);
+        free(f->temporary);
+        f->temporary = NULL;
+        return status;
+    }
+    *out = (nut_sink){.ctx = f, .write = sink_write};
+    return NUT_OK;
+}
+
+nut_status file_sink_commit(file_sink *f, nut_error *err) {
+    bool bad = fclose(f->file) != 0;
+    f->file = NULL;
+    if (bad || rename(f->temporary, f->path)) {
+        nut_status status = io_error(err, "write", f->path);
+        file_sink_abort(f);
+        return status;
+    }
+    free(f->temporary);
+    return NUT_OK;
+}
+
+void file_sink_abort(file_sink *f) {
+    if (f->file) fclose(f->file);
+    if (f->temporary) remove(f->temporary);
+    free(f->temporary);
+    *f = (file_sink){0};
+}

@@ -1,0 +1,116 @@
+/* nutshell tokenize, info and perplexity. */
+#include "cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+nut_status command_tokenize(int argc, char **argv, nut_error *err) {
+    file_options file = {0};
+    bool special = false, bos = false;
+    const arg_option options[] = {
+        {"--special", ARG_FLAG, &special, "read special tokens in the text"},
+        {"--bos", ARG_FLAG, &bos, "put the beginning-of-text token in front where the model asks for it"},
+    };
+    const char *p[2];
+    arg_set set = {"tokenize", "MODEL TEXT", options, COUNT(options), p, 2};
+    nut_model *m;
+    int32_t *ids;
+    size_t n;
+    TRY(args_parse(&set, argc, argv, err));
+    TRY(file_load_model(p[0], &file, &m, err));
+    unsigned flags = (special ? NUT_TOKENIZE_SPECIAL : 0u) | (bos ? NUT_TOKENIZE_ADD_BOS : 0u);
+    nut_status status = cli_tokenize(m, p[1], strlen(p[1]), flags, &ids, &n, err);
+    if (status == NUT_OK) {
+        for (size_t i = 0; i < n; i++) printf("%s%d", i ? " " : "", (int)ids[i]);
+        putchar('\n');
+        free(ids);
+    }
+    nut_model_free(m);
+    return status;
+}
+
+nut_status command_info(int argc, char **argv, nut_error *err) {
+    file_options file = {0};
+    bool tensors = false;
+    const arg_option options[] = {
+        {"--tensors", ARG_FLAG, &tensors, "list every tensor"},
+        {"--kernel", ARG_TEXT, &file.kernel, "ref, simd128 or relaxed"},
+    };
+    const char *p[1];
+    arg_set set = {"info", "MODEL", options, COUNT(options), p, 1};
+    nut_model *m;
+    size_t n = 0;
+    TRY(args_parse(&set, argc, argv, err));
+    TRY(file_load_model(p[0], &file, &m, err));
+    (void)nut_model_info(m, tensors, NULL, 0, &n, NULL); // asks for the length
+    char *text = malloc(n + 1);
+    nut_status status = text ? nut_model_info(m, tensors, text, n + 1, &n, err)
+                             : cli_error(err, NUT_E_MEMORY, "out of memory");
+    if (status == NUT_OK) puts(text);
+    free(text);
+    nut_model_free(m);
+    return status;
+}
+
+/* ---- perplexity ---- */
+
+static bool show_window(void *ctx, const char *what, uint64_t done, uint64_t total) {
+    (void)ctx;
+    fprintf(stderr, "\r%s %llu of %llu", what, (unsigned long long)done, (unsigned long long)total);
+    return true;
+}
+
+typedef struct perplexity_args {
+    file_options file;
+    uint32_t window, windows, n_threads;
+    bool json;
+} perplexity_args;
+
+static nut_status judge(const perplexity_args *a, const nut_model *m, const char *text, size_t n_text, nut_error *err) {
+    int32_t *ids;
+    size_t n;
+    nut_session *s;
+    nut_perplexity_result r;
+    nut_session_options so = {.n_ctx = a->window, .n_threads = a->n_threads, .n_batch = 64, .n_logits = 64};
+    TRY(cli_tokenize(m, text, n_text, NUT_TOKENIZE_ADD_BOS, &ids, &n, err));
+    nut_status status = nut_session_new(m, &so, &s, err);
+    if (status == NUT_OK) {
+        status = nut_perplexity(s, ids, n, a->window, a->windows, show_window, NULL, &r, err);
+        nut_session_free(s);
+        fputc('\n', stderr);
+    }
+    free(ids);
+    if (status != NUT_OK) return status;
+    const char *format = a->json ? "{\"perplexity\":%.6f,\"mean_nll\":%.6f,\"scored\":%llu,\"windows\":%u,\"kernel\":\"%s\"}\n"
+                                 : "perplexity %.4f, mean loss %.6f nats over %llu tokens in %u windows; kernel %s\n";
+    printf(format, r.perplexity, r.mean_nll, (unsigned long long)r.n_scored, r.n_windows, nut_model_kernel(m));
+    return NUT_OK;
+}
+
+nut_status command_perplexity(int argc, char **argv, nut_error *err) {
+    perplexity_args a = {.window = 512, .n_threads = 1};
+    const arg_option options[] = {
+        {"--context", ARG_U32, &a.window, "tokens of a window; the second half of each is scored (512)"},
+        {"--windows", ARG_U32, &a.windows, "at most so many windows (0: all)"},
+        {"--threads", ARG_U32, &a.n_threads, "threads (1)"},
+        {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128 or relaxed"},
+        {"--reference", ARG_FLAG, &a.file.reference, "hold all weights as floats"},
+        {"--json", ARG_FLAG, &a.json, "one JSON object"},
+    };
+    const char *p[2];
+    arg_set set = {"perplexity", "MODEL FILE", options, COUNT(options), p, 2};
+    nut_model *m;
+    char *text;
+    size_t n_text;
+    TRY(args_parse(&set, argc, argv, err));
+    TRY(file_read_text(p[1], &text, &n_text, err));
+    nut_status status = file_load_model(p[0], &a.file, &m, err);
+    if (status == NUT_OK) {
+        status = judge(&a, m, text, n_text, err);
+        nut_model_free(m);
+    }
+    free(text);
+    return status;
+}
