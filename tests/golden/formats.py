@@ -1,0 +1,70 @@
+"""Writes tests/golden/formats.h: tensor blocks with the floats they mean, and floats with the blocks they become.
+
+The expected values are computed by the `gguf` package of llama.cpp (PyPI, MIT; gguf/quants.py, numpy), an implementation
+independent of this project's. Run by hand: `pip install gguf==0.19.0 && python3 tests/golden/formats.py`.
+"""
+import os
+import numpy as np
+from gguf import quants
+from gguf.constants import GGMLQuantizationType as T, GGML_QUANT_SIZES
+
+rng = np.random.default_rng(20240814)
+READ = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q5_K', 'Q6_K']
+HALVES = {'Q8_0': [0], 'Q4_0': [0], 'Q4_1': [0, 2], 'Q5_0': [0], 'Q5_1': [0, 2], 'Q4_K': [0, 2], 'Q5_K': [0, 2], 'Q6_K': [208]}
+WRITE = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1']
+
+
+def blocks_of(name):
+    """Random bytes as blocks, with f16 scales of both signs, one of them subnormal."""
+    block, size = GGML_QUANT_SIZES[T[name]]
+    if block == 1:
+        values = rng.normal(0, 1, 64).astype(np.float32) * 10.0 ** rng.integers(-6, 4, 64)
+        return quants.quantize(values.astype(np.float32), T[name]).view(np.uint8)
+    n = 1 if block == 256 else 3
+    data = rng.integers(0, 256, (n, size), dtype=np.uint8)
+    for b in range(n):
+        for at in HALVES[name]:
+            half = np.float16(rng.normal(0, 0.05 if b != 1 else 2e-5))
+            data[b, at:at + 2] = np.frombuffer(half.tobytes(), np.uint8)
+    return data.reshape(-1)
+
+
+def floats_to_quantize():
+    """Blocks of 32: gaussian, an outlier, all equal, all zero, tiny, rounding ties."""
+    rows = [rng.normal(0, 1, 32), rng.normal(0, 0.02, 32), np.full(32, 0.75), np.zeros(32), rng.normal(0, 1e-6, 32),
+            np.arange(32) - 15.5]
+    rows[1][7] = -3.5
+    return np.concatenate(rows).astype(np.float32)
+
+
+def literal(data):
+    text = np.ascontiguousarray(data).view(np.uint8).tobytes().hex()
+    return '\n'.join(f'     "{text[i:i + 96]}"' for i in range(0, len(text), 96))
+
+
+def entry(name, blocks, floats):
+    return f'    {{"{name}", {blocks.nbytes}, {floats.size},\n{literal(blocks)},\n{literal(floats)}}},\n'
+
+
+out = '''/* Made by formats.py beside this file with the Python package gguf (llama.cpp, MIT). Do not edit.
+ * Bytes are hexadecimal, floats are their four bytes, little-endian. */
+// clang-format off
+typedef struct golden_blocks {
+    const char *format;
+    unsigned n_bytes, n_floats;
+    const char *bytes, *floats;
+} golden_blocks;
+
+static const golden_blocks golden_dequantize[] = {
+'''
+for name in READ:
+    data = blocks_of(name)
+    floats = quants.dequantize(data.view(np.float16) if name == 'F16' else data, T[name]).astype(np.float32)
+    out += entry(name, data, floats.reshape(-1))
+out += '};\n\nstatic const golden_blocks golden_quantize[] = {\n'
+floats = floats_to_quantize()
+for name in WRITE:
+    out += entry(name, quants.quantize(floats, T[name]), floats)
+out += '};\n'
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'formats.h'), 'w') as f:
+    f.write(out)
