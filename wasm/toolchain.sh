@@ -166,7 +166,10 @@ fetch_npm() {
 }
 
 # Puts a finished folder in its place, so that an interrupted run leaves none half done.
-place() { rm -rf "${T:?}/$2" && mv "$1" "$T/$2"; }
+place() {
+    [ ! -e "$T/$2" ] || mv "$T/$2" "$tmp/replaced-$2"
+    mv "$1" "$T/$2"
+}
 
 # Writes the command .toolchain/bin/NAME; its lines see the .toolchain folder as $t, wherever that was moved to.
 command_file() {
