@@ -31,7 +31,7 @@ static inline bool check_fail(const char *file, int line, const char *cond) {
 static inline int check_report(void) {
     if (check_n_failed > CHECK_MAX_SHOWN) printf("%zu more failures\n", check_n_failed - CHECK_MAX_SHOWN);
     printf("%zu passed, %zu failed", check_n_passed, check_n_failed);
-    if (check_n_skipped) printf(", %zu parts skipped", check_n_skipped);
+    if (check_n_skipped) printf(", %zu skipped", check_n_skipped);
     printf("\n");
     if (check_n_passed + check_n_failed + check_n_skipped == 0) printf("no check ran\n");
     return check_n_failed > 0 || check_n_passed + check_n_skipped == 0;
