@@ -31,11 +31,34 @@ nut_status command_tokenize(int argc, char **argv, nut_error *err) {
     return status;
 }
 
+/* ---- info ---- */
+
+static void new_line(int depth) {
+    printf("\n%*s", 2 * depth, "");
+}
+
+/* Prints JSON with a line for each member of the outer two levels: a tensor is a line. */
+static void print_indented(const char *json) {
+    int depth = 0;
+    bool in_text = false;
+    for (const char *p = json; *p; p++) {
+        bool closes = !in_text && (*p == '}' || *p == ']'), opens = !in_text && (*p == '{' || *p == '[');
+        if (closes && depth-- <= 2 && p[-1] != '{' && p[-1] != '[') new_line(depth);
+        putchar(*p);
+        if (*p == '\\' && in_text) putchar(*++p);
+        else if (*p == '"') in_text = !in_text;
+        if (opens && ++depth <= 2 && p[1] != '}' && p[1] != ']') new_line(depth);
+        if (!in_text && *p == ',' && depth <= 2) new_line(depth);
+        if (!in_text && (*p == ':' || *p == ',') && (depth > 2 || *p == ':')) putchar(' ');
+    }
+    putchar('\n');
+}
+
 nut_status command_info(int argc, char **argv, nut_error *err) {
     file_options file = {0};
-    bool tensors = false;
+    bool json = false;
     const arg_option options[] = {
-        {"--tensors", ARG_FLAG, &tensors, "list every tensor"},
+        {"--json", ARG_FLAG, &json, "one JSON object on one line"},
         {"--kernel", ARG_TEXT, &file.kernel, "ref, simd128 or relaxed"},
     };
     const char *p[1];
@@ -44,11 +67,12 @@ nut_status command_info(int argc, char **argv, nut_error *err) {
     size_t n = 0;
     TRY(args_parse(&set, argc, argv, err));
     TRY(file_load_model(p[0], &file, &m, err));
-    (void)nut_model_info(m, tensors, NULL, 0, &n, NULL); // asks for the length
+    (void)nut_model_info(m, true, NULL, 0, &n, NULL); // asks for the length
     char *text = malloc(n + 1);
-    nut_status status = text ? nut_model_info(m, tensors, text, n + 1, &n, err)
+    nut_status status = text ? nut_model_info(m, true, text, n + 1, &n, err)
                              : cli_error(err, NUT_E_MEMORY, "out of memory");
-    if (status == NUT_OK) puts(text);
+    if (status == NUT_OK && json) puts(text);
+    else if (status == NUT_OK) print_indented(text);
     free(text);
     nut_model_free(m);
     return status;
