@@ -1,0 +1,42 @@
+/*
+ * e^x: one polynomial, written here for scalars and in simd_math.h for vectors with the same operations in the same
+ * order, so that both give the same bits.
+ *
+ * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by the polynomial of degree 7 of Moshier's Cephes library (expf.c, public
+ * domain); 2^n by the exponent field. n comes from adding and taking away 1.5 * 2^23, whose low bits hold the rounded
+ * sum; no conversion to an integer is needed, so a NaN stays defined (and stays a NaN).
+ */
+#ifndef NUT_KERNELS_EXP_H
+#define NUT_KERNELS_EXP_H
+
+#include "base/half.h"
+
+#define EXP_LOWEST  (-87.0f) // below: 0
+#define EXP_HIGHEST 88.0f    // above: e^88
+#define EXP_LOG2E   1.44269504088896341f
+#define EXP_ROUND   12582912.0f // 1.5 * 2^23
+#define EXP_LN2_HI  0.693359375f
+#define EXP_LN2_LO  (-2.12194440e-4f)
+#define EXP_C0      1.9875691500e-4f
+#define EXP_C1      1.3981999507e-3f
+#define EXP_C2      8.3334519073e-3f
+#define EXP_C3      4.1665795894e-2f
+#define EXP_C4      1.6666665459e-1f
+#define EXP_C5      5.0000001201e-1f
+
+static inline float exp_scalar(float x) {
+    if (x < EXP_LOWEST) return 0;
+    if (x > EXP_HIGHEST) x = EXP_HIGHEST;
+    float rounded = x * EXP_LOG2E + EXP_ROUND, n = rounded - EXP_ROUND;
+    float r = (x - n * EXP_LN2_HI) - n * EXP_LN2_LO;
+    float p = EXP_C0;
+    p = p * r + EXP_C1;
+    p = p * r + EXP_C2;
+    p = p * r + EXP_C3;
+    p = p * r + EXP_C4;
+    p = p * r + EXP_C5;
+    p = (p * (r * r) + r) + 1.0f;
+    return p * half_bits_to_f32((half_f32_to_bits(rounded) << 23) + 0x3f800000u);
+}
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * The list of kernel sets, and the probe that decides which of them runs. An engine can accept the relaxed dot and
+ * compute it wrongly (Node 20 does), so each set must first give the right integers here. The probe's numbers pass
+ * through volatile memory: Binaryen 120 stops with an error when it can evaluate a relaxed instruction itself.
+ */
+#include "kernels/sets.h"
+#include "kernels/exp.h"
+
+#include <string.h>
+
+static const kernel_set *const sets[] = {
+#ifdef KERNEL_HAS_RELAXED
+    &kernel_set_relaxed,
+#endif
+#ifdef KERNEL_HAS_SIMD128
+    &kernel_set_simd128,
+#endif
+    &kernel_set_ref,
+};
+
+enum { N_SETS = sizeof sets / sizeof *sets };
+
+size_t kernel_count(void) { return N_SETS; }
+
+const kernel_set *kernel_at(size_t i) { return i < N_SETS ? sets[i] : NULL; }
+
+float kernel_exp(float x) { return exp_scalar(x); }
+
+/* ---- the probe ---------------------------------------------------------------------------------------------- */
+
+enum { PROBE_TOKENS = 7, PROBE_COLS = 64, PROBE_ROWS = FORMAT_LANES };
+
+/* Small integers over [lo, hi], the ends often: a plain linear congruence, as its quality does not matter. */
+static int32_t probe_number(uint32_t *state, int32_t lo, int32_t hi) {
+    *state = *state * 1664525u + 1013904223u;
+    uint32_t r = *state >> 16;
+    if (r % 4 == 0) return lo;
+    if (r % 4 == 1) return hi;
+    return lo + (int32_t)(r / 4 % (uint32_t)(hi - lo + 1));
+}
+
+/* A row of blocks as a file has them, scale 1, and the integers that they mean. */
+static void probe_row(const format *f, uint32_t *state, uint8_t *blocks, int32_t *values) {
+    const bool nibbles = f->id == FORMAT_Q4_0;
+    for (size_t b = 0; b < PROBE_COLS / 32; b++, blocks += f->bytes, values += 32) {
+        const uint16_t one = 0x3c00;
+        memcpy(blocks, &one, 2);
+        for (size_t c = 0; c < 32; c++) {
+            values[c] = nibbles ? probe_number(state, -8, 7) : probe_number(state, -127, 127);
+            if (!nibbles)
+                blocks[2 + c] = (uint8_t)values[c];
+            else
+                blocks[2 + c % 16] = (uint8_t)(c < 16 ? values[c] + 8 : blocks[2 + c % 16] | (values[c] + 8) << 4);
+        }
+    }
+}
+
+static void probe_act(uint32_t *state, int8_t *q, float *d, int32_t *sum) {
+    memset(sum, 0, sizeof(int32_t) * PROBE_TOKENS * PROBE_COLS / 16);
+    for (size_t i = 0; i < PROBE_TOKENS * PROBE_COLS; i++) {
+        q[i] = (int8_t)probe_number(state, -127, 127);
+        sum[i / 16] += q[i];
+    }
+    for (size_t i = 0; i < PROBE_TOKENS * PROBE_COLS / 32; i++) d[i] = 1;
+}
+
+/* Whether a product in a format whose scales are all 1 gives the exact integers. */
+static bool probe_product(const kernel_set *set, const format *f, uint32_t state) {
+    _Alignas(64) uint8_t group[PROBE_ROWS * PROBE_COLS / 32 * 34] = {0};
+    _Alignas(16) int8_t q[PROBE_TOKENS * PROBE_COLS];
+    uint8_t blocks[PROBE_COLS / 32 * 34];
+    int32_t values[PROBE_ROWS][PROBE_COLS], sum[PROBE_TOKENS * PROBE_COLS / 16];
+    float d[PROBE_TOKENS * PROBE_COLS / 32], y[PROBE_TOKENS * PROBE_ROWS];
+    for (uint32_t r = 0; r < PROBE_ROWS; r++) {
+        probe_row(f, &state, blocks, values[r]);
+        f->pack(group, r, 0, PROBE_COLS / 32, blocks);
+    }
+    probe_act(&state, q, d, sum);
+    const matrix w = {f, PROBE_ROWS, PROBE_COLS, group};
+    const kernel_act x = {PROBE_TOKENS, PROBE_COLS, NULL, q, d, sum};
+    set->mul_mat[f->id](&w, 0, 1, &x, y, PROBE_ROWS);
+    for (size_t t = 0; t < PROBE_TOKENS; t++)
+        for (size_t r = 0; r < PROBE_ROWS; r++) {
+            int32_t expected = 0;
+            for (size_t c = 0; c < PROBE_COLS; c++) expected += values[r][c] * q[t * PROBE_COLS + c];
+            if (y[t * PROBE_ROWS + r] != (float)expected) return false;
+        }
+    return true;
+}
+
+static bool probe(const kernel_set *set) {
+    volatile uint32_t seed = 20110;
+    return probe_product(set, &format_table[FORMAT_Q8_0], seed) && probe_product(set, &format_table[FORMAT_Q4_0], seed);
+}
+
+const kernel_set *kernel_find(const char *name) {
+    for (size_t i = 0; i < N_SETS; i++)
+        if ((!name || strcmp(name, sets[i]->name) == 0) && probe(sets[i])) return sets[i];
+    return NULL;
+}

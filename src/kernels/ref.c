@@ -1,0 +1,160 @@
+/*
+ * The reference kernels: plain C, always linked, the oracle of the tests. They say what an operation means; speed
+ * matters only so far that a small model can be judged with them. Sums are kept in double precision.
+ */
+#include "kernels/sets.h"
+#include "kernels/exp.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { L = FORMAT_LANES };
+
+/* ---- products ----------------------------------------------------------------------------------------------- */
+
+enum { TILE_TOKENS = 8, TILE_COLS = 32 };
+
+/* Columns [c, c + n) of a group's rows as floats, tile (n, 8); n <= FORMAT_MAX_BLOCK, whole blocks. */
+static void group_tile(const matrix *w, const uint8_t *group, size_t c, size_t n, float *tile) {
+    const format *f = w->format;
+    if (f->id == FORMAT_F32) {
+        memcpy(tile, group + 4 * L * c, 4 * L * n);
+        return;
+    }
+    uint8_t block[FORMAT_MAX_BYTES];
+    float row[FORMAT_MAX_BLOCK];
+    for (uint32_t lane = 0; lane < L; lane++) {
+        f->unpack(group, lane, c / f->block, n / f->block, block);
+        f->dequantize(block, n / f->block, row);
+        for (size_t i = 0; i < n; i++) tile[L * i + lane] = row[i];
+    }
+}
+
+/* Columns [c, c + n) of token t as the product sees them. */
+static void act_tile(const kernel_act *x, format_act kind, size_t t, size_t c, size_t n, float *out) {
+    const size_t row = t * x->n_cols;
+    if (kind == FORMAT_ACT_F32) {
+        memcpy(out, x->x + row + c, n * sizeof(float));
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = x->d[(row + c + i) / KERNEL_Q8_BLOCK] * (float)x->q[row + c + i];
+}
+
+/* sum (8) += tile (n, 8) * x (n); floats within 32 columns, doubles across. */
+static void tile_product(const float *tile, const float *x, size_t n, double *sum) {
+    for (size_t c = 0; c < n; c += TILE_COLS) {
+        float part[L] = {0};
+        size_t end = c + TILE_COLS < n ? c + TILE_COLS : n;
+        for (size_t i = c; i < end; i++)
+            for (size_t r = 0; r < L; r++) part[r] += tile[L * i + r] * x[i];
+        for (size_t r = 0; r < L; r++) sum[r] += (double)part[r];
+    }
+}
+
+/* One group, tokens [t, t + n_tokens), n_tokens <= TILE_TOKENS. */
+static void group_product(const matrix *w, size_t g, const kernel_act *x, size_t t, size_t n_tokens, float *y,
+                          size_t ldy) {
+    const uint8_t *group = w->data + g * matrix_group_bytes(w);
+    const size_t step = w->format->block == 1 ? TILE_COLS : w->format->block;
+    double sum[TILE_TOKENS][L] = {{0}};
+    float tile[FORMAT_MAX_BLOCK * L], part[FORMAT_MAX_BLOCK];
+    for (size_t c = 0; c < w->n_cols; c += step) {
+        size_t n = w->n_cols - c < step ? w->n_cols - c : step;
+        group_tile(w, group, c, n, tile);
+        for (size_t i = 0; i < n_tokens; i++) {
+            act_tile(x, w->format->act, t + i, c, n, part);
+            tile_product(tile, part, n, sum[i]);
+        }
+    }
+    for (size_t i = 0; i < n_tokens; i++)
+        for (size_t r = 0; r < L; r++) y[(t + i) * ldy + L * g + r] = (float)sum[i][r];
+}
+
+static void ref_mul_mat(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y, size_t ldy) {
+    for (size_t g = g_begin; g < g_end; g++)
+        for (size_t t = 0; t < x->n_tokens; t += TILE_TOKENS) {
+            size_t n = x->n_tokens - t < TILE_TOKENS ? x->n_tokens - t : TILE_TOKENS;
+            group_product(w, g, x, t, n, y, ldy);
+        }
+}
+
+/* ---- vectors ------------------------------------------------------------------------------------------------ */
+
+static void ref_quantize_q8(const float *x, size_t n, int8_t *q, float *d, int32_t *sum) {
+    for (size_t b = 0; b < n / KERNEL_Q8_BLOCK; b++) {
+        const float *in = x + KERNEL_Q8_BLOCK * b;
+        float amax = 0;
+        for (int i = 0; i < KERNEL_Q8_BLOCK; i++) amax = fabsf(in[i]) > amax || in[i] != in[i] ? fabsf(in[i]) : amax;
+        bool zero = amax < KERNEL_Q8_LOWEST;
+        float scale = zero ? 0 : amax / 127.0f, inverse = zero ? 0 : 1.0f / scale;
+        d[b] = scale;
+        sum[2 * b] = sum[2 * b + 1] = 0;
+        for (int i = 0; i < KERNEL_Q8_BLOCK; i++) {
+            float v = in[i] * inverse;
+            int code = fabsf(v) <= 127.5f ? (int)(v + (v < 0 ? -0.5f : 0.5f)) : 0; // 0: not a number
+            q[KERNEL_Q8_BLOCK * b + (size_t)i] = (int8_t)code;
+            sum[2 * b + (i >= 16)] += code;
+        }
+    }
+}
+
+static void ref_rms_norm(const float *x, const float *w, size_t n, float eps, float *y) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    float scale = (float)(1.0 / sqrt(sum / (double)n + (double)eps));
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * w[i];
+}
+
+static void ref_silu_mul(float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + exp_scalar(-gate[i])) * up[i];
+}
+
+static void ref_add(float *x, const float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+static void ref_to_f16(const float *x, size_t n, uint16_t *y) {
+    for (size_t i = 0; i < n; i++) y[i] = half_f32_to_f16(x[i]);
+}
+
+/* ---- attention ---------------------------------------------------------------------------------------------- */
+
+/* One query head: positions one by one, the sums so far rescaled whenever a larger score comes. */
+static void attend_head(const kernel_attend *a, const float *q, float *out) {
+    double acc[KERNEL_MAX_HEAD_DIM] = {0}, total = 0;
+    float highest = -INFINITY;
+    for (size_t p = 0; p < a->n_kv; p++) {
+        const uint16_t *k = a->k + p * a->head_dim, *v = a->v + p * a->head_dim;
+        double dot = 0;
+        for (size_t i = 0; i < a->head_dim; i++) dot += (double)q[i] * (double)half_f16_to_f32(k[i]);
+        float score = (float)dot * a->scale, before = 1;
+        if (score > highest) {
+            before = exp_scalar(highest - score);
+            highest = score;
+        }
+        double weight = (double)exp_scalar(score - highest);
+        total = total * (double)before + weight;
+        for (size_t i = 0; i < a->head_dim; i++)
+            acc[i] = acc[i] * (double)before + weight * (double)half_f16_to_f32(v[i]);
+    }
+    for (size_t i = 0; i < a->head_dim; i++) out[i] = (float)(acc[i] / total);
+}
+
+static void ref_attend(const kernel_attend *a) {
+    for (size_t h = 0; h < a->n_q; h++) attend_head(a, a->q + h * a->head_dim, a->out + h * a->head_dim);
+}
+
+/* ---- the set ------------------------------------------------------------------------------------------------ */
+
+const kernel_set kernel_set_ref = {
+    .name = "ref",
+    .mul_mat = {
+#define NUT_X(name) [FORMAT_##name] = ref_mul_mat,
+        FORMAT_LIST(NUT_X)
+#undef NUT_X
+    },
+#define NUT_X(name, params) .name = ref_##name,
+    KERNEL_OPS(NUT_X)
+#undef NUT_X
+};

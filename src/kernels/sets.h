@@ -1,0 +1,28 @@
+/* Which kernel sets this build links, and what they share. */
+#ifndef NUT_KERNELS_SETS_H
+#define NUT_KERNELS_SETS_H
+
+#include "kernels/kernels.h"
+
+/* NUT_SIMDE: a native build that was given SIMDe, which turns the wasm intrinsics into the machine's.
+ * NUT_NO_SIMD: plain C alone. */
+#if !defined(NUT_NO_SIMD) && (defined(__wasm_simd128__) || defined(NUT_SIMDE))
+#define KERNEL_HAS_SIMD128 1
+#if defined(__wasm_relaxed_simd__) || defined(NUT_SIMDE)
+#define KERNEL_HAS_RELAXED 1
+#endif
+#endif
+
+extern const kernel_set kernel_set_ref;
+extern const kernel_set kernel_set_simd128;
+extern const kernel_set kernel_set_relaxed;
+
+/* A block of activations all below this is taken as zeros: its scale would have no finite inverse. */
+#define KERNEL_Q8_LOWEST 0x1p-100f
+
+/* The operations of both SIMD sets but mul_mat, which have no use for the relaxed dot: simd_ops.c, simd_attend.c. */
+#define NUT_X(name, params) void simd_##name params;
+KERNEL_OPS(NUT_X)
+#undef NUT_X
+
+#endif
