@@ -1,0 +1,49 @@
+// The suite runner's own test: what must count as a failure does, so that a green run means that every suite ran.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const RUNNER = join(dirname(fileURLToPath(import.meta.url)), 'run.mjs');
+const folder = mkdtempSync(join(tmpdir(), 'nutshell-runner-'));
+
+/** @type {[string, object[], string, number][]} what is tried, suites, last line expected, exit status expected */
+const CASES = [
+  ['adds up', [{ command: 'echo 2 passed, 0 failed' }, { command: 'echo 3 passed, 0 failed, 4 skipped' }],
+    '5 passed, 0 failed, 4 skipped', 0],
+  ['a failure', [{ command: 'echo 2 passed, 1 failed; exit 1' }, { command: 'echo 1 passed, 0 failed' }],
+    '3 passed, 1 failed', 1],
+  ['no count', [{ command: 'echo all is well' }], '0 passed, 1 failed', 1],
+  ['a count inside a line', [{ command: 'echo 5 passed, 0 failed or so' }], '0 passed, 1 failed', 1],
+  ['no case', [{ command: 'echo 0 passed, 0 failed' }], '0 passed, 1 failed', 1],
+  ['all skipped', [{ command: 'echo skip: no data; echo 0 passed, 0 failed, 2 skipped' }],
+    '0 passed, 0 failed, 2 skipped', 0],
+  ['a crash after the count', [{ command: 'echo 2 passed, 0 failed; kill -SEGV $$' }], '2 passed, 1 failed', 1],
+  ['status 0 with failures', [{ command: 'echo 1 passed, 1 failed' }], '1 passed, 1 failed', 1],
+  ['does not build', [{ build: 'false', command: 'echo 1 passed, 0 failed' }], '0 passed, 1 failed', 1],
+  ['no such command', [{ command: 'no-such-command' }], '0 passed, 1 failed', 1],
+  ['hangs', [{ command: 'sleep 60', timeout: 1 }], '0 passed, 1 failed', 1],
+  ['leaves a process behind', [{ command: 'setsid sleep 60 & echo 1 passed, 0 failed' }], '1 passed, 0 failed', 0],
+  ['one run per file', [{ each: 'tests/run*.mjs', command: '[ -e tests/{}.mjs ] && echo 1 passed, 0 failed' }],
+    '2 passed, 0 failed', 0],
+  ['one run per file, one of them bad',
+    [{ each: 'tests/run*.mjs', command: '[ {} = run ] && echo 1 passed, 0 failed' }], '1 passed, 1 failed', 1],
+  ['no file', [{ each: 'tests/nothing*.c', command: 'echo 1 passed, 0 failed' }], '0 passed, 1 failed', 1],
+  ['no suite', [], '0 passed, 0 failed', 1],
+];
+
+let failed = 0;
+for (const [name, suites, line, status] of CASES) {
+  const table = join(folder, 'suites.json');
+  writeFileSync(table, JSON.stringify(suites.map((suite, i) => ({ name: `test ${i}`, needs: [], ...suite }))));
+  const started = Date.now();
+  const result = spawnSync('node', [RUNNER], { env: { ...process.env, NUT_SUITES: table }, encoding: 'utf8' });
+  const last = result.stdout.trimEnd().split('\n').pop();
+  if (last === line && result.status === status && Date.now() - started < 20000) continue;
+  failed++;
+  console.log(`FAIL ${name}: "${last}" with status ${result.status}, expected "${line}" with ${status}`);
+}
+rmSync(folder, { recursive: true, force: true });
+console.log(`${CASES.length - failed} passed, ${failed} failed`);
+process.exitCode = failed ? 1 : 0;

@@ -1,0 +1,171 @@
+// Runs the suites of tests/suites.json one after the other and adds up what they counted:
+//
+//   node tests/run.mjs            all of them
+//   node tests/run.mjs NAME...    those whose name contains one of the words
+//   node tests/run.mjs --list     their names and what they need
+//
+// A suite is { name, needs, build?, each?, command, timeout? }. `needs` are parts of wasm/toolchain.sh, installed first.
+// `build` is a shell command that must succeed. `command` is run once, or, with `each` (a folder and file pattern like
+// tests/unit/test_*.c), once per file with {} replaced by the file's name without folder and extension. Each run prints
+// as its last line "N passed, N failed[, N skipped]" and ends with a status other than 0 if something failed.
+//
+// A run that prints no such line, counts no case, ends badly or takes longer than its timeout (seconds, default 900)
+// counts as a failure, so that a suite cannot pass by not running. No suite keeps the next from running. Outputs are
+// kept in build/test-logs/. The very last line is the sum, and the exit status 1 if anything failed.
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+const LOGS = join(ROOT, 'build/test-logs');
+const COUNT = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/;
+const SHOWN_LINES = 60; // of the output of a suite that failed
+const GRACE = 3000; // ms that a suite's children have to end by themselves after it
+
+/** Every process of a run carries this in its environment, so that what a suite left behind can be found and ended. */
+const MARK = `NUT_TEST_RUN=${randomUUID()}`;
+
+/** Process ids that carry the mark; zombies have an empty environment and are not among them. */
+function marked() {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
+    try { return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(MARK); } catch { return false; }
+  });
+}
+
+async function endMarked(grace) {
+  for (const end = Date.now() + grace; Date.now() < end && marked().length > 0;) {
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  const left = marked();
+  for (const pid of left) {
+    try { process.kill(Number(pid), 'SIGKILL'); } catch { /* it ended meanwhile */ }
+  }
+  return left.length;
+}
+
+/** Runs a shell command; resolves with its output (both streams), exit status and whether it ran too long. */
+function run(command, seconds) {
+  return new Promise((done) => {
+    const [key, value] = MARK.split('=');
+    const child = spawn('bash', ['-c', command], {
+      cwd: ROOT, detached: true, stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, PATH: `${join(ROOT, '.toolchain/bin')}:${process.env.PATH}`, [key]: value },
+    });
+    const chunks = [];
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      try { process.kill(-Number(child.pid), 'SIGTERM'); } catch { /* it ended meanwhile */ }
+      setTimeout(() => endMarked(0), GRACE);
+    }, seconds * 1000);
+    child.stdout.on('data', (chunk) => chunks.push(chunk));
+    child.stderr.on('data', (chunk) => chunks.push(chunk));
+    child.on('error', (error) => chunks.push(Buffer.from(String(error))));
+    // 'exit' and not 'close': a child that was left behind may hold the pipes open.
+    child.on('exit', async (status, signal) => {
+      clearTimeout(timer);
+      const left = await endMarked(GRACE);
+      if (left > 0) chunks.push(Buffer.from(`\n(ended ${left} processes that were left running)\n`));
+      done({ output: Buffer.concat(chunks).toString(), status: status ?? signal, late });
+    });
+  });
+}
+
+/** The counts of one run, with a reason in `wrong` if it cannot be taken as it stands. */
+function counts(result, seconds) {
+  const line = result.output.trimEnd().split('\n').reverse().map((text) => COUNT.exec(text.trim())).find(Boolean);
+  const [passed, failed, skipped] = (line ?? []).slice(1).map((text) => Number(text ?? 0));
+  const reason = result.late ? `took longer than ${seconds} s`
+    : !line ? `printed no count (exit status ${result.status})`
+      : passed + failed + skipped === 0 ? 'counted no case'
+        : result.status !== 0 && failed === 0 ? `counted no failure but ended with status ${result.status}`
+          : result.status === 0 && failed > 0 ? 'counted failures but ended with status 0' : '';
+  const tally = { passed: passed ?? 0, failed: failed ?? 0, skipped: skipped ?? 0, wrong: reason };
+  if (reason && tally.failed === 0) tally.failed = 1;
+  return tally;
+}
+
+/** Commands of a suite: one, or one per file that matches `each`. */
+function commandsOf(suite) {
+  if (!suite.each) return [suite.command];
+  const pattern = new RegExp('^' + basename(suite.each).replaceAll('.', '\\.').replaceAll('*', '.*') + '$');
+  const files = readdirSync(join(ROOT, dirname(suite.each))).filter((name) => pattern.test(name)).sort();
+  return files.map((name) => suite.command.replaceAll('{}', name.replace(/\.[^.]*$/, '')));
+}
+
+function show(title, output) {
+  const lines = output.trimEnd().split('\n');
+  console.log(`--- ${title}`);
+  if (lines.length > SHOWN_LINES) console.log(`    ... ${lines.length - SHOWN_LINES} lines before`);
+  console.log(lines.slice(-SHOWN_LINES).map((line) => '    ' + line).join('\n'));
+}
+
+async function runSuite(suite) {
+  const seconds = suite.timeout ?? 900;
+  const sum = { name: suite.name, passed: 0, failed: 0, skipped: 0, seconds: 0 };
+  const started = Date.now();
+  const log = [];
+  const fail = (title, output) => { sum.failed++; show(title, output); };
+  const built = suite.build ? await run(suite.build, seconds) : { output: '', status: 0 };
+  log.push(`$ ${suite.build ?? ':'}\n${built.output}`);
+  const commands = commandsOf(suite);
+  if (built.status !== 0) fail(`${suite.name}: does not build: ${suite.build}`, built.output);
+  else if (commands.length === 0) fail(`${suite.name}: no file matches ${suite.each}`, '');
+  else {
+    for (const command of commands) {
+      const result = await run(command, seconds);
+      const tally = counts(result, seconds);
+      log.push(`$ ${command}\n${result.output}`);
+      for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += tally[key];
+      if (tally.failed > 0) show(`${suite.name}: ${command}${tally.wrong ? `: ${tally.wrong}` : ''}`, result.output);
+      else if (tally.skipped > 0) {
+        const said = result.output.split('\n').filter((line) => /^\s*skip/i.test(line));
+        show(`${suite.name}: ${command}: ${tally.skipped} skipped`, said.join('\n'));
+      }
+    }
+  }
+  sum.seconds = (Date.now() - started) / 1000;
+  writeFileSync(join(LOGS, suite.name.replace(/\W+/g, '-') + '.log'), log.join('\n'));
+  return sum;
+}
+
+function printTable(sums) {
+  const width = Math.max(5, ...sums.map((sum) => sum.name.length));
+  const row = (name, ...cells) =>
+    console.log(name.padEnd(width) + cells.map((cell) => String(cell).padStart(9)).join(''));
+  console.log('');
+  row('suite', 'passed', 'failed', 'skipped', 'seconds');
+  for (const { name, passed, failed, skipped, seconds } of sums) row(name, passed, failed, skipped, seconds.toFixed(1));
+  console.log('');
+}
+
+async function main(words) {
+  const all = JSON.parse(readFileSync(process.env.NUT_SUITES ?? join(ROOT, 'tests/suites.json'), 'utf8'));
+  if (words[0] === '--list') {
+    for (const { name, needs } of all) console.log(`${name}${needs.length ? ` (${needs.join(', ')})` : ''}`);
+    return 0;
+  }
+  const suites = all.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+  mkdirSync(LOGS, { recursive: true });
+  const parts = [...new Set(suites.flatMap((suite) => suite.needs))];
+  if (parts.length > 0) {
+    const setUp = await run(`wasm/toolchain.sh ${parts.join(' ')}`, 1800);
+    if (setUp.output) console.log(setUp.output.trimEnd());
+    if (setUp.status !== 0) console.log('The set-up failed: suites that need what is missing will fail.');
+  }
+  const sums = [];
+  for (const suite of suites) sums.push(await runSuite(suite));
+  printTable(sums);
+  const total = (key) => sums.reduce((sum, suite) => sum + suite[key], 0);
+  const [passed, failed, skipped] = [total('passed'), total('failed'), total('skipped')];
+  console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
+  return failed > 0 || passed + skipped === 0 ? 1 : 0;
+}
+
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.on(signal, () => endMarked(0).then(() => process.exit(1)));
+}
+process.exitCode = await main(process.argv.slice(2));
