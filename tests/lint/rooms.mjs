@@ -35,7 +35,7 @@ const SYSTEM_HEADERS = new Set(`assert complex ctype errno fenv float inttypes i
   .split(/\s+/).map((name) => name + '.h'));
 const MORE_SYSTEM_HEADERS = [
   { room: 'src/kernels', pattern: /^(simde\/.*|immintrin\.h|arm_neon\.h)$/ },
-  { room: 'wasm', pattern: /^emscripten(\/.*)?\.?h?$/ },
+  { room: 'wasm', pattern: /^emscripten(\.h|\/.*)$/ },
 ];
 
 /** Folders that a room's JavaScript may import from, and packages. Not listed rooms (tests, wasm) may import anything. */
