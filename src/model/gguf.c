@@ -1,0 +1,462 @@
+/*
+ * The header reader is a machine of small items: magic, counts, pairs, tensor entries. Bytes are appended to one growing
+ * buffer and each item is read when all of it is there; inside an array of strings the machine remembers where it was,
+ * so that no byte is looked at more than a few times however the file is cut. Tables grow as items arrive, never by a
+ * count that the file merely claims. The buffer may move while it grows, so items are kept as offsets until the end.
+ */
+#include "model/gguf.h"
+
+#include "base/cursor.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "kernels/formats.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_NAME = 64,          // ggml's GGML_MAX_NAME
+    MAX_KEY = 65535,        // the limit of the format
+    MAX_STRING = 64 << 20,
+    MAX_HEADER = 1 << 30,   // of a file of unknown size
+    MAX_ITEMS = 1 << 20,    // pairs or tensors
+    MIN_KV_BYTES = 8 + 1 + 4 + 1,
+    MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,
+};
+
+typedef enum phase { PHASE_COUNTS, PHASE_KV, PHASE_ARRAY, PHASE_TENSORS, PHASE_DONE } phase;
+
+struct gguf_reader {
+    phase phase;
+    uint64_t file_size;   // 0: unknown
+    size_t cap;           // of bytes
+    size_t at;            // read so far
+    uint64_t n_kv, n_tensors;       // claimed
+    size_t kv_cap, tensor_cap;
+    uint64_t array_left;  // strings of an array still to come
+    uint64_t skip;        // padding before the data still to come
+};
+
+static const struct {
+    const char *name;
+    uint8_t bytes; // of one value; 0: it depends
+} types[GGUF_TYPE_COUNT] = {
+    {"u8", 1}, {"i8", 1}, {"u16", 2}, {"i16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4},
+    {"bool", 1}, {"string", 0}, {"array", 0}, {"u64", 8}, {"i64", 8}, {"f64", 8},
+};
+
+const char *gguf_type_name(gguf_type type) {
+    return (unsigned)type < GGUF_TYPE_COUNT ? types[type].name : "unknown";
+}
+
+bool gguf_str_is(gguf_str s, const char *text) {
+    return s.n == strlen(text) && !memcmp(s.s, text, (size_t)s.n);
+}
+
+/* ---- what is no GGUF file ---- */
+
+static const struct {
+    const char *start, *what;
+} strangers[] = {
+    {"<!DOC", "an HTML page; check the address, it may need a login or point to a page about the file"},
+    {"<!doc", "an HTML page; check the address, it may need a login or point to a page about the file"},
+    {"<html", "an HTML page; check the address, it may need a login or point to a page about the file"},
+    {"<HTML", "an HTML page; check the address, it may need a login or point to a page about the file"},
+    {"version https://git-lfs", "a Git LFS pointer; download the file itself"},
+    {"PK\x03\x04", "a zip archive (a PyTorch checkpoint?); convert the model to GGUF"},
+    {"ggjt", "an old ggml file; convert the model to GGUF"},
+    {"ggmf", "an old ggml file; convert the model to GGUF"},
+    {"lmgg", "an old ggml file; convert the model to GGUF"},
+    {"tjgg", "an old ggml file; convert the model to GGUF"},
+    {"fmgg", "an old ggml file; convert the model to GGUF"},
+};
+
+static nut_status not_gguf(const uint8_t *bytes, size_t n, nut_error *err) {
+    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
+        size_t length = strlen(strangers[i].start);
+        if (length <= n && !memcmp(bytes, strangers[i].start, length))
+            return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model but %s", strangers[i].what);
+    }
+    if (n >= 9 && bytes[8] == '{')
+        return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model but a safetensors file; convert the model to GGUF");
+    return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model (it begins with %02x %02x %02x %02x); give a .gguf file",
+                     bytes[0], bytes[1], bytes[2], bytes[3]);
+}
+
+/* ---- items; each returns with *more set when bytes are missing ---- */
+
+static nut_status corrupt(nut_error *err, const char *what) {
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: %s; download it again", what);
+}
+
+/* Whether n_items of at least `least` bytes can still follow position at. */
+static bool could_follow(const struct gguf_reader *r, uint64_t at, uint64_t n_items, uint64_t least) {
+    uint64_t bytes, end, limit = r->file_size ? r->file_size : (uint64_t)MAX_HEADER;
+    return u64_mul(n_items, least, &bytes) && u64_add(at, bytes, &end) && end <= limit;
+}
+
+static nut_status read_counts(gguf *g, cursor *c, bool *more, nut_error *err) {
+    struct gguf_reader *r = g->reader;
+    *more = g->n_bytes < 24;
+    if (*more) return NUT_OK;
+    if (memcmp(c->bytes, "GGUF", 4)) return not_gguf(c->bytes, g->n_bytes, err);
+    (void)cursor_u32(c);
+    g->version = cursor_u32(c);
+    if (g->version == 0x02000000 || g->version == 0x03000000)
+        return error_set(err, NUT_E_UNSUPPORTED, "this is a big-endian GGUF file; use the ordinary little-endian one");
+    if (g->version != 2 && g->version != 3)
+        return error_set(err, NUT_E_UNSUPPORTED, "GGUF version %u is not known (2 and 3 are); convert the model again",
+                         g->version);
+    r->n_tensors = cursor_u64(c);
+    r->n_kv = cursor_u64(c);
+    if (r->n_kv > MAX_ITEMS || !could_follow(r, c->at, r->n_kv, MIN_KV_BYTES))
+        return corrupt(err, "its count of metadata is absurd");
+    if (r->n_tensors > MAX_ITEMS || !could_follow(r, c->at, r->n_tensors, MIN_TENSOR_BYTES))
+        return corrupt(err, "its count of tensors is absurd");
+    r->phase = r->n_kv ? PHASE_KV : r->n_tensors ? PHASE_TENSORS : PHASE_DONE;
+    return NUT_OK;
+}
+
+/* A string in place; its s holds the offset until the header is complete. */
+static nut_status read_str(const gguf *g, cursor *c, uint64_t most, const char *what, gguf_str *out, nut_error *err) {
+    uint64_t n = cursor_u64(c);
+    if (c->ended) return NUT_OK;
+    if (n > most || !could_follow(g->reader, c->at, n, 1)) return corrupt(err, what);
+    *out = (gguf_str){(const char *)(uintptr_t)c->at, n};
+    (void)cursor_take(c, n);
+    return NUT_OK;
+}
+
+/* One more element of `size` bytes in a growing table. */
+static nut_status table_reserve(void **table, size_t n, size_t *cap, size_t size, nut_error *err) {
+    if (n < *cap) return NUT_OK;
+    size_t more = *cap ? *cap * 2 : 64;
+    void *p = mem_grow(*table, *cap * size, more * size);
+    if (!p) return error_memory(err, more * size);
+    *table = p;
+    *cap = more;
+    return NUT_OK;
+}
+
+static nut_status read_value(gguf *g, cursor *c, gguf_kv *kv, nut_error *err) {
+    kv->n = 1;
+    kv->elem = kv->type;
+    if (kv->type == GGUF_ARRAY) {
+        kv->elem = (gguf_type)cursor_u32(c);
+        kv->n = cursor_u64(c);
+        if (c->ended) return NUT_OK;
+        if ((unsigned)kv->elem >= GGUF_TYPE_COUNT) return corrupt(err, "an array of an unknown type");
+        if (kv->elem == GGUF_ARRAY) return corrupt(err, "an array of arrays");
+        uint64_t least = kv->elem == GGUF_STRING ? 8 : types[kv->elem].bytes;
+        if (!could_follow(g->reader, c->at, kv->n, least)) return corrupt(err, "an array longer than the file");
+    }
+    kv->value = (const uint8_t *)(uintptr_t)c->at;
+    if (kv->elem == GGUF_STRING) {
+        gguf_str s;
+        if (kv->type == GGUF_STRING) TRY(read_str(g, c, MAX_STRING, "a text longer than the file", &s, err));
+        return NUT_OK;
+    }
+    kv->n_bytes = kv->n * types[kv->elem].bytes;
+    (void)cursor_take(c, kv->n_bytes);
+    return NUT_OK;
+}
+
+static void next_kv(gguf *g) {
+    struct gguf_reader *r = g->reader;
+    g->n_kv++;
+    r->phase = g->n_kv < r->n_kv ? PHASE_KV : r->n_tensors ? PHASE_TENSORS : PHASE_DONE;
+}
+
+static nut_status read_kv(gguf *g, cursor *c, bool *more, nut_error *err) {
+    struct gguf_reader *r = g->reader;
+    gguf_kv kv = {0};
+    TRY(read_str(g, c, MAX_KEY, "a metadata key longer than the file", &kv.key, err));
+    kv.type = (gguf_type)cursor_u32(c);
+    if (!c->ended && (unsigned)kv.type >= GGUF_TYPE_COUNT) return corrupt(err, "a metadata value of an unknown type");
+    if (!c->ended) TRY(read_value(g, c, &kv, err));
+    *more = c->ended;
+    if (*more) return NUT_OK;
+    if (kv.key.n == 0) return corrupt(err, "a metadata key is empty");
+    TRY(table_reserve((void **)&g->kv, (size_t)g->n_kv, &r->kv_cap, sizeof *g->kv, err));
+    if (kv.type == GGUF_STRING) kv.n_bytes = c->at - (uintptr_t)kv.value;
+    g->kv[g->n_kv] = kv;
+    r->array_left = kv.type == GGUF_ARRAY && kv.elem == GGUF_STRING ? kv.n : 0;
+    r->phase = PHASE_ARRAY;
+    if (!r->array_left) next_kv(g);
+    return NUT_OK;
+}
+
+/* The strings of an array, as many as are there. */
+static nut_status read_array(gguf *g, cursor *c, bool *more, nut_error *err) {
+    struct gguf_reader *r = g->reader;
+    gguf_str s;
+    for (; r->array_left; r->array_left--) {
+        r->at = c->at;
+        TRY(read_str(g, c, MAX_STRING, "a text longer than the file", &s, err));
+        *more = c->ended;
+        if (*more) return NUT_OK;
+    }
+    gguf_kv *kv = &g->kv[g->n_kv];
+    kv->n_bytes = c->at - (uintptr_t)kv->value;
+    next_kv(g);
+    return NUT_OK;
+}
+
+static nut_status read_tensor(gguf *g, cursor *c, bool *more, nut_error *err) {
+    struct gguf_reader *r = g->reader;
+    gguf_tensor t = {0};
+    TRY(read_str(g, c, MAX_NAME, "a tensor name is too long", &t.name, err));
+    t.n_dims = cursor_u32(c);
+    if (!c->ended && (t.n_dims < 1 || t.n_dims > GGUF_MAX_DIMS)) return corrupt(err, "a tensor's number of dimensions");
+    for (uint32_t i = 0; i < GGUF_MAX_DIMS; i++) t.dims[i] = i < t.n_dims ? cursor_u64(c) : 1;
+    t.ggml_type = cursor_u32(c);
+    t.offset = cursor_u64(c);
+    *more = c->ended;
+    if (*more) return NUT_OK;
+    TRY(table_reserve((void **)&g->tensors, (size_t)g->n_tensors, &r->tensor_cap, sizeof *g->tensors, err));
+    g->tensors[g->n_tensors++] = t;
+    if (g->n_tensors == r->n_tensors) r->phase = PHASE_DONE;
+    return NUT_OK;
+}
+
+static nut_status read_items(gguf *g, nut_error *err) {
+    struct gguf_reader *r = g->reader;
+    static nut_status (*const readers[])(gguf *, cursor *, bool *, nut_error *) = {read_counts, read_kv, read_array,
+                                                                                read_tensor};
+    while (r->phase != PHASE_DONE) {
+        cursor c = {.bytes = g->bytes, .n = g->n_bytes, .at = r->at};
+        bool more = false;
+        TRY(readers[r->phase](g, &c, &more, err));
+        if (more) return NUT_OK;
+        r->at = c.at;
+    }
+    return NUT_OK;
+}
+
+/* ---- the whole header ---- */
+
+static void rebase(gguf *g) {
+    for (uint64_t i = 0; i < g->n_kv; i++) {
+        g->kv[i].key.s = (const char *)g->bytes + (uintptr_t)g->kv[i].key.s;
+        g->kv[i].value = g->bytes + (uintptr_t)g->kv[i].value;
+    }
+    for (uint64_t i = 0; i < g->n_tensors; i++) g->tensors[i].name.s = (const char *)g->bytes + (uintptr_t)g->tensors[i].name.s;
+}
+
+static uint64_t hash_str(gguf_str s) { // FNV-1a
+    uint64_t h = 14695981039346656037u;
+    for (uint64_t i = 0; i < s.n; i++) h = (h ^ (uint8_t)s.s[i]) * 1099511628211u;
+    return h;
+}
+
+/* The index of a string that stands twice in a table of n rows of `stride` bytes that begin with a gguf_str; n: none. */
+static nut_status find_twin(const void *rows, size_t n, size_t stride, gguf_str *twin, nut_error *err) {
+    size_t size = 16;
+    while (size < 2 * n) size *= 2;
+    const gguf_str **slots = mem_calloc(size, sizeof *slots);
+    if (!slots) return error_memory(err, size * sizeof *slots);
+    for (size_t i = 0; i < n && !twin->s; i++) {
+        const gguf_str *s = (const void *)((const char *)rows + i * stride);
+        size_t at = (size_t)hash_str(*s) & (size - 1);
+        for (; slots[at]; at = (at + 1) & (size - 1))
+            if (slots[at]->n == s->n && !memcmp(slots[at]->s, s->s, (size_t)s->n)) *twin = *s;
+        slots[at] = s;
+    }
+    mem_free(slots);
+    return NUT_OK;
+}
+
+static nut_status check_twins(const gguf *g, nut_error *err) {
+    gguf_str twin = {NULL, 0};
+    TRY(find_twin(g->kv, (size_t)g->n_kv, sizeof *g->kv, &twin, err));
+    if (!twin.s) TRY(find_twin(g->tensors, (size_t)g->n_tensors, sizeof *g->tensors, &twin, err));
+    if (twin.s)
+        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%.*s\" stands in it twice",
+                         (int)(twin.n < 64 ? twin.n : 64), twin.s);
+    return NUT_OK;
+}
+
+static nut_status bad_tensor(const gguf_tensor *t, const char *what, nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s: %s", (int)t->name.n, t->name.s, what);
+}
+
+/* Checks one tensor's sizes and makes its offset absolute. */
+static nut_status place_tensor(gguf *g, gguf_tensor *t, nut_error *err) {
+    const format *f = format_by_ggml(t->ggml_type);
+    uint64_t n = 1, end;
+    for (uint32_t i = 0; i < GGUF_MAX_DIMS; i++)
+        if (t->dims[i] == 0 || !u64_mul(n, t->dims[i], &n)) return bad_tensor(t, "its shape is impossible", err);
+    if (f && t->dims[0] % f->block) return bad_tensor(t, "its rows are not whole blocks of its type", err);
+    if (f && !u64_mul(n / f->block, f->bytes, &t->n_bytes)) return bad_tensor(t, "its size is impossible", err);
+    if (t->offset % g->alignment) return bad_tensor(t, "its data is not aligned", err);
+    if (!u64_add(t->offset, g->data_offset, &t->offset) || !u64_add(t->offset, t->n_bytes, &end))
+        return bad_tensor(t, "its place is impossible", err);
+    if (end > g->file_bytes) g->file_bytes = end;
+    uint64_t size = g->reader->file_size;
+    if (size && end > size)
+        return error_set(err, NUT_E_TRUNCATED,
+                         "the file is cut off: tensor %.*s ends at byte %llu and the file has %llu; download it again",
+                         (int)t->name.n, t->name.s, (unsigned long long)end, (unsigned long long)size);
+    return NUT_OK;
+}
+
+static int by_offset(const void *a, const void *b) {
+    const gguf_tensor *x = a, *y = b;
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static nut_status place_tensors(gguf *g, nut_error *err) {
+    for (uint64_t i = 0; i < g->n_tensors; i++) TRY(place_tensor(g, &g->tensors[i], err));
+    if (g->n_tensors) qsort(g->tensors, (size_t)g->n_tensors, sizeof *g->tensors, by_offset);
+    for (uint64_t i = 1; i < g->n_tensors; i++)
+        if (g->tensors[i].offset < g->tensors[i - 1].offset + g->tensors[i - 1].n_bytes)
+            return bad_tensor(&g->tensors[i], "its data overlaps another tensor's", err);
+    return NUT_OK;
+}
+
+/* Alignment, and with it where the data begins. Needs keys, so it rebases them. */
+static nut_status find_data(gguf *g, nut_error *err) {
+    uint32_t alignment;
+    TRY(gguf_get_u32(g, "general.alignment", 32, &alignment, err));
+    if (alignment < 1 || alignment > 1u << 20 || (alignment & (alignment - 1)))
+        return corrupt(err, "general.alignment is not a power of two");
+    g->alignment = alignment;
+    g->data_offset = g->reader->at;
+    if (g->n_tensors) g->data_offset = (g->data_offset + alignment - 1) & ~(uint64_t)(alignment - 1);
+    g->file_bytes = g->data_offset;
+    return NUT_OK;
+}
+
+/* ---- feeding ---- */
+
+nut_status gguf_begin(gguf *g, uint64_t file_size, nut_error *err) {
+    *g = (gguf){0};
+    g->reader = mem_calloc(1, sizeof *g->reader);
+    if (!g->reader) return error_memory(err, sizeof *g->reader);
+    g->reader->file_size = file_size;
+    return NUT_OK;
+}
+
+static nut_status append(gguf *g, const uint8_t *bytes, size_t n, nut_error *err) {
+    struct gguf_reader *r = g->reader;
+    size_t want;
+    if (!size_add(g->n_bytes, n, &want)) return error_memory(err, SIZE_MAX);
+    if (want > MAX_HEADER) return corrupt(err, "its header does not end");
+    if (want > r->cap) {
+        size_t cap = want < r->cap * 2 ? r->cap * 2 : want;
+        uint8_t *p = mem_grow(g->bytes, g->n_bytes, cap);
+        if (!p) return error_memory(err, cap);
+        g->bytes = p;
+        r->cap = cap;
+    }
+    memcpy(g->bytes + g->n_bytes, bytes, n);
+    g->n_bytes = want;
+    return NUT_OK;
+}
+
+static nut_status finish_header(gguf *g, nut_error *err) {
+    rebase(g);
+    TRY(check_twins(g, err));
+    TRY(find_data(g, err));
+    TRY(place_tensors(g, err));
+    g->n_bytes = g->reader->at; // what follows is padding and data
+    return NUT_OK;
+}
+
+nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bool *complete, nut_error *err) {
+    struct gguf_reader *r = g->reader;
+    size_t before = g->n_bytes;
+    *n_used = n;
+    *complete = false;
+    if (r->phase != PHASE_DONE) {
+        TRY(append(g, bytes, n, err));
+        TRY(read_items(g, err));
+        if (r->phase != PHASE_DONE) return NUT_OK;
+        TRY(finish_header(g, err));
+        r->skip = g->data_offset - before;
+    }
+    *n_used = r->skip < n ? (size_t)r->skip : n;
+    r->skip -= *n_used;
+    *complete = r->skip == 0;
+    return NUT_OK;
+}
+
+void gguf_free(gguf *g) {
+    mem_free(g->reader);
+    mem_free(g->bytes);
+    mem_free(g->kv);
+    mem_free(g->tensors);
+    *g = (gguf){0};
+}
+
+/* ---- values ---- */
+
+const gguf_kv *gguf_find(const gguf *g, const char *key) {
+    for (uint64_t i = 0; i < g->n_kv; i++)
+        if (gguf_str_is(g->kv[i].key, key)) return &g->kv[i];
+    return NULL;
+}
+
+static nut_status bad_value(const char *key, gguf_type type, nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: its metadata \"%s\" has an unfit value (of type %s)", key,
+                     gguf_type_name(type));
+}
+
+/* An integer of any width as int64; false where it is none or does not fit. */
+static bool as_i64(const gguf_kv *kv, int64_t *out) {
+    cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
+    switch (kv->type) {
+    case GGUF_U8: *out = cursor_u8(&c); return true;
+    case GGUF_I8: *out = (int8_t)cursor_u8(&c); return true;
+    case GGUF_U16: *out = cursor_u16(&c); return true;
+    case GGUF_I16: *out = (int16_t)cursor_u16(&c); return true;
+    case GGUF_U32: *out = cursor_u32(&c); return true;
+    case GGUF_I32: *out = (int32_t)cursor_u32(&c); return true;
+    case GGUF_U64:
+    case GGUF_I64: *out = (int64_t)cursor_u64(&c); return kv->type == GGUF_I64 || *out >= 0;
+    default: return false;
+    }
+}
+
+nut_status gguf_get_u32(const gguf *g, const char *key, uint32_t missing, uint32_t *out, nut_error *err) {
+    const gguf_kv *kv = gguf_find(g, key);
+    int64_t v = missing;
+    if (kv && (!as_i64(kv, &v) || v < 0 || v > UINT32_MAX)) return bad_value(key, kv->type, err);
+    *out = (uint32_t)v;
+    return NUT_OK;
+}
+
+nut_status gguf_get_f32(const gguf *g, const char *key, float missing, float *out, nut_error *err) {
+    const gguf_kv *kv = gguf_find(g, key);
+    *out = missing;
+    if (!kv) return NUT_OK;
+    cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
+    double v = kv->type == GGUF_F32 ? (double)cursor_f32(&c) : kv->type == GGUF_F64 ? cursor_f64(&c) : NAN;
+    if (!(v - v == 0)) return bad_value(key, kv->type, err);
+    *out = (float)v;
+    return NUT_OK;
+}
+
+nut_status gguf_get_bool(const gguf *g, const char *key, bool missing, bool *out, nut_error *err) {
+    const gguf_kv *kv = gguf_find(g, key);
+    if (kv && kv->type != GGUF_BOOL) return bad_value(key, kv->type, err);
+    *out = kv ? kv->value[0] != 0 : missing;
+    return NUT_OK;
+}
+
+nut_status gguf_get_str(const gguf *g, const char *key, const char *missing, gguf_str *out, nut_error *err) {
+    const gguf_kv *kv = gguf_find(g, key);
+    if (kv && kv->type != GGUF_STRING) return bad_value(key, kv->type, err);
+    if (kv) *out = (gguf_str){(const char *)kv->value + 8, kv->n_bytes - 8};
+    else *out = (gguf_str){missing, missing ? strlen(missing) : 0};
+    return NUT_OK;
+}
+
+const uint8_t *gguf_next_string(const gguf *g, const uint8_t *at, gguf_str *out) {
+    cursor c = {.bytes = at, .n = (size_t)(g->bytes + g->n_bytes - at)};
+    uint64_t n = cursor_u64(&c);
+    const uint8_t *s = cursor_take(&c, n);
+    *out = (gguf_str){(const char *)s, s ? n : 0};
+    return at + c.at;
+}

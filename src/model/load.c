@@ -1,0 +1,265 @@
+/*
+ * The pushed loader. Bytes come once, in order; the header goes to the GGUF reader, tensor data straight to its packed place.
+ * Between two feeds at most one unfinished block is kept. What a page must download is known and judged as soon as the
+ * header is there.
+ */
+#include "base/error.h"
+#include "model/bind.h"
+
+#include <string.h>
+
+enum { DEFAULT_CTX = 4096, PLAN_BATCH = 64, FLOATS_AT_ONCE = 4 };
+
+struct nut_loader {
+    nut_load_options options;
+    uint64_t file_size;
+    uint64_t at;         // bytes fed
+    nut_model *model;
+    bool header_done, failed;
+    binding *bindings;
+    size_t current;      // binding whose data comes now or next
+    size_t n_part;       // bytes of an unfinished block
+    uint8_t part[FORMAT_MAX_BYTES];
+    nut_load_plan plan;
+};
+
+nut_load_options nut_load_defaults(void) {
+    return (nut_load_options){0};
+}
+
+/* ---- begin ---- */
+
+static nut_status find_kernels(const char *name, const kernel_set **out, nut_error *err) {
+    *out = kernel_find(name);
+    if (*out) return NUT_OK;
+    for (size_t i = 0; name && i < kernel_count(); i++)
+        if (!strcmp(kernel_at(i)->name, name))
+            return error_set(err, NUT_E_UNSUPPORTED, "the %s kernels compute wrongly on this machine; leave the choice open",
+                             name);
+    return error_set(err, NUT_E_ARGUMENT, "no kernels are called \"%.20s\" in this build (ref, simd128 and relaxed exist)",
+                     name ? name : "");
+}
+
+nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out, nut_error *err) {
+    const kernel_set *kernels;
+    TRY(find_kernels(options->kernel, &kernels, err));
+    nut_loader *l = mem_calloc(1, sizeof *l);
+    nut_model *m = mem_calloc(1, sizeof *m);
+    nut_status status = l && m ? gguf_begin(&m->header, file_size, err) : error_memory(err, sizeof *l + sizeof *m);
+    if (status != NUT_OK) {
+        mem_free(l);
+        mem_free(m);
+        return status;
+    }
+    m->kernels = kernels;
+    *l = (nut_loader){.options = *options, .file_size = file_size, .model = m};
+    *out = l;
+    return NUT_OK;
+}
+
+/* ---- the plan ---- */
+
+uint64_t model_session_bytes(const model_hparams *hp, uint32_t n_ctx, uint32_t n_batch, uint32_t n_logits) {
+    const double vocab = hp->n_vocab, q = (double)hp->n_head * hp->head_dim, kv = (double)hp->n_head_kv * hp->head_dim;
+    const double wide = q > hp->n_embd ? q : hp->n_embd;
+    double cache = 2.0 * hp->n_layer * kv * n_ctx * sizeof(uint16_t) + 2.0 * n_ctx * sizeof(int32_t);
+    double token = 4 * (2.0 * hp->n_embd + q + 2 * kv + 2.0 * hp->n_ff + hp->n_rot) + 5.375 * (wide + hp->n_ff);
+    double bytes = cache + token * n_batch + vocab * (16 + 4.0 * n_logits);
+    return bytes < 9e18 ? (uint64_t)bytes : UINT64_MAX;
+}
+
+static nut_status check_fit(nut_loader *l, nut_error *err) {
+    const nut_model *m = l->model;
+    uint32_t trained = m->hp.n_ctx_train, n_ctx = l->options.n_ctx;
+    if (!n_ctx) n_ctx = trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
+    uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX, need;
+    l->plan = (nut_load_plan){.complete = true, .header_bytes = m->header.data_offset, .file_bytes = m->header.file_bytes,
+                              .weight_bytes = m->weights.size,
+                              .cache_bytes = model_session_bytes(&m->hp, n_ctx, PLAN_BATCH, 1)};
+    bool fits = u64_add(l->plan.weight_bytes, l->plan.cache_bytes, &need) && need <= limit && !m->weights.overflow;
+    if (fits) return NUT_OK;
+    return error_set(err, NUT_E_TOO_LARGE,
+                     "the model needs %.0f MB for weights and %.0f MB for %u positions of context, and %.0f MB are there; "
+                     "use a smaller model or a shorter context",
+                     (double)l->plan.weight_bytes / 1e6, (double)l->plan.cache_bytes / 1e6, n_ctx, (double)limit / 1e6);
+}
+
+static nut_status read_model(nut_loader *l, nut_error *err) {
+    nut_model *m = l->model;
+    gguf_str name;
+    TRY(gguf_get_str(&m->header, "general.architecture", "", &name, err));
+    m->arch = arch_find(name);
+    if (!m->arch)
+        return error_set(err, NUT_E_UNSUPPORTED, "the architecture \"%.*s\" is not supported (these are: %s)",
+                         (int)(name.n < 40 ? name.n : 40), name.s, arch_names());
+    TRY(vocab_new(&m->header, &m->vocab, err));
+    TRY(arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, err));
+    m->layers = mem_calloc(m->hp.n_layer, sizeof *m->layers);
+    if (!m->layers) return error_memory(err, m->hp.n_layer * sizeof *m->layers);
+    l->bindings = mem_calloc((size_t)m->header.n_tensors + 1, sizeof *l->bindings);
+    if (!l->bindings) return error_memory(err, m->header.n_tensors * sizeof *l->bindings);
+    return bind_plan(m, l->options.dequantize, l->bindings, err);
+}
+
+static nut_status finish_header(nut_loader *l, nut_error *err) {
+    TRY(read_model(l, err));
+    TRY(check_fit(l, err));
+    if (!arena_open(&l->model->weights)) return error_memory(err, l->model->weights.size);
+    bind_place(l->model, l->bindings);
+    l->header_done = true;
+    return NUT_OK;
+}
+
+/* ---- data ---- */
+
+/* Puts n blocks, the first being block `first` of the tensor, where they belong; all of one row. */
+static void put_blocks(const binding *b, uint64_t row, size_t first, size_t n, const uint8_t *src) {
+    const size_t cols = (size_t)b->source->dims[0];
+    float floats[FLOATS_AT_ONCE * FORMAT_MAX_BLOCK];
+    const matrix w = {.format = b->to, .n_rows = 1, .n_cols = cols};
+    uint8_t *group = b->data + (size_t)(row / FORMAT_LANES) * matrix_group_bytes(&w);
+    uint32_t lane = (uint32_t)(row % FORMAT_LANES);
+    if (b->spec->kind == ARCH_MATRIX && b->to == b->from) {
+        b->to->pack(group, lane, first, n, src);
+        return;
+    }
+    size_t at_once = FLOATS_AT_ONCE * FORMAT_MAX_BLOCK / b->from->block;
+    for (size_t i = 0; i < n; i += at_once) {
+        size_t some = n - i < at_once ? n - i : at_once, col = (first + i) * b->from->block;
+        b->from->dequantize(src + i * b->from->bytes, some, floats);
+        if (b->spec->kind == ARCH_VECTOR) memcpy(b->data + col * sizeof(float), floats, some * b->from->block * sizeof(float));
+        else b->to->pack(group, lane, col, some * b->from->block, (const uint8_t *)floats);
+    }
+}
+
+/* Takes whole blocks that begin at byte `at` of the tensor. */
+static void take_blocks(const binding *b, uint64_t at, const uint8_t *src, size_t n_blocks) {
+    const size_t per_row = (size_t)b->source->dims[0] / b->from->block;
+    uint64_t block = at / b->from->bytes;
+    while (n_blocks) {
+        size_t first = (size_t)(block % per_row), n = per_row - first < n_blocks ? per_row - first : n_blocks;
+        put_blocks(b, block / per_row, first, n, src);
+        block += n;
+        n_blocks -= n;
+        src += n * b->from->bytes;
+    }
+}
+
+/* Takes n bytes of tensor b's data from byte `at` of it on; a block at the end that is not whole is kept. */
+static void take_data(nut_loader *l, const binding *b, uint64_t at, const uint8_t *src, size_t n) {
+    if (!b->spec) return;
+    const size_t bytes = b->from->bytes;
+    if (l->n_part) {
+        size_t more = bytes - l->n_part < n ? bytes - l->n_part : n;
+        memcpy(l->part + l->n_part, src, more);
+        l->n_part += more;
+        src += more, at += more, n -= more;
+        if (l->n_part < bytes) return;
+        take_blocks(b, at - bytes, l->part, 1);
+        l->n_part = 0;
+    }
+    take_blocks(b, at, src, n / bytes);
+    l->n_part = n % bytes;
+    memcpy(l->part, src + n - l->n_part, l->n_part);
+}
+
+/* Shares bytes that stand at l->at among the tensors; padding between them is dropped. */
+static void take_bytes(nut_loader *l, const uint8_t *src, size_t n) {
+    const uint64_t end = l->at + n;
+    while (l->current < l->model->header.n_tensors) {
+        const binding *b = &l->bindings[l->current];
+        uint64_t begin = b->source->offset, last = begin + b->source->n_bytes;
+        uint64_t from = begin > l->at ? begin : l->at, to = last < end ? last : end;
+        if (from < to) take_data(l, b, from - begin, src + (from - l->at), (size_t)(to - from));
+        if (last > end) break;
+        l->current++;
+    }
+    l->at = end;
+}
+
+static nut_status feed_header(nut_loader *l, const uint8_t *bytes, size_t n, size_t *n_used, nut_error *err) {
+    bool complete;
+    TRY(gguf_feed(&l->model->header, bytes, n, n_used, &complete, err));
+    l->at += *n_used;
+    return complete ? finish_header(l, err) : NUT_OK;
+}
+
+nut_status nut_load_feed(nut_loader *l, uint64_t offset, const void *bytes, size_t n, nut_error *err) {
+    const uint8_t *p = bytes;
+    size_t n_used = 0;
+    if (l->failed) return error_set(err, NUT_E_STATE, "this load has failed; abort it and begin again");
+    if (offset != l->at)
+        return error_set(err, NUT_E_ARGUMENT, "bytes at %llu were fed and those at %llu come next",
+                         (unsigned long long)offset, (unsigned long long)l->at);
+    if (!l->header_done) {
+        nut_status status = feed_header(l, p, n, &n_used, err);
+        l->failed = status != NUT_OK;
+        if (status != NUT_OK) return status;
+    }
+    if (n_used < n) take_bytes(l, p + n_used, n - n_used);
+    return NUT_OK;
+}
+
+nut_load_plan nut_load_get_plan(const nut_loader *l) {
+    return l->plan;
+}
+
+/* ---- end ---- */
+
+static nut_status check_whole(const nut_loader *l, nut_error *err) {
+    if (l->failed) return error_set(err, NUT_E_STATE, "this load has failed; abort it and begin again");
+    if (l->header_done && l->at >= l->model->header.file_bytes) return NUT_OK;
+    if (!l->header_done && l->at < 4)
+        return error_set(err, NUT_E_NOT_GGUF, "the file has %llu bytes, which is no model; give a .gguf file",
+                         (unsigned long long)l->at);
+    if (!l->header_done)
+        return error_set(err, NUT_E_TRUNCATED, "the file ends within its header, at byte %llu; download it again",
+                         (unsigned long long)l->at);
+    return error_set(err, NUT_E_TRUNCATED, "the file ends at byte %llu and must have %llu; download it again",
+                     (unsigned long long)l->at, (unsigned long long)l->model->header.file_bytes);
+}
+
+nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
+    nut_status status = check_whole(l, err);
+    l->failed = status != NUT_OK;
+    if (status != NUT_OK) return status;
+    *out = l->model;
+    l->model = NULL;
+    nut_load_abort(l);
+    return NUT_OK;
+}
+
+void nut_load_abort(nut_loader *l) {
+    if (!l) return;
+    nut_model_free(l->model);
+    mem_free(l->bindings);
+    mem_free(l);
+}
+
+void nut_model_free(nut_model *m) {
+    if (!m) return;
+    vocab_free(m->vocab);
+    gguf_free(&m->header);
+    arena_close(&m->weights);
+    mem_free(m->layers);
+    mem_free(m);
+}
+
+/* ---- facts ---- */
+
+uint32_t nut_model_n_vocab(const nut_model *m) {
+    return m->hp.n_vocab;
+}
+uint32_t nut_model_n_ctx_train(const nut_model *m) {
+    return m->hp.n_ctx_train;
+}
+const char *nut_model_kernel(const nut_model *m) {
+    return m->kernels->name;
+}
+
+const char *nut_model_meta(const nut_model *m, const char *key, size_t *n) {
+    gguf_str s;
+    if (!gguf_find(&m->header, key) || gguf_get_str(&m->header, key, NULL, &s, NULL) != NUT_OK) return NULL;
+    *n = (size_t)s.n;
+    return s.s;
+}
