@@ -1,0 +1,654 @@
+// The chat page. It uses the library just as any page would, through the global `Nutshell` of dist/nutshell.js, and owns
+// what a user sees: choosing and loading a model, the conversation, settings, errors in words. What a model writes is only
+// ever put into text nodes.
+//
+// This file is loaded before the page is drawn, so that the colour theme is right from the start; all else waits for the
+// document. Sections: small tools, theme, errors, settings, models, the chat, start.
+'use strict';
+
+/** @typedef {import('../../dist/nutshell.js')} Library */
+/** @typedef {{ name: string, note?: string, url: string, bytes?: number, examples?: string[] }} ServedModel */
+
+// --- small tools ------------------------------------------------------------------------------------------------------
+
+/** The element with this id. @returns {any} */
+const $ = (id) => document.getElementById(id);
+
+/** A new element: properties are set, children (nodes or text) appended. @returns {any} */
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+const button = (text, onclick, className = '') => make('button', { type: 'button', className, onclick }, text);
+
+const megabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 99.95e6 ? 1 : 0);
+
+function sizeText(bytes) {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${megabytes(bytes)} MB`;
+}
+
+function durationText(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.ceil(seconds))} s`;
+  return seconds < 3600 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
+
+/** What is kept between visits; private windows may refuse, and then nothing is. */
+const kept = {
+  get(key) {
+    try { return JSON.parse(localStorage.getItem(`nutshell-${key}`) ?? 'null'); } catch { return null; }
+  },
+  set(key, value) {
+    try { localStorage.setItem(`nutshell-${key}`, JSON.stringify(value)); } catch { /* it holds for this visit then */ }
+  },
+};
+
+/** Says something to screen readers without moving the focus. */
+function announce(text) {
+  $('announcer').textContent = text;
+}
+
+// --- theme ------------------------------------------------------------------------------------------------------------
+
+const darkWanted = matchMedia('(prefers-color-scheme: dark)');
+
+function showTheme() {
+  const theme = kept.get('theme') ?? (darkWanted.matches ? 'dark' : 'light');
+  document.documentElement.dataset.theme = theme;
+  $('theme')?.setAttribute('aria-pressed', String(theme === 'dark'));
+}
+
+function switchTheme() {
+  kept.set('theme', document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
+  showTheme();
+}
+
+// --- errors -----------------------------------------------------------------------------------------------------------
+
+/** Shows what went wrong and what to do about it; `actions` are buttons. An old message goes. */
+function showError(error, ...actions) {
+  const known = typeof error?.code === 'string';
+  const text = known ? error.message : `Something went wrong in this page: ${error?.message ?? error}`;
+  const message = make('p', {}, text);
+  if (known) message.dataset.code = error.code;
+  else console.error(error);
+  $('alert').replaceChildren(message, ...actions, button('Close', clearError));
+}
+
+function clearError() {
+  if ($('alert').contains(document.activeElement)) focusMainField();
+  $('alert').replaceChildren();
+}
+
+/** The place to go on from: the message field, or the top of the model list. */
+function focusMainField() {
+  (page.view === 'chat' ? $('prompt') : $('main')).focus();
+}
+
+// --- settings ---------------------------------------------------------------------------------------------------------
+
+/** One row per number: where it is asked for, its limits, what is used when nothing was chosen (null: left to the library). */
+const SETTINGS = [
+  { key: 'temperature', group: 'sampling', label: 'Temperature', min: 0, max: 5, step: 0.05, value: 0.6,
+    hint: '0: always the likeliest token' },
+  { key: 'maxTokens', group: 'sampling', label: 'Longest answer', min: 1, max: 1e6, step: 1, value: 512, hint: 'in tokens' },
+  { key: 'topK', group: 'sampling', label: 'Top-k', min: 0, max: 1e6, step: 1, value: 40, hint: 'tokens to draw from; 0: all' },
+  { key: 'topP', group: 'sampling', label: 'Top-p', min: 0, max: 1, step: 0.01, value: 0.95, hint: 'share of probability; 1: all' },
+  { key: 'minP', group: 'sampling', label: 'Min-p', min: 0, max: 1, step: 0.01, value: 0.05, hint: 'share of the likeliest; 0: all' },
+  { key: 'repeatPenalty', group: 'sampling', label: 'Repeat penalty', min: 0.5, max: 5, step: 0.01, value: 1, hint: '1: off' },
+  { key: 'seed', group: 'sampling', label: 'Seed', min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, value: null,
+    placeholder: 'random', hint: 'the same seed, the same text' },
+  { key: 'threads', group: 'engine', label: 'Threads', min: 1, max: 64, step: 1, value: null, placeholder: 'automatic', hint: '' },
+  { key: 'contextLength', group: 'engine', label: 'Context length', min: 16, max: 1e6, step: 1, value: null,
+    placeholder: 'automatic', hint: 'tokens that question and answer share' },
+];
+
+function makeField({ key, label, min, max, step, placeholder = '', hint }) {
+  const input = make('input', { type: 'number', id: key, min, max, step, placeholder, inputMode: 'decimal', autocomplete: 'off' });
+  const about = make('p', { id: `${key}-hint`, className: 'small' }, hint);
+  input.setAttribute('aria-describedby', about.id);
+  return make('div', {}, make('label', { htmlFor: key }, label), input, about);
+}
+
+/** Fills the fields: with what was kept, or with the defaults. */
+function fillSettings(values) {
+  for (const { key, value } of SETTINGS) $(key).value = values?.[key] ?? (values && key in values ? '' : value ?? '');
+  $('system').value = values?.system ?? '';
+}
+
+/** The numbers of a group that are set: { temperature: 0.6, … }. */
+function numbersOf(group) {
+  const rows = SETTINGS.filter((row) => row.group === group && $(row.key).value !== '');
+  return Object.fromEntries(rows.map(({ key }) => [key, Number($(key).value)]));
+}
+
+function keepSettings() {
+  if (!$('settings-form').checkValidity()) return;
+  kept.set('settings', {
+    system: $('system').value,
+    ...Object.fromEntries(SETTINGS.map(({ key }) => [key, $(key).value === '' ? null : Number($(key).value)])),
+  });
+  showReload();
+}
+
+/** Offers to load the model again when the engine's settings are not those that it runs with. */
+function showReload() {
+  const differs = page.model && JSON.stringify(numbersOf('engine')) !== JSON.stringify(page.loadedWith);
+  $('reload').hidden = !differs;
+}
+
+/** Whether all settings can be used; if not, shows the one that cannot. */
+function settingsAreValid() {
+  if ($('settings-form').checkValidity()) return true;
+  if (!$('settings').open) $('settings').showModal();
+  $('settings-form').reportValidity();
+  return false;
+}
+
+function showFacts() {
+  const info = page.model?.info;
+  $('about').hidden = !info;
+  if (!info) return;
+  const { architecture } = info.model;
+  const facts = {
+    File: info.fileName, Size: sizeText(info.fileBytes), Architecture: typeof architecture === 'string' ? architecture : '',
+    Weights: `${sizeText(info.weightBytes)} in memory`, Session: `${sizeText(info.sessionBytes)} in memory`,
+    Context: plural(info.contextLength, 'token'), Kernels: info.kernel, Threads: String(info.threads),
+  };
+  $('facts').replaceChildren(...Object.entries(facts).filter(([, text]) => text)
+    .flatMap(([name, text]) => [make('dt', {}, name), make('dd', {}, text)]));
+}
+
+// --- models: the lists ------------------------------------------------------------------------------------------------
+
+const LIST_URL = new URL('../../models.json', document.baseURI);
+const SHIPPED = { name: 'Nutshell tiny', note: 'A toy that fits anywhere.', url: 'dist/nutshell-tiny-q8_0.gguf' };
+
+function show(view) {
+  page.view = view;
+  document.body.dataset.view = view;
+  $('models-view').hidden = view !== 'models';
+  $('chat-view').hidden = view !== 'chat';
+  $('back').hidden = !page.model;
+  $('change-model').hidden = $('clear').hidden = view !== 'chat';
+}
+
+function modelRow(name, badge, about, ...buttons) {
+  const title = make('p', { className: 'name' }, name);
+  if (badge) title.append(make('span', { className: 'badge' }, badge));
+  return make('li', { className: 'card' },
+    make('div', { className: 'what' }, title, make('p', { className: 'small figures' }, about)),
+    make('div', { className: 'acts' }, ...buttons));
+}
+
+const named = (element, label) => { element.setAttribute('aria-label', label); return element; };
+
+/** The models that the server offers; null when it does not say. A plain file server offers what the library ships. */
+async function servedModels() {
+  try {
+    const reply = await fetch(LIST_URL);
+    return reply.ok ? await reply.json() : reply.status === 404 ? [SHIPPED] : null;
+  } catch {
+    return null;
+  }
+}
+
+async function showServed(/** @type {any[]} */ stored) {
+  const served = await servedModels();
+  page.served = served ?? page.served;
+  const complete = new Set(stored.filter((model) => model.complete).map((model) => model.url));
+  const rows = (served ?? []).map((/** @type {ServedModel} */ { name, note = '', url, bytes = 0 }) => {
+    const address = new URL(url, LIST_URL).href;
+    const about = [bytes ? sizeText(bytes) : '', note].filter(Boolean).join(' · ');
+    const load = named(button('Load', () => loadModel(address, name), 'primary'), `Load ${name}`);
+    return modelRow(name, complete.has(address) ? 'kept here' : '', about, load);
+  });
+  $('served').replaceChildren(...rows);
+  $('served-note').textContent = served === null ? 'The server does not offer its models now. Those kept below still work.'
+    : served.length === 0 ? 'The server has no model. Load one from an address or from a file.' : '';
+}
+
+async function deleteModel(/** @type {any} */ model) {
+  try {
+    await Nutshell.cache.delete(model.id);
+    announce(`${model.name} was deleted from this browser.`);
+  } catch (error) {
+    showError(error);
+  }
+  await showModels();
+  $('stored-title').tabIndex = -1;
+  $('stored-title').focus();
+}
+
+function storedRow(/** @type {any} */ model) {
+  const name = model.name || model.url || 'Unnamed model';
+  const about = model.complete ? sizeText(model.stored)
+    : `${sizeText(model.stored)}${model.size ? ` of ${sizeText(model.size)}` : ''} so far`;
+  const remove = named(button('Delete', () => deleteModel(model)), `Delete ${name}`);
+  if (!model.complete && !model.url) return modelRow(name, 'unfinished', about, remove);
+  const source = model.complete ? { cached: model.id } : model.url;
+  const word = model.complete ? 'Load' : 'Resume';
+  const load = named(button(word, () => loadModel(source, name), 'primary'), `${word} ${name}, kept in this browser`);
+  return modelRow(name, model.complete ? '' : 'unfinished', about, load, remove);
+}
+
+async function showStored() {
+  try {
+    const [stored, usage] = await Promise.all([Nutshell.cache.list(), Nutshell.cache.usage()]);
+    $('stored').replaceChildren(...stored.map(storedRow));
+    const limit = usage.quota ? ` The browser allows ${sizeText(usage.quota)} for this page.` : '';
+    $('stored-note').textContent = stored.length === 0
+      ? 'Nothing yet. A model that is loaded from an address stays here and works offline from then on.'
+      : `${sizeText(usage.models)} in all.${limit}`;
+    return stored;
+  } catch (error) {
+    $('stored').replaceChildren();
+    $('stored-note').textContent = `This browser keeps nothing: ${error.message}`;
+    return [];
+  }
+}
+
+async function showModels() {
+  await showServed(await showStored());
+}
+
+// --- models: loading --------------------------------------------------------------------------------------------------
+
+function showProgress(/** @type {any} */ { phase, loaded, total, bytesPerSecond, secondsLeft, fromCache }) {
+  const bar = $('progress-bar');
+  if (total > 0) Object.assign(bar, { max: total, value: loaded });
+  const parts = [];
+  if (phase === 'engine') parts.push('Starting the engine');
+  else if (phase === 'ready' || (total > 0 && loaded === total)) parts.push(`${sizeText(loaded)}, getting ready`);
+  else {
+    parts.push(total > 0 ? `${megabytes(loaded)} of ${megabytes(total)} MB` : sizeText(loaded));
+    if (bytesPerSecond > 0) parts.push(`${megabytes(bytesPerSecond)} MB/s`);
+    if (Number.isFinite(secondsLeft)) parts.push(`${durationText(secondsLeft)} left`);
+    if (fromCache) parts.push('from this browser');
+  }
+  $('progress-text').textContent = parts.join(' · ');
+}
+
+function beginProgress(name) {
+  clearError();
+  $('progress').hidden = false;
+  $('chooser').inert = true;
+  $('progress-title').textContent = `Loading ${name}`;
+  $('progress-text').textContent = '';
+  $('progress-bar').removeAttribute('value');
+  show('models');
+  $('models-view').scrollTop = 0;
+  $('progress-title').focus();
+  announce(`Loading ${name}.`);
+}
+
+async function closeModel() {
+  page.stopping?.abort();
+  const { model } = page;
+  page.model = null;
+  showFacts();
+  await model?.unload();
+}
+
+/** The model is there: the page turns to the chat. */
+function enterChat(name) {
+  const { info } = page.model;
+  $('model-name').textContent = name;
+  $('prompt-label').textContent = info.chat ? 'Message' : 'Text to continue';
+  $('prompt').placeholder = info.chat ? 'Write a message' : 'Once upon a time';
+  $('welcome-text').textContent = info.chat ? 'Ask something.'
+    : 'This model brings no chat template: it does not answer, it continues your text.';
+  $('system').disabled = !info.chat;
+  $('system-hint').textContent = info.chat ? 'Tells the model who it is and how to answer.'
+    : 'Not used: this model brings no chat template, so it only continues text.';
+  const served = (page.served ?? []).find((model) => new URL(model.url, LIST_URL).pathname.endsWith(`/${info.fileName}`));
+  const examples = served?.examples ?? (info.chat ? ['What is the capital of France?', 'Write a short poem about rain.']
+    : ['Once upon a time', 'The little dog']);
+  $('examples').replaceChildren(...examples.map((text) => button(text, () => send(text))));
+  showFacts();
+  showReload();
+  show('chat');
+  $('prompt').focus();
+}
+
+/** Loads a model and turns to the chat. `source` is what Nutshell.load takes, `name` what the page calls it. */
+async function loadModel(source, name, options = {}) {
+  if (page.loading || !settingsAreValid()) return;
+  const controller = page.loading = new AbortController();
+  const engine = numbersOf('engine');
+  if (!Nutshell.capabilities().threads) delete engine.threads;
+  const wasChat = page.model?.info.chat;
+  beginProgress(name);
+  try {
+    await closeModel();
+    const model = await Nutshell.load(source, { ...engine, ...options, signal: controller.signal, onProgress: showProgress });
+    Object.assign(page, { model, source, name, options, loadedWith: numbersOf('engine') });
+    if (!(wasChat && model.info.chat)) clearHistory();
+    enterChat(name);
+    announce(`${name} is ready.`);
+    if (model.info.cache.state === 'failed') showError(notKept(model.info.cache.error));
+  } catch (error) {
+    if (controller.signal.aborted) announce('Loading was cancelled. What has arrived is kept, and the next time goes on from there.');
+    else showError(error);
+  } finally {
+    page.loading = null;
+    $('progress').hidden = true;
+    $('chooser').inert = false;
+    if (page.view === 'models') show('models');
+    showModels();
+  }
+}
+
+const notKept = (/** @type {any} */ error) =>
+  Object.assign(new Error(`The model runs, but it could not be kept for the next visit. ${error?.message ?? ''}`),
+    { code: error?.code ?? 'storage' });
+
+function loadFile(/** @type {File|undefined} */ file) {
+  if (file) loadModel(file, file.name, { cache: $('keep-file').checked });
+}
+
+/** A file from the disk may be dropped anywhere on the page. */
+function acceptDrops() {
+  let inside = 0; // entered minus left elements: the pointer passes from one to the next
+  const carriesFiles = (event) => [...event.dataTransfer?.types ?? []].includes('Files');
+  const count = (change) => { inside = Math.max(0, inside + change); $('drop').hidden = inside === 0; };
+  addEventListener('dragenter', (event) => { if (carriesFiles(event)) count(1); });
+  addEventListener('dragleave', (event) => { if (carriesFiles(event)) count(-1); });
+  addEventListener('dragover', (event) => { if (carriesFiles(event)) event.preventDefault(); });
+  addEventListener('drop', (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    count(-inside);
+    if (page.loading) announce('A model is being loaded; cancel that first.');
+    else loadFile(event.dataTransfer.files[0]);
+  });
+}
+
+function submitUrl(event) {
+  event.preventDefault();
+  const field = $('url');
+  const text = field.value.trim();
+  let address = null;
+  try { address = new URL(text, document.baseURI); } catch { /* said below */ }
+  if (!text || !address || !/^https?:$/.test(address.protocol)) {
+    showError({ code: 'bad-argument', message: 'Please write the whole address of a GGUF file, such as https://example.org/model.gguf' });
+    field.focus();
+    return;
+  }
+  loadModel(address.href, decodeURIComponent(address.pathname.split('/').pop() || address.host));
+}
+
+// --- the chat ---------------------------------------------------------------------------------------------------------
+
+/** Keeps the newest text in view, unless the reader scrolled up. */
+const follower = {
+  on: true,
+  update() {
+    const log = $('log');
+    follower.on = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    $('to-end').hidden = follower.on;
+  },
+  follow() {
+    if (follower.on) $('log').scrollTop = $('log').scrollHeight;
+  },
+  jump() {
+    follower.on = true;
+    $('to-end').hidden = true;
+    $('log').scrollTo({ top: $('log').scrollHeight, behavior: 'auto' });
+  },
+};
+
+function addArticle(className, who) {
+  const text = make('div', { className: 'text' });
+  const article = make('article', { className }, make('h3', { className: 'who' }, who), text);
+  $('messages').append(article);
+  $('welcome').hidden = true;
+  return { article, text };
+}
+
+function figuresText(/** @type {any} */ stats, busy) {
+  if (!stats) return busy ? 'starting' : '';
+  if (busy && stats.tokens === 0) return `reading ${stats.promptTokensRead} of ${plural(stats.promptTokens, 'token')}`;
+  const rate = stats.tokensPerSecond > 0 ? ` · ${stats.tokensPerSecond.toFixed(1)} tokens/s` : '';
+  const end = { length: ' · cut off by the limit', aborted: ' · stopped' }[stats.finishReason] ?? '';
+  return `${plural(stats.tokens, 'token')}${rate}${busy ? '' : end}`;
+}
+
+function showContext(/** @type {any} */ stats) {
+  $('context').textContent = stats && page.model
+    ? `${stats.promptTokens + stats.tokens} of ${page.model.info.contextLength} context tokens` : '';
+}
+
+async function copyText(text, source) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // No clipboard here (a page that is not from https or this machine): the text is selected, ready for Ctrl+C.
+    getSelection().selectAllChildren(source);
+    return announce('The text is selected; copy it with Control C.');
+  }
+  announce('Copied.');
+}
+
+/** Streams a generation into an article. Resolves with the text and the error that ended it, if one did. */
+async function stream(generation, { article, text, given = '' }) {
+  const node = document.createTextNode('');
+  const figures = make('p', { className: 'small figures' });
+  const footer = make('footer', {}, figures);
+  text.append(node);
+  article.append(footer);
+  article.setAttribute('aria-busy', 'true');
+  const showFigures = (busy) => { figures.textContent = figuresText(generation.stats, busy); };
+  showFigures(true);
+  const timer = setInterval(() => showFigures(true), 200);
+  let failure = null;
+  try {
+    for await (const piece of generation) {
+      node.appendData(piece);
+      follower.follow();
+    }
+  } catch (error) {
+    failure = error;
+  }
+  clearInterval(timer);
+  showFigures(false);
+  showContext(generation.stats);
+  article.setAttribute('aria-busy', 'false');
+  const copy = button('Copy', () => copyText(given + node.data, text), 'quiet');
+  if (given + node.data) footer.append(copy);
+  return { answer: node.data, failure, footer };
+}
+
+/** Everything that surrounds one generation: buttons, Stop, the error, the focus. `work` gets the signal. */
+async function whileRunning(work) {
+  const controller = page.stopping = new AbortController();
+  clearError();
+  $('send').hidden = true;
+  $('stop').hidden = false;
+  follower.jump();
+  const { answer, failure } = await work(controller.signal);
+  follower.follow();
+  const hadFocus = document.activeElement === $('stop') || document.activeElement === document.body;
+  if (page.stopping === controller) page.stopping = null;
+  $('send').hidden = false;
+  $('stop').hidden = true;
+  if (hadFocus && page.view === 'chat') $('prompt').focus();
+  if (failure && !controller.signal.aborted) showError(failure, ...remedies(failure.code));
+  else announce(controller.signal.aborted ? 'Stopped.' : answer);
+}
+
+/** What can be done about an error with one press. */
+function remedies(code) {
+  if (code === 'context-full') return [button('Clear the history', clearHistory)];
+  if (['engine-crashed', 'unloaded'].includes(code)) return [button('Load the model again', reloadModel)];
+  return [];
+}
+
+const dropLast = () => document.querySelectorAll('.retry').forEach((element) => element.remove());
+
+/** Answers the conversation as it stands. */
+function answerChat() {
+  return whileRunning(async (signal) => {
+    dropLast();
+    const system = $('system').value.trim();
+    const messages = [...(system ? [{ role: 'system', content: system }] : []), ...page.messages];
+    const place = addArticle('answer', page.name);
+    const turn = page.messages.length;
+    const conversation = page.messages;
+    const result = await stream(page.model.chat(messages, { ...numbersOf('sampling'), signal }), place);
+    if (page.messages !== conversation) return result; // the history was cleared meanwhile
+    page.messages[turn] = { role: 'assistant', content: result.answer };
+    result.footer.append(button('Try again', () => tryAgain(turn, place.article), 'quiet retry'));
+    if (result.failure && !result.answer) withdraw(turn, place.article);
+    return result;
+  });
+}
+
+/** An answer that failed before its first token leaves nothing but the question, which goes back into the field. */
+function withdraw(turn, article) {
+  const question = page.messages[turn - 1];
+  page.messages.length = turn - 1;
+  article.previousElementSibling?.remove();
+  article.remove();
+  if (!$('prompt').value) $('prompt').value = question.content;
+  $('welcome').hidden = page.messages.length > 0;
+  growPrompt();
+}
+
+function tryAgain(turn, article) {
+  if (page.stopping) return;
+  page.messages.length = turn;
+  article.remove();
+  $('prompt').focus();
+  answerChat();
+}
+
+/** Continues a text, for models that do not chat. */
+function continueText(given) {
+  return whileRunning(async (signal) => {
+    dropLast();
+    const place = addArticle('answer', page.name);
+    place.text.append(make('span', { className: 'given' }, given));
+    const result = await stream(page.model.generate(given, { ...numbersOf('sampling'), signal }), { ...place, given });
+    result.footer.append(button('Go on', () => { if (!page.stopping) continueText(given + result.answer); }, 'quiet retry'));
+    return result;
+  });
+}
+
+function send(text) {
+  if (!text.trim() || page.stopping || !page.model || !settingsAreValid()) return;
+  $('prompt').value = '';
+  growPrompt();
+  if (!page.model.info.chat) return continueText(text);
+  addArticle('user', 'You').text.textContent = text;
+  page.messages.push({ role: 'user', content: text });
+  return answerChat();
+}
+
+function clearHistory() {
+  page.stopping?.abort();
+  page.messages = [];
+  $('messages').replaceChildren();
+  $('welcome').hidden = false;
+  showContext(null);
+  clearError();
+}
+
+function reloadModel() {
+  $('settings').close();
+  if (page.source) loadModel(page.source, page.name, page.options);
+}
+
+/** The field grows with its text, up to what the style sheet allows. */
+function growPrompt() {
+  const field = $('prompt');
+  field.style.height = 'auto';
+  field.style.height = `${field.scrollHeight + 2}px`;
+}
+
+function onKey(/** @type {KeyboardEvent} */ event) {
+  if (event.key === 'Escape' && page.stopping && !$('settings').open) {
+    event.preventDefault();
+    page.stopping.abort();
+  }
+}
+
+function onPromptKey(/** @type {KeyboardEvent} */ event) {
+  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  send($('prompt').value);
+}
+
+// --- start ------------------------------------------------------------------------------------------------------------
+
+/** What the page knows. */
+const page = {
+  view: 'models',
+  /** @type {any} */ model: null,
+  /** @type {any} */ source: null,
+  /** @type {any} */ options: {},
+  name: '',
+  /** Engine settings that the model was loaded with. @type {object} */ loadedWith: {},
+  /** While a model is loaded. @type {AbortController|null} */ loading: null,
+  /** While text is generated. @type {AbortController|null} */ stopping: null,
+  /** @type {{ role: string, content: string }[]} */ messages: [],
+  /** @type {ServedModel[]|null} */ served: null,
+};
+
+function showEngine() {
+  const { simd, threads, defaultThreads } = Nutshell.capabilities();
+  if (!simd) {
+    showError({ code: 'no-simd', message: 'This browser lacks WebAssembly SIMD, which the engine needs. Please use a newer one: '
+      + 'Chrome or Edge 91, Firefox 89, Safari 16.4 or later.' });
+  }
+  $('threads').disabled = !threads;
+  $('threads').placeholder = threads ? String(defaultThreads) : '1';
+  $('threads-hint').textContent = threads ? '' : 'This page is not cross-origin isolated, so one thread runs.';
+  $('engine-note').textContent = `Nutshell ${Nutshell.version}: WebAssembly on this device's processor, `
+    + `${plural(threads ? defaultThreads : 1, 'thread')}.`;
+}
+
+function listen() {
+  $('theme').onclick = switchTheme;
+  darkWanted.onchange = showTheme;
+  $('url-form').onsubmit = submitUrl;
+  $('file').onchange = () => { loadFile($('file').files[0]); $('file').value = ''; };
+  $('cancel').onclick = () => page.loading?.abort();
+  $('change-model').onclick = () => { show('models'); $('back').focus(); showModels(); };
+  $('back').onclick = () => { show('chat'); $('prompt').focus(); };
+  $('clear').onclick = () => { clearHistory(); announce('The history is cleared.'); $('prompt').focus(); };
+  $('open-settings').onclick = () => { showReload(); $('settings').showModal(); };
+  $('close-settings').onclick = () => $('settings').close();
+  $('settings').onclick = (event) => { if (event.target === $('settings')) $('settings').close(); };
+  $('settings-form').onsubmit = (event) => event.preventDefault();
+  $('settings-form').oninput = keepSettings;
+  $('reset').onclick = () => { fillSettings(null); keepSettings(); announce('All settings are back at their defaults.'); };
+  $('reload').onclick = reloadModel;
+  $('composer').onsubmit = (event) => { event.preventDefault(); send($('prompt').value); };
+  $('stop').onclick = () => page.stopping?.abort();
+  $('prompt').onkeydown = onPromptKey;
+  $('prompt').oninput = growPrompt;
+  $('log').onscroll = follower.update;
+  $('to-end').onclick = () => { follower.jump(); $('prompt').focus(); };
+  addEventListener('keydown', onKey);
+  acceptDrops();
+}
+
+function start() {
+  for (const row of SETTINGS) $(row.group).append(makeField(row));
+  fillSettings(kept.get('settings'));
+  showTheme();
+  if (typeof Nutshell === 'undefined') {
+    showError({ code: 'engine-missing', message: 'dist/nutshell.js could not be loaded. Serve the repository\'s folder with: make demo' });
+    return;
+  }
+  listen();
+  showEngine();
+  showModels();
+}
+
+showTheme();
+addEventListener('DOMContentLoaded', start);
