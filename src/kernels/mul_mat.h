@@ -69,8 +69,8 @@ SIMD_INLINE v128_t step_high(const uint8_t *unit, int n_high, int j, int k) {
     return wasm_v128_and(bits, wasm_i8x16_splat(n_high == 2 ? 0x30 : 0x10));
 }
 
-SIMD_INLINE step_codes step_load_codes(const uint8_t *unit, int n_high, int j) {
-    v128_t both = wasm_v128_load(unit + 32 * n_high + 16 * j), mask = wasm_i8x16_splat(15);
+SIMD_INLINE step_codes step_load_codes(const uint8_t *unit, int n_high, int j, v128_t mask) {
+    v128_t both = wasm_v128_load(unit + 32 * n_high + 16 * j);
     v128_t lo = wasm_v128_and(both, mask), hi = wasm_v128_and(wasm_u16x8_shr(both, 4), mask);
     if (n_high) {
         lo = wasm_v128_or(lo, step_high(unit, n_high, j, 0));
@@ -82,14 +82,18 @@ SIMD_INLINE step_codes step_load_codes(const uint8_t *unit, int n_high, int j) {
 /* acc (m) += codes * activations over steps [from, from + n_steps) of unit u. */
 SIMD_INLINE void unit_product(const uint8_t *unit, int n_high, int from, int n_steps, const tile_act *a, size_t u,
                               int m, pair *acc) {
+    v128_t mask = wasm_i8x16_splat(15);
+    SIMD_PIN(mask);
     SIMD_UNROLL
     for (int j = from; j < from + n_steps; j++) {
-        step_codes codes = step_load_codes(unit, n_high, j);
+        step_codes codes = step_load_codes(unit, n_high, j, mask);
         SIMD_UNROLL
         for (int i = 0; i < m; i++) {
             step_act act = step_load_act(a->q[i] + 32 * u + 4 * j);
             acc[i].v[0] = step_dot(acc[i].v[0], codes, 0, act);
             acc[i].v[1] = step_dot(acc[i].v[1], codes, 1, act);
+            SIMD_PIN(acc[i].v[0]);
+            SIMD_PIN(acc[i].v[1]);
         }
     }
 }

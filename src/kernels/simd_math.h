@@ -14,6 +14,15 @@
 #define SIMD_UNROLL _Pragma("GCC unroll 8")
 #endif
 
+/* Makes a value opaque to clang's wasm back end, where it costs nothing. A constant so treated is kept in a local; else
+ * each use writes it out, which V8 turns into three instructions. A sum so treated is computed where it stands; else
+ * a chain of dots becomes one expression, whose operands are all loaded before its first dot, and spilled. */
+#if defined(__wasm__)
+#define SIMD_PIN(v) __asm__("" : "+r"(v))
+#else
+#define SIMD_PIN(v) ((void)(v))
+#endif
+
 /* Four halves at p to floats. Finite values only: an infinity becomes 65536. Subnormals are made by a subtraction, not
  * by multiplying a subnormal float, which some machines do slowly: scales of K-quants often are subnormal. */
 SIMD_INLINE v128_t simd_f16_load4(const uint16_t *p) {

@@ -1,0 +1,140 @@
+/*
+ * Round-to-nearest quantization (the survey's section on weight-only post-training quantization; the block formats are
+ * ggml's). Every matrix whose rows are whole blocks of the type is written in it, token embeddings and output included; norms,
+ * biases and other matrices stay as they are. Memory is a piece of one row.
+ */
+#include "base/error.h"
+#include "base/mem.h"
+#include "kernels/formats.h"
+#include "model/gguf_write.h"
+
+#include <string.h>
+
+enum { HEADER_FEED = 1 << 16, PIECE = 16 * FORMAT_MAX_BLOCK, COPY = PIECE * 4 };
+
+/* Types that can be written, and their number in general.file_type (llama.cpp's llama_ftype). */
+static const struct {
+    const char *name;
+    uint32_t file_type;
+} targets[] = {{"q8_0", 7}, {"q4_0", 2}, {"q4_1", 3}};
+enum { N_TARGETS = sizeof targets / sizeof *targets };
+
+typedef struct job {
+    const nut_source *in;
+    const nut_quantize_options *options;
+    const format *to;
+    uint32_t file_type;
+    gguf header;
+    gguf_tensor *tensors; // as they will be written
+    gguf_writer out;
+    uint8_t *bytes;       // (COPY) from the source
+    uint8_t *packed;      // (COPY) to the sink
+    float *floats;        // (PIECE)
+} job;
+
+static nut_status find_target(job *j, nut_error *err) {
+    for (size_t i = 0; i < N_TARGETS; i++) {
+        const format *f = format_by_name(j->options->type);
+        if (!f || format_by_name(targets[i].name) != f) continue;
+        j->to = f;
+        j->file_type = targets[i].file_type;
+        return NUT_OK;
+    }
+    return error_set(err, NUT_E_ARGUMENT, "cannot quantize to \"%.20s\"; q8_0, q4_0 and q4_1 are possible", j->options->type);
+}
+
+static nut_status read_header(job *j, nut_error *err) {
+    bool complete = false;
+    uint64_t at = 0;
+    TRY(gguf_begin(&j->header, j->in->size, err));
+    while (!complete) {
+        size_t n = j->in->size - at < HEADER_FEED ? (size_t)(j->in->size - at) : HEADER_FEED, n_used;
+        if (!n)
+            return error_set(err, NUT_E_TRUNCATED, "the file ends within its header, at byte %llu; download it again",
+                             (unsigned long long)at);
+        TRY(j->in->read(j->in->ctx, at, j->bytes, n, err));
+        TRY(gguf_feed(&j->header, j->bytes, n, &n_used, &complete, err));
+        at += n;
+    }
+    return NUT_OK;
+}
+
+static bool is_matrix(const gguf_tensor *t) {
+    static const char end[] = "weight";
+    size_t n = sizeof end - 1;
+    bool weight = t->name.n >= n && !memcmp(t->name.s + t->name.n - n, end, n);
+    return weight && t->n_dims == 2 && t->dims[1] > 1;
+}
+
+static nut_status plan_tensor(job *j, size_t i, nut_error *err) {
+    gguf_tensor *t = &j->tensors[i];
+    *t = j->header.tensors[i];
+    if (!format_by_ggml(t->ggml_type))
+        return error_set(err, NUT_E_UNSUPPORTED, "tensor %.*s has type %s, which cannot be read", (int)t->name.n, t->name.s,
+                         format_ggml_name(t->ggml_type));
+    if (!is_matrix(t) || t->dims[0] % j->to->block) return NUT_OK;
+    t->ggml_type = j->to->ggml_type;
+    t->n_bytes = t->dims[0] / j->to->block * j->to->bytes * t->dims[1];
+    return NUT_OK;
+}
+
+static nut_status copy_tensor(job *j, const gguf_tensor *from, nut_error *err) {
+    for (uint64_t at = 0; at < from->n_bytes; at += COPY) {
+        size_t n = from->n_bytes - at < COPY ? (size_t)(from->n_bytes - at) : COPY;
+        TRY(j->in->read(j->in->ctx, from->offset + at, j->bytes, n, err));
+        TRY(gguf_write_bytes(&j->out, j->bytes, n, err));
+    }
+    return NUT_OK;
+}
+
+/* Rows follow each other without gaps in both files, so a matrix is one long row of blocks. */
+static nut_status convert_tensor(job *j, const gguf_tensor *from, nut_error *err) {
+    const format *f = format_by_ggml(from->ggml_type);
+    uint64_t n_weights = from->dims[0] * from->dims[1];
+    for (uint64_t at = 0; at < n_weights; at += PIECE) {
+        size_t n = n_weights - at < PIECE ? (size_t)(n_weights - at) : PIECE;
+        size_t bytes = n / f->block * f->bytes;
+        TRY(j->in->read(j->in->ctx, from->offset + at / f->block * f->bytes, j->bytes, bytes, err));
+        f->dequantize(j->bytes, n / f->block, j->floats);
+        j->to->quantize(j->floats, n / j->to->block, j->packed);
+        TRY(gguf_write_bytes(&j->out, j->packed, n / j->to->block * j->to->bytes, err));
+    }
+    return NUT_OK;
+}
+
+static nut_status write_tensor(job *j, size_t i, nut_error *err) {
+    const gguf_tensor *from = &j->header.tensors[i];
+    char name[65];
+    TRY(from->ggml_type == j->tensors[i].ggml_type ? copy_tensor(j, from, err) : convert_tensor(j, from, err));
+    TRY(gguf_write_pad(&j->out, err));
+    memcpy(name, from->name.s, (size_t)from->name.n); // the reader holds names to 64 bytes
+    name[from->name.n] = 0;
+    if (j->options->progress && !j->options->progress(j->options->progress_ctx, name, i + 1, j->header.n_tensors))
+        return error_set(err, NUT_E_STATE, "stopped by the caller after %s", name);
+    return NUT_OK;
+}
+
+static nut_status run(job *j, nut_error *err) {
+    TRY(find_target(j, err));
+    TRY(read_header(j, err));
+    if (!j->header.n_tensors) return error_set(err, NUT_E_CORRUPT, "the file holds no tensors; give a whole model");
+    j->tensors = mem_calloc((size_t)j->header.n_tensors, sizeof *j->tensors);
+    if (!j->tensors) return error_memory(err, j->header.n_tensors * sizeof *j->tensors);
+    for (size_t i = 0; i < j->header.n_tensors; i++) TRY(plan_tensor(j, i, err));
+    const gguf_set_u32 sets[] = {{"general.file_type", j->file_type}, {"general.quantization_version", 2}};
+    TRY(gguf_write_header(&j->out, &j->header, sets, 2, j->tensors, j->header.n_tensors, err));
+    for (size_t i = 0; i < j->header.n_tensors; i++) TRY(write_tensor(j, i, err));
+    return NUT_OK;
+}
+
+nut_status nut_quantize(const nut_source *in, const nut_sink *out, const nut_quantize_options *options, nut_error *err) {
+    job j = {.in = in, .options = options, .out = {.sink = out}, .bytes = mem_alloc(COPY), .packed = mem_alloc(COPY),
+             .floats = mem_alloc(PIECE * sizeof(float))};
+    nut_status status = j.bytes && j.packed && j.floats ? run(&j, err) : error_memory(err, 3 * COPY);
+    gguf_free(&j.header);
+    mem_free(j.tensors);
+    mem_free(j.bytes);
+    mem_free(j.packed);
+    mem_free(j.floats);
+    return status;
+}
