@@ -6,7 +6,10 @@
 // document. Sections: small tools, theme, errors, settings, models, the chat, start.
 'use strict';
 
-/** @typedef {import('../../dist/nutshell.js')} Library */
+/** @typedef {import('../../dist/nutshell.js').Model} Model */
+/** @typedef {import('../../dist/nutshell.js').CachedModel} CachedModel */
+/** @typedef {import('../../dist/nutshell.js').Progress} Progress */
+/** @typedef {import('../../dist/nutshell.js').GenerationStats} Stats */
 /** @typedef {{ name: string, note?: string, url: string, bytes?: number, examples?: string[] }} ServedModel */
 
 // --- small tools ------------------------------------------------------------------------------------------------------
@@ -94,20 +97,27 @@ function focusMainField() {
 const SETTINGS = [
   { key: 'temperature', group: 'sampling', label: 'Temperature', min: 0, max: 5, step: 0.05, value: 0.6,
     hint: '0: always the likeliest token' },
-  { key: 'maxTokens', group: 'sampling', label: 'Longest answer', min: 1, max: 1e6, step: 1, value: 512, hint: 'in tokens' },
-  { key: 'topK', group: 'sampling', label: 'Top-k', min: 0, max: 1e6, step: 1, value: 40, hint: 'tokens to draw from; 0: all' },
-  { key: 'topP', group: 'sampling', label: 'Top-p', min: 0, max: 1, step: 0.01, value: 0.95, hint: 'share of probability; 1: all' },
-  { key: 'minP', group: 'sampling', label: 'Min-p', min: 0, max: 1, step: 0.01, value: 0.05, hint: 'share of the likeliest; 0: all' },
-  { key: 'repeatPenalty', group: 'sampling', label: 'Repeat penalty', min: 0.5, max: 5, step: 0.01, value: 1, hint: '1: off' },
+  { key: 'maxTokens', group: 'sampling', label: 'Longest answer', min: 1, max: 1e6, step: 1, value: 512,
+    hint: 'in tokens' },
+  { key: 'topK', group: 'sampling', label: 'Top-k', min: 0, max: 1e6, step: 1, value: 40,
+    hint: 'tokens to draw from; 0: all' },
+  { key: 'topP', group: 'sampling', label: 'Top-p', min: 0, max: 1, step: 0.01, value: 0.95,
+    hint: 'share of probability; 1: all' },
+  { key: 'minP', group: 'sampling', label: 'Min-p', min: 0, max: 1, step: 0.01, value: 0.05,
+    hint: 'share of the likeliest; 0: all' },
+  { key: 'repeatPenalty', group: 'sampling', label: 'Repeat penalty', min: 0.5, max: 5, step: 0.01, value: 1,
+    hint: '1: off' },
   { key: 'seed', group: 'sampling', label: 'Seed', min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, value: null,
     placeholder: 'random', hint: 'the same seed, the same text' },
-  { key: 'threads', group: 'engine', label: 'Threads', min: 1, max: 64, step: 1, value: null, placeholder: 'automatic', hint: '' },
+  { key: 'threads', group: 'engine', label: 'Threads', min: 1, max: 64, step: 1, value: null,
+    placeholder: 'automatic', hint: '' },
   { key: 'contextLength', group: 'engine', label: 'Context length', min: 16, max: 1e6, step: 1, value: null,
     placeholder: 'automatic', hint: 'tokens that question and answer share' },
 ];
 
 function makeField({ key, label, min, max, step, placeholder = '', hint }) {
-  const input = make('input', { type: 'number', id: key, min, max, step, placeholder, inputMode: 'decimal', autocomplete: 'off' });
+  const input = make('input', { type: 'number', id: key, min, max, step, placeholder, inputMode: 'decimal' });
+  input.autocomplete = 'off';
   const about = make('p', { id: `${key}-hint`, className: 'small' }, hint);
   input.setAttribute('aria-describedby', about.id);
   return make('div', {}, make('label', { htmlFor: key }, label), input, about);
@@ -196,7 +206,7 @@ async function servedModels() {
   }
 }
 
-async function showServed(/** @type {any[]} */ stored) {
+async function showServed(/** @type {CachedModel[]} */ stored) {
   const served = await servedModels();
   page.served = served ?? page.served;
   const complete = new Set(stored.filter((model) => model.complete).map((model) => model.url));
@@ -211,7 +221,7 @@ async function showServed(/** @type {any[]} */ stored) {
     : served.length === 0 ? 'The server has no model. Load one from an address or from a file.' : '';
 }
 
-async function deleteModel(/** @type {any} */ model) {
+async function deleteModel(/** @type {CachedModel} */ model) {
   try {
     await Nutshell.cache.delete(model.id);
     announce(`${model.name} was deleted from this browser.`);
@@ -223,7 +233,7 @@ async function deleteModel(/** @type {any} */ model) {
   $('stored-title').focus();
 }
 
-function storedRow(/** @type {any} */ model) {
+function storedRow(/** @type {CachedModel} */ model) {
   const name = model.name || model.url || 'Unnamed model';
   const about = model.complete ? sizeText(model.stored)
     : `${sizeText(model.stored)}${model.size ? ` of ${sizeText(model.size)}` : ''} so far`;
@@ -257,7 +267,7 @@ async function showModels() {
 
 // --- models: loading --------------------------------------------------------------------------------------------------
 
-function showProgress(/** @type {any} */ { phase, loaded, total, bytesPerSecond, secondsLeft, fromCache }) {
+function showProgress(/** @type {Progress} */ { phase, loaded, total, bytesPerSecond, secondsLeft, fromCache }) {
   const bar = $('progress-bar');
   if (total > 0) Object.assign(bar, { max: total, value: loaded });
   const parts = [];
@@ -294,8 +304,7 @@ async function closeModel() {
 }
 
 /** The model is there: the page turns to the chat. */
-function enterChat(name) {
-  const { info } = page.model;
+function enterChat(/** @type {Model} */ { info }, name) {
   $('model-name').textContent = name;
   $('prompt-label').textContent = info.chat ? 'Message' : 'Text to continue';
   $('prompt').placeholder = info.chat ? 'Write a message' : 'Once upon a time';
@@ -327,12 +336,13 @@ async function loadModel(source, name, options = {}) {
     const model = await Nutshell.load(source, { ...engine, ...options, signal: controller.signal, onProgress: showProgress });
     Object.assign(page, { model, source, name, options, loadedWith: numbersOf('engine') });
     if (!(wasChat && model.info.chat)) clearHistory();
-    enterChat(name);
+    enterChat(model, name);
     announce(`${name} is ready.`);
     if (model.info.cache.state === 'failed') showError(notKept(model.info.cache.error));
   } catch (error) {
-    if (controller.signal.aborted) announce('Loading was cancelled. What has arrived is kept, and the next time goes on from there.');
-    else showError(error);
+    if (controller.signal.aborted) {
+      announce('Loading was cancelled. What has arrived is kept, and the next time goes on from there.');
+    } else showError(error);
   } finally {
     page.loading = null;
     $('progress').hidden = true;
@@ -363,7 +373,7 @@ function acceptDrops() {
     event.preventDefault();
     count(-inside);
     if (page.loading) announce('A model is being loaded; cancel that first.');
-    else loadFile(event.dataTransfer.files[0]);
+    else loadFile(event.dataTransfer?.files[0]);
   });
 }
 
@@ -371,10 +381,11 @@ function submitUrl(event) {
   event.preventDefault();
   const field = $('url');
   const text = field.value.trim();
-  let address = null;
+  /** @type {URL|null} */ let address = null;
   try { address = new URL(text, document.baseURI); } catch { /* said below */ }
   if (!text || !address || !/^https?:$/.test(address.protocol)) {
-    showError({ code: 'bad-argument', message: 'Please write the whole address of a GGUF file, such as https://example.org/model.gguf' });
+    const message = 'Please write the whole address of a GGUF file, such as https://example.org/model.gguf';
+    showError({ code: 'bad-argument', message });
     field.focus();
     return;
   }
@@ -409,7 +420,7 @@ function addArticle(className, who) {
   return { article, text };
 }
 
-function figuresText(/** @type {any} */ stats, busy) {
+function figuresText(/** @type {Stats|null} */ stats, busy) {
   if (!stats) return busy ? 'starting' : '';
   if (busy && stats.tokens === 0) return `reading ${stats.promptTokensRead} of ${plural(stats.promptTokens, 'token')}`;
   const rate = stats.tokensPerSecond > 0 ? ` · ${stats.tokensPerSecond.toFixed(1)} tokens/s` : '';
@@ -417,7 +428,7 @@ function figuresText(/** @type {any} */ stats, busy) {
   return `${plural(stats.tokens, 'token')}${rate}${busy ? '' : end}`;
 }
 
-function showContext(/** @type {any} */ stats) {
+function showContext(/** @type {Stats|null} */ stats) {
   $('context').textContent = stats && page.model
     ? `${stats.promptTokens + stats.tokens} of ${page.model.info.contextLength} context tokens` : '';
 }
@@ -427,7 +438,7 @@ async function copyText(text, source) {
     await navigator.clipboard.writeText(text);
   } catch {
     // No clipboard here (a page that is not from https or this machine): the text is selected, ready for Ctrl+C.
-    getSelection().selectAllChildren(source);
+    getSelection()?.selectAllChildren(source);
     return announce('The text is selected; copy it with Control C.');
   }
   announce('Copied.');
@@ -444,7 +455,7 @@ async function stream(generation, { article, text, given = '' }) {
   const showFigures = (busy) => { figures.textContent = figuresText(generation.stats, busy); };
   showFigures(true);
   const timer = setInterval(() => showFigures(true), 200);
-  let failure = null;
+  /** @type {any} */ let failure = null;
   try {
     for await (const piece of generation) {
       node.appendData(piece);
@@ -490,7 +501,7 @@ function remedies(code) {
 const dropLast = () => document.querySelectorAll('.retry').forEach((element) => element.remove());
 
 /** Answers the conversation as it stands. */
-function answerChat() {
+function answerChat(/** @type {Model} */ model) {
   return whileRunning(async (signal) => {
     dropLast();
     const system = $('system').value.trim();
@@ -498,7 +509,7 @@ function answerChat() {
     const place = addArticle('answer', page.name);
     const turn = page.messages.length;
     const conversation = page.messages;
-    const result = await stream(page.model.chat(messages, { ...numbersOf('sampling'), signal }), place);
+    const result = await stream(model.chat(messages, { ...numbersOf('sampling'), signal }), place);
     if (page.messages !== conversation) return result; // the history was cleared meanwhile
     page.messages[turn] = { role: 'assistant', content: result.answer };
     result.footer.append(button('Try again', () => tryAgain(turn, place.article), 'quiet retry'));
@@ -519,21 +530,22 @@ function withdraw(turn, article) {
 }
 
 function tryAgain(turn, article) {
-  if (page.stopping) return;
+  if (page.stopping || !page.model) return;
   page.messages.length = turn;
   article.remove();
   $('prompt').focus();
-  answerChat();
+  answerChat(page.model);
 }
 
 /** Continues a text, for models that do not chat. */
-function continueText(given) {
+function continueText(/** @type {Model} */ model, given) {
   return whileRunning(async (signal) => {
     dropLast();
     const place = addArticle('answer', page.name);
     place.text.append(make('span', { className: 'given' }, given));
-    const result = await stream(page.model.generate(given, { ...numbersOf('sampling'), signal }), { ...place, given });
-    result.footer.append(button('Go on', () => { if (!page.stopping) continueText(given + result.answer); }, 'quiet retry'));
+    const result = await stream(model.generate(given, { ...numbersOf('sampling'), signal }), { ...place, given });
+    const goOn = () => { if (!page.stopping && page.model) continueText(page.model, given + result.answer); };
+    result.footer.append(button('Go on', goOn, 'quiet retry'));
     return result;
   });
 }
@@ -542,10 +554,10 @@ function send(text) {
   if (!text.trim() || page.stopping || !page.model || !settingsAreValid()) return;
   $('prompt').value = '';
   growPrompt();
-  if (!page.model.info.chat) return continueText(text);
+  if (!page.model.info.chat) return continueText(page.model, text);
   addArticle('user', 'You').text.textContent = text;
   page.messages.push({ role: 'user', content: text });
-  return answerChat();
+  return answerChat(page.model);
 }
 
 function clearHistory() {
@@ -587,7 +599,7 @@ function onPromptKey(/** @type {KeyboardEvent} */ event) {
 /** What the page knows. */
 const page = {
   view: 'models',
-  /** @type {any} */ model: null,
+  /** @type {Model|null} */ model: null,
   /** @type {any} */ source: null,
   /** @type {any} */ options: {},
   name: '',
@@ -602,7 +614,7 @@ function showEngine() {
   const { simd, threads, defaultThreads } = Nutshell.capabilities();
   if (!simd) {
     showError({ code: 'no-simd', message: 'This browser lacks WebAssembly SIMD, which the engine needs. Please use a newer one: '
-      + 'Chrome or Edge 91, Firefox 89, Safari 16.4 or later.' });
+      + 'Chrome or Edge 91, Firefox 114, Safari 16.4 or later.' });
   }
   $('threads').disabled = !threads;
   $('threads').placeholder = threads ? String(defaultThreads) : '1';
@@ -642,7 +654,8 @@ function start() {
   fillSettings(kept.get('settings'));
   showTheme();
   if (typeof Nutshell === 'undefined') {
-    showError({ code: 'engine-missing', message: 'dist/nutshell.js could not be loaded. Serve the repository\'s folder with: make demo' });
+    const message = 'dist/nutshell.js could not be loaded. Serve the repository\'s folder with: make demo';
+    showError({ code: 'engine-missing', message });
     return;
   }
   listen();
