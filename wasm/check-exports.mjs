@@ -1,5 +1,5 @@
 // Fails when a browser module exports anything but what wasm/exports.txt lists, so that the page's surface cannot
-// grow unseen. Arguments: the modules' .mjs files; the .wasm beside each is read.
+// grow unseen. Arguments: the modules' .wasm files.
 import { readFileSync } from 'node:fs';
 
 const PAGE_LIMIT = 30;
@@ -17,17 +17,17 @@ function readList(path) {
 }
 
 const { page, single, threads } = readList(new URL('exports.txt', import.meta.url));
-if (page.length > PAGE_LIMIT) throw new Error(`exports.txt lists ${page.length} functions for the page, more than ${PAGE_LIMIT}`);
+if (page.length > PAGE_LIMIT) throw new Error(`exports.txt has ${page.length} functions for the page, over ${PAGE_LIMIT}`);
 
 let wrong = 0;
-for (const glue of process.argv.slice(2)) {
-  const bytes = readFileSync(glue.replace(/\.mjs$/, '.wasm'));
-  const found = WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map((e) => e.name);
-  const listed = [...page, ...(glue.includes('-mt') ? threads : single)];
+for (const path of process.argv.slice(2)) {
+  const found = WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(path))).map((e) => e.name);
+  const listed = [...page, ...(path.includes('-mt') ? threads : single)];
   const extra = found.filter((name) => !listed.includes(name));
   const missing = listed.filter((name) => !found.includes(name));
   if (extra.length || missing.length) {
-    console.error(`${glue}: not in wasm/exports.txt: ${extra.join(' ') || '-'}; listed but missing: ${missing.join(' ') || '-'}`);
+    const names = (list) => list.join(' ') || '-';
+    console.error(`${path}: not in wasm/exports.txt: ${names(extra)}; listed but missing: ${names(missing)}`);
     wrong++;
   }
 }

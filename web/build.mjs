@@ -1,0 +1,88 @@
+// Makes dist/: bundles the JavaScript, and takes the four engine modules that the Makefile linked into build/web/.
+// Its output depends on nothing but its inputs and the pinned esbuild, so that CI can compare the files byte for byte.
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { build, transform } from 'esbuild';
+
+const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt'];
+const TARGET = ['chrome91', 'firefox114', 'safari16.4']; // SIMD, and module workers (Firefox 114)
+const LIMITS = { wasm: 200_000, js: 30_000 }; // gzipped bytes that a page fetches for one model
+
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+const notice = `/*! Nutshell ${version}, MIT licence; with @huggingface/jinja, idb and Emscripten's runtime: see LICENSES.txt */`;
+const common = {
+  bundle: true, minify: true, target: TARGET, legalComments: 'none', banner: { js: notice }, charset: 'utf8',
+  define: { NUTSHELL_VERSION: JSON.stringify(version) }, logLevel: 'warning',
+};
+
+/** Whether the module needs Emscripten's start-up code beside it. */
+const hasGlue = (name) => name.endsWith('-mt');
+
+/** @huggingface/jinja from its sources and without its formatter, which pages have no use for. */
+const jinja = {
+  name: 'jinja',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^@huggingface\/jinja$/ }, () => ({ path: resolve('node_modules/@huggingface/jinja/src/index.ts') }));
+    onLoad({ filter: /jinja\/src\/format\.ts$/ }, () => ({ contents: 'export function format() {}', loader: 'ts' }));
+  },
+};
+
+/** The file's text with one passage replaced; fails when it is not there (another Emscripten?). */
+function replaceOnce(text, passage, by) {
+  if (text.split(passage).length !== 2) throw new Error(`expected once: ${passage}`);
+  return text.replace(passage, by);
+}
+
+async function copyModule(name) {
+  copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
+  if (!hasGlue(name)) return;
+  const glue = readFileSync(`build/web/nutshell-${name}.mjs`, 'utf8');
+  // No blob: address ever loads this file, and its mention would only make reviewers of extensions wonder.
+  const { code } = await transform(replaceOnce(glue, 'scriptDirectory.startsWith("blob:")', 'false'),
+    { minify: true, target: TARGET, format: 'esm', legalComments: 'none', banner: notice });
+  writeFileSync(`dist/nutshell-${name}.mjs`, code);
+}
+
+function writeLicenses() {
+  const parts = {
+    Nutshell: 'LICENSE',
+    '@huggingface/jinja (in nutshell-worker.mjs)': 'node_modules/@huggingface/jinja/LICENSE',
+    'idb (in nutshell-worker.mjs)': 'node_modules/idb/LICENSE',
+    'Emscripten (in the engine modules)': 'web/licenses/emscripten.txt',
+    'musl libc (in the engine modules)': '.toolchain/emscripten/system/lib/libc/musl/COPYRIGHT',
+  };
+  writeFileSync('dist/LICENSES.txt', Object.entries(parts)
+    .map(([title, path]) => `${title}\n${'='.repeat(title.length)}\n\n${readFileSync(path, 'utf8').trim()}\n`).join('\n\n'));
+}
+
+/** What a Manifest V3 extension or a strict Content-Security-Policy forbids. */
+function checkForbidden(file, text) {
+  const found = /\beval\(|new Function|Function\(["'`]|createObjectURL|blob:|importScripts|https?:\/\/(?!localhost)[^\s"'`]*\.(js|mjs|wasm)/.exec(text);
+  if (found) throw new Error(`dist/${file} contains ${found[0]}`);
+}
+
+const gzipped = (file) => gzipSync(readFileSync(`dist/${file}`), { level: 9 }).length;
+
+/** Prints what a page fetches for one model, for each way to run; fails over the limits. */
+function report() {
+  for (const name of MODULES) {
+    const wasm = gzipped(`nutshell-${name}.wasm`);
+    const scripts = ['nutshell.js', 'nutshell-worker.mjs', ...(hasGlue(name) ? [`nutshell-${name}.mjs`] : [])];
+    const js = scripts.reduce((sum, file) => sum + gzipped(file), 0);
+    console.log(`${name.padEnd(11)} wasm ${(wasm / 1000).toFixed(1)} kB, JavaScript ${(js / 1000).toFixed(1)} kB gzipped`);
+    if (wasm > LIMITS.wasm || (js > LIMITS.js && !hasGlue(name))) throw new Error(`over the limits: ${JSON.stringify(LIMITS)} bytes`);
+  }
+}
+
+mkdirSync('dist', { recursive: true });
+await Promise.all([
+  build({ ...common, entryPoints: ['web/global.js'], format: 'iife', outfile: 'dist/nutshell.js' }),
+  build({ ...common, entryPoints: ['web/nutshell.js'], format: 'esm', outfile: 'dist/nutshell.mjs' }),
+  build({ ...common, entryPoints: ['web/worker/main.js'], plugins: [jinja], format: 'esm', outfile: 'dist/nutshell-worker.mjs' }),
+  ...MODULES.map(copyModule),
+]);
+copyFileSync('web/nutshell.d.ts', 'dist/nutshell.d.ts');
+writeLicenses();
+for (const file of readdirSync('dist')) if (/^nutshell.*\.m?js$/.test(file)) checkForbidden(file, readFileSync(`dist/${file}`, 'utf8'));
+report();

@@ -1,0 +1,145 @@
+// A running text: pieces from the worker become an async iterator. It starts when the first piece is asked for, and
+// stops when its loop is left or its signal aborts.
+import { NutshellError } from '../shared/errors.js';
+
+/** @typedef {import('../nutshell.d.ts').GenerationStats} GenerationStats */
+
+/**
+ * @typedef {object} Run  what a generation needs of its model
+ * @property {(onEvent: (event: any) => void, started: (id: number) => void) => Promise<any>} ask
+ * @property {(id: number) => void} stop
+ * @property {() => void} begin  throws 'busy' or 'unloaded'
+ * @property {() => void} end    another generation may begin
+ */
+
+export class Generation {
+  #run;
+  #seed;
+  /** @type {AbortSignal | undefined} */
+  #signal;
+  /** @type {'new' | 'running' | 'ended'} */
+  #state = 'new';
+  #id = 0;
+  /** Pieces that nobody has taken yet. @type {string[]} */
+  #pieces = [];
+  /** Whoever waits for a piece. @type {{ resolve: (result: IteratorResult<string>) => void, reject: (error: unknown) => void }[]} */
+  #waiting = [];
+  /** The error that is still to be thrown. @type {{ error: unknown } | null} */
+  #failure = null;
+  /** @type {Promise<unknown>} the worker's part */
+  #work = Promise.resolve();
+  /** @type {GenerationStats | null} */
+  stats = null;
+
+  /** @param {Run} run @param {number} seed @param {AbortSignal | undefined} signal */
+  constructor(run, seed, signal) {
+    this.#run = run;
+    this.#seed = seed;
+    this.#signal = signal;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  /** @returns {Promise<IteratorResult<string>>} */
+  next() {
+    if (this.#state === 'new') this.#start();
+    const piece = this.#pieces.shift();
+    if (piece !== undefined) return Promise.resolve({ value: piece, done: false });
+    if (this.#failure) {
+      const { error } = this.#failure;
+      this.#failure = null;
+      return Promise.reject(error);
+    }
+    if (this.#state === 'ended') return Promise.resolve({ value: undefined, done: true });
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Stops the generation; resolves when the engine is idle. @returns {Promise<IteratorResult<string>>} */
+  async return() {
+    this.#stop(null);
+    await this.#work;
+    return { value: undefined, done: true };
+  }
+
+  /** @param {unknown} error @returns {Promise<IteratorResult<string>>} */
+  async throw(error) {
+    await this.return();
+    throw error;
+  }
+
+  async text() {
+    let text = '';
+    for await (const piece of this) text += piece;
+    return text;
+  }
+
+  async [Symbol.asyncDispose ?? Symbol()]() {
+    await this.return();
+  }
+
+  #start() {
+    try {
+      this.#signal?.throwIfAborted();
+      this.#run.begin();
+    } catch (error) {
+      this.#state = 'ended';
+      this.#failure = { error };
+      return;
+    }
+    this.#state = 'running';
+    this.stats = { promptTokens: 0, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, tokensPerSecond: 0, seed: this.#seed, finishReason: null };
+    this.#signal?.addEventListener('abort', this.#aborted);
+    this.#work = this.#run.ask((event) => this.#receive(event), (id) => { this.#id = id; }).then(
+      (figures) => { this.#count(figures); this.#end(null); },
+      (error) => this.#end({ error }),
+    );
+  }
+
+  #aborted = () => this.#stop({ error: this.#signal?.reason });
+
+  /** @param {{ text: string, figures: object }} event */
+  #receive({ text, figures }) {
+    if (this.#state !== 'running') return;
+    this.#count(figures);
+    if (!text) return;
+    const waiter = this.#waiting.shift();
+    if (waiter) waiter.resolve({ value: text, done: false });
+    else this.#pieces.push(text);
+  }
+
+  /** @param {object} figures */
+  #count(figures) {
+    const stats = Object.assign(/** @type {GenerationStats} */ (this.stats), this.#state === 'running' ? figures : {});
+    stats.tokensPerSecond = stats.seconds > 0 ? stats.tokens / stats.seconds : 0;
+  }
+
+  /** Leaves before the end. @param {{ error: unknown } | null} failure */
+  #stop(failure) {
+    if (this.#state === 'running') {
+      this.#run.stop(this.#id);
+      if (this.stats) this.stats.finishReason = 'aborted';
+      this.#pieces = [];
+      this.#end(failure);
+    }
+    if (!failure) this.#failure = null;
+    this.#state = 'ended';
+    this.#pieces = [];
+  }
+
+  /** @param {{ error: unknown } | null} failure */
+  #end(failure) {
+    if (this.#state !== 'running') return;
+    this.#state = 'ended';
+    this.#signal?.removeEventListener('abort', this.#aborted);
+    this.#run.end();
+    if (failure?.error instanceof NutshellError && this.stats) this.stats.finishReason = 'error';
+    const [first, ...others] = this.#waiting;
+    this.#waiting = [];
+    if (failure && first) first.reject(failure.error);
+    else if (first) first.resolve({ value: undefined, done: true });
+    else this.#failure = failure;
+    for (const waiter of others) waiter.resolve({ value: undefined, done: true });
+  }
+}

@@ -1,0 +1,186 @@
+// The page's end of a worker: starts it, asks it, and notices when it is gone.
+import { NutshellError, fromWire } from '../shared/errors.js';
+import { badArgument } from '../shared/options.js';
+import { hasRelaxedSimd, hasSharedMemory, needSimd } from '../shared/probe.js';
+
+// Now and then a thread never starts (seen in Firefox); one thread does in any case.
+const THREADS_START_SECONDS = 10;
+
+/**
+ * @typedef {{ threads?: number, kernel?: string, base: string }} EngineOptions
+ * @typedef {{ resolve: (value: any) => void, reject: (reason: unknown) => void, onEvent: (event: any) => void }} Pending
+ */
+
+export function defaultThreads() {
+  return hasSharedMemory() ? Math.min(Math.max((navigator.hardwareConcurrency ?? 1) >> 1, 1), 8) : 1;
+}
+
+/** The worker file's location. @param {string} base */
+const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
+
+/** Why a worker could not be started, as well as a page can find out. @param {string} base @param {unknown} cause */
+async function startError(base, cause) {
+  const url = workerUrl(base);
+  if (self.location.protocol === 'file:') {
+    return new NutshellError('file-page', 'browsers start no worker for a page that was opened from the disk (file://): '
+      + 'serve the folder, for example with "python3 -m http.server", and open http://localhost:8000/', { cause });
+  }
+  if (url.origin !== self.origin) {
+    return new NutshellError('cross-origin-worker', `browsers start no worker of another origin: ${url.href} is not of `
+      + `${self.origin}. Put the files of dist/ on the page's own server; if the script stays where it is, pass their `
+      + 'folder as the option baseUrl', { cause });
+  }
+  const status = await fetch(url, { method: 'HEAD' }).then((response) => response.status, () => 0);
+  const why = status === 200 ? 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, and its '
+    + 'MIME type must be JavaScript' : status ? `the server answers with HTTP status ${status}` : 'the server does not answer';
+  return new NutshellError('engine-missing', `the engine's worker ${url.href} did not start: ${why}. The files of dist/ `
+    + 'belong together in one folder; the option baseUrl names it', { cause });
+}
+
+/** @param {URL} url @returns {Worker} */
+function createWorker(url) {
+  return new Worker(url, { type: 'module', name: 'nutshell' });
+}
+
+export class Host {
+  #worker;
+  #nextId = 1;
+  /** @type {Map<number, Pending>} */
+  #pending = new Map();
+  /** Why nothing can be asked any more. @type {NutshellError | null} */
+  #ended = null;
+  /** Called for the worker's errors instead of ending, while it starts. @type {((cause: unknown) => void) | null} */
+  #startFailed = null;
+
+  /** @param {Worker} worker */
+  constructor(worker) {
+    this.#worker = worker;
+    worker.onmessage = ({ data }) => this.#receive(data);
+    worker.onerror = (event) => {
+      event.preventDefault?.();
+      this.#broken(event.message);
+    };
+    worker.onmessageerror = () => this.#broken('a message could not be read');
+  }
+
+  /** A worker without an engine, for the cache. @param {string} base @returns {Promise<Host>} */
+  static async bare(base) {
+    try {
+      return new Host(createWorker(workerUrl(base)));
+    } catch (cause) {
+      throw await startError(base, cause);
+    }
+  }
+
+  /**
+   * A worker whose engine has started, with as many threads as there can be.
+   * @param {EngineOptions} options
+   * @returns {Promise<Host>}
+   */
+  static async start({ threads = defaultThreads(), kernel, base }) {
+    needSimd();
+    if (kernel === 'relaxed' && !hasRelaxedSimd()) {
+      throw new NutshellError('bad-argument', 'this browser does not compute relaxed SIMD rightly: leave the option kernel out');
+    }
+    const name = (kernel ?? 'relaxed') === 'relaxed' && hasRelaxedSimd() ? 'relaxed' : 'simd128';
+    if (threads > 1 && hasSharedMemory()) {
+      const host = await Host.#startModule(`${name}-mt`, threads, base).catch((error) => {
+        if (error.code === 'engine-missing' || error.code === 'engine-crashed') return null;
+        throw error;
+      });
+      if (host) return host;
+    }
+    return Host.#startModule(name, 1, base);
+  }
+
+  /** @param {string} module @param {number} threads @param {string} base @returns {Promise<Host>} */
+  static async #startModule(module, threads, base) {
+    const host = await Host.bare(base);
+    let timer;
+    const failed = new Promise((_, reject) => {
+      host.#startFailed = (cause) => reject({ cause });
+    });
+    try {
+      await Promise.race([failed, host.ask('start', { module, threads }, () => {
+        if (threads > 1) timer = setTimeout(() => host.#broken('its threads did not start'), THREADS_START_SECONDS * 1000);
+      })]);
+      host.#startFailed = null;
+      return host;
+    } catch (error) {
+      host.end(new NutshellError('engine-crashed', 'the engine did not start'));
+      throw error instanceof NutshellError ? error : await startError(base, /** @type {any} */ (error).cause);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * @param {string} op
+   * @param {object} [request]
+   * @param {(event: any) => void} [onEvent]
+   * @param {(id: number) => void} [started]  gets the id for `tell`
+   * @returns {Promise<any>}
+   */
+  ask(op, request = {}, onEvent = () => {}, started = () => {}) {
+    if (this.#ended) return Promise.reject(this.#ended);
+    const id = this.#nextId++;
+    const answer = new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject, onEvent }));
+    try {
+      this.#worker.postMessage({ id, op, ...request });
+      started(id);
+    } catch (cause) {
+      this.#pending.delete(id);
+      return Promise.reject(new NutshellError('bad-argument', `an argument cannot be sent to the worker (${cause}): functions `
+        + 'and DOM objects cannot', { cause }));
+    }
+    return answer;
+  }
+
+  /** Says something to a request that is running. @param {number} target @param {string} op @param {object} [message] @param {Transferable[]} [transfer] */
+  tell(target, op, message = {}, transfer = []) {
+    if (!this.#ended) this.#worker.postMessage({ target, op, ...message }, transfer);
+  }
+
+  /** @param {{ id: number, value?: any, error?: import('../shared/errors.js').WireError, event?: any }} message */
+  #receive({ id, value, error, event }) {
+    const pending = this.#pending.get(id);
+    if (!pending) return;
+    if (event !== undefined) return pending.onEvent(event);
+    this.#pending.delete(id);
+    if (!error) return pending.resolve(value);
+    const failure = fromWire(error);
+    pending.reject(failure);
+    if (failure.code === 'engine-crashed') this.end(failure);
+  }
+
+  /** The worker failed outside of any request. @param {unknown} cause */
+  #broken(cause) {
+    if (this.#startFailed) return this.#startFailed(cause);
+    this.end(new NutshellError('engine-crashed', `the engine's worker ended (${cause || 'no reason given'}); load the model again`, { cause }));
+  }
+
+  /** Ends the worker; whatever waits for it, and whatever is asked later, fails with the reason. @param {NutshellError} reason */
+  end(reason) {
+    if (this.#ended) return;
+    this.#ended = reason;
+    this.#worker.terminate();
+    for (const { reject } of this.#pending.values()) reject(reason);
+    this.#pending.clear();
+  }
+
+  /** @returns {NutshellError | null} */
+  get ended() {
+    return this.#ended;
+  }
+}
+
+/** An option that names a folder, as the folder's URL. @param {string | URL} url */
+export function folderUrl(url) {
+  try {
+    const folder = new URL(url, document.baseURI);
+    if (!folder.pathname.endsWith('/')) folder.pathname += '/';
+    return folder.href;
+  } catch {
+    throw badArgument('baseUrl', 'a URL', String(url));
+  }
+}

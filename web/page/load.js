@@ -1,0 +1,159 @@
+// Nutshell.load: which source, which engine, and the events on the way.
+import { NutshellError, fromWire } from '../shared/errors.js';
+import { badArgument, checkOptions, rules } from '../shared/options.js';
+import { Host, folderUrl } from './host.js';
+import { Model } from './model.js';
+
+const PIECE_BYTES = 4 << 20;
+
+/**
+ * @typedef {import('../nutshell.d.ts').ModelSource} ModelSource
+ * @typedef {object} Opened
+ * @property {object} source      as the worker is told
+ * @property {boolean} cacheable  kept in the cache unless the caller says otherwise
+ * @property {(() => Promise<Uint8Array | null>)=} next  gives the bytes that only the page can reach
+ * @property {(() => void)=} close
+ */
+
+/** @param {ArrayBuffer | Uint8Array} data @returns {Opened} */
+function openBytes(data) {
+  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  let at = 0;
+  const next = async () => {
+    const piece = bytes.slice(at, at + PIECE_BYTES);
+    at += piece.length;
+    return piece.length ? piece : null;
+  };
+  return { source: { size: bytes.length }, cacheable: false, next };
+}
+
+/** @param {ReadableStream<Uint8Array>} stream @returns {Opened} */
+function openStream(stream) {
+  const reader = stream.getReader();
+  const next = async () => {
+    const { value, done } = await reader.read();
+    if (done) return null;
+    if (!(value instanceof Uint8Array)) throw new TypeError('its pieces must be Uint8Arrays');
+    return value.slice();
+  };
+  return { source: { size: 0 }, cacheable: false, next, close: () => { reader.cancel().catch(() => {}); } };
+}
+
+/** @param {ModelSource} source @returns {Opened} */
+function openSource(source) {
+  if (typeof source === 'string' || source instanceof URL) return { source: { url: absolute(source) }, cacheable: true };
+  if (source instanceof Blob) return { source: { file: source }, cacheable: false };
+  if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
+  if (typeof ReadableStream === 'function' && source instanceof ReadableStream) return openStream(source);
+  const { cached } = /** @type {{ cached?: unknown }} */ (source ?? {});
+  if (typeof cached === 'string') return { source: { cached }, cacheable: true };
+  throw badArgument('source', 'a URL, a File or Blob, an ArrayBuffer, a ReadableStream, or { cached: id }', source);
+}
+
+/** @param {string | URL} url */
+function absolute(url) {
+  try {
+    const { protocol, href } = new URL(url, document.baseURI);
+    if (protocol === 'http:' || protocol === 'https:' || protocol === self.location.protocol) return href;
+  } catch { /* told below */ }
+  throw badArgument('source', 'an address that begins with http:// or https://, or one relative to the page', String(url));
+}
+
+/** Answers the worker's wish for more bytes. @param {Opened} opened @param {Host} host @param {number} id */
+async function sendMore(opened, host, id) {
+  try {
+    const bytes = await opened.next?.() ?? null;
+    host.tell(id, 'bytes', { bytes }, bytes ? [bytes.buffer] : []);
+  } catch (error) {
+    host.tell(id, 'bytes', { error: String(error) });
+  }
+}
+
+/**
+ * Rejects with the signal's reason when it aborts; what runs in the background ends by itself.
+ * @template T
+ * @param {Promise<T>} work
+ * @param {AbortSignal | undefined} signal
+ * @returns {Promise<T>}
+ */
+function untilAborted(work, signal) {
+  if (!signal) return work;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort);
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
+export class Loads {
+  #home;
+  /** The engine that `prepare` started. @type {{ key: string, host: Promise<Host> } | null} */
+  #spare = null;
+
+  /** @param {string} home folder of the script */
+  constructor(home) {
+    this.#home = home;
+  }
+
+  /** @param {any} checked options with threads, kernel, baseUrl */
+  #engineOptions({ threads, kernel, baseUrl }) {
+    return { threads, kernel, base: baseUrl === undefined ? this.#home : folderUrl(baseUrl) };
+  }
+
+  /** @param {object} [options] */
+  async prepare(options) {
+    const wanted = this.#engineOptions(checkOptions(rules.engine, options));
+    const key = JSON.stringify(wanted);
+    if (this.#spare?.key !== key) {
+      this.#spare?.host.then((host) => host.end(new NutshellError('unloaded', 'another engine was prepared')), () => {});
+      this.#spare = { key, host: Host.start(wanted) };
+    }
+    const spare = this.#spare;
+    await spare.host.catch((error) => {
+      if (this.#spare === spare) this.#spare = null;
+      throw error;
+    });
+  }
+
+  /** @param {ReturnType<Loads['prepare']> | any} wanted @returns {Promise<Host>} */
+  async #takeHost(wanted) {
+    const spare = this.#spare?.key === JSON.stringify(wanted) ? this.#spare : null;
+    if (!spare) return Host.start(wanted);
+    this.#spare = null;
+    const host = await spare.host;
+    return host.ended ? Host.start(wanted) : host;
+  }
+
+  /** @param {ModelSource} source @param {import('../nutshell.d.ts').LoadOptions} [options] @returns {Promise<Model>} */
+  async load(source, options) {
+    const checked = checkOptions(rules.load, options);
+    checked.signal?.throwIfAborted();
+    const opened = openSource(source);
+    return untilAborted(this.#load(opened, checked), checked.signal).finally(() => opened.close?.());
+  }
+
+  /** @param {Opened} opened @param {any} options @returns {Promise<Model>} */
+  async #load(opened, { onProgress, signal, contextLength, kernel, cache = opened.cacheable, ...engine }) {
+    const host = await this.#takeHost(this.#engineOptions({ kernel, ...engine }));
+    let id = 0;
+    const stop = () => host.tell(id, 'stop');
+    const onEvent = (/** @type {any} */ event) => {
+      if (event === 'more') sendMore(opened, host, id);
+      else if (!signal?.aborted) onProgress?.(event.progress);
+    };
+    try {
+      signal?.throwIfAborted();
+      const loading = host.ask('load', { source: opened.source, cache, contextLength, kernel }, onEvent, (given) => { id = given; });
+      signal?.addEventListener('abort', stop);
+      const info = await loading;
+      signal?.throwIfAborted();
+      info.cache.error &&= fromWire(info.cache.error);
+      return new Model(host, info);
+    } catch (error) {
+      host.end(new NutshellError('unloaded', 'the model was not loaded'));
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+    }
+  }
+}

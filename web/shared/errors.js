@@ -1,0 +1,41 @@
+// The one error class of the library, and how an error crosses from the worker to the page.
+
+/** @typedef {import('../nutshell.d.ts').ErrorCode} ErrorCode */
+
+/** Every failure but an abort: a stable code, and a message that says what to do. */
+export class NutshellError extends Error {
+  /**
+   * @param {ErrorCode} code
+   * @param {string} message
+   * @param {{ cause?: unknown }} [options]
+   */
+  constructor(code, message, options) {
+    super(message, options);
+    this.name = 'NutshellError';
+    /** @readonly */
+    this.code = code;
+  }
+}
+
+/**
+ * An error as a message: causes of other classes lose their class, since not every browser can clone them.
+ * @typedef {{ code: ErrorCode | 'aborted', message: string, cause?: string }} WireError
+ */
+
+/** Thrown inside the worker to leave a job that the page has stopped; the page has its own reason for that. */
+export class Aborted extends Error {}
+
+/** @param {unknown} error @returns {WireError} */
+export function toWire(error) {
+  if (error instanceof Aborted) return { code: 'aborted', message: 'stopped' };
+  if (error instanceof NutshellError) {
+    return { code: error.code, message: error.message, cause: error.cause === undefined ? undefined : String(error.cause) };
+  }
+  const text = String(error);
+  return { code: 'engine-crashed', message: `the engine stopped unexpectedly (${text}); load the model again`, cause: text };
+}
+
+/** @param {WireError} wire @returns {NutshellError} */
+export function fromWire({ code, message, cause }) {
+  return new NutshellError(/** @type {ErrorCode} */ (code), message, cause === undefined ? undefined : { cause });
+}

@@ -1,0 +1,162 @@
+// Checks what callers pass, before any of it reaches the engine. One row per option: what it must be, in words that
+// appear in the error, and the value where none is given. Unknown options are refused, since they are misspelt ones.
+import { NutshellError } from './errors.js';
+
+/**
+ * @typedef {object} Rule
+ * @property {string} expects  completes "… must be"
+ * @property {(value: any) => boolean} test
+ * @property {unknown} [fallback]
+ */
+
+const MAX_STOPS = 16;
+const MAX_STOP_BYTES = 256;
+
+/** @param {unknown} x */
+const isWhole = (x) => Number.isSafeInteger(x);
+
+/** @param {number} low @param {number} high @param {unknown} [fallback] @returns {Rule} */
+const whole = (low, high, fallback) => ({
+  expects: `a whole number from ${low} to ${high}`, test: (x) => isWhole(x) && x >= low && x <= high, fallback,
+});
+
+/** @param {number} low @param {number} high @param {unknown} [fallback] @returns {Rule} */
+const number = (low, high, fallback) => ({
+  expects: `a number from ${low} to ${high}`, test: (x) => typeof x === 'number' && x >= low && x <= high, fallback,
+});
+
+/** @param {readonly unknown[]} values @param {unknown} [fallback] @returns {Rule} */
+const oneOf = (values, fallback) => ({
+  expects: values.map((v) => JSON.stringify(v)).join(' or '), test: (x) => values.includes(x), fallback,
+});
+
+/** @param {string} type @param {string} expects @param {unknown} [fallback] @returns {Rule} */
+const ofType = (type, expects, fallback) => ({ expects, test: (x) => typeof x === type && x !== null, fallback });
+
+/** @param {unknown} x */
+const isStopText = (x) => {
+  const bytes = typeof x === 'string' ? new TextEncoder().encode(x).length : 0;
+  return bytes > 0 && bytes <= MAX_STOP_BYTES && !String(x).includes('\0');
+};
+
+/** @type {Rule} */
+const stopTexts = {
+  expects: `a text of 1 to ${MAX_STOP_BYTES} bytes, or an array of at most ${MAX_STOPS} such`,
+  test: (x) => (Array.isArray(x) ? x.length <= MAX_STOPS && x.every(isStopText) : isStopText(x)),
+  fallback: [],
+};
+
+/** @type {Rule} */
+const abortSignal = { expects: 'an AbortSignal', test: (x) => x instanceof AbortSignal };
+
+/** @type {Record<string, Rule>} */
+const ENGINE = {
+  threads: whole(1, 64),
+  baseUrl: { expects: 'a URL', test: (x) => typeof x === 'string' || x instanceof URL },
+  kernel: oneOf(['relaxed', 'simd128', 'ref']),
+};
+
+/** @type {Record<string, Rule>} */
+const LOAD = {
+  ...ENGINE,
+  onProgress: ofType('function', 'a function'),
+  signal: abortSignal,
+  contextLength: whole(1, 2 ** 31 - 1, 0),
+  cache: oneOf([true, false, 'reload', 'required']),
+};
+
+/** @type {Record<string, Rule>} */
+const GENERATE = {
+  maxTokens: whole(1, 2 ** 31 - 1, 0),
+  temperature: number(0, 100, 0.8),
+  topK: whole(0, 2 ** 31 - 1, 40),
+  topP: number(0, 1, 0.95),
+  minP: number(0, 1, 0.05),
+  typicalP: number(0, 1, 1),
+  repeatPenalty: number(0, 100, 1),
+  presencePenalty: number(-100, 100, 0),
+  frequencyPenalty: number(-100, 100, 0),
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
+  stop: stopTexts,
+  signal: abortSignal,
+  parseSpecial: ofType('boolean', 'true or false'),
+};
+
+/** @type {Record<string, Rule>} */
+const TEMPLATE = {
+  template: ofType('string', 'the text of a Jinja template'),
+  templateVariables: ofType('object', 'an object', {}),
+  addGenerationPrompt: ofType('boolean', 'true or false', true),
+};
+
+export const rules = {
+  engine: ENGINE,
+  load: LOAD,
+  generate: GENERATE,
+  template: TEMPLATE,
+  chat: { ...GENERATE, ...TEMPLATE },
+  tokenize: { addBos: ofType('boolean', 'true or false', false), parseSpecial: ofType('boolean', 'true or false', false) },
+  detokenize: { special: ofType('boolean', 'true or false', false) },
+};
+
+/** @param {unknown} value a value as an error message shows it */
+export function shown(value) {
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value);
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  return typeof value === 'function' ? 'a function' : String(value);
+}
+
+/** @param {string} name @param {string} expects @param {unknown} value */
+export function badArgument(name, expects, value) {
+  return new NutshellError('bad-argument', `${name} must be ${expects}, not ${shown(value)}`);
+}
+
+/**
+ * The options with their fallbacks filled in; throws 'bad-argument'. An option that is undefined counts as not given.
+ * @param {Record<string, Rule>} table
+ * @param {unknown} options
+ * @returns {any}
+ */
+export function checkOptions(table, options = {}) {
+  if (typeof options !== 'object' || options === null) throw badArgument('options', 'an object', options);
+  /** @type {Record<string, unknown>} */
+  const result = {};
+  for (const [name, rule] of Object.entries(table)) result[name] = rule.fallback;
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    if (!Object.hasOwn(table, name)) {
+      throw new NutshellError('bad-argument', `there is no option ${shown(name)}; the options here are ${Object.keys(table).join(', ')}`);
+    }
+    if (!table[name].test(value)) throw badArgument(name, table[name].expects, value);
+    result[name] = value;
+  }
+  return result;
+}
+
+/** @param {string} name @param {unknown} value @returns {string} */
+export function checkText(name, value) {
+  if (typeof value !== 'string') throw badArgument(name, 'a string', value);
+  return value;
+}
+
+/** @param {unknown} messages @returns {import('../nutshell.d.ts').ChatMessage[]} */
+export function checkMessages(messages) {
+  const expects = 'an array of at least one { role, content } with texts';
+  if (!Array.isArray(messages) || messages.length === 0) throw badArgument('messages', expects, messages);
+  for (const [i, message] of messages.entries()) {
+    if (typeof message?.role !== 'string' || typeof message.content !== 'string') {
+      throw badArgument(`messages[${i}]`, '{ role, content } with texts', message);
+    }
+  }
+  return messages;
+}
+
+/** @param {unknown} ids @returns {Int32Array} */
+export function checkIds(ids) {
+  const list = /** @type {ArrayLike<number>} */ (ids);
+  if (typeof ids !== 'object' || ids === null || !isWhole(list.length)) throw badArgument('ids', 'an array of token ids', ids);
+  for (let i = 0; i < list.length; i++) {
+    if (!isWhole(list[i]) || list[i] < 0 || list[i] >= 2 ** 31) throw badArgument(`ids[${i}]`, 'a token id', list[i]);
+  }
+  return Int32Array.from(list);
+}

@@ -1,0 +1,91 @@
+// Generations, one after the other: steps the engine and sends each piece of text to the page. Between two steps the
+// worker looks into its message queue, so that a stop is seen within one token or one batch of the prompt.
+import { Aborted } from '../shared/errors.js';
+
+/** Lets messages that have arrived be handled. A message to oneself is much quicker than a timer. */
+const breathe = (() => {
+  const { port1, port2 } = new MessageChannel();
+  /** @type {((value?: unknown) => void)[]} */
+  const waiting = [];
+  port1.onmessage = () => waiting.shift()?.();
+  return () => new Promise((resolve) => {
+    waiting.push(resolve);
+    port2.postMessage(0);
+  });
+})();
+
+/**
+ * @typedef {object} Request
+ * @property {string} prompt
+ * @property {Record<string, any>} options  checked, with every number in it
+ * @property {{ addBos: boolean, parseSpecial: boolean }} flags
+ *
+ * @typedef {object} Figures  what the page makes GenerationStats of
+ * @property {number} promptTokens
+ * @property {number} promptTokensRead
+ * @property {number} tokens
+ * @property {number} promptSeconds
+ * @property {number} seconds
+ * @property {'eos' | 'stop' | 'length' | null} finishReason
+ */
+
+export class Generator {
+  #engine;
+  /** @type {Promise<unknown>} the generation that is running or the last one */
+  #last = Promise.resolve();
+
+  /** @param {import('./engine.js').Engine} engine */
+  constructor(engine) {
+    this.#engine = engine;
+  }
+
+  /**
+   * Runs when the one before has ended. Resolves at its end, rejects with the engine's error or Aborted.
+   * @param {() => Request} prepare  called when it is this one's turn
+   * @param {AbortSignal} signal
+   * @param {(text: string, figures: Figures) => void} emit
+   * @returns {Promise<Figures>}
+   */
+  run(prepare, signal, emit) {
+    const run = this.#last.then(() => this.#run(prepare, signal, emit));
+    this.#last = run.catch(() => {});
+    return run;
+  }
+
+  /** @param {() => Request} prepare @param {AbortSignal} signal @param {(text: string, figures: Figures) => void} emit */
+  async #run(prepare, signal, emit) {
+    if (signal.aborted) throw new Aborted();
+    const { prompt, options, flags } = prepare();
+    const promptTokens = this.#engine.generateBegin(prompt, options, flags);
+    /** @type {Figures} */
+    const figures = { promptTokens, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, finishReason: null };
+    try {
+      for (let ended = false; !ended;) {
+        const step = this.#step(figures);
+        ended = step.kind === 'done';
+        if (step.text || step.kind === 'prefill') emit(step.text, figures);
+        if (!ended) await breathe();
+        if (signal.aborted) throw new Aborted();
+      }
+      return figures;
+    } finally {
+      if (!this.#engine.crash) this.#engine.generateEnd();
+    }
+  }
+
+  /** One step of the engine, counted. @param {Figures} figures */
+  #step(figures) {
+    const since = performance.now();
+    const step = this.#engine.generateStep();
+    const seconds = (performance.now() - since) / 1000;
+    if (step.kind === 'prefill') {
+      figures.promptSeconds += seconds;
+      figures.promptTokensRead = step.done;
+    } else {
+      figures.seconds += seconds;
+      figures.tokens = step.done;
+      figures.finishReason = step.finish;
+    }
+    return step;
+  }
+}

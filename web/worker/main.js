@@ -1,0 +1,135 @@
+// The worker: one per model. It answers requests { id, op, ... } with { id, value } or { id, error }, and sends
+// { id, event } while one is running. Messages that belong to a running request carry its id as `target`.
+import { Aborted, NutshellError, toWire } from '../shared/errors.js';
+import { runCacheOperation } from './cache.js';
+import { Engine } from './engine.js';
+import { Generator } from './generator.js';
+import { startModule } from './instantiate.js';
+import { Loader } from './loader.js';
+import { ProgressMeter } from './progress.js';
+import { BlobSource, PageSource, UrlSource } from './source.js';
+import { Store } from './store.js';
+import { ChatTemplate } from './template.js';
+
+/** @typedef {{ id: number, abort: AbortController, send: (event: unknown) => void, bytes?: (message: any) => void }} Job */
+
+/** Requests that are running, by id. @type {Map<number, Job>} */
+const jobs = new Map();
+let threads = 1;
+/** @type {Engine} */
+let engine;
+/** @type {Generator} */
+let generator;
+/** @type {ChatTemplate} */
+let template;
+
+/** @type {Record<string, (request: any, job: Job) => unknown>} */
+const operations = {
+  cache: runCacheOperation,
+
+  async start(request, job) {
+    engine = new Engine(await startModule(request.module, request.threads, () => job.send('fetched')));
+    threads = request.threads;
+    generator = new Generator(engine);
+  },
+
+  async load(request, job) {
+    const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
+    const source = found ? urlSource(found.stored.url, job) : openSource(request.source, job);
+    const meter = new ProgressMeter((progress) => job.send({ progress }));
+    meter.flush();
+    const options = { contextLength: request.contextLength, kernel: request.kernel, threads };
+    const loader = new Loader({ engine, source, stored: found?.stored ?? null, cache: request.cache, options, meter,
+      signal: job.abort.signal }, found?.store ?? null);
+    const { cache, ...sizes } = await loader.run();
+    const info = { fileName: found?.stored.name ?? source?.name ?? '', ...sizes, ...modelInfo() };
+    meter.finish();
+    return { ...info, cache: { ...cache, error: cache.error && toWire(cache.error) } };
+  },
+
+  tokenize: ({ text, options }) => engine.tokenize(text, options),
+  detokenize: ({ ids, options }) => engine.detokenize(ids, options),
+  render: ({ messages, options }) => template.render(messages, options),
+
+  generate({ prompt, options }, job) {
+    return generator.run(() => ({ prompt, options, flags: flagsFor(prompt, options.parseSpecial ?? false) }), job.abort.signal, emitTo(job));
+  },
+
+  chat({ messages, options }, job) {
+    return generator.run(() => {
+      const prompt = template.render(messages, options);
+      return { prompt, options, flags: flagsFor(prompt, options.parseSpecial ?? true) };
+    }, job.abort.signal, emitTo(job));
+  },
+};
+
+/** Messages to running requests. @type {Record<string, (job: Job, message: any) => void>} */
+const signals = {
+  stop: (job) => job.abort.abort(),
+  bytes: (job, message) => job.bytes?.(message),
+};
+
+/** @param {Job} job */
+function emitTo(job) {
+  return (/** @type {string} */ text, /** @type {unknown} */ figures) => job.send({ text, figures });
+}
+
+/** A beginning-of-sequence token that the text brings itself is not put there twice. @param {string} prompt @param {boolean} parseSpecial */
+function flagsFor(prompt, parseSpecial) {
+  return { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) };
+}
+
+/** @param {string} id */
+async function findCached(id) {
+  const store = await Store.open();
+  const stored = await store.byId(id);
+  if (!stored) throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() tells which there are`);
+  return { store, stored };
+}
+
+/** @param {string | null} url @param {Job} job */
+const urlSource = (url, job) => (url === null ? null : new UrlSource(url, job.abort.signal));
+
+/** @param {{ url?: string, file?: Blob, size?: number }} source @param {Job} job */
+function openSource(source, job) {
+  if (source.url !== undefined) return urlSource(source.url, job);
+  if (source.file) return new BlobSource(source.file);
+  return new PageSource(source.size ?? 0, () => new Promise((resolve, reject) => {
+    job.bytes = ({ bytes, error }) => (error === undefined ? resolve(bytes) : reject(streamError(error)));
+    job.abort.signal.addEventListener('abort', () => reject(new Aborted()), { once: true });
+    job.send('more');
+  }));
+}
+
+/** @param {string} why */
+const streamError = (why) => new NutshellError('io', `the stream of the model's bytes failed (${why}): open it again and load anew`);
+
+/** Reads what is known of the loaded model, its chat template too. */
+function modelInfo() {
+  const model = engine.info();
+  const session = engine.session();
+  const text = (/** @type {unknown} */ id) => (Number.isInteger(id) ? engine.detokenize(Int32Array.of(Number(id)), { special: true }) : '');
+  template = new ChatTemplate(engine.meta('tokenizer.chat_template'), { bos: text(model.bos_token_id), eos: text(model.eos_token_id) });
+  return {
+    kernel: engine.kernel(), threads: session.threads, contextLength: session.contextLength, sessionBytes: session.bytes,
+    chat: template.exists, model,
+  };
+}
+
+self.onmessage = async ({ data }) => {
+  const { id, op, target } = data;
+  if (target !== undefined) {
+    const job = jobs.get(target);
+    if (job) signals[op](job, data);
+    return;
+  }
+  const job = { id, abort: new AbortController(), send: (/** @type {unknown} */ event) => self.postMessage({ id, event }) };
+  jobs.set(id, job);
+  try {
+    self.postMessage({ id, value: await operations[op](data, job) });
+  } catch (error) {
+    self.postMessage({ id, error: toWire(error) });
+  } finally {
+    jobs.delete(id);
+  }
+};

@@ -1,0 +1,68 @@
+// Chat templates: the messages become the text that the model was trained to continue. The templates are Jinja, written
+// by whoever made the model, and run in the interpreter of @huggingface/jinja, inside the worker.
+import { Template } from '@huggingface/jinja';
+import { NutshellError } from '../shared/errors.js';
+
+/** @typedef {import('../nutshell.d.ts').ChatMessage} ChatMessage */
+
+export class ChatTemplate {
+  #source;
+  #tokens;
+  /** @type {Map<string, Template>} */
+  #parsed = new Map();
+
+  /**
+   * @param {string | null} source  the model's own template
+   * @param {{ bos: string, eos: string }} tokens  texts of its special tokens
+   */
+  constructor(source, tokens) {
+    this.#source = source;
+    this.#tokens = tokens;
+  }
+
+  get exists() {
+    return this.#source !== null;
+  }
+
+  /** @param {string} source */
+  #parse(source) {
+    let template = this.#parsed.get(source);
+    if (!template) {
+      template = new Template(source);
+      this.#parsed.clear();
+      this.#parsed.set(source, template);
+    }
+    return template;
+  }
+
+  /**
+   * @param {ChatMessage[]} messages
+   * @param {{ template?: string, templateVariables: Record<string, unknown>, addGenerationPrompt: boolean }} options
+   * @returns {string}
+   */
+  render(messages, options) {
+    const source = options.template ?? this.#source;
+    if (source === null) {
+      throw new NutshellError('no-chat-template', 'this model brings no chat template: pass one as the option template, '
+        + 'or write the prompt yourself and use generate');
+    }
+    try {
+      return this.#parse(source).render({
+        bos_token: this.#tokens.bos,
+        eos_token: this.#tokens.eos,
+        ...options.templateVariables,
+        messages,
+        add_generation_prompt: options.addGenerationPrompt,
+      });
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new NutshellError('chat-template', `the chat template cannot turn these messages into text (${why}); `
+        + 'try other roles or another order of the messages, or pass another template as the option template', { cause });
+    }
+  }
+
+  /** Whether the text begins with the beginning-of-sequence token already. @param {string} text */
+  startsWithBos(text) {
+    return this.#tokens.bos !== '' && text.startsWith(this.#tokens.bos);
+  }
+}
