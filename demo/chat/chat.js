@@ -466,7 +466,7 @@ async function stream(generation, { article, text, given = '' }) {
   }
   clearInterval(timer);
   showFigures(false);
-  showContext(generation.stats);
+  if (article.isConnected) showContext(generation.stats);
   article.setAttribute('aria-busy', 'false');
   const copy = button('Copy', () => copyText(given + node.data, text), 'quiet');
   if (given + node.data) footer.append(copy);

@@ -1,0 +1,6 @@
+// A press on the extension's button opens the panel: Chromium's side panel or Firefox's sidebar.
+if (globalThis.chrome?.sidePanel) {
+  chrome.sidePanel.setPanelBehavior({ openPanelOnActionClick: true });
+} else {
+  browser.action.onClicked.addListener(() => browser.sidebarAction.toggle());
+}
