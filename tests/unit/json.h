@@ -1,16 +1,16 @@
 /* A small JSON reader for the tests' golden files.
  *
- *     json_doc doc = json_read("models/stories260K-golden.json"); // from the data folder (data.h)
- *     if (!doc.root) ...                                          // doc.error says why: "cannot be read"
- * where missing for (const json *t = json_get(doc.root, "tokenize")->child; t; t = t->next) { const json
- * *text = json_get(t, "text");                 // text->text, text->n: UTF-8, 0-terminated size_t n =
- * json_ints(json_get(t, "ids"), ids, cap);
+ *     json_doc doc = json_read("models/stories260K-golden.json"); // in the data folder (data.h)
+ *     if (!doc.root) ...                                          // doc.error says why
+ *     for (const json *t = json_get(doc.root, "tokenize")->child; t; t = t->next) {
+ *         const json *text = json_get(t, "text");                 // text->text, text->n: UTF-8, terminated
+ *         size_t n = json_ints(json_get(t, "ids"), ids, cap);
  *     }
- *     double x = json_number(doc.root, "perplexity", "perplexity"); // along keys; NAN where one is missing
+ *     double x = json_number(doc.root, "perplexity", "mean_nll_nats"); // along keys; NAN where one is missing
  *     json_free(&doc);
  *
- * Values are nodes of one array; strings are decoded in place. Strict but for one thing: numbers go through
- * strtod. */
+ * Values are nodes of one array; strings are decoded in place. Strict but for one thing: numbers go through strtod.
+ */
 #ifndef NUT_TESTS_JSON_H
 #define NUT_TESTS_JSON_H
 
@@ -22,13 +22,7 @@
 #include <string.h>
 
 typedef enum json_type {
-    JSON_NULL,
-    JSON_FALSE,
-    JSON_TRUE,
-    JSON_NUMBER,
-    JSON_STRING,
-    JSON_ARRAY,
-    JSON_OBJECT
+    JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT
 } json_type;
 
 typedef struct json {
