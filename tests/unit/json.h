@@ -6,11 +6,10 @@
  *         const json *text = json_get(t, "text");                 // text->text, text->n: UTF-8, terminated
  *         size_t n = json_ints(json_get(t, "ids"), ids, cap);
  *     }
- *     double x = json_number(doc.root, "perplexity", "mean_nll_nats"); // along keys; NAN where one is missing
+ *     double x = json_number(doc.root, "perplexity", "mean_nll_nats"); // along keys; NAN if missing
  *     json_free(&doc);
  *
- * Values are nodes of one array; strings are decoded in place. Strict but for one thing: numbers go through strtod.
- */
+ * Values are nodes of one array; strings are decoded in place. Strict but for one thing: strtod reads numbers. */
 #ifndef NUT_TESTS_JSON_H
 #define NUT_TESTS_JSON_H
 
