@@ -8,7 +8,6 @@
  */
 #include "nutshell.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,18 +142,6 @@ int nutw_load_feed(double offset, double n) {
     return check(nut_load_feed(w.loader, to_u64(offset), w.staging, (size_t)n, &w.err));
 }
 
-/* Five doubles: complete (0 or 1), header, file, weight and cache bytes. */
-const double *nutw_load_plan(void) {
-    nut_load_plan p = {0};
-    if (w.loader) p = nut_load_get_plan(w.loader);
-    w.facts[0] = p.complete;
-    w.facts[1] = (double)p.header_bytes;
-    w.facts[2] = (double)p.file_bytes;
-    w.facts[3] = (double)p.weight_bytes;
-    w.facts[4] = (double)p.cache_bytes;
-    return w.facts;
-}
-
 /* Ends the load and opens the session. After an error only nutw_reset and nutw_load_begin make sense. */
 int nutw_load_finish(double n_ctx, double n_threads) {
     if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
@@ -178,14 +165,6 @@ int nutw_info(void) {
     return 0;
 }
 
-/* Result: a metadata string by its terminated key; 0 where the model has none. */
-int nutw_meta(const char *key) {
-    size_t n = 0;
-    const char *text = w.model ? nut_model_meta(w.model, key, &n) : NULL;
-    show(text, text ? n : 0);
-    return text ? 1 : 0;
-}
-
 /* Five doubles: positions of the session, positions in use, threads, bytes, vocabulary size. */
 const double *nutw_session(void) {
     if (!need_session()) return NULL;
@@ -195,11 +174,6 @@ const double *nutw_session(void) {
     w.facts[3] = (double)nut_session_bytes(w.session);
     w.facts[4] = nut_model_n_vocab(w.model);
     return w.facts;
-}
-
-/* Terminated name of the kernels at work. */
-const char *nutw_kernel(void) {
-    return w.model ? nut_model_kernel(w.model) : "";
 }
 
 /* ---- text and tokens ---------------------------------------------------------------------------------------- */

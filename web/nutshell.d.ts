@@ -64,7 +64,8 @@ export interface LoadOptions extends EngineOptions {
 export interface Progress {
   /** 'engine': starting; 'download' and 'cache': bytes arrive from the source or from the cache; 'ready': done. */
   phase: 'engine' | 'download' | 'cache' | 'ready';
-  /** Bytes of the model file that the engine has taken; never falls, ends at the file's size. */
+  /** Bytes of the model file that have arrived; ends at the file's size. Falls only when the file on the server changed
+   *  in between and the load begins anew. */
   loaded: number;
   /** Size of the file; 0 while unknown. */
   total: number;
@@ -115,8 +116,37 @@ export interface ModelInfo {
   /** Whether the model brings a chat template. */
   chat: boolean;
   cache: CacheState;
-  /** What the file says about the model: architecture, sizes, tokenizer, tensor types. */
-  model: { [key: string]: unknown };
+  /** What the file says about the model. */
+  model: ModelFacts;
+}
+
+/** Texts from the file's own metadata are what its author wrote there: show them as text, never as HTML. */
+export interface ModelFacts {
+  architecture: string;
+  /** '' where the file gives none. */
+  name: string;
+  n_params: number;
+  n_vocab: number;
+  n_ctx_train: number;
+  n_embd: number;
+  n_layer: number;
+  n_ff: number;
+  n_head: number;
+  n_head_kv: number;
+  head_dim: number;
+  file_bytes: number;
+  weight_bytes: number;
+  kernel: string;
+  tokenizer: string;
+  /** Texts of the tokens that begin and end a sequence; null where the model has none. */
+  bos: string | null;
+  eos: string | null;
+  add_bos: boolean;
+  /** Ids of the tokens that end a generation. */
+  eog: number[];
+  chat_template: string | null;
+  /** How many tensors there are of each type: { Q4_1: 210, F32: 61 }. */
+  types: { [type: string]: number };
 }
 
 export interface CacheState {

@@ -121,12 +121,6 @@ export class Engine {
     this.#check('load_feed', offset, n);
   }
 
-  /** What is known of the memory that the model takes; null until its header is complete. */
-  plan() {
-    const [complete, headerBytes, fileBytes, weightBytes, cacheBytes] = this.#facts(this.#call('load_plan'));
-    return complete ? { headerBytes, fileBytes, weightBytes, cacheBytes } : null;
-  }
-
   /** @param {{ contextLength: number, threads: number }} options */
   loadFinish({ contextLength, threads }) {
     this.#check('load_finish', contextLength, threads);
@@ -144,21 +138,10 @@ export class Engine {
     return { contextLength, positions, threads, bytes, vocabulary };
   }
 
-  kernel() {
-    return this.#cString(this.#call('kernel'));
-  }
-
-  /** The model's facts. @returns {Record<string, any>} */
+  /** The model's facts: see src/model/info.c. @returns {Record<string, any>} */
   info() {
     this.#check('info');
     return JSON.parse(this.#resultText());
-  }
-
-  /** A metadata string. @param {string} key @returns {string | null} */
-  meta(key) {
-    const bytes = encoder.encode(key + '\0');
-    this.staging(bytes.length).set(bytes);
-    return this.#call('meta', this.#stage(bytes.length)) ? this.#resultText() : null;
   }
 
   /** @param {string} text @param {{ addBos: boolean, parseSpecial: boolean }} options @returns {Int32Array} */

@@ -49,12 +49,12 @@ export class Loader {
     this.#manifest = job.stored;
   }
 
-  /** @returns {Promise<{ fileBytes: number, weightBytes: number, cache: { state: string, id: string | null, error: NutshellError | null } }>} */
+  /** @returns {Promise<{ fileBytes: number, cache: { state: string, id: string | null, error: NutshellError | null } }>} */
   async run() {
     try {
       await this.#prepareCache();
-      const weightBytes = await this.#takeAll();
-      return { fileBytes: this.#at, weightBytes, cache: await this.#settle() };
+      await this.#takeAll();
+      return { fileBytes: this.#at, cache: await this.#settle() };
     } catch (error) {
       await this.#writing;
       await this.#dropRefused(error);
@@ -101,18 +101,13 @@ export class Loader {
 
   /* ---- bytes ---- */
 
-  /**
-   * Bytes from the cache and from the source; from the beginning when the server's file turns out to be another one.
-   * @returns {Promise<number>} bytes of the weights in memory
-   */
+  /** Bytes from the cache and from the source; from the beginning when the server's file turns out to be another one. */
   async #takeAll() {
     for (let restarts = 0; ; restarts++) {
       try {
         await this.#takeStored();
         if (!this.#manifest?.complete || this.#at < this.#manifest.size) await this.#takeRest();
-        const plan = this.#job.engine.plan();
-        this.#job.engine.loadFinish(this.#job.options);
-        return plan?.weightBytes ?? 0;
+        return this.#job.engine.loadFinish(this.#job.options);
       } catch (error) {
         if (!(error instanceof Changed)) throw error;
         if (restarts >= MAX_RESTARTS) {

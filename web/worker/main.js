@@ -41,8 +41,8 @@ const operations = {
     const options = { contextLength: request.contextLength, kernel: request.kernel, threads };
     const loader = new Loader({ engine, source, stored: found?.stored ?? null, cache: request.cache, options, meter,
       signal: job.abort.signal }, found?.store ?? null);
-    const { cache, ...sizes } = await loader.run();
-    const info = { fileName: found?.stored.name ?? source?.name ?? '', ...sizes, ...modelInfo() };
+    const { cache, fileBytes } = await loader.run();
+    const info = { fileName: found?.stored.name ?? source?.name ?? '', fileBytes, ...modelInfo() };
     meter.finish();
     return { ...info, cache: { ...cache, error: cache.error && toWire(cache.error) } };
   },
@@ -108,11 +108,10 @@ const streamError = (why) => new NutshellError('io', `the stream of the model's 
 function modelInfo() {
   const model = engine.info();
   const session = engine.session();
-  const text = (/** @type {unknown} */ id) => (Number.isInteger(id) ? engine.detokenize(Int32Array.of(Number(id)), { special: true }) : '');
-  template = new ChatTemplate(engine.meta('tokenizer.chat_template'), { bos: text(model.bos_token_id), eos: text(model.eos_token_id) });
+  template = new ChatTemplate(model.chat_template, { bos: model.bos ?? '', eos: model.eos ?? '' });
   return {
-    kernel: engine.kernel(), threads: session.threads, contextLength: session.contextLength, sessionBytes: session.bytes,
-    chat: template.exists, model,
+    kernel: model.kernel, threads: session.threads, contextLength: session.contextLength, weightBytes: model.weight_bytes,
+    sessionBytes: session.bytes, chat: template.exists, model,
   };
 }
 
