@@ -1,16 +1,21 @@
 /*
- * Round-to-nearest quantization (the survey's section on weight-only post-training quantization; the block formats are
- * ggml's). Every matrix whose rows are whole blocks of the type is written in it, token embeddings and output included; norms,
- * biases and other matrices stay as they are. Memory is a piece of one row.
+ * Round-to-nearest quantization (the survey's section on weight-only post-training quantization; the block
+ * formats are ggml's). The rule: every tensor of two dimensions whose name ends in "weight" and whose rows
+ * are whole blocks of the type is written in it, token embeddings and output included; norms, biases and
+ * other tensors are copied. A matrix that is quantized already is dequantized first, or copied where it has
+ * the type. Memory is three pieces of a row.
  */
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/formats.h"
 #include "model/gguf_write.h"
 
+#include <math.h>
 #include <string.h>
 
-enum { HEADER_FEED = 1 << 16, PIECE = 16 * FORMAT_MAX_BLOCK, COPY = PIECE * 4 };
+enum { PIECE = 1 << 16 };    // weights at once: a multiple of every block
+enum { BUFFER = 4 * PIECE }; // their bytes in the widest format
+#define LARGEST 65504.0f     // of half floats, which scales and offsets are
 
 /* Types that can be written, and their number in general.file_type (llama.cpp's llama_ftype). */
 static const struct {
@@ -27,20 +32,21 @@ typedef struct job {
     gguf header;
     gguf_tensor *tensors; // as they will be written
     gguf_writer out;
-    uint8_t *bytes;       // (COPY) from the source
-    uint8_t *packed;      // (COPY) to the sink
-    float *floats;        // (PIECE)
+    uint8_t *bytes;  // (BUFFER) from the source
+    uint8_t *packed; // (BUFFER) to the sink
+    float *floats;   // (PIECE)
 } job;
 
 static nut_status find_target(job *j, nut_error *err) {
     for (size_t i = 0; i < N_TARGETS; i++) {
-        const format *f = format_by_name(j->options->type);
+        const format *f = format_by_name(j->options->type ? j->options->type : "");
         if (!f || format_by_name(targets[i].name) != f) continue;
         j->to = f;
         j->file_type = targets[i].file_type;
         return NUT_OK;
     }
-    return error_set(err, NUT_E_ARGUMENT, "cannot quantize to \"%.20s\"; q8_0, q4_0 and q4_1 are possible", j->options->type);
+    return error_set(err, NUT_E_ARGUMENT, "cannot quantize to \"%.20s\"; q8_0, q4_0 and q4_1 are possible",
+                     j->options->type ? j->options->type : "");
 }
 
 static nut_status read_header(job *j, nut_error *err) {
@@ -48,10 +54,8 @@ static nut_status read_header(job *j, nut_error *err) {
     uint64_t at = 0;
     TRY(gguf_begin(&j->header, j->in->size, err));
     while (!complete) {
-        size_t n = j->in->size - at < HEADER_FEED ? (size_t)(j->in->size - at) : HEADER_FEED, n_used;
-        if (!n)
-            return error_set(err, NUT_E_TRUNCATED, "the file ends within its header, at byte %llu; download it again",
-                             (unsigned long long)at);
+        size_t n = j->in->size - at < BUFFER ? (size_t)(j->in->size - at) : BUFFER, n_used;
+        if (!n) return gguf_end(&j->header, err);
         TRY(j->in->read(j->in->ctx, at, j->bytes, n, err));
         TRY(gguf_feed(&j->header, j->bytes, n, &n_used, &complete, err));
         at += n;
@@ -70,8 +74,8 @@ static nut_status plan_tensor(job *j, size_t i, nut_error *err) {
     gguf_tensor *t = &j->tensors[i];
     *t = j->header.tensors[i];
     if (!format_by_ggml(t->ggml_type))
-        return error_set(err, NUT_E_UNSUPPORTED, "tensor %.*s has type %s, which cannot be read", (int)t->name.n, t->name.s,
-                         format_ggml_name(t->ggml_type));
+        return error_set(err, NUT_E_UNSUPPORTED, "tensor %.*s has type %s, which cannot be read",
+                         (int)t->name.n, t->name.s, format_ggml_name(t->ggml_type));
     if (!is_matrix(t) || t->dims[0] % j->to->block) return NUT_OK;
     t->ggml_type = j->to->ggml_type;
     t->n_bytes = t->dims[0] / j->to->block * j->to->bytes * t->dims[1];
@@ -79,12 +83,18 @@ static nut_status plan_tensor(job *j, size_t i, nut_error *err) {
 }
 
 static nut_status copy_tensor(job *j, const gguf_tensor *from, nut_error *err) {
-    for (uint64_t at = 0; at < from->n_bytes; at += COPY) {
-        size_t n = from->n_bytes - at < COPY ? (size_t)(from->n_bytes - at) : COPY;
+    for (uint64_t at = 0; at < from->n_bytes; at += BUFFER) {
+        size_t n = from->n_bytes - at < BUFFER ? (size_t)(from->n_bytes - at) : BUFFER;
         TRY(j->in->read(j->in->ctx, from->offset + at, j->bytes, n, err));
         TRY(gguf_write_bytes(&j->out, j->bytes, n, err));
     }
     return NUT_OK;
+}
+
+static bool in_range(const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(x[i]) <= LARGEST)) return false;
+    return true;
 }
 
 /* Rows follow each other without gaps in both files, so a matrix is one long row of blocks. */
@@ -96,6 +106,11 @@ static nut_status convert_tensor(job *j, const gguf_tensor *from, nut_error *err
         size_t bytes = n / f->block * f->bytes;
         TRY(j->in->read(j->in->ctx, from->offset + at / f->block * f->bytes, j->bytes, bytes, err));
         f->dequantize(j->bytes, n / f->block, j->floats);
+        if (!in_range(j->floats, n))
+            return error_set(
+                err, NUT_E_CORRUPT,
+                "tensor %.*s holds weights that are infinite or no numbers; the file is damaged",
+                (int)from->name.n, from->name.s);
         j->to->quantize(j->floats, n / j->to->block, j->packed);
         TRY(gguf_write_bytes(&j->out, j->packed, n / j->to->block * j->to->bytes, err));
     }
@@ -105,11 +120,13 @@ static nut_status convert_tensor(job *j, const gguf_tensor *from, nut_error *err
 static nut_status write_tensor(job *j, size_t i, nut_error *err) {
     const gguf_tensor *from = &j->header.tensors[i];
     char name[65];
-    TRY(from->ggml_type == j->tensors[i].ggml_type ? copy_tensor(j, from, err) : convert_tensor(j, from, err));
+    TRY(from->ggml_type == j->tensors[i].ggml_type ? copy_tensor(j, from, err)
+                                                   : convert_tensor(j, from, err));
     TRY(gguf_write_pad(&j->out, err));
     memcpy(name, from->name.s, (size_t)from->name.n); // the reader holds names to 64 bytes
     name[from->name.n] = 0;
-    if (j->options->progress && !j->options->progress(j->options->progress_ctx, name, i + 1, j->header.n_tensors))
+    if (j->options->progress &&
+        !j->options->progress(j->options->progress_ctx, name, i + 1, j->header.n_tensors))
         return error_set(err, NUT_E_STATE, "stopped by the caller after %s", name);
     return NUT_OK;
 }
@@ -117,7 +134,8 @@ static nut_status write_tensor(job *j, size_t i, nut_error *err) {
 static nut_status run(job *j, nut_error *err) {
     TRY(find_target(j, err));
     TRY(read_header(j, err));
-    if (!j->header.n_tensors) return error_set(err, NUT_E_CORRUPT, "the file holds no tensors; give a whole model");
+    if (!j->header.n_tensors)
+        return error_set(err, NUT_E_CORRUPT, "the file holds no tensors; give a whole model");
     j->tensors = mem_calloc((size_t)j->header.n_tensors, sizeof *j->tensors);
     if (!j->tensors) return error_memory(err, j->header.n_tensors * sizeof *j->tensors);
     for (size_t i = 0; i < j->header.n_tensors; i++) TRY(plan_tensor(j, i, err));
@@ -127,10 +145,15 @@ static nut_status run(job *j, nut_error *err) {
     return NUT_OK;
 }
 
-nut_status nut_quantize(const nut_source *in, const nut_sink *out, const nut_quantize_options *options, nut_error *err) {
-    job j = {.in = in, .options = options, .out = {.sink = out}, .bytes = mem_alloc(COPY), .packed = mem_alloc(COPY),
+nut_status nut_quantize(const nut_source *in, const nut_sink *out, const nut_quantize_options *options,
+                        nut_error *err) {
+    job j = {.in = in,
+             .options = options,
+             .out = {.sink = out},
+             .bytes = mem_alloc(BUFFER),
+             .packed = mem_alloc(BUFFER),
              .floats = mem_alloc(PIECE * sizeof(float))};
-    nut_status status = j.bytes && j.packed && j.floats ? run(&j, err) : error_memory(err, 3 * COPY);
+    nut_status status = j.bytes && j.packed && j.floats ? run(&j, err) : error_memory(err, 3 * BUFFER);
     gguf_free(&j.header);
     mem_free(j.tensors);
     mem_free(j.bytes);

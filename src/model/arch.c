@@ -7,9 +7,9 @@
 #include <string.h>
 
 /* Rotation orders as the families' converters left the weights: llama's were permuted to adjacent pairs. */
-#define ARCH_LIST(X)                                \
-    X("llama", MODEL_ROPE_NORM, 0)                  \
-    X("qwen2", MODEL_ROPE_NEOX, ARCH_QKV_BIAS)      \
+#define ARCH_LIST(X)                                                                                        \
+    X("llama", MODEL_ROPE_NORM, 0)                                                                          \
+    X("qwen2", MODEL_ROPE_NEOX, ARCH_QKV_BIAS)                                                              \
     X("qwen3", MODEL_ROPE_NEOX, ARCH_QK_NORM)
 
 static const arch archs[] = {
@@ -19,8 +19,8 @@ static const arch archs[] = {
 };
 
 const char *arch_names(void) {
-#define NUT_X(name, rope, flags) name " "
-    return ARCH_LIST(NUT_X);
+#define NUT_X(name, rope, flags) ", " name
+    return &(ARCH_LIST(NUT_X))[2];
 #undef NUT_X
 }
 
@@ -30,10 +30,10 @@ const arch *arch_find(gguf_str name) {
     return NULL;
 }
 
-#define IN_MODEL(field)  false, .to = offsetof(struct nut_model, field)
-#define IN_LAYER(field)  true, .to = offsetof(model_layer, field)
-#define MATRIX(r, c)     .kind = ARCH_MATRIX, .rows = r, .cols = c
-#define VECTOR(c)        .kind = ARCH_VECTOR, .rows = '1', .cols = c
+#define IN_MODEL(field) false, .to = offsetof(struct nut_model, field)
+#define IN_LAYER(field) true, .to = offsetof(model_layer, field)
+#define MATRIX(r, c)    .kind = ARCH_MATRIX, .rows = r, .cols = c
+#define VECTOR(c)       .kind = ARCH_VECTOR, .rows = '1', .cols = c
 
 const arch_tensor arch_tensors[] = {
     {"token_embd.weight", IN_MODEL(token_embd), MATRIX('V', 'E')},
@@ -84,13 +84,20 @@ static const char *key_of(keys *k, const char *suffix) {
 }
 
 /* An integer in [1, most]; missing 0: it must be there. */
-static nut_status get_count(keys *k, const char *suffix, uint32_t missing, uint32_t most, uint32_t *out, nut_error *err) {
+static nut_status get_count(keys *k, const char *suffix, uint32_t missing, uint32_t most, uint32_t *out,
+                            nut_error *err) {
     const char *key = key_of(k, suffix);
+    const gguf_kv *kv = gguf_find(k->g, key);
+    if (kv && kv->type == GGUF_ARRAY)
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "\"%s\" differs from layer to layer, which is not supported", key);
     TRY(gguf_get_u32(k->g, key, missing, out, err));
     if (*out >= 1 && *out <= most) return NUT_OK;
-    if (!gguf_find(k->g, key))
-        return error_set(err, NUT_E_CORRUPT, "the model file lacks \"%s\"; it was not converted completely", key);
-    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%s\" is %u, which cannot be", key, *out);
+    if (!kv)
+        return error_set(err, NUT_E_CORRUPT, "the model file lacks \"%s\"; it was not converted completely",
+                         key);
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%s\" is %u, which cannot be", key,
+                     *out);
 }
 
 static nut_status get_heads(keys *k, model_hparams *hp, nut_error *err) {
@@ -100,48 +107,73 @@ static nut_status get_heads(keys *k, model_hparams *hp, nut_error *err) {
     TRY(get_count(k, "attention.key_length", hp->n_embd / hp->n_head, 1 << 12, &hp->head_dim, err));
     TRY(get_count(k, "attention.value_length", hp->head_dim, 1 << 12, &value_length, err));
     if (hp->n_head % hp->n_head_kv)
-        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: %u heads do not divide into %u groups", hp->n_head,
+        return error_set(err, NUT_E_CORRUPT,
+                         "the model file is damaged: %u heads do not divide into %u groups", hp->n_head,
                          hp->n_head_kv);
     if (value_length != hp->head_dim)
-        return error_set(err, NUT_E_UNSUPPORTED, "keys of %u and values of %u numbers are not supported: they must be alike",
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "keys of %u and values of %u numbers are not supported: they must be alike",
                          hp->head_dim, value_length);
     if (hp->head_dim % 8 || hp->head_dim > KERNEL_MAX_HEAD_DIM)
-        return error_set(err, NUT_E_UNSUPPORTED, "a head size of %u is not supported: a multiple of 8 up to %d is",
-                         hp->head_dim, KERNEL_MAX_HEAD_DIM);
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "a head size of %u is not supported: a multiple of 8 up to %d is", hp->head_dim,
+                         KERNEL_MAX_HEAD_DIM);
     TRY(get_count(k, "rope.dimension_count", hp->head_dim, hp->head_dim, &hp->n_rot, err));
-    if (hp->n_rot % 2) return error_set(err, NUT_E_CORRUPT, "the model file is damaged: its rotary size %u is odd", hp->n_rot);
+    if (hp->n_rot % 2)
+        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: its rotary size %u is odd",
+                         hp->n_rot);
     return NUT_OK;
 }
 
 static nut_status get_positive(keys *k, const char *suffix, float missing, float *out, nut_error *err) {
     TRY(gguf_get_f32(k->g, key_of(k, suffix), missing, out, err));
     if (*out > 0) return NUT_OK;
-    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%s\" is %g, which cannot be", k->key, (double)*out);
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%s\" is %g, which cannot be", k->key,
+                     (double)*out);
 }
 
 static nut_status get_rope(keys *k, model_hparams *hp, nut_error *err) {
     gguf_str type;
-    float factor, linear;
+    float factor, linear, attn_factor;
     TRY(get_positive(k, "rope.freq_base", 10000, &hp->rope_base, err));
     TRY(get_positive(k, "rope.scale_linear", 1, &linear, err)); // the key of older files
     TRY(get_positive(k, "rope.scaling.factor", linear, &factor, err));
     TRY(gguf_get_str(k->g, key_of(k, "rope.scaling.type"), factor == 1.0f ? "none" : "linear", &type, err));
     bool linear_type = gguf_str_is(type, "linear");
     if (!linear_type && !gguf_str_is(type, "none") && factor != 1.0f)
-        return error_set(err, NUT_E_UNSUPPORTED, "rope scaling of type \"%.*s\" is not supported (none and linear are)",
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "rope scaling of type \"%.*s\" is not supported (none and linear are)",
                          (int)(type.n < 32 ? type.n : 32), type.s);
     hp->rope_scale = linear_type ? 1.0f / factor : 1.0f;
+    TRY(get_positive(k, "rope.scaling.attn_factor", 1, &attn_factor, err));
+    if (attn_factor != 1.0f)
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "rope scaling with an attention factor of %g is not supported",
+                         (double)attn_factor);
+    return NUT_OK;
+}
+
+/* What would change the computation and is not done here. */
+static nut_status refuse_variants(keys *k, nut_error *err) {
+    uint32_t experts;
+    bool causal;
+    TRY(gguf_get_u32(k->g, key_of(k, "expert_count"), 0, &experts, err));
+    if (experts)
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "this is a mixture of experts (%u), which is not supported; use a dense model",
+                         experts);
+    TRY(gguf_get_bool(k->g, key_of(k, "attention.causal"), true, &causal, err));
+    if (!causal)
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "this model reads text in both directions (for embeddings) and cannot write; use a "
+                         "text-generating model");
     return NUT_OK;
 }
 
 nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hparams *hp, nut_error *err) {
     keys k = {.g = g, .arch = a->name};
-    uint32_t experts;
     *hp = (model_hparams){.n_vocab = n_vocab, .rope = a->rope};
-    TRY(gguf_get_u32(g, key_of(&k, "expert_count"), 0, &experts, err));
-    if (experts)
-        return error_set(err, NUT_E_UNSUPPORTED, "this is a mixture of %u experts, which is not supported; use a dense model",
-                         experts);
+    TRY(refuse_variants(&k, err));
     TRY(get_count(&k, "context_length", 0, 1u << 28, &hp->n_ctx_train, err));
     TRY(get_count(&k, "embedding_length", 0, 1u << 20, &hp->n_embd, err));
     TRY(get_count(&k, "block_count", 0, 1u << 12, &hp->n_layer, err));

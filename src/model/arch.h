@@ -1,6 +1,7 @@
 /*
- * The architecture table: a model family is one row. A row says how the family rotates, which optional tensors it has, and so
- * which names and shapes a file must bring; nothing else in the engine knows a family by name.
+ * The architecture table: a model family is one row. A row says how the family rotates, which optional
+ * tensors it has, and so which names and shapes a file must bring; nothing else in the engine knows a family
+ * by name.
  */
 #ifndef NUT_MODEL_ARCH_H
 #define NUT_MODEL_ARCH_H
@@ -19,13 +20,13 @@ typedef enum arch_kind { ARCH_MATRIX, ARCH_VECTOR } arch_kind; // packed product
 
 /* A tensor of the model or of each layer. */
 typedef struct arch_tensor {
-    const char *name;  // behind "blk.N." for a layer's
+    const char *name; // behind "blk.N." for a layer's
     bool in_layer;
     arch_kind kind;
-    size_t to;         // offset of the matrix, or of the const float *, in nut_model or model_layer
+    size_t to; // offset of the matrix, or of the const float *, in nut_model or model_layer
     bool optional;
-    unsigned flag;     // only of families with this flag; 0: of all
-    char rows, cols;   // letters of arch_size; rows '1' for vectors
+    unsigned flag;   // only of families with this flag; 0: of all
+    char rows, cols; // letters of arch_size; rows '1' for vectors
 } arch_tensor;
 
 extern const arch_tensor arch_tensors[];

@@ -1,8 +1,10 @@
 /*
- * The header reader is a machine of small items: magic, counts, pairs, tensor entries. Bytes are appended to one growing
- * buffer and each item is read when all of it is there; inside an array of strings the machine remembers where it was,
- * so that no byte is looked at more than a few times however the file is cut. Tables grow as items arrive, never by a
- * count that the file merely claims. The buffer may move while it grows, so items are kept as offsets until the end.
+ * The header reader is a machine of small items: magic, counts, pairs, tensor entries. Bytes are appended to
+ * one growing buffer and each item is read when all of it is there; inside an array of strings the machine
+ * remembers where it was, so that no byte is looked at more than a few times however the file is cut. Tables
+ * grow as items arrive, never by a count that the file merely claims. The buffer may move while it grows, so
+ * items are kept as offsets until the end. Tables are checked by sorting: a hash could be made to collide by
+ * whoever wrote the file.
  */
 #include "model/gguf.h"
 
@@ -11,16 +13,19 @@
 #include "base/mem.h"
 #include "kernels/formats.h"
 
+#include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    MAX_NAME = 64,          // ggml's GGML_MAX_NAME
-    MAX_KEY = 65535,        // the limit of the format
+    MAX_NAME = 64,   // ggml's GGML_MAX_NAME
+    MAX_KEY = 65535, // the limit of the format
     MAX_STRING = 64 << 20,
-    MAX_HEADER = 1 << 30,   // of a file of unknown size
-    MAX_ITEMS = 1 << 20,    // pairs or tensors
+    MAX_HEADER = 1 << 30, // of a file of unknown size
+    MAX_ITEMS = 1 << 20,  // pairs or tensors
+    SLICE = 1 << 16, // bytes buffered at once, so that a large feed does not end up in the header's buffer
     MIN_KV_BYTES = 8 + 1 + 4 + 1,
     MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,
 };
@@ -29,20 +34,20 @@ typedef enum phase { PHASE_COUNTS, PHASE_KV, PHASE_ARRAY, PHASE_TENSORS, PHASE_D
 
 struct gguf_reader {
     phase phase;
-    uint64_t file_size;   // 0: unknown
-    size_t cap;           // of bytes
-    size_t at;            // read so far
-    uint64_t n_kv, n_tensors;       // claimed
+    uint64_t file_size;       // 0: unknown
+    size_t cap;               // of bytes
+    size_t at;                // read so far
+    uint64_t n_kv, n_tensors; // claimed
     size_t kv_cap, tensor_cap;
-    uint64_t array_left;  // strings of an array still to come
-    uint64_t skip;        // padding before the data still to come
+    uint64_t array_left; // strings of an array still to come
+    uint64_t fed;        // bytes of the header taken, its padding included
 };
 
 static const struct {
     const char *name;
     uint8_t bytes; // of one value; 0: it depends
 } types[GGUF_TYPE_COUNT] = {
-    {"u8", 1}, {"i8", 1}, {"u16", 2}, {"i16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4},
+    {"u8", 1},   {"i8", 1},     {"u16", 2},   {"i16", 2}, {"u32", 4}, {"i32", 4}, {"f32", 4},
     {"bool", 1}, {"string", 0}, {"array", 0}, {"u64", 8}, {"i64", 8}, {"f64", 8},
 };
 
@@ -56,32 +61,54 @@ bool gguf_str_is(gguf_str s, const char *text) {
 
 /* ---- what is no GGUF file ---- */
 
+#define PAGE "a web page; check the address: it may need a login, or lead to a page about the file"
+#define OLD  "an old ggml file; convert the model to GGUF"
+
 static const struct {
-    const char *start, *what;
+    const char *start, *what; // letters in small; they count in either case
 } strangers[] = {
-    {"<!DOC", "an HTML page; check the address, it may need a login or point to a page about the file"},
-    {"<!doc", "an HTML page; check the address, it may need a login or point to a page about the file"},
-    {"<html", "an HTML page; check the address, it may need a login or point to a page about the file"},
-    {"<HTML", "an HTML page; check the address, it may need a login or point to a page about the file"},
-    {"version https://git-lfs", "a Git LFS pointer; download the file itself"},
-    {"PK\x03\x04", "a zip archive (a PyTorch checkpoint?); convert the model to GGUF"},
-    {"ggjt", "an old ggml file; convert the model to GGUF"},
-    {"ggmf", "an old ggml file; convert the model to GGUF"},
-    {"lmgg", "an old ggml file; convert the model to GGUF"},
-    {"tjgg", "an old ggml file; convert the model to GGUF"},
-    {"fmgg", "an old ggml file; convert the model to GGUF"},
+    {"<!doctype", PAGE},
+    {"<html", PAGE},
+    {"<head", PAGE},
+    {"<?xml", "an XML text, perhaps a server's error; check the address"},
+    {"{", "a JSON text, perhaps a server's error; check the address"},
+    {"version https://git-lfs", "a Git LFS pointer; download the file that it points to"},
+    {"pk\x03\x04", "a zip archive (perhaps a PyTorch checkpoint); unpack it, or convert the model to GGUF"},
+    {"\x1f\x8b", "a gzip archive; unpack it"},
+    {"lmgg", OLD},
+    {"fmgg", OLD},
+    {"tjgg", OLD},
 };
 
-static nut_status not_gguf(const uint8_t *bytes, size_t n, nut_error *err) {
-    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
-        size_t length = strlen(strangers[i].start);
-        if (length <= n && !memcmp(bytes, strangers[i].start, length))
-            return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model but %s", strangers[i].what);
+static bool begins_with(const uint8_t *bytes, size_t n, const char *start) {
+    size_t length = strlen(start);
+    if (length > n) return false;
+    for (size_t i = 0; i < length; i++) {
+        uint8_t c = bytes[i] >= 'A' && bytes[i] <= 'Z' ? (uint8_t)(bytes[i] + 'a' - 'A') : bytes[i];
+        if (c != (uint8_t)start[i]) return false;
     }
-    if (n >= 9 && bytes[8] == '{')
-        return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model but a safetensors file; convert the model to GGUF");
-    return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model (it begins with %02x %02x %02x %02x); give a .gguf file",
-                     bytes[0], bytes[1], bytes[2], bytes[3]);
+    return true;
+}
+
+/* What the bytes are, or NULL; a byte order mark and blanks before a text do not count. */
+static const char *stranger(const uint8_t *bytes, size_t n) {
+    const bool tensors =
+        n > 8 && bytes[8] == '{' && !bytes[7] && !bytes[6]; // a length of 64 bits, then JSON
+    size_t at = n >= 3 && !memcmp(bytes, "\xef\xbb\xbf", 3) ? 3 : 0;
+    while (at < n && (bytes[at] == ' ' || (bytes[at] >= '\t' && bytes[at] <= '\r'))) at++;
+    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++)
+        if (begins_with(bytes + at, n - at, strangers[i].start)) return strangers[i].what;
+    return tensors ? "a safetensors file; convert the model to GGUF" : NULL;
+}
+
+static nut_status not_gguf(const uint8_t *bytes, size_t n, nut_error *err) {
+    char hex[16];
+    if (!n) return error_set(err, NUT_E_NOT_GGUF, "the file is empty; choose a .gguf file");
+    const char *what = stranger(bytes, n);
+    if (what) return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model but %s", what);
+    for (size_t i = 0; i < n && i < 4; i++) snprintf(hex + 3 * i, sizeof hex - 3 * i, "%02x ", bytes[i]);
+    return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model (it begins with %s); choose a .gguf file",
+                     hex);
 }
 
 /* ---- items; each returns with *more set when bytes are missing ---- */
@@ -104,9 +131,12 @@ static nut_status read_counts(gguf *g, cursor *c, bool *more, nut_error *err) {
     (void)cursor_u32(c);
     g->version = cursor_u32(c);
     if (g->version == 0x02000000 || g->version == 0x03000000)
-        return error_set(err, NUT_E_UNSUPPORTED, "this is a big-endian GGUF file; use the ordinary little-endian one");
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "this is a big-endian GGUF file; use the little-endian one");
     if (g->version != 2 && g->version != 3)
-        return error_set(err, NUT_E_UNSUPPORTED, "GGUF version %u is not known (2 and 3 are); convert the model again",
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "GGUF version %u is not supported (2 and 3 are); convert the model "
+                         "again",
                          g->version);
     r->n_tensors = cursor_u64(c);
     r->n_kv = cursor_u64(c);
@@ -119,7 +149,8 @@ static nut_status read_counts(gguf *g, cursor *c, bool *more, nut_error *err) {
 }
 
 /* A string in place; its s holds the offset until the header is complete. */
-static nut_status read_str(const gguf *g, cursor *c, uint64_t most, const char *what, gguf_str *out, nut_error *err) {
+static nut_status read_str(const gguf *g, cursor *c, uint64_t most, const char *what, gguf_str *out,
+                           nut_error *err) {
     uint64_t n = cursor_u64(c);
     if (c->ended) return NUT_OK;
     if (n > most || !could_follow(g->reader, c->at, n, 1)) return corrupt(err, what);
@@ -146,15 +177,19 @@ static nut_status read_value(gguf *g, cursor *c, gguf_kv *kv, nut_error *err) {
         kv->elem = (gguf_type)cursor_u32(c);
         kv->n = cursor_u64(c);
         if (c->ended) return NUT_OK;
-        if ((unsigned)kv->elem >= GGUF_TYPE_COUNT) return corrupt(err, "an array of an unknown type");
-        if (kv->elem == GGUF_ARRAY) return corrupt(err, "an array of arrays");
+        if ((unsigned)kv->elem >= GGUF_TYPE_COUNT) return corrupt(err, "an array has an unknown type");
+        if (kv->elem == GGUF_ARRAY)
+            return error_set(err, NUT_E_UNSUPPORTED,
+                             "the metadata holds an array of arrays, which is not supported");
         uint64_t least = kv->elem == GGUF_STRING ? 8 : types[kv->elem].bytes;
-        if (!could_follow(g->reader, c->at, kv->n, least)) return corrupt(err, "an array longer than the file");
+        if (!could_follow(g->reader, c->at, kv->n, least))
+            return corrupt(err, "an array is longer than the file");
     }
     kv->value = (const uint8_t *)(uintptr_t)c->at;
     if (kv->elem == GGUF_STRING) {
         gguf_str s;
-        if (kv->type == GGUF_STRING) TRY(read_str(g, c, MAX_STRING, "a text longer than the file", &s, err));
+        if (kv->type == GGUF_STRING)
+            TRY(read_str(g, c, MAX_STRING, "a text is longer than the file", &s, err));
         return NUT_OK;
     }
     kv->n_bytes = kv->n * types[kv->elem].bytes;
@@ -171,9 +206,10 @@ static void next_kv(gguf *g) {
 static nut_status read_kv(gguf *g, cursor *c, bool *more, nut_error *err) {
     struct gguf_reader *r = g->reader;
     gguf_kv kv = {0};
-    TRY(read_str(g, c, MAX_KEY, "a metadata key longer than the file", &kv.key, err));
+    TRY(read_str(g, c, MAX_KEY, "a metadata key is too long", &kv.key, err));
     kv.type = (gguf_type)cursor_u32(c);
-    if (!c->ended && (unsigned)kv.type >= GGUF_TYPE_COUNT) return corrupt(err, "a metadata value of an unknown type");
+    if (!c->ended && (unsigned)kv.type >= GGUF_TYPE_COUNT)
+        return corrupt(err, "a metadata value has an unknown type");
     if (!c->ended) TRY(read_value(g, c, &kv, err));
     *more = c->ended;
     if (*more) return NUT_OK;
@@ -193,7 +229,7 @@ static nut_status read_array(gguf *g, cursor *c, bool *more, nut_error *err) {
     gguf_str s;
     for (; r->array_left; r->array_left--) {
         r->at = c->at;
-        TRY(read_str(g, c, MAX_STRING, "a text longer than the file", &s, err));
+        TRY(read_str(g, c, MAX_STRING, "a text is longer than the file", &s, err));
         *more = c->ended;
         if (*more) return NUT_OK;
     }
@@ -208,7 +244,8 @@ static nut_status read_tensor(gguf *g, cursor *c, bool *more, nut_error *err) {
     gguf_tensor t = {0};
     TRY(read_str(g, c, MAX_NAME, "a tensor name is too long", &t.name, err));
     t.n_dims = cursor_u32(c);
-    if (!c->ended && (t.n_dims < 1 || t.n_dims > GGUF_MAX_DIMS)) return corrupt(err, "a tensor's number of dimensions");
+    if (!c->ended && (t.n_dims < 1 || t.n_dims > GGUF_MAX_DIMS))
+        return corrupt(err, "a tensor has an impossible number of dimensions");
     for (uint32_t i = 0; i < GGUF_MAX_DIMS; i++) t.dims[i] = i < t.n_dims ? cursor_u64(c) : 1;
     t.ggml_type = cursor_u32(c);
     t.offset = cursor_u64(c);
@@ -222,8 +259,11 @@ static nut_status read_tensor(gguf *g, cursor *c, bool *more, nut_error *err) {
 
 static nut_status read_items(gguf *g, nut_error *err) {
     struct gguf_reader *r = g->reader;
-    static nut_status (*const readers[])(gguf *, cursor *, bool *, nut_error *) = {read_counts, read_kv, read_array,
-                                                                                read_tensor};
+    typedef nut_status reader(gguf *, cursor *, bool *, nut_error *);
+    static reader *const readers[] = {[PHASE_COUNTS] = read_counts,
+                                      [PHASE_KV] = read_kv,
+                                      [PHASE_ARRAY] = read_array,
+                                      [PHASE_TENSORS] = read_tensor};
     while (r->phase != PHASE_DONE) {
         cursor c = {.bytes = g->bytes, .n = g->n_bytes, .at = r->at};
         bool more = false;
@@ -237,48 +277,55 @@ static nut_status read_items(gguf *g, nut_error *err) {
 /* ---- the whole header ---- */
 
 static void rebase(gguf *g) {
+    const char *base = (const char *)g->bytes;
     for (uint64_t i = 0; i < g->n_kv; i++) {
-        g->kv[i].key.s = (const char *)g->bytes + (uintptr_t)g->kv[i].key.s;
+        g->kv[i].key.s = base + (uintptr_t)g->kv[i].key.s;
         g->kv[i].value = g->bytes + (uintptr_t)g->kv[i].value;
     }
-    for (uint64_t i = 0; i < g->n_tensors; i++) g->tensors[i].name.s = (const char *)g->bytes + (uintptr_t)g->tensors[i].name.s;
+    for (uint64_t i = 0; i < g->n_tensors; i++)
+        g->tensors[i].name.s = base + (uintptr_t)g->tensors[i].name.s;
 }
 
-static uint64_t hash_str(gguf_str s) { // FNV-1a
-    uint64_t h = 14695981039346656037u;
-    for (uint64_t i = 0; i < s.n; i++) h = (h ^ (uint8_t)s.s[i]) * 1099511628211u;
-    return h;
+typedef int compare_fn(const void *a, const void *b); // of pointers to rows
+
+/* Both tables' rows begin with their name. */
+static int by_name(const void *a, const void *b) {
+    const gguf_str *x = *(const gguf_str *const *)a, *y = *(const gguf_str *const *)b;
+    int order = memcmp(x->s, y->s, (size_t)(x->n < y->n ? x->n : y->n));
+    return order ? order : (x->n > y->n) - (x->n < y->n);
 }
 
-/* The index of a string that stands twice in a table of n rows of `stride` bytes that begin with a gguf_str; n: none. */
-static nut_status find_twin(const void *rows, size_t n, size_t stride, gguf_str *twin, nut_error *err) {
-    size_t size = 16;
-    while (size < 2 * n) size *= 2;
-    const gguf_str **slots = mem_calloc(size, sizeof *slots);
-    if (!slots) return error_memory(err, size * sizeof *slots);
-    for (size_t i = 0; i < n && !twin->s; i++) {
-        const gguf_str *s = (const void *)((const char *)rows + i * stride);
-        size_t at = (size_t)hash_str(*s) & (size - 1);
-        for (; slots[at]; at = (at + 1) & (size - 1))
-            if (slots[at]->n == s->n && !memcmp(slots[at]->s, s->s, (size_t)s->n)) *twin = *s;
-        slots[at] = s;
-    }
-    mem_free(slots);
+static int by_offset(const void *a, const void *b) {
+    const gguf_tensor *x = *(const gguf_tensor *const *)a, *y = *(const gguf_tensor *const *)b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* Pointers to the n rows of a table in order; the caller's to free. */
+static nut_status sort_rows(const void *rows, uint64_t n, size_t stride, compare_fn *compare,
+                            const void ***out, nut_error *err) {
+    const void **sorted = mem_calloc((size_t)n + 1, sizeof *sorted);
+    if (!sorted) return error_memory(err, n * sizeof *sorted);
+    for (size_t i = 0; i < n; i++) sorted[i] = (const char *)rows + i * stride;
+    if (n) qsort(sorted, (size_t)n, sizeof *sorted, compare);
+    *out = sorted;
     return NUT_OK;
 }
 
-static nut_status check_twins(const gguf *g, nut_error *err) {
-    gguf_str twin = {NULL, 0};
-    TRY(find_twin(g->kv, (size_t)g->n_kv, sizeof *g->kv, &twin, err));
-    if (!twin.s) TRY(find_twin(g->tensors, (size_t)g->n_tensors, sizeof *g->tensors, &twin, err));
-    if (twin.s)
-        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%.*s\" stands in it twice",
-                         (int)(twin.n < 64 ? twin.n : 64), twin.s);
-    return NUT_OK;
+static nut_status check_names(const void *rows, uint64_t n, size_t stride, nut_error *err) {
+    const void **sorted = NULL;
+    const gguf_str *twin = NULL;
+    TRY(sort_rows(rows, n, stride, by_name, &sorted, err));
+    for (size_t i = 1; i < n && !twin; i++)
+        if (!by_name(&sorted[i - 1], &sorted[i])) twin = sorted[i];
+    mem_free(sorted);
+    if (!twin) return NUT_OK;
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%.*s\" stands in it twice",
+                     (int)(twin->n < 64 ? twin->n : 64), twin->s);
 }
 
 static nut_status bad_tensor(const gguf_tensor *t, const char *what, nut_error *err) {
-    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s: %s", (int)t->name.n, t->name.s, what);
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s: %s; download it again",
+                     (int)t->name.n, t->name.s, what);
 }
 
 /* Checks one tensor's sizes and makes its offset absolute. */
@@ -286,33 +333,35 @@ static nut_status place_tensor(gguf *g, gguf_tensor *t, nut_error *err) {
     const format *f = format_by_ggml(t->ggml_type);
     uint64_t n = 1, end;
     for (uint32_t i = 0; i < GGUF_MAX_DIMS; i++)
-        if (t->dims[i] == 0 || !u64_mul(n, t->dims[i], &n)) return bad_tensor(t, "its shape is impossible", err);
-    if (f && t->dims[0] % f->block) return bad_tensor(t, "its rows are not whole blocks of its type", err);
-    if (f && !u64_mul(n / f->block, f->bytes, &t->n_bytes)) return bad_tensor(t, "its size is impossible", err);
+        if (t->dims[i] == 0 || !u64_mul(n, t->dims[i], &n))
+            return bad_tensor(t, "its shape is impossible", err);
+    if (f && t->dims[0] % f->block) return bad_tensor(t, "its rows are not whole blocks", err);
+    if (f && !u64_mul(n / f->block, f->bytes, &t->n_bytes))
+        return bad_tensor(t, "its size is impossible", err);
     if (t->offset % g->alignment) return bad_tensor(t, "its data is not aligned", err);
     if (!u64_add(t->offset, g->data_offset, &t->offset) || !u64_add(t->offset, t->n_bytes, &end))
         return bad_tensor(t, "its place is impossible", err);
     if (end > g->file_bytes) g->file_bytes = end;
     uint64_t size = g->reader->file_size;
     if (size && end > size)
-        return error_set(err, NUT_E_TRUNCATED,
-                         "the file is cut off: tensor %.*s ends at byte %llu and the file has %llu; download it again",
-                         (int)t->name.n, t->name.s, (unsigned long long)end, (unsigned long long)size);
+        return error_set(
+            err, NUT_E_TRUNCATED,
+            "the file is cut off: tensor %.*s ends at byte %llu and the file has %llu; download it again",
+            (int)t->name.n, t->name.s, (unsigned long long)end, (unsigned long long)size);
     return NUT_OK;
-}
-
-static int by_offset(const void *a, const void *b) {
-    const gguf_tensor *x = a, *y = b;
-    return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
 static nut_status place_tensors(gguf *g, nut_error *err) {
+    const void **sorted = NULL;
+    const gguf_tensor *over = NULL;
     for (uint64_t i = 0; i < g->n_tensors; i++) TRY(place_tensor(g, &g->tensors[i], err));
-    if (g->n_tensors) qsort(g->tensors, (size_t)g->n_tensors, sizeof *g->tensors, by_offset);
-    for (uint64_t i = 1; i < g->n_tensors; i++)
-        if (g->tensors[i].offset < g->tensors[i - 1].offset + g->tensors[i - 1].n_bytes)
-            return bad_tensor(&g->tensors[i], "its data overlaps another tensor's", err);
-    return NUT_OK;
+    TRY(sort_rows(g->tensors, g->n_tensors, sizeof *g->tensors, by_offset, &sorted, err));
+    for (size_t i = 1; i < g->n_tensors && !over; i++) {
+        const gguf_tensor *before = sorted[i - 1], *t = sorted[i];
+        if (t->offset < before->offset + before->n_bytes) over = t;
+    }
+    mem_free(sorted);
+    return over ? bad_tensor(over, "its data overlaps another's", err) : NUT_OK;
 }
 
 /* Alignment, and with it where the data begins. Needs keys, so it rebases them. */
@@ -340,8 +389,7 @@ nut_status gguf_begin(gguf *g, uint64_t file_size, nut_error *err) {
 
 static nut_status append(gguf *g, const uint8_t *bytes, size_t n, nut_error *err) {
     struct gguf_reader *r = g->reader;
-    size_t want;
-    if (!size_add(g->n_bytes, n, &want)) return error_memory(err, SIZE_MAX);
+    const size_t want = g->n_bytes + n; // both are small: MAX_HEADER, SLICE
     if (want > MAX_HEADER) return corrupt(err, "its header does not end");
     if (want > r->cap) {
         size_t cap = want < r->cap * 2 ? r->cap * 2 : want;
@@ -355,31 +403,44 @@ static nut_status append(gguf *g, const uint8_t *bytes, size_t n, nut_error *err
     return NUT_OK;
 }
 
+/* Gives back what the growing buffer has too much; what follows the header in it is padding and data. */
+static void trim(gguf *g) {
+    g->n_bytes = g->reader->at;
+    uint8_t *p = mem_grow(g->bytes, g->n_bytes, g->n_bytes);
+    if (p) g->bytes = p;
+}
+
 static nut_status finish_header(gguf *g, nut_error *err) {
+    trim(g);
     rebase(g);
-    TRY(check_twins(g, err));
+    TRY(check_names(g->kv, g->n_kv, sizeof *g->kv, err));
+    TRY(check_names(g->tensors, g->n_tensors, sizeof *g->tensors, err));
     TRY(find_data(g, err));
-    TRY(place_tensors(g, err));
-    g->n_bytes = g->reader->at; // what follows is padding and data
+    return place_tensors(g, err);
+}
+
+nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bool *complete,
+                     nut_error *err) {
+    struct gguf_reader *r = g->reader;
+    const bool reading = r->phase != PHASE_DONE;
+    for (size_t at = 0, some; at < n && r->phase != PHASE_DONE; at += some) {
+        some = n - at < SLICE ? n - at : SLICE;
+        TRY(append(g, bytes + at, some, err));
+        TRY(read_items(g, err));
+    }
+    if (reading && r->phase == PHASE_DONE) TRY(finish_header(g, err));
+    const uint64_t left = r->phase == PHASE_DONE ? g->data_offset - r->fed : n;
+    *n_used = left < n ? (size_t)left : n;
+    r->fed += *n_used;
+    *complete = r->phase == PHASE_DONE && r->fed == g->data_offset;
     return NUT_OK;
 }
 
-nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bool *complete, nut_error *err) {
-    struct gguf_reader *r = g->reader;
-    size_t before = g->n_bytes;
-    *n_used = n;
-    *complete = false;
-    if (r->phase != PHASE_DONE) {
-        TRY(append(g, bytes, n, err));
-        TRY(read_items(g, err));
-        if (r->phase != PHASE_DONE) return NUT_OK;
-        TRY(finish_header(g, err));
-        r->skip = g->data_offset - before;
-    }
-    *n_used = r->skip < n ? (size_t)r->skip : n;
-    r->skip -= *n_used;
-    *complete = r->skip == 0;
-    return NUT_OK;
+nut_status gguf_end(const gguf *g, nut_error *err) {
+    if (g->n_bytes < 4 || memcmp(g->bytes, "GGUF", 4)) return not_gguf(g->bytes, g->n_bytes, err);
+    return error_set(err, NUT_E_TRUNCATED,
+                     "the file ends within its header, at byte %llu; download it again",
+                     (unsigned long long)g->reader->fed);
 }
 
 void gguf_free(gguf *g) {
@@ -399,7 +460,8 @@ const gguf_kv *gguf_find(const gguf *g, const char *key) {
 }
 
 static nut_status bad_value(const char *key, gguf_type type, nut_error *err) {
-    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: its metadata \"%s\" has an unfit value (of type %s)", key,
+    return error_set(err, NUT_E_CORRUPT,
+                     "the model file is damaged: its metadata \"%s\" has an unfit value (type %s)", key,
                      gguf_type_name(type));
 }
 
@@ -433,7 +495,7 @@ nut_status gguf_get_f32(const gguf *g, const char *key, float missing, float *ou
     if (!kv) return NUT_OK;
     cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
     double v = kv->type == GGUF_F32 ? (double)cursor_f32(&c) : kv->type == GGUF_F64 ? cursor_f64(&c) : NAN;
-    if (!(v - v == 0)) return bad_value(key, kv->type, err);
+    if (!(fabs(v) <= FLT_MAX)) return bad_value(key, kv->type, err);
     *out = (float)v;
     return NUT_OK;
 }
@@ -448,8 +510,10 @@ nut_status gguf_get_bool(const gguf *g, const char *key, bool missing, bool *out
 nut_status gguf_get_str(const gguf *g, const char *key, const char *missing, gguf_str *out, nut_error *err) {
     const gguf_kv *kv = gguf_find(g, key);
     if (kv && kv->type != GGUF_STRING) return bad_value(key, kv->type, err);
-    if (kv) *out = (gguf_str){(const char *)kv->value + 8, kv->n_bytes - 8};
-    else *out = (gguf_str){missing, missing ? strlen(missing) : 0};
+    if (kv)
+        *out = (gguf_str){(const char *)kv->value + 8, kv->n_bytes - 8};
+    else
+        *out = (gguf_str){missing, missing ? strlen(missing) : 0};
     return NUT_OK;
 }
 

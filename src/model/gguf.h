@@ -1,8 +1,8 @@
 /*
  * GGUF v2 and v3: the header of a model file, read from bytes that arrive in pieces, and written back.
- * The header bytes are kept: keys, strings and arrays point into them. All counts, lengths and offsets are checked
- * with overflow-safe arithmetic; reading costs time and memory linear in the header, however it is cut into pieces.
- * Format: ggml's docs/gguf.md.
+ * The header bytes are kept: keys, strings and arrays point into them. All counts, lengths and offsets are
+ * checked with overflow-safe arithmetic; reading costs time and memory linear in the header, however it is
+ * cut into pieces. Format: ggml's docs/gguf.md.
  */
 #ifndef NUT_MODEL_GGUF_H
 #define NUT_MODEL_GGUF_H
@@ -10,8 +10,19 @@
 #include "nutshell.h"
 
 typedef enum gguf_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING, GGUF_ARRAY,
-    GGUF_U64, GGUF_I64, GGUF_F64,
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
     GGUF_TYPE_COUNT
 } gguf_type;
 
@@ -36,35 +47,38 @@ typedef struct gguf_tensor {
     uint32_t n_dims;
     uint64_t dims[GGUF_MAX_DIMS]; // dims[0] is the row length; unused ones are 1
     uint32_t ggml_type;
-    uint64_t offset;              // in the file, absolute
-    uint64_t n_bytes;             // 0 where the type is not in the formats table
+    uint64_t offset;  // in the file, absolute
+    uint64_t n_bytes; // 0 where the type is not in the formats table
 } gguf_tensor;
 
 typedef struct gguf {
     uint32_t version;
     uint64_t alignment;
     uint64_t n_kv;
-    gguf_kv *kv;            // in file order
+    gguf_kv *kv; // in file order
     uint64_t n_tensors;
-    gguf_tensor *tensors;   // in file order
-    uint64_t data_offset;   // first byte of tensor data = bytes of the header, padded
-    uint64_t file_bytes;    // end of the last tensor
-    uint8_t *bytes;         // the header's bytes
+    gguf_tensor *tensors; // in file order
+    uint64_t data_offset; // first byte of tensor data = bytes of the header, padded
+    uint64_t file_bytes;  // end of the last tensor
+    uint8_t *bytes;       // the header's bytes
     size_t n_bytes;
     struct gguf_reader *reader; // while reading
 } gguf;
 
 /* Starts reading; file_size 0 if unknown. Free with gguf_free whatever happens. */
 nut_status gguf_begin(gguf *g, uint64_t file_size, nut_error *err);
-/* Takes the next bytes; *n_used receives how many belonged to the header (with its padding): fewer than n means that the header is
- * complete and checked, and the rest are tensor data. */
-nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bool *complete, nut_error *err);
+/* Takes the next bytes; *n_used receives how many belonged to the header (with its padding). *complete: the
+ * header is complete and checked, and the rest are tensor data. After an error only gguf_free is allowed. */
+nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bool *complete,
+                     nut_error *err);
+/* Says what is wrong with a file that ended before its header was complete: E_TRUNCATED, or E_NOT_GGUF. */
+nut_status gguf_end(const gguf *g, nut_error *err);
 void gguf_free(gguf *g);
 
 /* The pair called key, or NULL. */
 const gguf_kv *gguf_find(const gguf *g, const char *key);
-/* Scalars with conversion between integer widths; `missing` where the key is absent; E_CORRUPT where the type does
- * not fit or the value is out of range. */
+/* Scalars with conversion between integer widths; `missing` where the key is absent; E_CORRUPT where the
+ * type does not fit or the value is out of range. */
 nut_status gguf_get_u32(const gguf *g, const char *key, uint32_t missing, uint32_t *out, nut_error *err);
 nut_status gguf_get_f32(const gguf *g, const char *key, float missing, float *out, nut_error *err);
 nut_status gguf_get_bool(const gguf *g, const char *key, bool missing, bool *out, nut_error *err);

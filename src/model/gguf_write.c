@@ -1,4 +1,5 @@
-/* The writer. Values that are kept are copied as bytes, so nothing of a model's metadata can be lost or changed. */
+/* The writer. Values that are kept are copied as bytes, so nothing of a model's metadata can be lost or
+ * changed. */
 #include "model/gguf_write.h"
 
 #include "base/error.h"
@@ -37,7 +38,8 @@ static bool is_set(const gguf_kv *kv, const gguf_set_u32 *sets, size_t n_sets) {
     return false;
 }
 
-static nut_status write_metadata(gguf_writer *w, const gguf *g, const gguf_set_u32 *sets, size_t n_sets, nut_error *err) {
+static nut_status write_metadata(gguf_writer *w, const gguf *g, const gguf_set_u32 *sets, size_t n_sets,
+                                 nut_error *err) {
     for (uint64_t i = 0; i < g->n_kv; i++) {
         const gguf_kv *kv = &g->kv[i];
         const uint8_t *begin = (const uint8_t *)kv->key.s - 8, *end = kv->value + kv->n_bytes;

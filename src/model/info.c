@@ -5,7 +5,8 @@
  *   n_vocab, n_ctx_train, n_embd, n_layer, n_ff, n_head, n_head_kv, head_dim
  *   file_bytes, weight_bytes      of the file by its own tables; of the weights in memory
  *   kernel                        the kernels that run it
- *   tokenizer, bos, eos           name; token texts or null
+ *   tokenizer                     its name
+ *   bos, eos, bos_id, eos_id      texts of the special tokens, or null; their ids, or -1
  *   add_bos, eog                  whether prompts begin with bos; ids that end a generation
  *   chat_template                 text or null
  *   types                         tensors of each type, {"Q4_1": 210, ...}
@@ -45,10 +46,14 @@ static void put_text(writer *w, const char *s, size_t n) {
     put(w, "\"", 1);
     for (size_t at = 0, length; at < n; at += length) {
         uint32_t c = unicode_at(s + at, n - at, &length);
-        if (c == '"' || c == '\\') put_f(w, "\\%c", (char)c);
-        else if (c < 0x20 || (c >= 0xd800 && c < 0xe000)) put_f(w, "\\u%04x", c < 0x20 ? c : 0xfffdu);
-        else if (c == 0xfffd) put(w, "\xef\xbf\xbd", 3);
-        else put(w, s + at, length);
+        if (c == '"' || c == '\\')
+            put_f(w, "\\%c", (char)c);
+        else if (c < 0x20 || (c >= 0xd800 && c < 0xe000))
+            put_f(w, "\\u%04x", c < 0x20 ? c : 0xfffdu);
+        else if (c == 0xfffd)
+            put(w, "\xef\xbf\xbd", 3);
+        else
+            put(w, s + at, length);
     }
     put(w, "\"", 1);
 }
@@ -57,14 +62,18 @@ static void put_meta(writer *w, const nut_model *m, const char *name, const char
     size_t n = 0;
     const char *s = nut_model_meta(m, key, &n);
     put_f(w, ",\"%s\":", name);
-    if (!s && or_null) put(w, "null", 4);
-    else put_text(w, s ? s : "", n);
+    if (!s && or_null)
+        put(w, "null", 4);
+    else
+        put_text(w, s ? s : "", n);
 }
 
 static void put_token(writer *w, const nut_model *m, const char *name, int32_t id) {
     put_f(w, ",\"%s\":", name);
-    if (id < 0) put(w, "null", 4);
-    else put_text(w, vocab_piece(m->vocab, id).s, (size_t)vocab_piece(m->vocab, id).n);
+    if (id < 0)
+        put(w, "null", 4);
+    else
+        put_text(w, vocab_piece(m->vocab, id).s, (size_t)vocab_piece(m->vocab, id).n);
 }
 
 static uint64_t n_weights(const gguf_tensor *t) {
@@ -75,8 +84,8 @@ static void put_sizes(writer *w, const nut_model *m) {
     const model_hparams *hp = &m->hp;
     uint64_t n_params = 0;
     for (uint64_t i = 0; i < m->header.n_tensors; i++) n_params += n_weights(&m->header.tensors[i]);
-    put_f(w, ",\"n_params\":%llu,\"n_vocab\":%u,\"n_ctx_train\":%u", (unsigned long long)n_params, hp->n_vocab,
-          hp->n_ctx_train);
+    put_f(w, ",\"n_params\":%llu,\"n_vocab\":%u,\"n_ctx_train\":%u", (unsigned long long)n_params,
+          hp->n_vocab, hp->n_ctx_train);
     put_f(w, ",\"n_embd\":%u,\"n_layer\":%u,\"n_ff\":%u", hp->n_embd, hp->n_layer, hp->n_ff);
     put_f(w, ",\"n_head\":%u,\"n_head_kv\":%u,\"head_dim\":%u", hp->n_head, hp->n_head_kv, hp->head_dim);
     put_f(w, ",\"file_bytes\":%llu,\"weight_bytes\":%llu", (unsigned long long)m->header.file_bytes,
@@ -89,6 +98,7 @@ static void put_vocab(writer *w, const nut_model *m) {
     put_f(w, ",\"tokenizer\":\"%s\"", vocab_tokenizer_name(v));
     put_token(w, m, "bos", vocab_bos(v));
     put_token(w, m, "eos", vocab_eos(v));
+    put_f(w, ",\"bos_id\":%d,\"eos_id\":%d", (int)vocab_bos(v), (int)vocab_eos(v));
     put_f(w, ",\"add_bos\":%s,\"eog\":[", vocab_add_bos(v) ? "true" : "false");
     for (uint32_t i = 0; i < vocab_size(v); i++)
         if (vocab_is_eog(v, (int32_t)i)) put_f(w, "%s%u", gap, i), gap = ",";
@@ -111,11 +121,13 @@ static void put_tensor(writer *w, const gguf_tensor *t) {
     put_f(w, "{\"name\":");
     put_text(w, t->name.s, (size_t)t->name.n);
     put_f(w, ",\"type\":\"%s\",\"shape\":[", format_ggml_name(t->ggml_type));
-    for (uint32_t i = 0; i < t->n_dims; i++) put_f(w, "%s%llu", i ? "," : "", (unsigned long long)t->dims[i]);
+    for (uint32_t i = 0; i < t->n_dims; i++)
+        put_f(w, "%s%llu", i ? "," : "", (unsigned long long)t->dims[i]);
     put_f(w, "],\"bytes\":%llu}", (unsigned long long)t->n_bytes);
 }
 
-nut_status nut_model_info(const nut_model *m, bool tensors, char *out, size_t cap, size_t *n_out, nut_error *err) {
+nut_status nut_model_info(const nut_model *m, bool tensors, char *out, size_t cap, size_t *n_out,
+                          nut_error *err) {
     writer w = {.out = out, .cap = cap ? cap - 1 : 0};
     put_f(&w, "{\"architecture\":\"%s\"", m->arch->name);
     put_meta(&w, m, "name", "general.name", false);

@@ -1,11 +1,12 @@
 /*
- * The pushed loader. Bytes come once, in order; the header goes to the GGUF reader, tensor data straight to its packed place.
- * Between two feeds at most one unfinished block is kept. What a page must download is known and judged as soon as the
- * header is there.
+ * The pushed loader. Bytes come once, in order; the header goes to the GGUF reader, tensor data straight to
+ * its packed place. Between two feeds at most one unfinished block is kept. What a page must download is
+ * known and judged as soon as the header is there.
  */
 #include "base/error.h"
 #include "model/bind.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { DEFAULT_CTX = 4096, PLAN_BATCH = 64, FLOATS_AT_ONCE = 4 };
@@ -13,12 +14,12 @@ enum { DEFAULT_CTX = 4096, PLAN_BATCH = 64, FLOATS_AT_ONCE = 4 };
 struct nut_loader {
     nut_load_options options;
     uint64_t file_size;
-    uint64_t at;         // bytes fed
+    uint64_t at; // bytes fed
     nut_model *model;
     bool header_done, failed;
     binding *bindings;
-    size_t current;      // binding whose data comes now or next
-    size_t n_part;       // bytes of an unfinished block
+    size_t current; // binding whose data comes now or next
+    size_t n_part;  // bytes of an unfinished block
     uint8_t part[FORMAT_MAX_BYTES];
     nut_load_plan plan;
 };
@@ -34,18 +35,23 @@ static nut_status find_kernels(const char *name, const kernel_set **out, nut_err
     if (*out) return NUT_OK;
     for (size_t i = 0; name && i < kernel_count(); i++)
         if (!strcmp(kernel_at(i)->name, name))
-            return error_set(err, NUT_E_UNSUPPORTED, "the %s kernels compute wrongly on this machine; leave the choice open",
-                             name);
-    return error_set(err, NUT_E_ARGUMENT, "no kernels are called \"%.20s\" in this build (ref, simd128 and relaxed exist)",
-                     name ? name : "");
+            return error_set(err, NUT_E_UNSUPPORTED,
+                             "the %s kernels compute wrongly on this machine; leave the choice open", name);
+    char names[64] = "";
+    for (size_t i = 0, n = 0; i < kernel_count() && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", kernel_at(i)->name);
+    return error_set(err, NUT_E_ARGUMENT, "no kernels are called \"%.20s\" in this build; it has %s",
+                     name ? name : "", names);
 }
 
-nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out, nut_error *err) {
+nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out,
+                          nut_error *err) {
     const kernel_set *kernels;
     TRY(find_kernels(options->kernel, &kernels, err));
     nut_loader *l = mem_calloc(1, sizeof *l);
     nut_model *m = mem_calloc(1, sizeof *m);
-    nut_status status = l && m ? gguf_begin(&m->header, file_size, err) : error_memory(err, sizeof *l + sizeof *m);
+    nut_status status =
+        l && m ? gguf_begin(&m->header, file_size, err) : error_memory(err, sizeof *l + sizeof *m);
     if (status != NUT_OK) {
         mem_free(l);
         mem_free(m);
@@ -60,10 +66,12 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
 /* ---- the plan ---- */
 
 uint64_t model_session_bytes(const model_hparams *hp, uint32_t n_ctx, uint32_t n_batch, uint32_t n_logits) {
-    const double vocab = hp->n_vocab, q = (double)hp->n_head * hp->head_dim, kv = (double)hp->n_head_kv * hp->head_dim;
+    const double vocab = hp->n_vocab, q = (double)hp->n_head * hp->head_dim,
+                 kv = (double)hp->n_head_kv * hp->head_dim;
     const double wide = q > hp->n_embd ? q : hp->n_embd;
     double cache = 2.0 * hp->n_layer * kv * n_ctx * sizeof(uint16_t) + 2.0 * n_ctx * sizeof(int32_t);
-    double token = 4 * (2.0 * hp->n_embd + q + 2 * kv + 2.0 * hp->n_ff + hp->n_rot) + 5.375 * (wide + hp->n_ff);
+    double token =
+        4 * (2.0 * hp->n_embd + q + 2 * kv + 2.0 * hp->n_ff + hp->n_rot) + 5.375 * (wide + hp->n_ff);
     double bytes = cache + token * n_batch + vocab * (16 + 4.0 * n_logits);
     return bytes < 9e18 ? (uint64_t)bytes : UINT64_MAX;
 }
@@ -73,30 +81,52 @@ static nut_status check_fit(nut_loader *l, nut_error *err) {
     uint32_t trained = m->hp.n_ctx_train, n_ctx = l->options.n_ctx;
     if (!n_ctx) n_ctx = trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
     uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX, need;
-    l->plan = (nut_load_plan){.complete = true, .header_bytes = m->header.data_offset, .file_bytes = m->header.file_bytes,
-                              .weight_bytes = m->weights.size,
+    l->plan = (nut_load_plan){.complete = true,
+                              .header_bytes = m->header.data_offset,
+                              .file_bytes = m->header.file_bytes,
+                              .weight_bytes = m->weights.overflow ? UINT64_MAX : m->weights.size,
                               .cache_bytes = model_session_bytes(&m->hp, n_ctx, PLAN_BATCH, 1)};
-    bool fits = u64_add(l->plan.weight_bytes, l->plan.cache_bytes, &need) && need <= limit && !m->weights.overflow;
-    if (fits) return NUT_OK;
-    return error_set(err, NUT_E_TOO_LARGE,
-                     "the model needs %.0f MB for weights and %.0f MB for %u positions of context, and %.0f MB are there; "
-                     "use a smaller model or a shorter context",
-                     (double)l->plan.weight_bytes / 1e6, (double)l->plan.cache_bytes / 1e6, n_ctx, (double)limit / 1e6);
+    if (u64_add(l->plan.weight_bytes, l->plan.cache_bytes, &need) && need <= limit) return NUT_OK;
+    return error_set(
+        err, NUT_E_TOO_LARGE,
+        "the model needs %.1f MB for weights and %.1f MB for %u positions of context, and %.1f MB are "
+        "there; use a smaller model or a shorter context",
+        (double)l->plan.weight_bytes / 1e6, (double)l->plan.cache_bytes / 1e6, n_ctx, (double)limit / 1e6);
 }
 
-static nut_status read_model(nut_loader *l, nut_error *err) {
-    nut_model *m = l->model;
+/* That this is one whole model of a family that is known. */
+static nut_status find_arch(nut_model *m, nut_error *err) {
+    uint32_t n_parts;
     gguf_str name;
     TRY(gguf_get_str(&m->header, "general.architecture", "", &name, err));
     m->arch = arch_find(name);
     if (!m->arch)
-        return error_set(err, NUT_E_UNSUPPORTED, "the architecture \"%.*s\" is not supported (these are: %s)",
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "the architecture \"%.*s\" is not supported (these are: %s)",
                          (int)(name.n < 40 ? name.n : 40), name.s, arch_names());
+    TRY(gguf_get_u32(&m->header, "split.count", 0, &n_parts, err));
+    if (n_parts > 1)
+        return error_set(
+            err, NUT_E_UNSUPPORTED,
+            "this is one of %u parts of a model; merge them into one file (llama-gguf-split --merge)",
+            n_parts);
+    if (!m->header.n_tensors)
+        return error_set(err, NUT_E_CORRUPT,
+                         "the file holds no weights, only metadata; choose a whole model");
+    return NUT_OK;
+}
+
+static nut_status read_model(nut_loader *l, nut_error *err) {
+    nut_model *m = l->model;
+    TRY(find_arch(m, err));
     TRY(vocab_new(&m->header, &m->vocab, err));
     TRY(arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, err));
+    if (m->hp.n_layer > m->header.n_tensors)
+        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: it has %llu tensors and %u layers",
+                         (unsigned long long)m->header.n_tensors, m->hp.n_layer);
     m->layers = mem_calloc(m->hp.n_layer, sizeof *m->layers);
     if (!m->layers) return error_memory(err, m->hp.n_layer * sizeof *m->layers);
-    l->bindings = mem_calloc((size_t)m->header.n_tensors + 1, sizeof *l->bindings);
+    l->bindings = mem_calloc((size_t)m->header.n_tensors, sizeof *l->bindings);
     if (!l->bindings) return error_memory(err, m->header.n_tensors * sizeof *l->bindings);
     return bind_plan(m, l->options.dequantize, l->bindings, err);
 }
@@ -127,8 +157,10 @@ static void put_blocks(const binding *b, uint64_t row, size_t first, size_t n, c
     for (size_t i = 0; i < n; i += at_once) {
         size_t some = n - i < at_once ? n - i : at_once, col = (first + i) * b->from->block;
         b->from->dequantize(src + i * b->from->bytes, some, floats);
-        if (b->spec->kind == ARCH_VECTOR) memcpy(b->data + col * sizeof(float), floats, some * b->from->block * sizeof(float));
-        else b->to->pack(group, lane, col, some * b->from->block, (const uint8_t *)floats);
+        if (b->spec->kind == ARCH_VECTOR)
+            memcpy(b->data + col * sizeof(float), floats, some * b->from->block * sizeof(float));
+        else
+            b->to->pack(group, lane, col, some * b->from->block, (const uint8_t *)floats);
     }
 }
 
@@ -137,7 +169,8 @@ static void take_blocks(const binding *b, uint64_t at, const uint8_t *src, size_
     const size_t per_row = (size_t)b->source->dims[0] / b->from->block;
     uint64_t block = at / b->from->bytes;
     while (n_blocks) {
-        size_t first = (size_t)(block % per_row), n = per_row - first < n_blocks ? per_row - first : n_blocks;
+        size_t first = (size_t)(block % per_row),
+               n = per_row - first < n_blocks ? per_row - first : n_blocks;
         put_blocks(b, block / per_row, first, n, src);
         block += n;
         n_blocks -= n;
@@ -177,7 +210,8 @@ static void take_bytes(nut_loader *l, const uint8_t *src, size_t n) {
     l->at = end;
 }
 
-static nut_status feed_header(nut_loader *l, const uint8_t *bytes, size_t n, size_t *n_used, nut_error *err) {
+static nut_status feed_header(nut_loader *l, const uint8_t *bytes, size_t n, size_t *n_used,
+                              nut_error *err) {
     bool complete;
     TRY(gguf_feed(&l->model->header, bytes, n, n_used, &complete, err));
     l->at += *n_used;
@@ -191,6 +225,7 @@ nut_status nut_load_feed(nut_loader *l, uint64_t offset, const void *bytes, size
     if (offset != l->at)
         return error_set(err, NUT_E_ARGUMENT, "bytes at %llu were fed and those at %llu come next",
                          (unsigned long long)offset, (unsigned long long)l->at);
+    if (!n) return NUT_OK;
     if (!l->header_done) {
         nut_status status = feed_header(l, p, n, &n_used, err);
         l->failed = status != NUT_OK;
@@ -209,14 +244,10 @@ nut_load_plan nut_load_get_plan(const nut_loader *l) {
 static nut_status check_whole(const nut_loader *l, nut_error *err) {
     if (l->failed) return error_set(err, NUT_E_STATE, "this load has failed; abort it and begin again");
     if (l->header_done && l->at >= l->model->header.file_bytes) return NUT_OK;
-    if (!l->header_done && l->at < 4)
-        return error_set(err, NUT_E_NOT_GGUF, "the file has %llu bytes, which is no model; give a .gguf file",
-                         (unsigned long long)l->at);
-    if (!l->header_done)
-        return error_set(err, NUT_E_TRUNCATED, "the file ends within its header, at byte %llu; download it again",
-                         (unsigned long long)l->at);
-    return error_set(err, NUT_E_TRUNCATED, "the file ends at byte %llu and must have %llu; download it again",
-                     (unsigned long long)l->at, (unsigned long long)l->model->header.file_bytes);
+    if (!l->header_done) return gguf_end(&l->model->header, err);
+    return error_set(err, NUT_E_TRUNCATED,
+                     "the file ends at byte %llu and %llu bytes are missing; download it again",
+                     (unsigned long long)l->at, (unsigned long long)(l->model->header.file_bytes - l->at));
 }
 
 nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
