@@ -194,13 +194,14 @@ async function main(words) {
     console.error('dist/nutshell.js is missing: this checkout is not whole. `make dist` builds it.');
     return 1;
   }
+  const ended = new Promise((done) => ['SIGINT', 'SIGTERM', 'SIGHUP'].forEach((signal) => process.once(signal, done)));
   const server = await startServer({ port: number, models: !words.includes('--no-models') });
   const models = listModels();
   for (const { name, bytes } of models) console.log(`model: ${name} (${(bytes / 1e6).toFixed(1)} MB)`);
   if (models.length === 0) console.log('No model is here; the page can load one from an address or a file.');
   console.log(`\nNutshell is at  ${server.url}${START_PAGE}\nCtrl-C ends it.`);
   if (!words.includes('--no-open')) openBrowser(server.url + START_PAGE);
-  await new Promise((done) => ['SIGINT', 'SIGTERM', 'SIGHUP'].forEach((signal) => process.once(signal, done)));
+  await ended;
   await server.close();
   return 0;
 }

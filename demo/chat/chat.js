@@ -142,6 +142,7 @@ function keepSettings() {
     ...Object.fromEntries(SETTINGS.map(({ key }) => [key, $(key).value === '' ? null : Number($(key).value)])),
   });
   showReload();
+  prepareEngine();
 }
 
 /** Offers to load the model again when the engine's settings are not those that it runs with. */
@@ -162,9 +163,10 @@ function showFacts() {
   const info = page.model?.info;
   $('about').hidden = !info;
   if (!info) return;
-  const { architecture } = info.model;
+  const { name, architecture, n_params } = info.model;
   const facts = {
-    File: info.fileName, Size: sizeText(info.fileBytes), Architecture: typeof architecture === 'string' ? architecture : '',
+    Name: name, File: info.fileName, Size: sizeText(info.fileBytes), Architecture: architecture,
+    Parameters: `${(n_params / 1e6).toPrecision(3)} million`,
     Weights: `${sizeText(info.weightBytes)} in memory`, Session: `${sizeText(info.sessionBytes)} in memory`,
     Context: plural(info.contextLength, 'token'), Kernels: info.kernel, Threads: String(info.threads),
   };
@@ -253,16 +255,29 @@ async function showStored() {
     $('stored-note').textContent = stored.length === 0
       ? 'Nothing yet. A model that is loaded from an address stays here and works offline from then on.'
       : `${sizeText(usage.models)} in all.${limit}`;
-    return stored;
+    page.stored = stored;
   } catch (error) {
-    $('stored').replaceChildren();
-    $('stored-note').textContent = `This browser keeps nothing: ${error.message}`;
-    return [];
+    // Offline the list may not be read again; what it was still holds.
+    if (page.stored.length === 0) $('stored-note').textContent = `What is kept here cannot be listed: ${error.message}`;
   }
+  return page.stored;
 }
 
 async function showModels() {
+  prepareEngine();
   await showServed(await showStored());
+}
+
+/** What Nutshell.load and Nutshell.prepare are told about the engine. */
+function engineOptions() {
+  const { threads } = numbersOf('engine');
+  return threads && Nutshell.capabilities().threads ? { threads } : {};
+}
+
+/** Fetches the engine while a model is being chosen: then a stored model loads without any network. */
+function prepareEngine() {
+  if (page.view !== 'models' || page.loading) return;
+  Nutshell.prepare(engineOptions()).catch(() => {}); // Nutshell.load says it again, where the user waits for it
 }
 
 // --- models: loading --------------------------------------------------------------------------------------------------
@@ -327,13 +342,14 @@ function enterChat(/** @type {Model} */ { info }, name) {
 async function loadModel(source, name, options = {}) {
   if (page.loading || !settingsAreValid()) return;
   const controller = page.loading = new AbortController();
-  const engine = numbersOf('engine');
-  if (!Nutshell.capabilities().threads) delete engine.threads;
+  const { contextLength } = numbersOf('engine');
   const wasChat = page.model?.info.chat;
   beginProgress(name);
   try {
     await closeModel();
-    const model = await Nutshell.load(source, { ...engine, ...options, signal: controller.signal, onProgress: showProgress });
+    const model = await Nutshell.load(source, {
+      ...engineOptions(), contextLength, ...options, signal: controller.signal, onProgress: showProgress,
+    });
     Object.assign(page, { model, source, name, options, loadedWith: numbersOf('engine') });
     if (!(wasChat && model.info.chat)) clearHistory();
     enterChat(model, name);
@@ -608,6 +624,7 @@ const page = {
   /** While text is generated. @type {AbortController|null} */ stopping: null,
   /** @type {{ role: string, content: string }[]} */ messages: [],
   /** @type {ServedModel[]|null} */ served: null,
+  /** @type {CachedModel[]} */ stored: [],
 };
 
 function showEngine() {

@@ -1,5 +1,5 @@
 // A press on the extension's button opens the panel: Chromium's side panel or Firefox's sidebar.
-if (globalThis.chrome?.sidePanel) {
+if (typeof chrome !== 'undefined' && chrome.sidePanel) {
   chrome.sidePanel.setPanelBehavior({ openPanelOnActionClick: true });
 } else {
   browser.action.onClicked.addListener(() => browser.sidebarAction.toggle());
