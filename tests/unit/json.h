@@ -9,7 +9,7 @@
  *     double x = json_number(doc.root, "perplexity", "mean_nll_nats"); // along keys; NAN if missing
  *     json_free(&doc);
  *
- * Values are nodes of one array; strings are decoded in place. Strict but for one thing: strtod reads numbers. */
+ * Values are nodes of one array; strings are decoded in place. Strict, but numbers are what strtod takes. */
 #ifndef NUT_TESTS_JSON_H
 #define NUT_TESTS_JSON_H
 
