@@ -1,58 +1,57 @@
 /*
- * The relaxed set: products of four columns by the relaxed dot, which engines turn into one instruction where the
- * machine has one (VNNI, ARM's sdot). Its second operand must lie in 0..127: codes of 4 to 6 bits do, and the
- * activations are the first. Q8_0 weights are signed, so w + 127 is split into two halves that both fit,
- * w = half + rest - 127; only w = -128, which no quantizer writes, does not fit, and such a block is computed wide.
+ * The relaxed set: products of four columns by the relaxed dot, one instruction where the machine has one (VNNI, ARM's
+ * sdot). Its second operand must lie in 0..127: codes of 4 to 6 bits do, with the activations as the first. Q8_0
+ * weights are signed, so w + 127 is split into two halves that both fit: w = half + rest - 127. Only w = -128, which
+ * no quantizer writes, does not; a group where it occurs is left to the SIMD128 set, whose results have the same bits.
  */
 #include "kernels/sets.h"
 
 #ifdef KERNEL_HAS_RELAXED
-#include "kernels/wide_dot.h"
+#include "kernels/steps.h"
 
-typedef v128_t step_act;
+#define SET_NAME       relaxed
+#define SET_PARTS      1
+#define SET_ACT_PARTS  1
+#define SET_Q8_0_PARTS 2 // half and rest
+#define SET_CHAINS     4 // so that a dot need not wait for the one before
+#define SET_OFFSETS    1
 
-typedef struct step_codes {
-    v128_t bytes[2];
-} step_codes;
-
-SIMD_INLINE step_act step_load_act(const int8_t *q) { return wasm_v128_load32_splat(q); }
-
-SIMD_INLINE step_codes step_split(v128_t lo, v128_t hi) { return (step_codes){{lo, hi}}; }
-
-SIMD_INLINE v128_t step_dot(v128_t acc, step_codes w, int k, step_act a) {
-    return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w.bytes[k], acc);
+SIMD_INLINE v128_t set_act(v128_t x, int part) {
+    (void)part;
+    return x;
 }
 
-/* acc (m) = products of a Q8_0 block's 8 steps, each acc begun with -127 * sum(a). */
-SIMD_INLINE void q8_block_begun(const uint8_t *steps, const int8_t *const *q, size_t u, int m, pair *acc,
-                                v128_t *lowest) {
-    const v128_t offset = wasm_i8x16_splat(127), zero = wasm_i8x16_splat(0);
-    SIMD_UNROLL
-    for (int j = 0; j < 8; j++) {
-        SIMD_UNROLL
-        for (int k = 0; k < 2; k++) {
-            v128_t w = wasm_v128_load(steps + 32 * j + 16 * k), above = wasm_i8x16_add(w, offset);
-            v128_t half = wasm_u8x16_avgr(above, zero), rest = wasm_i8x16_sub(above, half);
-            *lowest = wasm_i8x16_min(*lowest, w);
-            SIMD_UNROLL
-            for (int i = 0; i < m; i++) {
-                step_act act = step_load_act(q[i] + 32 * u + 4 * j);
-                acc[i].v[k] = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(act, half, acc[i].v[k]);
-                acc[i].v[k] = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(act, rest, acc[i].v[k]);
-            }
-        }
-    }
+typedef struct quad_act {
+    const int8_t *q;
+} quad_act;
+
+SIMD_INLINE quad_act quad_load(const int8_t *q) { return (quad_act){q}; }
+
+SIMD_INLINE v128_t quad_step(const quad_act *a, int i, int part) {
+    (void)part;
+    return wasm_v128_load32_splat(a->q + 4 * i);
 }
 
-#define q8_block(steps, a, u, m, acc)                                                                       \
-    do {                                                                                                    \
-        v128_t lowest = wasm_i8x16_splat(0);                                                                \
-        acc_begin(acc, 127, a, u, -1, m);                                                                   \
-        q8_block_begun(steps, (a)->q, u, m, acc, &lowest);                                                  \
-        if (wasm_v128_any_true(wasm_i8x16_eq(lowest, wasm_i8x16_splat(-128))))                              \
-            wide_q8_block(steps, (a)->q, u, m, acc);                                                        \
-    } while (0)
-#define SET_NAME relaxed
+SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) { return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc); }
+
+SIMD_INLINE v128_t set_codes(v128_t bytes, int part, int offset) {
+    (void)part, (void)offset;
+    return bytes;
+}
+
+/* half (part 0) and rest (part 1) of w + 127 */
+SIMD_INLINE v128_t set_weights(v128_t bytes, int part) {
+    v128_t above = wasm_i8x16_add(bytes, wasm_i8x16_splat(127));
+    v128_t half = wasm_u8x16_avgr(above, wasm_i8x16_splat(0));
+    return part == 0 ? half : wasm_i8x16_sub(above, half);
+}
+
+/* Groups with a weight of -128 again, in the set that takes it. */
+static void set_redo(const matrix *w, size_t g, size_t n, const kernel_act *x, float *y, size_t ldy, v128_t lowest) {
+    if (wasm_v128_any_true(wasm_i8x16_eq(lowest, wasm_i8x16_splat(-128))))
+        kernel_set_simd128.mul_mat[FORMAT_Q8_0](w, g, g + n, x, y, ldy);
+}
+
 #include "kernels/mul_mat.h"
 #else
 typedef int kernel_relaxed_is_not_in_this_build;

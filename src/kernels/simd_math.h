@@ -9,31 +9,39 @@
 
 #define SIMD_INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
-#define SIMD_UNROLL _Pragma("unroll")
+#define SIMD_UNROLL    _Pragma("unroll")
+#define SIMD_NO_UNROLL _Pragma("nounroll")
 #else
-#define SIMD_UNROLL _Pragma("GCC unroll 8")
+#define SIMD_UNROLL    _Pragma("GCC unroll 8")
+#define SIMD_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
-/* Makes a value opaque to clang's wasm back end, where it costs nothing. A constant so treated is kept in a local; else
- * each use writes it out, which V8 turns into three instructions. A sum so treated is computed where it stands; else
- * a chain of dots becomes one expression, whose operands are all loaded before its first dot, and spilled. */
+/* A constant vector of 32-bit lanes that clang's wasm back end must keep in a local. Left to itself it writes the
+ * constant out at each use, which V8 turns into three instructions. */
+SIMD_INLINE v128_t simd_const(uint32_t bits) {
 #if defined(__wasm__)
-#define SIMD_PIN(v) __asm__("" : "+r"(v))
-#else
-#define SIMD_PIN(v) ((void)(v))
+    __asm__("" : "+r"(bits));
 #endif
+    return wasm_i32x4_splat((int32_t)bits);
+}
 
-/* Four halves at p to floats. Finite values only: an infinity becomes 65536. Subnormals are made by a subtraction, not
- * by multiplying a subnormal float, which some machines do slowly: scales of K-quants often are subnormal. */
-SIMD_INLINE v128_t simd_f16_load4(const uint16_t *p) {
+/* Constants of simd_f16_load4. */
+typedef struct simd_f16 {
+    v128_t rest, bias, least, sign;
+} simd_f16;
+
+SIMD_INLINE simd_f16 simd_f16_consts(void) {
+    return (simd_f16){simd_const(0x0fffe000), simd_const(112 << 23), simd_const(113 << 23), simd_const(0x80000000u)};
+}
+
+/* Four halves at p to floats. Finite values only: an infinity becomes 65536. No subnormal float arises, which some
+ * machines multiply slowly (scales of K-quants often are subnormal halves): with the exponent moved, `normal` is right
+ * where the half's exponent is not 0, and 2 * normal - 2^-14 where it is; the right one is the smaller. */
+SIMD_INLINE v128_t simd_f16_load4(const void *p, simd_f16 c) {
     v128_t half = wasm_i32x4_load16x4(p);
-    v128_t rest = wasm_v128_and(wasm_i32x4_shl(half, 13), wasm_i32x4_splat(0x0fffe000));
-    v128_t sign = wasm_v128_and(half, wasm_i32x4_splat(INT32_MIN));
-    v128_t small = wasm_i32x4_lt(rest, wasm_i32x4_splat(0x00800000)); // exponent 0: no implicit one
-    rest = wasm_i32x4_add(rest, wasm_i32x4_splat(112 << 23));
-    rest = wasm_i32x4_sub(rest, wasm_i32x4_shl(small, 23));
-    rest = wasm_f32x4_sub(rest, wasm_v128_and(small, wasm_i32x4_splat(113 << 23)));
-    return wasm_v128_or(rest, sign);
+    v128_t normal = wasm_i32x4_add(wasm_v128_and(wasm_i32x4_shl(half, 13), c.rest), c.bias);
+    v128_t subnormal = wasm_f32x4_sub(wasm_f32x4_add(normal, normal), c.least);
+    return wasm_v128_or(wasm_f32x4_pmin(normal, subnormal), wasm_v128_and(half, c.sign));
 }
 
 /* Four halves, in the low 16 bits of each lane and sign-extended, to floats, finite values only; quicker than
