@@ -8,21 +8,23 @@
 
 #include <string.h>
 
-static const kernel_set *const sets[] = {
-#ifdef KERNEL_HAS_RELAXED
-    &kernel_set_relaxed,
-#endif
-#ifdef KERNEL_HAS_SIMD128
-    &kernel_set_simd128,
-#endif
-    &kernel_set_ref,
+static const kernel_set *const *const linked[] = {
+#define NUT_X(name) &kernel_linked_##name,
+    KERNEL_SETS(NUT_X)
+#undef NUT_X
 };
 
-enum { N_SETS = sizeof sets / sizeof *sets };
+const kernel_set *kernel_at(size_t i) {
+    for (size_t k = 0; k < sizeof linked / sizeof *linked; k++)
+        if (*linked[k] && i-- == 0) return *linked[k];
+    return NULL;
+}
 
-size_t kernel_count(void) { return N_SETS; }
-
-const kernel_set *kernel_at(size_t i) { return i < N_SETS ? sets[i] : NULL; }
+size_t kernel_count(void) {
+    size_t n = 0;
+    while (kernel_at(n)) n++;
+    return n;
+}
 
 float kernel_exp(float x) { return exp_scalar(x); }
 
@@ -94,7 +96,8 @@ static bool probe(const kernel_set *set) {
 }
 
 const kernel_set *kernel_find(const char *name) {
-    for (size_t i = 0; i < N_SETS; i++)
-        if ((!name || strcmp(name, sets[i]->name) == 0) && probe(sets[i])) return sets[i];
+    const kernel_set *set;
+    for (size_t i = 0; (set = kernel_at(i)) != NULL; i++)
+        if ((!name || strcmp(name, set->name) == 0) && probe(set)) return set;
     return NULL;
 }

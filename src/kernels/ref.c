@@ -158,3 +158,5 @@ const kernel_set kernel_set_ref = {
     KERNEL_OPS(NUT_X)
 #undef NUT_X
 };
+
+const kernel_set *const kernel_linked_ref = &kernel_set_ref;

@@ -53,6 +53,8 @@ static void set_redo(const matrix *w, size_t g, size_t n, const kernel_act *x, f
 }
 
 #include "kernels/mul_mat.h"
+
+const kernel_set *const kernel_linked_relaxed = &kernel_set_relaxed;
 #else
-typedef int kernel_relaxed_is_not_in_this_build;
+const kernel_set *const kernel_linked_relaxed = NULL;
 #endif

@@ -17,6 +17,12 @@ extern const kernel_set kernel_set_ref;
 extern const kernel_set kernel_set_simd128;
 extern const kernel_set kernel_set_relaxed;
 
+/* The set, or NULL where its file was compiled without its instructions. Only that file knows, so that a set cannot be
+ * lost because another file had other flags. */
+#define NUT_X(name) extern const kernel_set *const kernel_linked_##name;
+KERNEL_SETS(NUT_X)
+#undef NUT_X
+
 /* A block of activations all below this is taken as zeros: its scale would have no finite inverse. */
 #define KERNEL_Q8_LOWEST 0x1p-100f
 

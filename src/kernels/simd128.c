@@ -46,6 +46,8 @@ SIMD_INLINE v128_t set_weights(v128_t bytes, int part) { return part == 0 ? even
 
 #define set_redo(w, g, n, x, y, ldy, lowest) ((void)(lowest)) // every weight is right
 #include "kernels/mul_mat.h"
+
+const kernel_set *const kernel_linked_simd128 = &kernel_set_simd128;
 #else
-typedef int kernel_simd128_is_not_in_this_build;
+const kernel_set *const kernel_linked_simd128 = NULL;
 #endif
