@@ -92,7 +92,10 @@ export class Generation {
     this.stats = { promptTokens: 0, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, tokensPerSecond: 0, seed: this.#seed, finishReason: null };
     this.#signal?.addEventListener('abort', this.#aborted);
     this.#work = this.#run.ask((event) => this.#receive(event), (id) => { this.#id = id; }).then(
-      (figures) => { this.#count(figures); this.#end(null); },
+      (figures) => {
+        this.#count(figures); // of a stopped one too: what was done until the worker saw it
+        this.#end(null);
+      },
       (error) => this.#end({ error }),
     );
   }
@@ -111,7 +114,7 @@ export class Generation {
 
   /** @param {object} figures */
   #count(figures) {
-    const stats = Object.assign(/** @type {GenerationStats} */ (this.stats), this.#state === 'running' ? figures : {});
+    const stats = Object.assign(/** @type {GenerationStats} */ (this.stats), figures);
     stats.tokensPerSecond = stats.seconds > 0 ? stats.tokens / stats.seconds : 0;
   }
 

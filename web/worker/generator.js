@@ -1,7 +1,5 @@
 // Generations, one after the other: steps the engine and sends each piece of text to the page. Between two steps the
 // worker looks into its message queue, so that a stop is seen within one token or one batch of the prompt.
-import { Aborted } from '../shared/errors.js';
-
 /** Lets messages that have arrived be handled. A message to oneself is much quicker than a timer. */
 const breathe = (() => {
   const { port1, port2 } = new MessageChannel();
@@ -26,7 +24,7 @@ const breathe = (() => {
  * @property {number} tokens
  * @property {number} promptSeconds
  * @property {number} seconds
- * @property {'eos' | 'stop' | 'length' | null} finishReason
+ * @property {'eos' | 'stop' | 'length' | 'aborted' | null} finishReason
  */
 
 export class Generator {
@@ -40,7 +38,7 @@ export class Generator {
   }
 
   /**
-   * Runs when the one before has ended. Resolves at its end, rejects with the engine's error or Aborted.
+   * Runs when the one before has ended. Resolves at its end or when it is stopped, rejects with the engine's error.
    * @param {() => Request} prepare  called when it is this one's turn
    * @param {AbortSignal} signal
    * @param {(text: string, figures: Figures) => void} emit
@@ -54,20 +52,20 @@ export class Generator {
 
   /** @param {() => Request} prepare @param {AbortSignal} signal @param {(text: string, figures: Figures) => void} emit */
   async #run(prepare, signal, emit) {
-    if (signal.aborted) throw new Aborted();
-    const { prompt, options, flags } = prepare();
-    const promptTokens = this.#engine.generateBegin(prompt, options, flags);
     /** @type {Figures} */
-    const figures = { promptTokens, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, finishReason: null };
+    const figures = { promptTokens: 0, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, finishReason: null };
+    const stopped = () => Object.assign(figures, { finishReason: /** @type {const} */ ('aborted') });
+    if (signal.aborted) return stopped();
+    const { prompt, options, flags } = prepare();
+    figures.promptTokens = this.#engine.generateBegin(prompt, options, flags);
     try {
-      for (let ended = false; !ended;) {
+      for (;;) {
         const step = this.#step(figures);
-        ended = step.kind === 'done';
         if (step.text || step.kind === 'prefill') emit(step.text, figures);
-        if (!ended) await breathe();
-        if (signal.aborted) throw new Aborted();
+        if (step.kind === 'done') return figures;
+        await breathe();
+        if (signal.aborted) return stopped();
       }
-      return figures;
     } finally {
       if (!this.#engine.crash) this.#engine.generateEnd();
     }

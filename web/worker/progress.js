@@ -10,7 +10,8 @@ export class ProgressMeter {
   #now;
   #total = 0;
   #loaded = 0;
-  #reported = -Infinity;
+  #reported = -Infinity; // when
+  #told = 0; // bytes, in that report
   /** @type {Progress['phase']} */
   #phase = 'engine';
   /** Times and byte counts, oldest first. @type {{ at: number, loaded: number }[]} */
@@ -29,13 +30,14 @@ export class ProgressMeter {
   /** Begins, or begins anew. @param {number} total bytes; 0 while unknown */
   begin(total) {
     this.#total = total;
-    this.#loaded = 0;
+    this.#loaded = this.#told = 0;
     this.#samples = [];
   }
 
   /** @param {Progress['phase']} phase where bytes come from now; the speed is counted anew */
   enter(phase) {
     if (phase === this.#phase) return;
+    if (this.#loaded > this.#told) this.flush();
     this.#phase = phase;
     this.#samples = [{ at: this.#now(), loaded: this.#loaded }];
   }
@@ -50,6 +52,7 @@ export class ProgressMeter {
   flush() {
     const at = this.#now();
     this.#reported = at;
+    this.#told = this.#loaded;
     this.#samples.push({ at, loaded: this.#loaded });
     while (this.#samples.length > 2 && at - this.#samples[0].at > SPEED_OVER) this.#samples.shift();
     const first = this.#samples[0];

@@ -1,0 +1,92 @@
+// The models of the browser suites: the small one that the repository ships, and the same padded to several chunks.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const DATA = process.env.NUT_DATA ?? join(import.meta.dirname, '../../../shared/data');
+export const DIST = process.env.NUT_DIST ?? join(import.meta.dirname, '../../dist');
+
+/** A file's bytes; null where it is missing. @param {string} path */
+const readIf = (path) => (existsSync(path) ? readFileSync(path) : null);
+
+/** The shipped model. */
+export const tiny = () => readIf(join(DIST, 'nutshell-tiny-q8_0.gguf'));
+
+/** karpathy's stories260K with what an independent float64 program computed from it (see the file); null without it. */
+export function stories() {
+  const model = readIf(join(DATA, 'models/stories260K-f32.gguf'));
+  const golden = readIf(join(DATA, 'models/stories260K-golden.json'));
+  return model && golden ? { model, golden: JSON.parse(golden.toString()) } : null;
+}
+
+/* GGUF v3, little-endian: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md */
+const FIXED_SIZE = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
+const STRING = 8, ARRAY = 9, UINT32 = 4;
+
+class Reader {
+  at = 24; // after magic, version and the two counts
+  constructor(bytes) {
+    this.bytes = bytes;
+  }
+  u32() {
+    return this.bytes.readUInt32LE((this.at += 4) - 4);
+  }
+  u64() {
+    return Number(this.bytes.readBigUInt64LE((this.at += 8) - 8));
+  }
+  string() {
+    const n = this.u64();
+    return this.bytes.toString('utf8', this.at, (this.at += n));
+  }
+  skipValue(type) {
+    if (type === STRING) this.string();
+    else if (type !== ARRAY) this.at += FIXED_SIZE[type];
+    else for (let element = this.u32(), n = this.u64(); n > 0; n--) this.skipValue(element);
+  }
+}
+
+function alignmentEntry(alignment) {
+  const key = Buffer.from('general.alignment');
+  const entry = Buffer.alloc(8 + key.length + 8);
+  entry.writeBigUInt64LE(BigInt(key.length));
+  key.copy(entry, 8);
+  entry.writeUInt32LE(UINT32, 8 + key.length);
+  entry.writeUInt32LE(alignment, 12 + key.length);
+  return entry;
+}
+
+const roundUp = (n, step) => Math.ceil(n / step) * step;
+
+/**
+ * The same model with its tensors further apart, so that a small one fills several chunks of the cache.
+ * @param {Buffer} model without a general.alignment of its own @param {number} alignment a power of two
+ */
+export function padded(model, alignment) {
+  const reader = new Reader(model);
+  const tensorCount = Number(model.readBigUInt64LE(8)), entryCount = Number(model.readBigUInt64LE(16));
+  for (let i = 0; i < entryCount; i++) {
+    if (reader.string() === 'general.alignment') throw new Error('the model has an alignment of its own');
+    reader.skipValue(reader.u32());
+  }
+  const offsetsAt = Array.from({ length: tensorCount }, () => {
+    reader.string();
+    const dimensions = reader.u32();
+    reader.at += 8 * dimensions + 4; // shape, type
+    return (reader.at += 8) - 8;
+  });
+  const oldData = roundUp(reader.at, 32);
+  const starts = offsetsAt.map((at) => Number(model.readBigUInt64LE(at)));
+  const ends = starts.map((start) => Math.min(...starts.filter((other) => other > start), model.length - oldData));
+
+  const entry = alignmentEntry(alignment);
+  const header = Buffer.concat([model.subarray(0, 24), entry, model.subarray(24, reader.at)]);
+  header.writeBigUInt64LE(BigInt(entryCount + 1), 16);
+  const parts = [header, Buffer.alloc(roundUp(header.length, alignment) - header.length)];
+  let offset = 0;
+  for (const i of [...starts.keys()].sort((a, b) => starts[a] - starts[b])) {
+    header.writeBigUInt64LE(BigInt(offset), offsetsAt[i] + entry.length);
+    const data = model.subarray(oldData + starts[i], oldData + ends[i]);
+    parts.push(data, Buffer.alloc(roundUp(data.length, alignment) - data.length));
+    offset += roundUp(data.length, alignment);
+  }
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,203 @@
+// A web server for the browser suites that behaves badly when asked to. It serves dist/, pages that load it, and a model
+// under /model/<anything>, whose faults are named in the query:
+//
+//   status=404        answers so                       range=off       ignores Range
+//   cut=N             ends the connection after N bytes of the first answer, then behaves
+//   html              an HTML page instead             truncate=N      the file ends after N bytes
+//   flip=N            one bit of byte N is wrong       etag=E, noetag  the version that it claims
+//   slow=MS           milliseconds between pieces      nolength        no Content-Length
+//
+// /variant/<name>/ is dist/ with a prelude in front of the worker, which breaks the browser around it (see PRELUDES).
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { extname, join, normalize } from 'node:path';
+
+const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.gguf': 'application/octet-stream' };
+const STRICT_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
+const PIECE = 256 * 1024;
+
+/** Broken surroundings for the worker, by name. @type {Record<string, string>} */
+const PRELUDES = {
+  'no-storage': 'IDBFactory.prototype.open = () => { throw new DOMException("denied", "SecurityError"); };',
+  'no-quota': 'IDBObjectStore.prototype.put = () => { throw new DOMException("full", "QuotaExceededError"); };',
+  'small-quota': 'StorageManager.prototype.estimate = async () => ({ usage: 0, quota: 1000 });',
+  crash: 'setTimeout(() => { throw new Error("planted"); }, 1500);',
+  'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
+  'wrong-mime': '',
+};
+
+const PAGES = {
+  '/': '<!doctype html><title>Nutshell</title><script src="/dist/nutshell.js"></script><script src="/helpers.js"></script>',
+  '/module': `<!doctype html><title>Nutshell</title><script src="/helpers.js"></script><script type=module>
+    import * as Nutshell from '/dist/nutshell.mjs'; window.Nutshell = Nutshell;</script>`,
+  '/blank': '<!doctype html><title>Nutshell</title><script src="/helpers.js"></script>',
+};
+const HELPERS = readFileSync(new URL('helpers.js', import.meta.url));
+
+/**
+ * @typedef {object} Options
+ * @property {string} dist
+ * @property {Buffer} model     /model/<name>
+ * @property {Buffer} [large]    /model/big.gguf, and any other where the query says big
+ * @property {boolean} [isolated]  send COOP and COEP, so that memory can be shared
+ * @property {boolean} [cors]      other origins may read everything
+ * @property {boolean} [csp]       the strictest Content-Security-Policy that the library works with
+ */
+
+export class TestServer {
+  /** What was asked for since the last `forget`. @type {{ path: string, method: string, range?: string, sent: number }[]} */
+  requests = [];
+  /** Switch the model's route off. */
+  modelRoute = true;
+  #server;
+  #options;
+  #cuts = new Set();
+
+  /** @param {Options} options */
+  constructor(options) {
+    this.#options = options;
+    this.#server = createServer((request, reply) => {
+      this.#answer(request, reply).catch((error) => reply.destroy(error));
+    });
+  }
+
+  /** @param {Options} options */
+  static async start(options) {
+    const server = new TestServer(options);
+    await server.listen(0);
+    return server;
+  }
+
+  /** @param {number} port 0: any */
+  async listen(port) {
+    await new Promise((resolve) => this.#server.listen(port, '127.0.0.1', () => resolve(undefined)));
+    this.port = /** @type {import('node:net').AddressInfo} */ (this.#server.address()).port;
+    this.url = `http://127.0.0.1:${this.port}`;
+  }
+
+  forget() {
+    this.requests = [];
+    this.#cuts.clear();
+  }
+
+  /** Bytes of the model that were sent. */
+  get sent() {
+    return this.requests.reduce((sum, { path, sent }) => sum + (path.startsWith('/model/') ? sent : 0), 0);
+  }
+
+  async close() {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  /** @param {import('node:http').IncomingMessage} request @param {import('node:http').ServerResponse} reply */
+  async #answer(request, reply) {
+    const url = new URL(request.url ?? '/', this.url);
+    const entry = { path: url.pathname, method: request.method ?? '', range: request.headers.range, sent: 0 };
+    this.requests.push(entry);
+    const { isolated, cors, csp } = this.#options;
+    if (isolated) {
+      reply.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+      reply.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+    }
+    if (cors) reply.setHeader('Access-Control-Allow-Origin', '*');
+    reply.setHeader('Cross-Origin-Resource-Policy', 'cross-origin');
+    if (csp) reply.setHeader('Content-Security-Policy', STRICT_CSP);
+    if (url.pathname.startsWith('/model/')) return this.#sendModel(url, request, reply, entry);
+    this.#sendFile(url.pathname, reply);
+  }
+
+  /** @param {string} path @param {import('node:http').ServerResponse} reply */
+  #sendFile(path, reply) {
+    if (path === '/helpers.js') return reply.setHeader('Content-Type', 'text/javascript').end(HELPERS);
+    const page = PAGES[/** @type {keyof PAGES} */ (path)];
+    if (page) return reply.setHeader('Content-Type', 'text/html').end(page);
+    const [, variant, file] = /^\/variant\/([^/]+)\/(.+)$/.exec(path) ?? [null, null, path.replace(/^\/dist\//, '')];
+    try {
+      let body = readFileSync(join(this.#options.dist, normalize(`/${file}`)));
+      if (variant && file === 'nutshell-worker.mjs') body = Buffer.concat([Buffer.from(PRELUDES[variant]), body]);
+      const type = variant === 'wrong-mime' && file.endsWith('.wasm') ? 'text/plain' : TYPES[/** @type {keyof TYPES} */ (extname(file))];
+      reply.setHeader('Content-Type', type ?? 'application/octet-stream').setHeader('Cache-Control', 'no-cache').end(body);
+    } catch {
+      reply.writeHead(404, { 'Content-Type': 'text/html' }).end('<h1>Not found</h1>');
+    }
+  }
+
+  /**
+   * @param {URL} url
+   * @param {import('node:http').IncomingMessage} request
+   * @param {import('node:http').ServerResponse} reply
+   * @param {{ sent: number }} entry
+   */
+  async #sendModel(url, request, reply, entry) {
+    const fault = url.searchParams;
+    if (!this.modelRoute) return reply.writeHead(503).end();
+    if (fault.has('status')) return reply.writeHead(Number(fault.get('status'))).end('no');
+    if (fault.has('html')) return reply.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><h1>Sign in</h1>');
+    const { model, large } = this.#options;
+    const body = spoil(large && (fault.has('big') || url.pathname.endsWith('/big.gguf')) ? large : model, fault);
+    if (!fault.has('noetag')) reply.setHeader('ETag', `"${fault.get('etag') ?? this.etag ?? 'one'}"`);
+    reply.setHeader('Content-Type', 'application/octet-stream');
+    const start = this.#startOf(body, request, reply, fault);
+    if (start === null) return reply.writeHead(416, { 'Content-Range': `bytes */${body.length}` }).end();
+    if (!fault.has('nolength')) reply.setHeader('Content-Length', body.length - start);
+    if (request.method === 'HEAD') return reply.end();
+    await this.#sendBody(body.subarray(start), reply, entry, this.#cutAfter(url), Number(fault.get('slow') ?? 0));
+  }
+
+  /** The first byte to send, with the headers that say so; null: out of the file. */
+  #startOf(body, request, reply, fault) {
+    const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
+    const condition = request.headers['if-range'];
+    if (fault.get('range') === 'off' || !range || (condition && condition !== reply.getHeader('ETag'))) return 0;
+    const start = Number(range[1]);
+    if (start >= body.length) return null;
+    reply.statusCode = 206;
+    reply.setHeader('Content-Range', `bytes ${start}-${body.length - 1}/${body.length}`);
+    return start;
+  }
+
+  /** After how many bytes to end this answer; a URL's connection is cut once. @param {URL} url */
+  #cutAfter(url) {
+    if (!url.searchParams.has('cut') || this.#cuts.has(url.href)) return Infinity;
+    this.#cuts.add(url.href);
+    return Number(url.searchParams.get('cut'));
+  }
+
+  async #sendBody(body, reply, entry, cutAfter, pause) {
+    for (let at = 0; at < body.length; at += PIECE) {
+      if (at >= cutAfter) {
+        await new Promise((resolve) => setTimeout(resolve, 50)); // let what was written go out first
+        return reply.destroy();
+      }
+      if (reply.destroyed) return;
+      const piece = body.subarray(at, at + PIECE);
+      entry.sent += piece.length;
+      if (!reply.write(piece)) await drained(reply);
+      if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+    reply.end();
+  }
+}
+
+/** The connection takes more bytes again, or is gone. @param {import('node:http').ServerResponse} reply */
+function drained(reply) {
+  return new Promise((resolve) => {
+    const done = () => {
+      reply.off('drain', done);
+      reply.off('close', done);
+      resolve(undefined);
+    };
+    reply.on('drain', done);
+    reply.on('close', done);
+  });
+}
+
+/** The file with the faults that the query asks for. @param {Buffer} model @param {URLSearchParams} fault */
+function spoil(model, fault) {
+  if (fault.has('truncate')) return model.subarray(0, Number(fault.get('truncate')));
+  if (!fault.has('flip')) return model;
+  const copy = Buffer.from(model);
+  copy[Number(fault.get('flip'))] ^= 1;
+  return copy;
+}
