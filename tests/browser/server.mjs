@@ -20,7 +20,7 @@ const PIECE = 256 * 1024;
 const PRELUDES = {
   'no-storage': 'IDBFactory.prototype.open = () => { throw new DOMException("denied", "SecurityError"); };',
   'no-quota': 'IDBObjectStore.prototype.put = () => { throw new DOMException("full", "QuotaExceededError"); };',
-  'small-quota': 'StorageManager.prototype.estimate = async () => ({ usage: 0, quota: 1000 });',
+  'small-quota': 'Object.defineProperty(navigator, "storage", { value: { estimate: async () => ({ usage: 0, quota: 1000 }) } });',
   crash: 'setTimeout(() => { throw new Error("planted"); }, 1500);',
   'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
   'wrong-mime': '',

@@ -1,0 +1,316 @@
+// Types of the public API. The same names are exported by nutshell.mjs and are members of the global `Nutshell` that
+// nutshell.js defines. tests/browser/api-test.mjs fails when this file and the code disagree on them.
+
+/** Version of the library, "major.minor.patch". */
+export const version: string;
+
+/**
+ * Where a model comes from: a URL (relative to the page), a file that the user picked or dropped, bytes at hand, a
+ * stream of the file's bytes, or a model in the cache by its id (see `cache.list`).
+ */
+export type ModelSource = string | URL | Blob | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array> | { cached: string };
+
+/**
+ * Loads a GGUF model. Rejects with a NutshellError, or with `signal.reason` once `signal` is aborted; what was
+ * downloaded until then is kept in the cache and the next load goes on from there.
+ */
+export function load(source: ModelSource, options?: LoadOptions): Promise<Model>;
+
+/**
+ * Fetches and starts the engine ahead of time, so that the next `load` (with the same `threads`, `kernel` and
+ * `baseUrl`) needs nothing but the model: it starts sooner, and a cached model then loads without a network.
+ */
+export function prepare(options?: EngineOptions): Promise<void>;
+
+/** What this browser and page can do. Needs no network. */
+export function capabilities(): Capabilities;
+
+/** The models that are kept in this browser's IndexedDB for this origin. */
+export const cache: Cache;
+
+export interface Capabilities {
+  /** WebAssembly with 128-bit SIMD: without it nothing runs. */
+  simd: boolean;
+  /** The relaxed integer dot product is there and computes rightly. */
+  relaxedSimd: boolean;
+  /** Shared memory can be used, so that more than one thread can run: the page is cross-origin isolated. */
+  threads: boolean;
+  /** Threads that `load` uses when none are asked for. */
+  defaultThreads: number;
+}
+
+export interface EngineOptions {
+  /** Threads, 1 to 64. Default: half of the processors that the browser reports, at most 8; 1 without shared memory. */
+  threads?: number;
+  /** Folder of the worker and wasm files. Default: the folder that nutshell.js or nutshell.mjs came from. */
+  baseUrl?: string | URL;
+  /** Kernels to run instead of the fastest ones; for tests and comparisons. */
+  kernel?: 'relaxed' | 'simd128' | 'ref';
+}
+
+export interface LoadOptions extends EngineOptions {
+  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal;
+  /** Positions that prompt and answer share. Default: what the model was trained with, at most 4096. */
+  contextLength?: number;
+  /**
+   * true (default for a URL): a stored copy is used unless the server offers another version; else the model is stored
+   * while it arrives. 'reload': downloaded anew. 'required': as true, but the load fails where it cannot be stored
+   * ('quota', 'storage'). false (default for other sources): not looked up and not stored.
+   */
+  cache?: boolean | 'reload' | 'required';
+}
+
+export interface Progress {
+  /** 'engine': starting; 'download' and 'cache': bytes arrive from the source or from the cache; 'ready': done. */
+  phase: 'engine' | 'download' | 'cache' | 'ready';
+  /** Bytes of the model file that have arrived; ends at the file's size. Falls only when the file on the server changed
+   *  in between and the load begins anew. */
+  loaded: number;
+  /** Size of the file; 0 while unknown. */
+  total: number;
+  /** Over the last seconds; 0 while unknown. */
+  bytesPerSecond: number;
+  /** NaN while unknown. */
+  secondsLeft: number;
+  /** Whether the bytes of this step came from the cache. */
+  fromCache: boolean;
+}
+
+/** One loaded model. It has a worker and a WebAssembly memory of its own until `unload`. */
+export interface Model {
+  readonly info: ModelInfo;
+  /** Figures of the generation that ran last or is running; null before the first. */
+  readonly stats: GenerationStats | null;
+  /**
+   * Continues the prompt. Nothing happens until the first piece is asked for, and all errors come from there. Leaving
+   * the loop stops the generation. One generation runs at a time ('busy').
+   */
+  generate(prompt: string, options?: GenerateOptions): Generation;
+  /** Answers the last message, with the chat template that the model brings ('no-chat-template' where it has none). */
+  chat(messages: ChatMessage[], options?: ChatOptions): Generation;
+  /** The text that `chat` would continue. */
+  renderChat(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
+  tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
+  detokenize(ids: ArrayLike<number>, options?: DetokenizeOptions): Promise<string>;
+  /** Ends the worker and frees its memory; everything else then fails with 'unloaded'. May be called again. */
+  unload(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface ModelInfo {
+  /** Kernels at work: 'relaxed', 'simd128' or 'ref'. */
+  kernel: string;
+  /** Threads at work: fewer than asked for where they could not be started. */
+  threads: number;
+  /** Positions that prompt and answer share. */
+  contextLength: number;
+  /** File name or the last part of the URL; '' for bytes without a name. */
+  fileName: string;
+  /** Size of the model file in bytes. */
+  fileBytes: number;
+  /** Bytes that the weights take in memory. */
+  weightBytes: number;
+  /** Bytes that the session takes in memory: key/value cache and activations. */
+  sessionBytes: number;
+  /** Whether the model brings a chat template. */
+  chat: boolean;
+  cache: CacheState;
+  /** What the file says about the model. */
+  model: ModelFacts;
+}
+
+/** Texts from the file's own metadata are what its author wrote there: show them as text, never as HTML. */
+export interface ModelFacts {
+  architecture: string;
+  /** '' where the file gives none. */
+  name: string;
+  n_params: number;
+  n_vocab: number;
+  n_ctx_train: number;
+  n_embd: number;
+  n_layer: number;
+  n_ff: number;
+  n_head: number;
+  n_head_kv: number;
+  head_dim: number;
+  file_bytes: number;
+  weight_bytes: number;
+  kernel: string;
+  tokenizer: string;
+  /** Texts of the tokens that begin and end a sequence; null where the model has none. */
+  bos: string | null;
+  eos: string | null;
+  add_bos: boolean;
+  /** Ids of the tokens that end a generation. */
+  eog: number[];
+  chat_template: string | null;
+  /** How many tensors there are of each type: { Q4_1: 210, F32: 61 }. */
+  types: { [type: string]: number };
+}
+
+export interface CacheState {
+  /**
+   * 'hit': all bytes came from the cache; 'resumed': some did; 'stored': downloaded and stored now; 'off': not asked
+   * for; 'failed': could not be stored, and `error` says why.
+   */
+  state: 'hit' | 'resumed' | 'stored' | 'off' | 'failed';
+  /** Id of the stored model for `cache.delete` and `load({ cached })`; null where it is not stored. */
+  id: string | null;
+  error: NutshellError | null;
+}
+
+export interface GenerateOptions {
+  /** Tokens to draw at most; default: until the context is full. */
+  maxTokens?: number;
+  /** 0: always the likeliest token. Default 0.8. */
+  temperature?: number;
+  /** Draw from the k likeliest tokens; 0: off. Default 40. */
+  topK?: number;
+  /** Draw from the likeliest tokens that have this share of the probability; 1: off. Default 0.95. */
+  topP?: number;
+  /** Leave out tokens below this share of the likeliest one's probability; 0: off. Default 0.05. */
+  minP?: number;
+  /** Locally typical sampling; 1: off. Default 1. */
+  typicalP?: number;
+  /** Over the last 64 tokens; 1: off. Default 1. */
+  repeatPenalty?: number;
+  /** 0: off. Default 0. */
+  presencePenalty?: number;
+  /** 0: off. Default 0. */
+  frequencyPenalty?: number;
+  /** A whole number below 2^53: the same seed gives the same text. Default: drawn at random. */
+  seed?: number;
+  /** Texts that end the generation and are not part of it: at most 16, each at most 256 bytes in UTF-8. */
+  stop?: string | string[];
+  /** Rejects the loop with `signal.reason`, within one token or one batch of the prompt. */
+  signal?: AbortSignal;
+  /** Take special tokens written in the prompt as such ("<|im_start|>"). Default: false for generate, true for chat. */
+  parseSpecial?: boolean;
+}
+
+export interface ChatMessage {
+  role: string;
+  content: string;
+  /** Some templates read more: name, tool_calls … */
+  [key: string]: unknown;
+}
+
+export interface TemplateOptions {
+  /** A Jinja template instead of the model's own. */
+  template?: string;
+  /** More variables for the template, such as { enable_thinking: false }. */
+  templateVariables?: { [name: string]: unknown };
+  /** Ask for the answer's opening. Default true. */
+  addGenerationPrompt?: boolean;
+}
+
+export interface ChatOptions extends GenerateOptions, TemplateOptions {}
+
+export interface TokenizeOptions {
+  /** Put the model's beginning-of-sequence token in front, where it asks for one. Default false. */
+  addBos?: boolean;
+  /** Take the text of special tokens as the tokens. Default false. */
+  parseSpecial?: boolean;
+}
+
+export interface DetokenizeOptions {
+  /** Give special tokens their text. Default false: they give none. */
+  special?: boolean;
+}
+
+/** Pieces of text: whole characters, as they are drawn. */
+export interface Generation extends AsyncIterableIterator<string> {
+  /** null until the generation started; kept up to date while it runs. */
+  readonly stats: GenerationStats | null;
+  /** All pieces that are still to come, joined. */
+  text(): Promise<string>;
+}
+
+export interface GenerationStats {
+  /** Tokens of the prompt. */
+  promptTokens: number;
+  /** How many of them have been read; those that the session still held from before count at once. */
+  promptTokensRead: number;
+  /** Tokens drawn. */
+  tokens: number;
+  /** Time spent on the prompt and on drawing, in the worker. */
+  promptSeconds: number;
+  seconds: number;
+  /** Drawn tokens per second; 0 before the first. */
+  tokensPerSecond: number;
+  /** The seed in use. */
+  seed: number;
+  /** 'eos': the model ended it; 'stop': a stop text; 'length': maxTokens or a full context; null while it runs. */
+  finishReason: 'eos' | 'stop' | 'length' | 'aborted' | 'error' | null;
+}
+
+export interface Cache {
+  /** Models stored for this origin, those that are not complete too. */
+  list(): Promise<CachedModel[]>;
+  /** Deletes by id or by URL; true where there was something to delete. */
+  delete(idOrUrl: string): Promise<boolean>;
+  /** Deletes all models. */
+  clear(): Promise<void>;
+  usage(): Promise<CacheUsage>;
+}
+
+export interface CachedModel {
+  id: string;
+  /** URL that it came from; null for files. */
+  url: string | null;
+  name: string;
+  /** Size of the file; 0 while unknown. */
+  size: number;
+  /** Bytes of it that are stored. */
+  stored: number;
+  complete: boolean;
+  /** Milliseconds since 1970. */
+  created: number;
+  used: number;
+}
+
+export interface CacheUsage {
+  /** Bytes of models. */
+  models: number;
+  /** What the browser says that this origin stores in all, and may store; null where it does not say. */
+  used: number | null;
+  quota: number | null;
+}
+
+/**
+ * Every failure but an abort. `message` says what to do. After an error in generate, chat, tokenize or detokenize the
+ * model can be used on, except with the code 'engine-crashed'.
+ */
+export class NutshellError extends Error {
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown });
+  readonly code: ErrorCode;
+}
+
+export type ErrorCode =
+  // from the engine
+  | 'bad-argument' // an option is of the wrong type or out of range
+  | 'out-of-memory'
+  | 'not-gguf' // no model at all: an HTML page, another format
+  | 'truncated-model'
+  | 'corrupt-model'
+  | 'unsupported-model' // an architecture, tensor type or tokenizer that is not known
+  | 'model-too-large' // does not fit into the memory that a page can have
+  | 'context-full' // the prompt does not fit into the context
+  | 'bad-state'
+  | 'io'
+  // from the library
+  | 'busy' // a generation is running
+  | 'unloaded' // the model was unloaded
+  | 'no-simd' // the browser lacks WebAssembly SIMD
+  | 'engine-missing' // the worker or wasm files are not where they are looked for
+  | 'engine-crashed' // the worker ended; load the model again
+  | 'cross-origin-worker' // the worker file is on another origin
+  | 'file-page' // the page was opened from the disk (file://)
+  | 'network' // no answer: no connection, or refused by CORS or CSP
+  | 'quota' // the browser grants too little storage
+  | 'storage' // the browser's storage cannot be used
+  | 'not-cached' // no model with this id is in the cache
+  | 'no-chat-template'
+  | 'chat-template' // the chat template cannot be read or fails
+  | `http-${number}`; // the server's answer, such as http-404
