@@ -1,128 +1,132 @@
-/* The stages and the table. Regular expressions as llama.cpp (src/llama-vocab.cpp) lists them for these models. */
+/* The stages and the table. Regular expressions as llama.cpp (src/llama-vocab.cpp) lists them for these
+ * models. A byte that is no UTF-8 counts as a character that is neither letter, number nor space. */
 #include "model/pretok.h"
-
 #include "model/unicode.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- reading a text character by character ---- */
 
+enum { // sets of classes; the end of the text is in none
+    LETTERS = 1 << UNICODE_LETTER,
+    NUMBERS = 1 << UNICODE_NUMBER,
+    SPACES = 1 << UNICODE_SPACE,
+    OTHERS = 1 << UNICODE_OTHER | 1 << UNICODE_PUNCTUATION, // [^\s\p{L}\p{N}]
+};
+
 typedef struct reader {
     const char *s;
     size_t n, at;
+    size_t length; // of the character at `at`; 0 at the end
+    uint32_t c;
+    unsigned set; // of its class; 0 at the end
 } reader;
 
-static const uint32_t END = UINT32_MAX; // beyond the text: no character, no space
-
-static uint32_t peek_at(const reader *r, size_t at, size_t *length) {
-    *length = 0;
-    return at < r->n ? unicode_at(r->s + at, r->n - at, length) : END;
-}
-static uint32_t peek(const reader *r) {
-    size_t length;
-    return peek_at(r, r->at, &length);
-}
-static void skip(reader *r) {
-    size_t length;
-    peek_at(r, r->at, &length);
-    r->at += length;
+static void look(reader *r) {
+    r->length = 0, r->c = 0, r->set = 0;
+    if (r->at == r->n) return;
+    r->c = unicode_at(r->s + r->at, r->n - r->at, &r->length);
+    r->set = 1u << unicode_class_of(r->c);
 }
 
-static bool is_letter(uint32_t c) {
-    return c != END && unicode_is(c, UNICODE_LETTER);
-}
-static bool is_number(uint32_t c) {
-    return c != END && unicode_is(c, UNICODE_NUMBER);
-}
-static bool is_space(uint32_t c) {
-    return c != END && unicode_is(c, UNICODE_SPACE);
-}
-static bool is_other(uint32_t c) { // [^\s\p{L}\p{N}]
-    return c != END && !is_space(c) && !is_letter(c) && !is_number(c);
-}
-static bool is_line_end(uint32_t c) {
-    return c == '\r' || c == '\n';
-}
-static bool is_digit(uint32_t c) {
-    return c >= '0' && c <= '9';
-}
-static bool is_mark(uint32_t c) { // [\p{P}\$\+<=>\^~\|]
-    return c != END && (unicode_is(c, UNICODE_PUNCTUATION) || (c < 128 && c && strchr("$+<=>^~|", (int)c)));
+static reader read_from(const char *text, size_t n) {
+    reader r = {.s = text, .n = n};
+    look(&r);
+    return r;
 }
 
-/* Skips characters while they are of a class; how many. */
-static size_t skip_run(reader *r, bool (*is)(uint32_t), size_t most) {
-    size_t n = 0;
-    for (; n < most && is(peek(r)); n++) skip(r);
-    return n;
+static void next(reader *r) {
+    r->at += r->length;
+    look(r);
 }
 
-/* 's|'t|'re|'ve|'m|'ll|'d in lower case, or in any case */
-static size_t contraction(const reader *r, bool any_case) {
-    static const char *const ends[] = {"s", "t", "re", "ve", "m", "ll", "d"};
-    if (r->n - r->at < 2 || r->s[r->at] != '\'') return 0;
+static void skip(reader *r, unsigned set) {
+    while (r->set & set) next(r);
+}
+
+static bool at_line_end(const reader *r) {
+    return r->length && (r->c == '\r' || r->c == '\n');
+}
+
+/* 's|'t|'re|'ve|'m|'ll|'d in lower case, or in any case; its length, or 0 */
+static size_t contraction(const char *text, size_t n, bool any_case) {
+    static const char *const ends[] = {"s", "t", "m", "d", "re", "ve", "ll"};
+    if (text[0] != '\'') return 0;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        size_t n = strlen(ends[i]), same = 0;
-        while (same < n && r->at + 1 + same < r->n) {
-            char c = r->s[r->at + 1 + same];
-            if (any_case && c >= 'A' && c <= 'Z') c = (char)(c | 32);
+        size_t length = strlen(ends[i]), same = 0;
+        if (n < 1 + length) return 0; // they get longer
+        for (; same < length; same++) {
+            char c = text[1 + same];
+            if (any_case && c >= 'A' && c <= 'Z') c = (char)(c - 'A' + 'a');
             if (c != ends[i][same]) break;
-            same++;
         }
-        if (same == n) return n + 1;
+        if (same == length) return 1 + length;
     }
     return 0;
 }
 
-/* \s+(?!\S) and then \s+: all spaces but the last where a word follows. */
-static size_t cut_spaces(reader *r) {
+/* \s+(?!\S)|\s+ : all spaces, but for the last one where a word follows. */
+static size_t cut_spaces(reader r) {
     size_t last = 0;
-    while (is_space(peek(r))) last = r->at, skip(r);
-    return r->at < r->n && last > 0 ? last : r->at;
+    while (r.set & SPACES) {
+        last = r.at;
+        next(&r);
+    }
+    return r.at < r.n && last > 0 ? last : r.at;
 }
 
-/* ---- stages ---- */
+/* ---- words ---- */
 
 /* 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ */
 static size_t stage_gpt2(const char *text, size_t n) {
-    reader r = {text, n, 0};
-    size_t short_form = contraction(&r, false);
-    if (short_form) return short_form;
-    if (text[0] == ' ') r.at = 1;
-    if (skip_run(&r, is_letter, SIZE_MAX) || skip_run(&r, is_number, SIZE_MAX) || skip_run(&r, is_other, SIZE_MAX))
+    static const unsigned runs[] = {LETTERS, NUMBERS, OTHERS};
+    size_t length = contraction(text, n, false);
+    if (length) return length;
+    reader begin = read_from(text, n), r = begin;
+    if (r.c == ' ') next(&r);
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        if (!(r.set & runs[i])) continue;
+        skip(&r, runs[i]);
         return r.at;
-    r.at = 0;
-    return cut_spaces(&r);
+    }
+    return cut_spaces(begin);
 }
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
- * \s+(?!\S)|\s+ */
-static size_t cut_llama3(const char *text, size_t n, size_t digits) {
-    reader r = {text, n, 0};
-    size_t short_form = contraction(&r, true);
-    if (short_form) return short_form;
-    uint32_t c = peek(&r);
-    if (!is_line_end(c) && !is_number(c)) {
-        if (!is_letter(c)) skip(&r);
-        if (skip_run(&r, is_letter, SIZE_MAX)) return r.at;
-        r.at = 0;
+/* \s*[\r\n]+ : spaces up to the last line end among them; 0 where there is none. */
+static size_t cut_lines(reader r) {
+    size_t end = 0;
+    while (r.set & SPACES) {
+        bool line_end = at_line_end(&r);
+        next(&r);
+        if (line_end) end = r.at;
     }
-    if (skip_run(&r, is_number, digits)) return r.at;
-    if (text[0] == ' ') r.at = 1;
-    if (skip_run(&r, is_other, SIZE_MAX)) {
-        skip_run(&r, is_line_end, SIZE_MAX);
+    return end;
+}
+
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}|
+ * ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
+ * \s+(?!\S)|\s+ */
+static size_t cut_llama3(const char *text, size_t n, unsigned digits) {
+    size_t length = contraction(text, n, true);
+    if (length) return length;
+    reader begin = read_from(text, n), r = begin;
+    if (!(r.set & (LETTERS | NUMBERS)) && !at_line_end(&r)) next(&r);
+    if (r.set & LETTERS) {
+        skip(&r, LETTERS);
         return r.at;
     }
-    r.at = 0;
-    size_t after_line_end = 0;
-    while (is_space(peek(&r))) {
-        bool line_end = is_line_end(peek(&r));
-        skip(&r);
-        if (line_end) after_line_end = r.at;
+    r = begin;
+    for (unsigned i = 0; i < digits && (r.set & NUMBERS); i++) next(&r);
+    if (r.at) return r.at;
+    if (r.c == ' ') next(&r);
+    if (r.set & OTHERS) {
+        skip(&r, OTHERS);
+        while (at_line_end(&r)) next(&r);
+        return r.at;
     }
-    if (after_line_end) return after_line_end;
-    r.at = 0;
-    return cut_spaces(&r);
+    length = cut_lines(begin);
+    return length ? length : cut_spaces(begin);
 }
 
 static size_t stage_llama3(const char *text, size_t n) {
@@ -132,71 +136,91 @@ static size_t stage_qwen2(const char *text, size_t n) {
     return cut_llama3(text, n, 1);
 }
 
-/* Cuts out runs of at most `most` characters of a class; what is between stays whole. */
-static size_t cut_out(const char *text, size_t n, bool (*is)(uint32_t), size_t least, size_t most) {
-    reader r = {text, n, 0};
-    while (r.at < n) {
-        reader run = r;
-        if (skip_run(&run, is, most) >= least) return r.at ? r.at : run.at;
-        skip(&r);
+/* ---- cutting something out; what is between stays whole ---- */
+
+/* Bytes of a match that begins at r, or 0. */
+typedef size_t match_fn(reader r);
+
+static size_t cut_out(const char *text, size_t n, match_fn *match) {
+    for (reader r = read_from(text, n); r.at < n; next(&r)) {
+        size_t length = match(r);
+        if (length) return r.at ? r.at : length;
     }
     return n;
 }
 
+static size_t match_number(reader r) {
+    return r.set & NUMBERS ? r.length : 0;
+}
+static size_t match_numbers(reader r) {
+    size_t begin = r.at;
+    skip(&r, NUMBERS);
+    return r.at - begin;
+}
+static size_t match_marks(reader r) {
+    size_t begin = r.at;
+    while (r.set & 1u << UNICODE_PUNCTUATION || (r.c && r.c < 128 && strchr("$+<=>^~|", (int)r.c))) next(&r);
+    return r.at - begin;
+}
+static size_t match_three_digits(reader r) {
+    size_t begin = r.at;
+    for (int i = 0; i < 3; i++, next(&r))
+        if (r.c < '0' || r.c > '9') return 0;
+    return r.at - begin;
+}
+
 static size_t stage_number(const char *text, size_t n) { // \p{N}
-    return cut_out(text, n, is_number, 1, 1);
+    return cut_out(text, n, match_number);
 }
 static size_t stage_numbers(const char *text, size_t n) { // \p{N}+
-    return cut_out(text, n, is_number, 1, SIZE_MAX);
+    return cut_out(text, n, match_numbers);
 }
 static size_t stage_marks(const char *text, size_t n) { // [\p{P}\$\+<=>\^~\|]+
-    return cut_out(text, n, is_mark, 1, SIZE_MAX);
+    return cut_out(text, n, match_marks);
 }
 static size_t stage_three_digits(const char *text, size_t n) { // [0-9][0-9][0-9]
-    return cut_out(text, n, is_digit, 3, 3);
+    return cut_out(text, n, match_three_digits);
 }
 
 /* ---- the table ---- */
 
-#define PRETOK_LIST(X)                                                            \
-    X("default", stage_marks, stage_gpt2, stage_numbers, stage_three_digits)      \
-    X("gpt-2", stage_gpt2)                                                        \
-    X("smollm", stage_number, stage_gpt2)                                         \
-    X("llama-bpe", stage_llama3)                                                  \
-    X("llama3", stage_llama3)                                                     \
-    X("llama-v3", stage_llama3)                                                   \
-    X("qwen2", stage_qwen2)                                                       \
-    X("deepseek-r1-qwen", stage_qwen2)
-
 static const pretok pretoks[] = {
-#define NUT_X(name, ...) {name, {__VA_ARGS__}},
-    PRETOK_LIST(NUT_X)
-#undef NUT_X
+    {"default", false, false, {stage_marks, stage_gpt2, stage_numbers, stage_three_digits}},
+    {"gpt-2", false, false, {stage_gpt2}},
+    {"smollm", false, false, {stage_number, stage_gpt2}},
+    {"llama-bpe", true, true, {stage_llama3}},
+    {"llama3", true, true, {stage_llama3}},
+    {"llama-v3", true, true, {stage_llama3}},
+    {"falcon3", true, true, {stage_llama3}},
+    {"smaug-bpe", false, false, {stage_llama3}},
+    {"qwen2", false, false, {stage_qwen2}},
+    {"deepseek-r1-qwen", false, false, {stage_qwen2}},
+    {"megrez", false, false, {stage_qwen2}},
 };
 
-const char *pretok_names(void) {
-#define NUT_X(name, ...) name " "
-    return PRETOK_LIST(NUT_X);
-#undef NUT_X
+enum { N_PRETOKS = sizeof pretoks / sizeof *pretoks };
+
+void pretok_names(char *out, size_t cap) {
+    size_t at = 0;
+    for (size_t i = 0; i < N_PRETOKS && at < cap; i++)
+        at += (size_t)snprintf(out + at, cap - at, i ? ", %s" : "%s", pretoks[i].name);
 }
 
 const pretok *pretok_find(gguf_str name) {
-    for (size_t i = 0; i < sizeof pretoks / sizeof *pretoks; i++)
+    for (size_t i = 0; i < N_PRETOKS; i++)
         if (gguf_str_is(name, pretoks[i].name)) return &pretoks[i];
     return NULL;
 }
 
-static nut_status cut_stage(const pretok *p, int stage, const char *text, size_t n, pretok_fn *fn, void *ctx) {
+static bool cut_stage(const pretok *p, int stage, const char *text, size_t n, pretok_fn *fn, void *ctx) {
     if (stage == PRETOK_MAX_STAGES || !p->stages[stage]) return fn(ctx, text, n);
-    for (size_t at = 0; at < n;) {
-        size_t length = p->stages[stage](text + at, n - at);
-        nut_status status = cut_stage(p, stage + 1, text + at, length, fn, ctx);
-        if (status != NUT_OK) return status;
-        at += length;
+    for (size_t at = 0, length; at < n; at += length) {
+        length = p->stages[stage](text + at, n - at);
+        if (!cut_stage(p, stage + 1, text + at, length, fn, ctx)) return false;
     }
-    return NUT_OK;
+    return true;
 }
 
-nut_status pretok_cut(const pretok *p, const char *text, size_t n, pretok_fn *fn, void *ctx) {
+bool pretok_cut(const pretok *p, const char *text, size_t n, pretok_fn *fn, void *ctx) {
     return cut_stage(p, 0, text, n, fn, ctx);
 }

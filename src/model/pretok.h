@@ -1,7 +1,7 @@
 /*
- * Pre-tokenizers: how a text is cut into words before byte pairs are merged inside them. A row of the table is a list of
- * stages; each stage cuts the pieces of the one before. The stages are hand-written and match, alternative by
- * alternative, the regular expressions that stand over them in pretok.c.
+ * Pre-tokenizers: how a text is cut into words before byte pairs are merged inside them. A row of the table
+ * is a list of stages; each stage cuts the pieces of the one before. The stages are hand-written and match,
+ * alternative by alternative, the regular expressions that stand over them in pretok.c.
  */
 #ifndef NUT_MODEL_PRETOK_H
 #define NUT_MODEL_PRETOK_H
@@ -14,17 +14,18 @@ typedef size_t pretok_stage(const char *text, size_t n);
 enum { PRETOK_MAX_STAGES = 4 };
 
 typedef struct pretok {
-    const char *name; // tokenizer.ggml.pre
+    const char *name;            // tokenizer.ggml.pre
+    bool ignore_merges, add_bos; // where the metadata does not say
     pretok_stage *stages[PRETOK_MAX_STAGES];
 } pretok;
 
 /* NULL where the name is not in the table. */
 const pretok *pretok_find(gguf_str name);
-/* "default, gpt-2, ..." */
-const char *pretok_names(void);
+/* Writes "default, gpt-2, ..." into out, terminated, as much as fits. */
+void pretok_names(char *out, size_t cap);
 
-/* Calls fn for each word of the text, in order; stops when it does not return NUT_OK, and returns that. */
-typedef nut_status pretok_fn(void *ctx, const char *word, size_t n);
-nut_status pretok_cut(const pretok *p, const char *text, size_t n, pretok_fn *fn, void *ctx);
+/* Calls fn for each word of the text, in order; stops and returns false when it does. Linear in n. */
+typedef bool pretok_fn(void *ctx, const char *word, size_t n);
+bool pretok_cut(const pretok *p, const char *text, size_t n, pretok_fn *fn, void *ctx);
 
 #endif

@@ -1,153 +1,187 @@
 /*
- * SentencePiece's BPE (Kudo and Richardson 2018, arXiv 1808.06226): a text is cut into characters, and the neighbours whose join
- * has the best score are joined until none is in the vocabulary. Characters that are no token become byte tokens. A
- * symbol joins at most once as a right neighbour, so a heap makes it O(n log n).
+ * SentencePiece's byte-pair model (Kudo and Richardson 2018, arXiv 1808.06226), as llama.cpp runs it: a text
+ * is cut into characters, and the neighbours whose join has the best score are joined while any join is a
+ * piece. Characters that are no piece become byte tokens. Spaces are U+2581 in pieces. Where no piece has a
+ * space behind another character, no join can reach across the beginning of a word, so words are joined one
+ * by one: the same result in the memory and time of the longest word.
  */
 #include "model/tokenizer.h"
+#include "model/unicode.h"
 
 #include "base/cursor.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "model/heap.h"
 
+#include <math.h>
 #include <string.h>
 
-#define SPACE "\xe2\x96\x81" // U+2581, a space in pieces
+static const char space_mark[] = "\xe2\x96\x81"; // U+2581
 
-typedef struct symbol {
-    size_t at;      // in the text
-    uint32_t n;     // bytes; 0: joined into its left neighbour
-    uint32_t prev, next;
-} symbol;
+static bool begins_with_mark(const char *s, size_t n) {
+    return n >= 3 && !memcmp(s, space_mark, 3);
+}
 
-enum { NONE = UINT32_MAX };
+/* ---- preparation ---- */
 
-typedef struct work {
-    const vocab *v;
-    char *text;      // with spaces replaced
-    symbol *symbols;
-    heap candidates;
-} work;
+/* Scores as unsigned numbers in the opposite order: the best is the lowest. */
+static uint32_t rank_of(float score) {
+    uint32_t bits;
+    score = isnan(score) ? -INFINITY : score + 0.0f; // no -0
+    memcpy(&bits, &score, sizeof bits);
+    return bits & 0x80000000u ? bits : ~bits & 0x7fffffffu;
+}
 
-static nut_status spm_prepare(vocab *v, const gguf *g, nut_error *err) {
+static nut_status read_scores(vocab *v, const gguf *g, nut_error *err) {
     const gguf_kv *kv = gguf_find(g, "tokenizer.ggml.scores");
-    if (!kv || kv->type != GGUF_ARRAY || kv->elem != GGUF_F32 || kv->n != v->n)
-        return error_set(err, NUT_E_CORRUPT,
-                         "the model's vocabulary is damaged: its scores do not fit its tokens; download or convert it again");
-    v->scores = mem_alloc(v->n * sizeof(float));
-    if (!v->scores) return error_memory(err, v->n * sizeof(float));
+    bool floats = kv && kv->type == GGUF_ARRAY && kv->elem == GGUF_F32;
+    if (!floats || kv->n != v->pieces.n) return vocab_damaged(err, "its scores do not fit its tokens");
+    v->ranks = mem_calloc(v->pieces.n, sizeof *v->ranks);
+    if (!v->ranks) return error_memory(err, v->pieces.n * sizeof *v->ranks);
     cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
-    for (uint32_t i = 0; i < v->n; i++) v->scores[i] = cursor_f32(&c);
-    static const char digits[] = "0123456789ABCDEF";
-    for (int b = 0; b < 256; b++) {
-        char name[] = {'<', '0', 'x', digits[b >> 4], digits[b & 15], '>'};
-        v->byte_ids[b] = vocab_find(v, name, sizeof name);
-    }
+    for (uint32_t i = 0; i < v->pieces.n; i++) v->ranks[i] = rank_of(cursor_f32(&c));
     return NUT_OK;
 }
 
-/* ---- joining ---- */
-
-static void propose(work *w, uint32_t left, uint32_t right) {
-    if (left == NONE || right == NONE) return;
-    const symbol *a = &w->symbols[left], *b = &w->symbols[right];
-    int32_t id = vocab_find(w->v, w->text + a->at, a->n + b->n);
-    if (id >= 0) heap_push(&w->candidates, (heap_item){-w->v->scores[id], left, right, a->n + b->n, id});
+/* "<0x0A>", or the byte itself. */
+static int32_t find_byte(const vocab *v, unsigned byte) {
+    static const char digits[] = "0123456789ABCDEF";
+    const char name[] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'}, raw = (char)byte;
+    int32_t id = pieces_find(&v->pieces, name, sizeof name);
+    return id != VOCAB_NONE ? id : pieces_find(&v->pieces, &raw, 1);
 }
 
-static void join(work *w, heap_item c) {
-    symbol *a = &w->symbols[c.left], *b = &w->symbols[c.right];
-    if (!a->n || !b->n || a->n + b->n != c.length || a->next != c.right) return;
-    a->n += b->n;
-    b->n = 0;
-    a->next = b->next;
-    if (b->next != NONE) w->symbols[b->next].prev = c.left;
-    propose(w, a->prev, c.left);
-    propose(w, c.left, a->next);
-}
-
-static void put_symbol(const vocab *v, const char *s, uint32_t n, ids_out *out) {
-    int32_t id = vocab_find(v, s, n);
-    if (id >= 0) {
-        ids_put(out, id);
-        return;
+/* Whether a space mark stands behind another character. */
+static bool has_inner_space(piece p) {
+    bool word = false;
+    for (uint32_t at = 0; at < p.n;) {
+        bool mark = begins_with_mark(p.s + at, p.n - at);
+        if (mark && word) return true;
+        word = !mark;
+        at += mark ? 3 : 1;
     }
+    return false;
+}
+
+static nut_status spm_prepare(vocab *v, const gguf *g, nut_error *err) {
+    TRY(read_scores(v, g, err));
+    TRY(gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", true, &v->add_space_prefix, err));
+    for (unsigned b = 0; b < 256; b++) v->byte_ids[b] = find_byte(v, b);
+    v->words_apart = true;
+    for (uint32_t i = 0; i < v->pieces.n && v->words_apart; i++)
+        v->words_apart = !has_inner_space(v->pieces.list[i]);
+    v->unk = 0; // where the metadata does not say, the ids of the first Llama
+    v->bos = 1;
+    v->eos = 2;
+    v->add_bos = true;
+    return NUT_OK;
+}
+
+/* ---- words ---- */
+
+typedef struct spm_word {
+    const vocab *v;
+    const char *text;
+} spm_word;
+
+static bool spm_join(const void *ctx, const merge_symbol *a, const merge_symbol *b, merge_result *out) {
+    const spm_word *w = ctx;
+    out->id = pieces_find(&w->v->pieces, w->text + a->at, a->n + b->n);
+    if (out->id == VOCAB_NONE) return false;
+    out->rank = w->v->ranks[out->id];
+    return true;
+}
+
+static void put_bytes(const vocab *v, const char *s, uint32_t n, ids_out *out) {
     for (uint32_t i = 0; i < n; i++) {
-        int32_t byte = v->byte_ids[(uint8_t)s[i]];
-        if (byte >= 0) ids_put(out, byte);
-        else if (v->unk >= 0) ids_put(out, v->unk);
+        int32_t id = v->byte_ids[(uint8_t)s[i]];
+        if (id == VOCAB_NONE) id = v->unk;
+        if (id != VOCAB_NONE) ids_put(out, id);
     }
 }
 
-/* ---- text ---- */
-
-static uint32_t character_length(uint8_t b) {
-    static const uint8_t lengths[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4};
-    return lengths[b >> 4];
+/* s->text[0 .. n), n > 0, with space marks for spaces. */
+static bool tokenize_word(const vocab *v, scratch *s, size_t n, ids_out *out) {
+    spm_word word = {v, s->text};
+    merge_begin(&s->work);
+    for (size_t at = 0, length; at < n; at += length) {
+        unicode_at(s->text + at, n - at, &length);
+        int32_t id = pieces_find(&v->pieces, s->text + at, length);
+        if (!merge_add(&s->work, (uint32_t)at, (uint32_t)length, id)) return false;
+    }
+    if (!merge_run(&s->work, spm_join, &word)) return false;
+    const merge_symbol *symbols = s->work.symbols;
+    for (uint32_t i = 0; i != MERGE_END; i = symbols[i].next) {
+        if (symbols[i].id != VOCAB_NONE)
+            ids_put(out, symbols[i].id);
+        else
+            put_bytes(v, s->text + symbols[i].at, symbols[i].n, out);
+    }
+    return true;
 }
 
-static size_t replace_spaces(char *to, const char *text, size_t n, bool prefix) {
-    size_t at = 0;
-    if (prefix) memcpy(to, SPACE, 3), at = 3;
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] == ' ') memcpy(to + at, SPACE, 3), at += 3;
-        else to[at++] = text[i];
+/* Bytes of the first word, its leading spaces included (all where words cannot be told apart); *n_marked:
+ * its length with space marks for spaces. */
+static size_t word_length(const vocab *v, const char *text, size_t n, size_t *n_marked) {
+    size_t at = 0, spaces = 0;
+    for (bool word = false; at < n;) {
+        bool mark = begins_with_mark(text + at, n - at), space = mark || text[at] == ' ';
+        if (space && word && v->words_apart) break;
+        word = !space;
+        spaces += text[at] == ' ';
+        at += mark ? 3 : 1;
     }
+    *n_marked = at + 2 * spaces;
     return at;
 }
 
-static uint32_t cut_characters(work *w, size_t n) {
-    uint32_t count = 0;
-    for (size_t at = 0; at < n; count++) {
-        uint32_t length = character_length((uint8_t)w->text[at]);
-        if (length > n - at) length = (uint32_t)(n - at);
-        w->symbols[count] = (symbol){at, length, count ? count - 1 : NONE, count + 1};
-        at += length;
+static void put_marked(char *to, const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] != ' ')
+            *to++ = text[i];
+        else
+            memcpy(to, space_mark, 3), to += 3;
     }
-    w->symbols[count - 1].next = NONE;
-    return count;
 }
 
-static nut_status spm_tokenize(const vocab *v, const char *text, size_t n, bool first, ids_out *out, nut_error *err) {
-    size_t most = 3 * (n + 1);
-    if (n > (1u << 30)) return error_set(err, NUT_E_ARGUMENT, "the text is longer than 1 GiB; cut it");
-    work w = {.v = v, .text = mem_alloc(most), .symbols = mem_calloc(n + 1, sizeof(symbol)),
-              .candidates = {mem_calloc(3 * (n + 1), sizeof(heap_item)), 0}};
-    if (w.text && w.symbols && w.candidates.items) {
-        size_t length = replace_spaces(w.text, text, n, first && v->add_space_prefix);
-        uint32_t count = cut_characters(&w, length);
-        for (uint32_t i = 1; i < count; i++) propose(&w, i - 1, i);
-        while (w.candidates.n) join(&w, heap_pop(&w.candidates));
-        for (uint32_t i = 0; i != NONE; i = w.symbols[i].next)
-            put_symbol(v, w.text + w.symbols[i].at, w.symbols[i].n, out);
-    } else {
-        error_memory(err, most + (n + 1) * (sizeof(symbol) + 3 * sizeof(heap_item)));
-        text = NULL;
+static bool spm_tokenize(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
+    size_t prefix = v->add_space_prefix ? 3 : 0, n_marked;
+    for (size_t at = 0, length; at < n; at += length, prefix = 0) {
+        length = word_length(v, text + at, n - at, &n_marked);
+        if (!scratch_text(s, prefix + n_marked)) return false;
+        memcpy(s->text, space_mark, prefix);
+        put_marked(s->text + prefix, text + at, length);
+        if (!tokenize_word(v, s, prefix + n_marked, out)) return false;
     }
-    mem_free(w.text);
-    mem_free(w.symbols);
-    mem_free(w.candidates.items);
-    return text ? NUT_OK : NUT_E_MEMORY;
+    return true;
 }
 
 /* ---- back to text ---- */
 
-static size_t spm_text(const vocab *v, int32_t id, char *out, size_t cap) {
-    gguf_str p = v->pieces[id];
-    size_t n = 0;
-    if (v->kinds[id] == VOCAB_BYTE && p.n == 6) {
-        char hex[3] = {p.s[3], p.s[4], 0};
-        unsigned b = 0;
-        for (int i = 0; i < 2; i++) b = b * 16 + (unsigned)(hex[i] <= '9' ? hex[i] - '0' : (hex[i] | 32) - 'a' + 10);
-        if (cap) out[0] = (char)(b & 255);
-        return 1;
+static int hex_digit(char c) { // -1: none
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte of a piece like "<0x0A>"; -1: it is none. */
+static int byte_of(piece p) {
+    if (p.n != 6 || memcmp(p.s, "<0x", 3) != 0 || p.s[5] != '>') return -1;
+    int high = hex_digit(p.s[3]), low = hex_digit(p.s[4]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+static void spm_text(const vocab *v, int32_t id, text_out *out) {
+    piece p = v->pieces.list[id];
+    int byte = vocab_kind_of(v, id) == VOCAB_BYTE ? byte_of(p) : -1;
+    if (byte >= 0) {
+        text_put(out, (char)byte);
+        return;
     }
-    for (uint64_t i = 0; i < p.n; n++) {
-        bool space = p.n - i >= 3 && !memcmp(p.s + i, SPACE, 3);
-        if (n < cap) out[n] = space ? ' ' : p.s[i];
-        i += space ? 3 : 1;
+    for (uint32_t i = 0; i < p.n;) {
+        bool mark = begins_with_mark(p.s + i, p.n - i);
+        text_put(out, mark ? ' ' : p.s[i]);
+        i += mark ? 3 : 1;
     }
-    return n;
 }
 
 const tokenizer tokenizer_spm = {"llama", spm_prepare, spm_tokenize, spm_text};

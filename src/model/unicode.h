@@ -2,52 +2,51 @@
 #ifndef NUT_MODEL_UNICODE_H
 #define NUT_MODEL_UNICODE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum unicode_class { // order of unicode_tables
-    UNICODE_LETTER,          // \p{L}
-    UNICODE_NUMBER,          // \p{N}
-    UNICODE_PUNCTUATION,     // \p{P}
-    UNICODE_SPACE,           // \s
-    UNICODE_CLASSES
+typedef enum unicode_class { // numbered as in unicode_tables.py
+    UNICODE_OTHER,
+    UNICODE_LETTER,      // \p{L}
+    UNICODE_NUMBER,      // \p{N}
+    UNICODE_PUNCTUATION, // \p{P}
+    UNICODE_SPACE,       // \s: White_Space
 } unicode_class;
 
-typedef struct unicode_range {
-    uint32_t first, last;
-} unicode_range;
+/* unicode_tables.c, generated. Classes of ASCII; beyond, sorted entries of a code point * 8 + the class from
+ * it on. */
+extern const uint8_t unicode_ascii[128];
+extern const uint32_t unicode_changes[];
+extern const size_t unicode_n_changes;
 
-typedef struct unicode_table {
-    const unicode_range *ranges;
-    size_t n;
-} unicode_table;
-
-extern const unicode_table unicode_tables[UNICODE_CLASSES];
-
-static inline bool unicode_is(uint32_t c, unicode_class class) {
-    const unicode_table *t = &unicode_tables[class];
-    size_t lo = 0, hi = t->n;
-    while (lo < hi) {
+static inline unicode_class unicode_class_of(uint32_t c) {
+    if (c < 128) return (unicode_class)unicode_ascii[c];
+    size_t lo = 0, hi = unicode_n_changes; // the last entry <= c is in [lo, hi)
+    while (hi - lo > 1) {
         size_t mid = (lo + hi) / 2;
-        if (c < t->ranges[mid].first) hi = mid;
-        else if (c > t->ranges[mid].last) lo = mid + 1;
-        else return true;
+        if (unicode_changes[mid] >> 3 <= c)
+            lo = mid;
+        else
+            hi = mid;
     }
-    return false;
+    return (unicode_class)(unicode_changes[lo] & 7);
 }
 
-/* The code point at s (n > 0 bytes) and its length; a byte that begins none counts as U+FFFD of length 1. */
+/* The code point at s (n > 0 bytes) and its length; a byte that begins none (overlong forms and surrogates
+ * are none) counts as U+FFFD of length 1. */
 static inline uint32_t unicode_at(const char *s, size_t n, size_t *length) {
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     const uint8_t *p = (const uint8_t *)s;
-    size_t want = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-    uint32_t c = want == 1 ? p[0] : want ? p[0] & (0x7fu >> want) : 0;
     *length = 1;
+    if (p[0] < 0x80) return p[0];
+    size_t want = p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf8 ? 4 : 0;
     if (want == 0 || want > n) return 0xfffd;
+    uint32_t c = p[0] & (0x7fu >> want);
     for (size_t i = 1; i < want; i++) {
         if ((p[i] & 0xc0) != 0x80) return 0xfffd;
         c = c << 6 | (p[i] & 0x3f);
     }
+    if (c < least[want] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) return 0xfffd;
     *length = want;
     return c;
 }

@@ -1,0 +1,99 @@
+/* Texts to ids and back: cutting at special tokens, the buffer conventions, and the public calls. */
+#include "model/model.h"
+#include "model/tokenizer.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+
+enum { MAX_TEXT = 1 << 30 }; // bytes; offsets are 32-bit, and a space can take three bytes in a piece
+
+bool scratch_text(scratch *s, size_t n) {
+    if (n <= s->text_cap) return true;
+    size_t cap = s->text_cap ? s->text_cap : 512;
+    while (cap < n) cap *= 2;
+    mem_free(s->text);
+    s->text = mem_alloc(cap);
+    s->text_cap = s->text ? cap : 0;
+    return s->text != NULL;
+}
+
+void scratch_free(scratch *s) {
+    merge_free(&s->work);
+    mem_free(s->text);
+    *s = (scratch){0};
+}
+
+/* ---- text to ids ---- */
+
+static bool tokenize_parts(const vocab *v, scratch *s, const char *text, size_t n, bool control,
+                           ids_out *out) {
+    for (size_t begin = 0, at = 0; at < n;) {
+        int32_t id = VOCAB_NONE;
+        while (at < n && (id = special_match(v, text + at, n - at, control)) == VOCAB_NONE) at++;
+        if (at > begin && !v->kind->tokenize(v, s, text + begin, at - begin, out)) return false;
+        if (id == VOCAB_NONE) break;
+        ids_put(out, id);
+        begin = at += v->pieces.list[id].n;
+    }
+    return true;
+}
+
+nut_status vocab_tokenize(const vocab *v, const char *text, size_t n_text, unsigned flags, int32_t *ids,
+                          size_t cap, size_t *n_out, nut_error *err) {
+    ids_out out = {ids, cap, 0};
+    scratch s = {0};
+    *n_out = 0;
+    if (n_text > MAX_TEXT)
+        return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and %d are the most; cut it", n_text,
+                         MAX_TEXT);
+    if ((flags & NUT_TOKENIZE_ADD_BOS) && v->add_bos) ids_put(&out, v->bos);
+    bool done = tokenize_parts(v, &s, text, n_text, (flags & NUT_TOKENIZE_SPECIAL) != 0, &out);
+    scratch_free(&s);
+    if (!done) return error_memory(err, n_text);
+    *n_out = out.n;
+    if (out.n <= cap) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "the text is %zu tokens and there is room for %zu", out.n, cap);
+}
+
+/* ---- ids to text ---- */
+
+static void put_token(const vocab *v, int32_t id, bool special, text_out *out) {
+    vocab_kind kind = vocab_kind_of(v, id);
+    if (kind == VOCAB_NORMAL || kind == VOCAB_BYTE)
+        v->kind->text(v, id, out);
+    else if (special || kind == VOCAB_USER_DEFINED)
+        text_put_all(out, v->pieces.list[id].s, v->pieces.list[id].n);
+}
+
+size_t vocab_token_text(const vocab *v, int32_t id, bool special, char *text, size_t cap) {
+    text_out out = {text, cap, 0, false};
+    put_token(v, id, special, &out);
+    return out.n;
+}
+
+nut_status vocab_detokenize(const vocab *v, const int32_t *ids, size_t n_ids, bool special, char *text,
+                            size_t cap, size_t *n_out, nut_error *err) {
+    text_out out = {text, cap, 0, v->add_space_prefix};
+    *n_out = 0;
+    for (size_t i = 0; i < n_ids; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= v->pieces.n)
+            return error_set(err, NUT_E_ARGUMENT, "there is no token %d: the vocabulary ends at %u",
+                             (int)ids[i], (unsigned)v->pieces.n - 1);
+        put_token(v, ids[i], special, &out);
+    }
+    *n_out = out.n;
+    if (out.n <= cap) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and there is room for %zu", out.n, cap);
+}
+
+/* ---- public ---- */
+
+nut_status nut_tokenize(const nut_model *m, const char *text, size_t n_text, unsigned flags, int32_t *ids,
+                        size_t cap, size_t *n_out, nut_error *err) {
+    return vocab_tokenize(m->vocab, text, n_text, flags, ids, cap, n_out, err);
+}
+
+nut_status nut_detokenize(const nut_model *m, const int32_t *ids, size_t n_ids, bool special, char *text,
+                          size_t cap, size_t *n_out, nut_error *err) {
+    return vocab_detokenize(m->vocab, ids, n_ids, special, text, cap, n_out, err);
+}
