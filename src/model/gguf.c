@@ -207,13 +207,13 @@ static nut_status read_kv(gguf *g, cursor *c, bool *more, nut_error *err) {
     struct gguf_reader *r = g->reader;
     gguf_kv kv = {0};
     TRY(read_str(g, c, MAX_KEY, "a metadata key is too long", &kv.key, err));
+    if (!c->ended && kv.key.n == 0) return corrupt(err, "a metadata key is empty");
     kv.type = (gguf_type)cursor_u32(c);
     if (!c->ended && (unsigned)kv.type >= GGUF_TYPE_COUNT)
         return corrupt(err, "a metadata value has an unknown type");
     if (!c->ended) TRY(read_value(g, c, &kv, err));
     *more = c->ended;
     if (*more) return NUT_OK;
-    if (kv.key.n == 0) return corrupt(err, "a metadata key is empty");
     TRY(table_reserve((void **)&g->kv, (size_t)g->n_kv, &r->kv_cap, sizeof *g->kv, err));
     if (kv.type == GGUF_STRING) kv.n_bytes = c->at - (uintptr_t)kv.value;
     g->kv[g->n_kv] = kv;

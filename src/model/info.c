@@ -31,12 +31,12 @@ static void put(writer *w, const char *s, size_t n) {
     w->n += n;
 }
 
-static void put_f(writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put_f(writer *w, const char *format, ...) {
+static void put_f(writer *w, const char *pattern, ...) __attribute__((format(printf, 2, 3)));
+static void put_f(writer *w, const char *pattern, ...) {
     char text[160];
     va_list args;
-    va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
+    va_start(args, pattern);
+    int n = vsnprintf(text, sizeof text, pattern, args);
     va_end(args);
     put(w, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
