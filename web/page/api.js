@@ -13,7 +13,10 @@ export function capabilities() {
   return { simd: hasSimd(), relaxedSimd: hasRelaxedSimd(), threads: hasSharedMemory(), defaultThreads: defaultThreads() };
 }
 
-/** @param {string} script address of nutshell.js or nutshell.mjs */
+/**
+ * @param {string} script address of nutshell.js or nutshell.mjs
+ * @returns {typeof import('../nutshell.d.ts')}
+ */
 export function createApi(script) {
   const home = new URL('.', script).href;
   const loads = new Loads(home);

@@ -1,6 +1,7 @@
 // A running text: pieces from the worker become an async iterator. It starts when the first piece is asked for, and
 // stops when its loop is left or its signal aborts.
 import { NutshellError } from '../shared/errors.js';
+import { asyncDispose } from './dispose.js';
 
 /** @typedef {import('../nutshell.d.ts').GenerationStats} GenerationStats */
 
@@ -75,7 +76,7 @@ export class Generation {
     return text;
   }
 
-  async [Symbol.asyncDispose ?? Symbol()]() {
+  async [asyncDispose]() {
     await this.return();
   }
 

@@ -31,8 +31,8 @@ async function startError(base, cause) {
       + 'folder as the option baseUrl', { cause });
   }
   const status = await fetch(url, { method: 'HEAD' }).then((response) => response.status, () => 0);
-  const why = status === 200 ? 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, and its '
-    + 'MIME type must be JavaScript' : status ? `the server answers with HTTP status ${status}` : 'the server does not answer';
+  const why = status === 200 ? 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, its MIME '
+    + 'type must be JavaScript, and where the page sends Cross-Origin-Embedder-Policy, it must come with the same' : status ? `the server answers with HTTP status ${status}` : 'the server does not answer';
   return new NutshellError('engine-missing', `the engine's worker ${url.href} did not start: ${why}. The files of dist/ `
     + 'belong together in one folder; the option baseUrl names it', { cause });
 }

@@ -1,6 +1,7 @@
 // A loaded model as the page sees it.
 import { NutshellError } from '../shared/errors.js';
 import { checkIds, checkMessages, checkOptions, checkText, rules } from '../shared/options.js';
+import { asyncDispose } from './dispose.js';
 import { Generation } from './generation.js';
 
 /** @typedef {import('../nutshell.d.ts').ModelInfo} ModelInfo */
@@ -59,7 +60,7 @@ export class Model {
     this.#host.end(new NutshellError('unloaded', 'this model was unloaded: load it again to use it'));
   }
 
-  async [Symbol.asyncDispose ?? Symbol()]() {
+  async [asyncDispose]() {
     await this.unload();
   }
 

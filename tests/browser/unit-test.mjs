@@ -1,0 +1,210 @@
+// Parts of the JavaScript that need no browser: option checks, checksum, progress, the async iterator of a generation,
+// and the shape of the public API.
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Generation } from '../../web/page/generation.js';
+import { xxh32 } from '../../web/shared/checksum.js';
+import { NutshellError, fromWire, toWire } from '../../web/shared/errors.js';
+import { checkIds, checkMessages, checkOptions, rules } from '../../web/shared/options.js';
+import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
+import { ProgressMeter } from '../../web/worker/progress.js';
+import { ChatTemplate } from '../../web/worker/template.js';
+import { check, ensure, equal, finish } from './harness.mjs';
+import { DIST } from './models.mjs';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** The code and message that a call fails with. @param {() => unknown} work */
+async function failure(work) {
+  try {
+    await work();
+  } catch (error) {
+    return error;
+  }
+  throw new Error('it did not fail');
+}
+
+// Values from the Python package xxhash 3.5.0 (xxHash 0.8.2): XXH32, seed 0, of the bytes (7 i + 3) mod 256, by length.
+const XXH32 = { 0: 46947589, 1: 565077562, 3: 3443335746, 4: 1918138866, 15: 2194917453, 16: 2286244989, 17: 1158569860,
+  31: 527684551, 32: 3918056631, 63: 200131319, 100: 1929976397, 1000: 3361362258 };
+
+await check('xxHash32', () => {
+  for (const [length, expected] of Object.entries(XXH32)) {
+    equal(xxh32(Uint8Array.from({ length: Number(length) }, (_, i) => i * 7 + 3)), expected, `length ${length}:`);
+  }
+});
+
+await check('options: fallbacks, and undefined is not given', () => {
+  const options = checkOptions(rules.generate, { maxTokens: 5, topP: undefined });
+  equal([options.maxTokens, options.topP, options.temperature, options.seed], [5, 0.95, 0.8, undefined]);
+});
+
+for (const [name, value] of Object.entries({
+  maxTokens: 0, temperature: NaN, topK: 1.5, topP: 1.1, minP: '0', typicalP: -1, repeatPenalty: null, seed: 2 ** 53, stop: [''],
+  signal: {}, parseSpecial: 1, presencePenalty: Infinity,
+})) {
+  await check(`options: ${name} of ${String(value)} is refused by name`, async () => {
+    const error = await failure(() => checkOptions(rules.generate, { [name]: value }));
+    equal(error.code, 'bad-argument');
+    ensure(error.message.startsWith(`${name} must be `), error.message);
+  });
+}
+
+await check('options: names of the prototype are unknown options', async () => {
+  equal((await failure(() => checkOptions(rules.load, { toString: 1 }))).code, 'bad-argument');
+});
+
+await check('messages and token ids', async () => {
+  equal(checkMessages([{ role: 'user', content: '' }]).length, 1);
+  for (const bad of [[], 'hi', [null], [{ role: 'user', content: 5 }]]) equal((await failure(() => checkMessages(bad))).code, 'bad-argument');
+  equal([...checkIds(new Uint16Array([1, 2]))], [1, 2]);
+  for (const bad of [5, [-1], [0.5], [2 ** 31], null]) equal((await failure(() => checkIds(bad))).code, 'bad-argument');
+});
+
+await check('errors cross to the page', () => {
+  const error = fromWire(structuredClone(toWire(new NutshellError('quota', 'full', { cause: new RangeError('x') }))));
+  equal([error instanceof NutshellError, error.code, error.message, error.cause], [true, 'quota', 'full', 'RangeError: x']);
+  equal(toWire(new TypeError('oops')).code, 'engine-crashed');
+});
+
+await check('progress: speed, time left, and sums', () => {
+  let now = 0;
+  const events = [];
+  const meter = new ProgressMeter((event) => events.push(event), () => now);
+  meter.begin(1000);
+  meter.enter('download');
+  for (let i = 0; i < 5; i++) {
+    now += 100;
+    meter.add(100);
+  }
+  equal([events.at(-1).bytesPerSecond, events.at(-1).secondsLeft, events.at(-1).loaded], [1000, 0.5, 500]);
+  now += 10;
+  meter.add(500); // too soon for an event of its own
+  meter.finish();
+  equal(events.map(({ phase }) => phase), ['download', 'download', 'download', 'download', 'download', 'download', 'ready']);
+  equal(events.at(-2).loaded, 1000);
+});
+
+/** A generation whose worker is played by the test. */
+function played(signal) {
+  const log = [];
+  /** @type {any} */
+  const worker = {};
+  const generation = new Generation({
+    begin: () => log.push('begin'),
+    ask: (onEvent, started) => {
+      started(7);
+      worker.say = (text) => onEvent({ text, figures: { tokens: ++worker.tokens } });
+      worker.tokens = 0;
+      return new Promise((resolve, reject) => { Object.assign(worker, { resolve, reject }); });
+    },
+    stop: (id) => {
+      log.push(`stop ${id}`);
+      worker.resolve({ finishReason: 'aborted', tokens: worker.tokens });
+    },
+    end: () => log.push('end'),
+  }, 5, signal);
+  return { generation, worker, log };
+}
+
+await check('generation: pieces in order, then the end', async () => {
+  const { generation, worker, log } = played();
+  equal(log, [], 'before the first piece');
+  const first = generation.next();
+  const second = generation.next();
+  worker.say('a');
+  worker.say('b');
+  worker.say('c');
+  worker.resolve({ finishReason: 'eos', tokens: 3, seconds: 2 });
+  equal([await first, await second], [{ value: 'a', done: false }, { value: 'b', done: false }]);
+  await new Promise(setImmediate);
+  equal([await generation.next(), await generation.next()], [{ value: 'c', done: false }, { done: true }]);
+  equal([generation.stats.finishReason, generation.stats.tokensPerSecond, generation.stats.seed], ['eos', 1.5, 5]);
+  equal(log, ['begin', 'end']);
+});
+
+await check('generation: leaving the loop stops the worker', async () => {
+  const { generation, worker, log } = played();
+  setImmediate(() => worker.say('a'));
+  for await (const piece of generation) {
+    equal(piece, 'a');
+    break;
+  }
+  equal([log, generation.stats.finishReason], [['begin', 'stop 7', 'end'], 'aborted']);
+  equal(await generation.next(), { done: true });
+});
+
+await check('generation: abort rejects at once and drops pieces that were not taken', async () => {
+  const control = new AbortController();
+  const { generation, worker, log } = played(control.signal);
+  const first = generation.next();
+  worker.say('a');
+  worker.say('b');
+  equal(await first, { value: 'a', done: false });
+  control.abort(new Error('mine'));
+  equal((await failure(() => generation.next())).message, 'mine');
+  equal(await generation.next(), { done: true });
+  equal(log, ['begin', 'stop 7', 'end']);
+});
+
+await check('generation: an error of the worker comes after the pieces', async () => {
+  const { generation, worker } = played();
+  const first = generation.next();
+  worker.say('a');
+  worker.say('b');
+  worker.reject(new NutshellError('io', 'gone'));
+  await new Promise(setImmediate);
+  equal([(await first).value, (await generation.next()).value], ['a', 'b']);
+  equal((await failure(() => generation.next())).code, 'io');
+  equal([await generation.next(), generation.stats.finishReason], [{ done: true }, 'error']);
+});
+
+await check('generation: text() joins what is left', async () => {
+  const { generation, worker } = played();
+  const text = generation.text();
+  worker.say('a');
+  worker.say('b');
+  worker.resolve({ finishReason: 'length' });
+  equal(await text, 'ab');
+});
+
+await check('chat templates: variables, errors, bos', async () => {
+  const template = new ChatTemplate('{{ bos_token }}{{ messages[0].content }}{{ eos_token }}', { bos: '<s>', eos: '</s>' });
+  const options = { templateVariables: {}, addGenerationPrompt: true };
+  equal(template.render([{ role: 'user', content: 'hi' }], options), '<s>hi</s>');
+  equal([template.startsWithBos('<s>hi'), template.startsWithBos('hi')], [true, false]);
+  const refusing = { ...options, template: "{{ raise_exception('no system role') }}" };
+  const error = await failure(() => template.render([{ role: 'system', content: '' }], refusing));
+  equal(error.code, 'chat-template');
+  ensure(error.message.includes('no system role'), error.message);
+  equal((await failure(() => new ChatTemplate(null, { bos: '', eos: '' }).render([], options))).code, 'no-chat-template');
+});
+
+await check('probes run in Node.js too', () => equal([hasSimd(), hasSharedMemory()], [true, true]));
+
+await check('the module exports what nutshell.d.ts declares, and so does the global', async () => {
+  const declared = [...readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8').matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name]) => name);
+  ensure(declared.length >= 6, 'the declarations were not found');
+  const exported = Object.keys(await import(join(DIST, 'nutshell.mjs')));
+  equal(exported.sort(), declared.sort());
+  const scope = { document: { currentScript: { src: 'https://example.org/nutshell.js' }, baseURI: 'https://example.org/' } };
+  const script = new Function('document', 'globalThis', readFileSync(join(DIST, 'nutshell.js'), 'utf8'));
+  const global = {};
+  script(scope.document, global);
+  equal(Object.keys(global.Nutshell).sort(), declared);
+});
+
+await check('dist/nutshell.d.ts is the one of the sources', () => {
+  equal(readFileSync(join(DIST, 'nutshell.d.ts'), 'utf8'), readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8'));
+});
+
+await check('types', () => {
+  try {
+    execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(ROOT, 'web')], { stdio: 'pipe' });
+  } catch (error) {
+    throw new Error(String(error.stdout));
+  }
+});
+
+finish();
