@@ -68,10 +68,10 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
 uint64_t model_session_bytes(const model_hparams *hp, uint32_t n_ctx, uint32_t n_batch, uint32_t n_logits) {
     const double n_vocab = hp->n_vocab, q = (double)hp->n_head * hp->head_dim,
                  kv = (double)hp->n_head_kv * hp->head_dim;
-    const double wide = q > hp->n_embd ? q : hp->n_embd;
+    const double wide = q > 2.0 * hp->n_embd ? q : 2.0 * hp->n_embd;
     double cache = 2.0 * hp->n_layer * kv * n_ctx * sizeof(uint16_t) + 2.0 * n_ctx * sizeof(int32_t);
     double token =
-        4 * (2.0 * hp->n_embd + q + 2 * kv + 2.0 * hp->n_ff + hp->n_rot) + 5.375 * (wide + hp->n_ff);
+        4 * (2.0 * hp->n_embd + 2 * q + 4 * kv + 2.0 * hp->n_ff + hp->n_rot) + 5.375 * (wide + hp->n_ff);
     double bytes = cache + token * n_batch + n_vocab * (16 + 4.0 * n_logits);
     return bytes < 9e18 ? (uint64_t)bytes : UINT64_MAX;
 }

@@ -41,11 +41,12 @@ static void want_buffers(pieces *ps, nut_session *s) {
     run_buffers *b = &s->buf;
     size_t n = s->n_batch, q_width = (size_t)hp->n_head * hp->head_dim, kv_width = (size_t)hp->n_head_kv * hp->head_dim;
     want(ps, &b->residual, n * hp->n_embd, sizeof(float));
-    want_act(ps, &b->act, n, q_width > hp->n_embd ? q_width : hp->n_embd);
+    size_t twice = 2 * (size_t)hp->n_embd; // see forward.c
+    want_act(ps, &b->act, n, q_width > twice ? q_width : twice);
     want_act(ps, &b->hidden, n, hp->n_ff);
-    want(ps, &b->q, n * q_width, sizeof(float));
-    want(ps, &b->k, n * kv_width, sizeof(float));
-    want(ps, &b->v, n * kv_width, sizeof(float));
+    want(ps, &b->q, 2 * n * q_width, sizeof(float));
+    want(ps, &b->k, 2 * n * kv_width, sizeof(float));
+    want(ps, &b->v, 2 * n * kv_width, sizeof(float));
     want(ps, &b->gate, n * run_pad8(hp->n_ff), sizeof(float));
     want(ps, &b->up, n * run_pad8(hp->n_ff), sizeof(float));
     want(ps, &b->out, n * run_pad8(hp->n_embd), sizeof(float));

@@ -22,10 +22,10 @@ typedef struct run_act {
 
 typedef struct run_buffers {
     float *residual; // (n_batch, n_embd)
-    run_act act;     // input of the next product, max(n_embd, n_head * head_dim) wide
+    run_act act;     // input of the next product, max(2 * n_embd, n_head * head_dim) wide
     run_act hidden;  // input of w_down, n_ff wide
-    float *q;        // (n_batch, n_head * head_dim)
-    float *k, *v;    // (n_batch, n_head_kv * head_dim)
+    float *q;        // (2 * n_batch, n_head * head_dim), see forward.c
+    float *k, *v;    // (2 * n_batch, n_head_kv * head_dim)
     float *gate, *up; // (n_batch, n_ff padded to 8)
     float *out;      // (n_batch, n_embd padded to 8) result of wo and w_down
     float *logits;   // (n_logits, n_vocab padded to 8)
