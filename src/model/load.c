@@ -69,7 +69,7 @@ uint64_t model_session_bytes(const model_hparams *hp, uint32_t n_ctx, uint32_t n
     const double n_vocab = hp->n_vocab, q = (double)hp->n_head * hp->head_dim,
                  kv = (double)hp->n_head_kv * hp->head_dim;
     const double wide = q > 2.0 * hp->n_embd ? q : 2.0 * hp->n_embd;
-    double cache = 2.0 * hp->n_layer * kv * n_ctx * sizeof(uint16_t) + 2.0 * n_ctx * sizeof(int32_t);
+    double cache = 2.0 * hp->n_layer * kv * n_ctx * hp->kv_bytes + 2.0 * n_ctx * sizeof(int32_t);
     double token =
         4 * (2.0 * hp->n_embd + 2 * q + 4 * kv + 2.0 * hp->n_ff + hp->n_rot) + 5.375 * (wide + hp->n_ff);
     double bytes = cache + token * n_batch + n_vocab * (16 + 4.0 * n_logits);
@@ -121,6 +121,7 @@ static nut_status read_model(nut_loader *l, nut_error *err) {
     TRY(find_arch(m, err));
     TRY(vocab_new(&m->header, &m->vocab, err));
     TRY(arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, err));
+    m->hp.kv_bytes = l->options.dequantize ? sizeof(float) : sizeof(uint16_t);
     if (m->hp.n_layer > m->header.n_tensors)
         return error_set(err, NUT_E_CORRUPT, "the model file is damaged: it has %llu tensors and %u layers",
                          (unsigned long long)m->header.n_tensors, m->hp.n_layer);

@@ -25,6 +25,7 @@ typedef struct model_hparams {
     uint32_t n_head;
     uint32_t n_head_kv;
     uint32_t head_dim;  // of q, k and v
+    uint32_t kv_bytes;  // of a cached number: 2, or 4 where the weights are held as floats (reference path)
     uint32_t n_rot;     // leading values of a head that are rotated
     float rms_eps;
     float rope_base;

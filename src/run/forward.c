@@ -140,6 +140,19 @@ static size_t cache_at(const batch *b, size_t head, size_t pos) {
     return ((b->il * hp->n_head_kv + head) * b->s->n_ctx + pos) * hp->head_dim;
 }
 
+/* Puts one head's keys and values of a position into the cache. */
+static void store_head(const batch *b, const float *k, const float *v, size_t at) {
+    const nut_session *s = b->s;
+    size_t dim = b->m->hp.head_dim;
+    if (s->k32) {
+        memcpy(s->k32 + at, k, dim * sizeof *k);
+        memcpy(s->v32 + at, v, dim * sizeof *v);
+    } else {
+        b->m->kernels->to_f16(k, dim, s->k + at);
+        b->m->kernels->to_f16(v, dim, s->v + at);
+    }
+}
+
 static void store_token(const batch *b, size_t t) {
     const nut_session *s = b->s;
     const model_hparams *hp = &b->m->hp;
@@ -151,11 +164,8 @@ static void store_token(const batch *b, size_t t) {
     turn_heads(b, t, s->buf.q + t * hp->n_head * dim, hp->n_head, b->layer->bq, b->layer->q_norm);
     turn_heads(b, t, k, hp->n_head_kv, b->layer->bk, b->layer->k_norm);
     if (b->layer->bv) b->m->kernels->add(v, b->layer->bv, width);
-    for (size_t h = 0; h < hp->n_head_kv; h++) {
-        size_t at = cache_at(b, h, s->n_past + t);
-        b->m->kernels->to_f16(k + h * dim, dim, s->k + at);
-        b->m->kernels->to_f16(v + h * dim, dim, s->v + at);
-    }
+    for (size_t h = 0; h < hp->n_head_kv; h++)
+        store_head(b, k + h * dim, v + h * dim, cache_at(b, h, s->n_past + t));
 }
 
 /* Members take (token, head) pairs in turn, since later tokens see more positions. */
@@ -163,13 +173,15 @@ static void attend_member(void *ctx, unsigned i, unsigned n) {
     const batch *b = ctx;
     const nut_session *s = b->s;
     const model_hparams *hp = &b->m->hp;
+    const kernel_set *kernels = s->k32 ? kernel_at(kernel_count() - 1) : b->m->kernels; // ref: it alone takes floats
     size_t dim = hp->head_dim, n_kv = hp->n_head_kv, group = hp->n_head / n_kv, width = hp->n_head * dim;
     for (size_t u = i; u < b->n * n_kv; u += n) {
-        size_t t = u / n_kv, h = u % n_kv, at = t * width + h * group * dim;
+        size_t t = u / n_kv, h = u % n_kv, at = t * width + h * group * dim, kv = cache_at(b, h, 0);
         kernel_attend a = {.q = s->buf.q + at, .out = s->buf.act.x + at, .n_q = group, .head_dim = dim,
-                           .k = s->k + cache_at(b, h, 0), .v = s->v + cache_at(b, h, 0), .n_kv = s->n_past + t + 1,
-                           .scale = 1.0f / sqrtf((float)dim)};
-        b->m->kernels->attend(&a);
+                           .n_kv = s->n_past + t + 1, .scale = 1.0f / sqrtf((float)dim)};
+        if (s->k32) a.k32 = s->k32 + kv, a.v32 = s->v32 + kv;
+        else a.k = s->k + kv, a.v = s->v + kv;
+        kernels->attend(&a);
     }
 }
 

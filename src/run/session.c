@@ -67,8 +67,9 @@ static size_t longest_piece(const vocab *v) {
 static void want_all(pieces *ps, nut_session *s) {
     const model_hparams *hp = &s->model->hp;
     size_t cache = (size_t)hp->n_layer * hp->n_head_kv * s->n_ctx;
-    want(ps, &s->k, cache, hp->head_dim * sizeof(uint16_t));
-    want(ps, &s->v, cache, hp->head_dim * sizeof(uint16_t));
+    bool exact = hp->kv_bytes == sizeof(float);
+    want(ps, exact ? (void *)&s->k32 : (void *)&s->k, cache, hp->head_dim * hp->kv_bytes);
+    want(ps, exact ? (void *)&s->v32 : (void *)&s->v, cache, hp->head_dim * hp->kv_bytes);
     want(ps, &s->tokens, s->n_ctx, sizeof(int32_t));
     want(ps, &s->generation.prompt, s->n_ctx, sizeof(int32_t));
     want(ps, &s->sampler.candidates, hp->n_vocab, sizeof(sampler_candidate));

@@ -92,7 +92,8 @@ struct nut_session {
     uint32_t n_past;
     size_t n_logits;  // rows that the last eval kept
     int32_t *tokens;  // (n_ctx) the n_past tokens in the cache
-    uint16_t *k, *v;  // (n_layer, n_head_kv, n_ctx, head_dim) f16
+    uint16_t *k, *v;  // (n_layer, n_head_kv, n_ctx, head_dim) f16, or
+    float *k32, *v32; // the same as floats, on the reference path
     run_buffers buf;
     sampler sampler;
     stream stream;
