@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+export PATH := $(CURDIR)/.toolchain/bin:$(PATH)
 
 T := .toolchain
 PARTS = wasm/toolchain.sh
@@ -22,7 +23,7 @@ VARIANTS := native asan scalar gcc wasi wasi128
 CC_native := $(CLANG)
 CF_native := -O3 -march=native -DNUT_THREADS -pthread $(SIMDE)
 LF_native := -pthread -lm
-CC_gcc := gcc
+CC_gcc := gcc-12
 CF_gcc := -O2 -march=x86-64-v3 -DNUT_THREADS -pthread $(SIMDE)
 LF_gcc := -pthread -lm
 CC_asan := $(CLANG)
@@ -62,13 +63,37 @@ $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)
 
+include wasm/modules.mk
+
 # ---- what people call ------------------------------------------------------------------------------------------
 .PHONY: help demo test cli dist bench lint format clean setup
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n",$$1,$$2}' Makefile
 
-cli: build/native/nutshell ## the native command line tool, build/native/nutshell
+demo: ## open the chat page on a real model (or, without a network, on the small one that is here)
+	@$(PARTS) node
+	@$(PARTS) model || echo "No real model without a network: the demo runs on the small one in dist/."
+	node demo/serve.mjs
+
+test: ## install what is missing, build everything, run every suite
+	@$(PARTS) node
+	node tests/run.mjs
+
+cli: ## the native command line tool, build/native/nutshell
+	@$(PARTS) native
+	$(MAKE) build/native/nutshell
+
+dist: ## rebuild dist/ from the sources
+	@$(PARTS) native wasm wasi node npm
+	$(MAKE) web build/wasi/nutshell.wasm
+	cp build/wasi/nutshell.wasm dist/nutshell-cli.wasm
+
+lint: ## rooms, types and formatting rules
+	node tests/run.mjs lint types
+
+format: ## clang-format all C
+	clang-format-19 -i $$(git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h' 'wasm/*.c')
 
 clean: ## remove what was built (not .toolchain, models or dist)
 	rm -rf build
