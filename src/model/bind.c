@@ -21,7 +21,7 @@ static bool parse_layer(gguf_str name, uint32_t *layer, gguf_str *suffix) {
     uint32_t n = 0;
     if (name.n < 7 || memcmp(name.s, "blk.", 4)) return false;
     for (; p < end && *p >= '0' && *p <= '9' && n < 100000; p++) n = n * 10 + (uint32_t)(*p - '0');
-    if (p == name.s + 4 || p == end || *p != '.' || (name.s[4] == '0' && n)) return false;
+    if (p == name.s + 4 || p == end || *p != '.' || (name.s[4] == '0' && p > name.s + 5)) return false;
     *layer = n;
     *suffix = (gguf_str){p + 1, (uint64_t)(end - p - 1)};
     return true;

@@ -60,7 +60,7 @@ typedef struct make_gguf {
     uint64_t n_kv;
     make_bytes kv; // pairs, as they are written
     size_t n_tensors;
-    make_tensor tensors[MAKE_MAX_TENSORS];
+    make_tensor *tensors; // (MAKE_MAX_TENSORS)
     bool backwards; // the data of the last tensor comes first
     rng random;
 } make_gguf;
@@ -171,6 +171,8 @@ static inline void make_weights(make_gguf *g, const format *f, size_t n, float m
 static inline make_tensor *make_add(make_gguf *g, const char *name, format_id id, size_t n_cols,
                                     size_t n_rows) {
     const format *f = &format_table[id];
+    if (!g->tensors) g->tensors = calloc(MAKE_MAX_TENSORS, sizeof *g->tensors);
+    if (!g->tensors || g->n_tensors == MAKE_MAX_TENSORS) exit(2);
     make_tensor *t = &g->tensors[g->n_tensors++];
     *t = (make_tensor){.type = f->ggml_type,
                        .n_dims = n_rows ? 2 : 1,
@@ -391,6 +393,7 @@ static inline uint8_t *make_file(make_gguf *g, size_t *n) {
 
 static inline void make_free(make_gguf *g) {
     for (size_t i = 0; i < g->n_tensors; i++) free(g->tensors[i].data.p);
+    free(g->tensors);
     free(g->kv.p);
     *g = (make_gguf){0};
 }
