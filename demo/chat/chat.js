@@ -188,12 +188,21 @@ function show(view) {
   $('change-model').hidden = $('clear').hidden = view !== 'chat';
 }
 
-function modelRow(name, badge, about, ...buttons) {
+/** `id` is the model that the buttons act on. */
+function modelRow(id, name, badge, about, ...buttons) {
   const title = make('p', { className: 'name' }, name);
   if (badge) title.append(make('span', { className: 'badge' }, badge));
-  return make('li', { className: 'card' },
+  const row = make('li', { className: 'card' },
     make('div', { className: 'what' }, title, make('p', { className: 'small figures' }, about)),
     make('div', { className: 'acts' }, ...buttons));
+  row.dataset.model = id;
+  return row;
+}
+
+/** Puts rows into a list, unless they are there already: whoever is about to press a button keeps it. */
+function fill(list, rows) {
+  const text = (all) => [...all].map((row) => row.outerHTML).join();
+  if (text(list.children) !== text(rows)) list.replaceChildren(...rows);
 }
 
 const named = (element, label) => { element.setAttribute('aria-label', label); return element; };
@@ -216,9 +225,9 @@ async function showServed(/** @type {CachedModel[]} */ stored) {
     const address = new URL(url, LIST_URL).href;
     const about = [bytes ? sizeText(bytes) : '', note].filter(Boolean).join(' · ');
     const load = named(button('Load', () => loadModel(address, name), 'primary'), `Load ${name}`);
-    return modelRow(name, complete.has(address) ? 'kept here' : '', about, load);
+    return modelRow(address, name, complete.has(address) ? 'kept here' : '', about, load);
   });
-  $('served').replaceChildren(...rows);
+  fill($('served'), rows);
   $('served-note').textContent = served === null ? 'The server does not offer its models now. Those kept below still work.'
     : served.length === 0 ? 'The server has no model. Load one from an address or from a file.' : '';
 }
@@ -240,17 +249,17 @@ function storedRow(/** @type {CachedModel} */ model) {
   const about = model.complete ? sizeText(model.stored)
     : `${sizeText(model.stored)}${model.size ? ` of ${sizeText(model.size)}` : ''} so far`;
   const remove = named(button('Delete', () => deleteModel(model)), `Delete ${name}`);
-  if (!model.complete && !model.url) return modelRow(name, 'unfinished', about, remove);
+  if (!model.complete && !model.url) return modelRow(model.id, name, 'unfinished', about, remove);
   const source = model.complete ? { cached: model.id } : model.url;
   const word = model.complete ? 'Load' : 'Resume';
   const load = named(button(word, () => loadModel(source, name), 'primary'), `${word} ${name}, kept in this browser`);
-  return modelRow(name, model.complete ? '' : 'unfinished', about, load, remove);
+  return modelRow(model.id, name, model.complete ? '' : 'unfinished', about, load, remove);
 }
 
 async function showStored() {
   try {
     const [stored, usage] = await Promise.all([Nutshell.cache.list(), Nutshell.cache.usage()]);
-    $('stored').replaceChildren(...stored.map(storedRow));
+    fill($('stored'), stored.map(storedRow));
     const limit = usage.quota ? ` The browser allows ${sizeText(usage.quota)} for this page.` : '';
     $('stored-note').textContent = stored.length === 0
       ? 'Nothing yet. A model that is loaded from an address stays here and works offline from then on.'
@@ -398,8 +407,8 @@ function submitUrl(event) {
   const field = $('url');
   const text = field.value.trim();
   /** @type {URL|null} */ let address = null;
-  try { address = new URL(text, document.baseURI); } catch { /* said below */ }
-  if (!text || !address || !/^https?:$/.test(address.protocol)) {
+  try { address = new URL(text, /^[./]/.test(text) ? document.baseURI : undefined); } catch { /* said below */ }
+  if (!address || !/^https?:$/.test(address.protocol)) {
     const message = 'Please write the whole address of a GGUF file, such as https://example.org/model.gguf';
     showError({ code: 'bad-argument', message });
     field.focus();
