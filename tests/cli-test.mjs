@@ -1,0 +1,162 @@
+// The shell as a user meets it: the native binary and the WASI build under wasmtime, side by side. What one prints the
+// other must print, byte for byte. Models: the small one in dist/, and stories260K from ../shared/data where it is.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { check as test, finish, skip } from './browser/harness.mjs';
+
+const NATIVE = ['build/native/nutshell'];
+const WASI = ['.toolchain/bin/wasmtime', 'run', '--dir', '.', 'build/wasi/nutshell.wasm'];
+const TINY = 'dist/nutshell-tiny-q8_0.gguf';
+const STORIES = `${process.env.NUT_DATA ?? '../shared/data'}/models/stories260K-f32.gguf`;
+const work = mkdtempSync('build/cli-test-');
+process.on('exit', () => rmSync(work, { recursive: true, force: true }));
+
+function run(command, ...args) {
+  const { stdout, stderr, status } = spawnSync(command[0], [...command.slice(1), ...args], { encoding: 'utf8', timeout: 120_000 });
+  return { out: stdout, err: stderr, status };
+}
+
+function ok(command, ...args) {
+  const r = run(command, ...args);
+  assert.equal(r.status, 0, r.err);
+  return r;
+}
+
+/** The command fails with status 1, says `code` and `words` on stderr, and nothing on stdout. */
+function refused(args, code, words) {
+  const r = run(NATIVE, ...args);
+  assert.equal(r.status, 1, `exit status ${r.status}`);
+  assert.equal(r.out, '');
+  assert.match(r.err, new RegExp(code));
+  assert.match(r.err, words);
+}
+
+function file(name, bytes) {
+  const path = join(work, name);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+// ---- text --------------------------------------------------------------------------------------------------------
+const PROMPT = 'Once upon a time';
+
+for (const options of [['--temperature', '0'], ['--seed', '1'], ['--seed', '7', '--temperature', '1.2', '--top-k', '0'],
+  ['--seed', '3', '--typical-p', '0.5', '--repeat-penalty', '1.3'], ['--seed', '9', '--min-p', '0', '--top-p', '0.5']]) {
+  await test(`one text in every build: ${options.join(' ')}`, () => {
+    const args = ['run', TINY, PROMPT, '--max-tokens', '60', ...options];
+    const { out, err } = ok(NATIVE, ...args);
+    assert.ok(out.length > 40, out);
+    assert.match(err, /kernel relaxed, 1 thread\b/);
+    assert.equal(ok(NATIVE, ...args, '--kernel', 'simd128').out, out, 'simd128');
+    assert.equal(ok(NATIVE, ...args, '--threads', '2').out, out, 'two threads');
+    const wasi = ok(WASI, ...args);
+    assert.match(wasi.err, /kernel relaxed/);
+    assert.equal(wasi.out, out, 'wasmtime');
+    assert.equal(ok(WASI, ...args, '--kernel', 'simd128').out, out, 'wasmtime simd128');
+  });
+}
+
+await test('other seeds, other texts', () => {
+  const texts = [1, 2, 3, 4].map((seed) => ok(NATIVE, 'run', TINY, PROMPT, '--seed', `${seed}`).out);
+  assert.equal(new Set(texts).size, 4);
+});
+
+await test('--max-tokens, --stop and --json', () => {
+  const all = JSON.parse(ok(NATIVE, 'run', TINY, PROMPT, '--temperature', '0', '--max-tokens', '40', '--json').out);
+  assert.equal(all.finish, 'length');
+  assert.equal(all.ids.length, 40);
+  const stop = all.text.slice(20, 26);
+  const cut = JSON.parse(ok(NATIVE, 'run', TINY, PROMPT, '--temperature', '0', '--max-tokens', '40', '--stop', stop, '--json').out);
+  assert.equal(cut.finish, 'stop');
+  assert.equal(cut.text, all.text.slice(0, all.text.indexOf(stop)));
+});
+
+await test('a chat of two turns', () => {
+  const r = spawnSync(NATIVE[0], ['chat', TINY, '--temperature', '0', '--max-tokens', '30'],
+    { encoding: 'utf8', input: 'Tell me a story about a cat.\nTell me a story about a dog.\n' });
+  assert.equal(r.status, 0, r.stderr);
+  assert.ok(r.stdout.trim().split('\n').length >= 2, r.stdout);
+});
+
+await test('tokenize, info and perplexity', () => {
+  const ids = ok(NATIVE, 'tokenize', TINY, PROMPT).out;
+  assert.match(ids, /^\d+( \d+)*\n$/);
+  assert.equal(ok(WASI, 'tokenize', TINY, PROMPT).out, ids);
+  const info = JSON.parse(ok(NATIVE, 'info', TINY, '--json').out);
+  assert.equal(info.architecture, 'llama');
+  assert.equal(info.kernel, 'relaxed');
+  assert.ok(info.types.Q8_0 > 10 && info.tensors.length > 20 && info.tensors.every((t) => t.bytes > 0));
+  assert.deepEqual(JSON.parse(ok(NATIVE, 'info', TINY).out), info, 'indented or not, it is the same');
+  const own = ok(NATIVE, 'run', TINY, PROMPT, '--seed', '2', '--max-tokens', '400', '--ignore-eos').out;
+  const text = file('text.txt', PROMPT + own);
+  const judged = JSON.parse(ok(NATIVE, 'perplexity', TINY, text, '--context', '128', '--json').out);
+  assert.ok(judged.perplexity > 1 && judged.perplexity < 20 && judged.windows > 1, JSON.stringify(judged));
+});
+
+// ---- what is refused ---------------------------------------------------------------------------------------------
+const tiny = existsSync(TINY) ? readFileSync(TINY) : Buffer.alloc(0);
+const REFUSALS = [
+  ['no command', [], '', /usage/],
+  ['an unknown command', ['dance'], '', /no command "dance"/],
+  ['missing arguments', ['run', TINY], 'bad-argument', /MODEL PROMPT/],
+  ['too many arguments', ['info', TINY, 'x'], 'bad-argument', /too many/],
+  ['an unknown option', ['run', TINY, 'x', '--speed', '9'], 'bad-argument', /--speed/],
+  ['an option without value', ['run', TINY, 'x', '--seed'], 'bad-argument', /needs a value/],
+  ['a word for a number', ['run', TINY, 'x', '--max-tokens', 'many'], 'bad-argument', /whole number/],
+  ['a negative number', ['run', TINY, 'x', '--top-k', '-1'], 'bad-argument', /whole number/],
+  ['a temperature below 0', ['run', TINY, 'x', '--temperature', '-1'], 'bad-argument', /temperature/],
+  ['a share above 1', ['run', TINY, 'x', '--top-p', '2'], 'bad-argument', /top_p/],
+  ['no threads', ['run', TINY, 'x', '--threads', '1000'], 'bad-argument', /threads/],
+  ['an unknown kernel', ['run', TINY, 'x', '--kernel', 'avx9'], 'bad-argument', /avx9/],
+  ['too long a context', ['run', TINY, 'x', '--context', '999999'], 'bad-argument', /context/],
+  ['too long a prompt', ['run', TINY, 'word '.repeat(2000)], 'context-full', /context/],
+  ['no such file', ['run', 'nowhere.gguf', 'x'], 'io', /nowhere/],
+  ['an HTML page', ['run', file('page.gguf', '<!DOCTYPE html><html><body>Not found</body></html>'), 'x'], 'not-gguf', /web page/],
+  ['another file', ['run', 'LICENSE', 'x'], 'not-gguf', /GGUF/],
+  ['an empty file', ['run', file('empty.gguf', ''), 'x'], 'not-gguf', /empty/],
+  ['a file cut in its header', ['run', file('head.gguf', tiny.subarray(0, 5000)), 'x'], 'truncated-model|corrupt', /download/],
+  ['a file cut in its weights', ['run', file('cut.gguf', tiny.subarray(0, tiny.length - 100)), 'x'], 'truncated-model', /download/],
+  ['an unknown type to quantize to', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q2_z'], 'bad-argument', /q8_0/],
+  ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /--type/],
+  ['a text too short to judge', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],
+];
+for (const [name, args, code, words] of REFUSALS) await test(`refused: ${name}`, () => refused(args, code, words));
+
+// ---- quantize ----------------------------------------------------------------------------------------------------
+await test('a failed quantize leaves the old file and nothing half-written', () => {
+  const out = file('kept.gguf', 'precious');
+  refused(['quantize', file('bad.gguf', tiny.subarray(0, tiny.length >> 1)), out, '--type', 'q4_0'], '', /truncated|download/);
+  assert.equal(readFileSync(out, 'utf8'), 'precious');
+  assert.deepEqual(readdirSync(work).filter((f) => f.includes('.part')), []);
+});
+
+if (existsSync(STORIES)) {
+  // Bytes per 32 weights (ggml): Q8_0 34, Q4_0 18, Q4_1 20, F32 128.
+  for (const [type, bytes] of [['q8_0', 34], ['q4_0', 18], ['q4_1', 20]]) {
+    test(`quantize to ${type}: every matrix of whole blocks, nothing else`, () => {
+      const out = join(work, `${type}.gguf`);
+      ok(NATIVE, 'quantize', STORIES, out, '--type', type);
+      const before = JSON.parse(ok(NATIVE, 'info', STORIES, '--json').out);
+      const after = JSON.parse(ok(NATIVE, 'info', out, '--json').out);
+      let expected = 0;
+      before.tensors.forEach((t, i) => {
+        const quantized = t.shape.length === 2 && t.shape[0] % 32 === 0;
+        assert.equal(after.tensors[i].type, quantized ? type.toUpperCase() : 'F32', t.name);
+        expected += quantized ? (t.bytes / 128) * bytes : t.bytes;
+      });
+      assert.equal(after.tensors.reduce((sum, t) => sum + t.bytes, 0), expected);
+      assert.ok(statSync(out).size < statSync(STORIES).size);
+      assert.match(ok(NATIVE, 'run', out, PROMPT, '--temperature', '0', '--max-tokens', '20').out, /\w+ \w+ \w+/);
+      const same = join(work, `${type}-wasi.gguf`);
+      const wasi = ok([...WASI.slice(0, 4), '--dir', '../shared', ...WASI.slice(4)], 'quantize', STORIES, same, '--type', type);
+      assert.equal(wasi.status, 0);
+      assert.ok(readFileSync(out).equals(readFileSync(same)), 'wasmtime writes the same file');
+    });
+  }
+} else {
+  skip('quantize', `${STORIES} is missing`);
+}
+
+finish();
