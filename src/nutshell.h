@@ -11,7 +11,7 @@
  *
  * Hostile bytes: whatever is fed to a loader, and every text, may come from anywhere. Token ids are range-checked.
  *
- * Example (compiled and run as a test, tests/unit/test_example.c):
+ * Example (compiled and run as a test, tests/docs-test.mjs):
  *
  *     nut_loader *loader; nut_model *model; nut_session *session; nut_error err;
  *     nut_load_options lo = nut_load_defaults();
@@ -26,8 +26,10 @@
  *     nut_generate_options go = nut_generate_defaults();
  *     nut_generate_begin(session, ids, n_ids, &go, &err);
  *     nut_step step;
- *     while (nut_generate_step(session, &step, &err) == NUT_OK && step.kind != NUT_STEP_DONE)
+ *     do {
+ *         if (nut_generate_step(session, &step, &err) != NUT_OK) return fail(&err);
  *         fwrite(step.text, 1, step.n_text, stdout);
+ *     } while (step.kind != NUT_STEP_DONE);
  */
 #ifndef NUTSHELL_H
 #define NUTSHELL_H
