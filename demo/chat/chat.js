@@ -422,18 +422,27 @@ function submitUrl(event) {
 /** Keeps the newest text in view, unless the reader scrolled up. */
 const follower = {
   on: true,
+  top: 0,
+  frame: 0,
+  /** After any scrolling. New text below is no reason to stop following: only moving up is. */
   update() {
     const log = $('log');
-    follower.on = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    if (atEnd || log.scrollTop < follower.top) follower.on = atEnd;
+    follower.top = log.scrollTop;
     $('to-end').hidden = follower.on;
   },
+  /** Once per frame, after that frame's scroll events: a reader's scrolling is seen before it could be undone. */
   follow() {
-    if (follower.on) $('log').scrollTop = $('log').scrollHeight;
+    follower.frame ||= requestAnimationFrame(() => {
+      follower.frame = 0;
+      if (follower.on) $('log').scrollTop = $('log').scrollHeight;
+    });
   },
   jump() {
     follower.on = true;
     $('to-end').hidden = true;
-    $('log').scrollTo({ top: $('log').scrollHeight, behavior: 'auto' });
+    follower.follow();
   },
 };
 

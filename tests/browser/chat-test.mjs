@@ -98,7 +98,10 @@ async function ask(browser, text) {
   await browser.fill('#prompt', text);
   await browser.press('Enter');
 }
-const shot = (browser, name) => browser.screenshot(join(SHOTS, `${name}-${browser.name}.png`));
+async function shot(browser, name) {
+  await browser.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))); // drawn
+  await browser.screenshot(join(SHOTS, `${name}-${browser.name}.png`));
+}
 const loadButton = (name) => `#served button[aria-label="Load ${name}"]`;
 const clickLabelled = (browser, list, label) => browser.click(`#${list} button[aria-label^="${label}"]`);
 
@@ -189,6 +192,31 @@ async function talking(browser) {
     await browser.fill('#temperature', '0.5');
     await shot(browser, '3-settings');
     await browser.click('#close-settings');
+  });
+  await check(`${browser.name}: the newest text stays in view, but not for a reader who scrolled up`, async () => {
+    const distance = () => browser.evaluate(async () => {
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+      const log = document.querySelector('#log');
+      return [log.scrollTop, log.scrollHeight - log.clientHeight - log.scrollTop, document.querySelector('#to-end').hidden];
+    });
+    await set(browser, { maxTokens: 60 });
+    await browser.setViewport(500, 420);
+    await ask(browser, STORY);
+    await idle(browser, 5);
+    const [, below, hidden] = await distance();
+    equal([below < 40, hidden], [true, true]);
+    await browser.evaluate(() => new MutationObserver((_, observer) => {
+      if (!document.querySelector('.answer:last-child .text')?.textContent) return;
+      observer.disconnect();
+      document.querySelector('#log').scrollTop = 0;
+    }).observe(document.querySelector('#messages'), { childList: true, characterData: true, subtree: true }));
+    await ask(browser, STORY);
+    await idle(browser, 6);
+    const [top, , offered] = await distance();
+    equal([top, offered], [0, false]);
+    await browser.click('#to-end');
+    equal((await distance())[1] < 40, true);
+    await browser.setViewport(1000, 700);
   });
   await check(`${browser.name}: clearing the history`, async () => {
     await browser.click('#clear');
