@@ -52,8 +52,8 @@ build/web/nutshell-relaxed-mt.wasm: $(call web_relaxed,mt)
 	$(EMCC) $(filter %.o,$^) $(LF_webmt) -mrelaxed-simd -o $(@:.wasm=.mjs)
 $(WEB_MODULES): build/web/exports.list wasm/modules.mk
 
-# What a page needs, in dist/: the modules, and the JavaScript bundled by web/build.mjs.
+# What a page needs, in dist/: the modules, and the JavaScript bundled by wasm/bundle.mjs.
 .PHONY: web
 web: $(WEB_MODULES)
 	node wasm/check-exports.mjs $^
-	node web/build.mjs
+	node wasm/bundle.mjs

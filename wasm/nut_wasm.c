@@ -1,17 +1,19 @@
 /*
  * What a page's worker can call: one model and one session per module instance, over nutshell.h alone.
  *
- * JavaScript sees numbers and addresses only. 64-bit quantities travel as doubles (exact below 2^53). A function that
- * can fail returns a negative number or 0 for an address; nutw_error_name and nutw_error_message then tell why. Inputs
- * are written by JavaScript into one staging buffer, which also takes the model's bytes, so that nothing is copied
- * between the network and the weights but once into place. Outputs lie at nutw_result() until the next call.
+ * JavaScript sees numbers and addresses only. 64-bit quantities travel as doubles (exact below 2^53). A
+ * function that can fail returns a negative number or 0 for an address; nutw_error_name and
+ * nutw_error_message then tell why. Inputs are written by JavaScript into one staging buffer, which also
+ * takes the model's bytes, so that nothing is copied between the network and the weights but once into
+ * place. Outputs lie at nutw_result() until the next call.
  */
 #include "nutshell.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A page has 4 GiB of WebAssembly memory at most; the rest is for the program, its stack and the staging buffer. */
+/* A page has 4 GiB of WebAssembly memory at most; the rest is for the program, its stack and the staging
+ * buffer. */
 static const uint64_t MEMORY_LIMIT = (4ull << 30) - (48ull << 20);
 
 enum { MAX_STOPS = 16 };
@@ -30,7 +32,7 @@ static struct {
     double facts[5];
 } w;
 
-/* ---- errors and results ------------------------------------------------------------------------------------- */
+/* ---- errors and results ------------------------------------------------------------------------ */
 
 static int fail(nut_status code, const char *message) {
     w.err.code = code;
@@ -88,7 +90,7 @@ static bool result_reserve(size_t n) {
     return true;
 }
 
-/* ---- numbers from JavaScript -------------------------------------------------------------------------------- */
+/* ---- numbers from JavaScript ------------------------------------------------------------------- */
 
 static uint64_t to_u64(double x) {
     const double max = 9007199254740992.0; // 2^53
@@ -99,7 +101,7 @@ static uint32_t to_u32(double x) {
     return !(x > 0) ? 0 : x >= 4294967295.0 ? UINT32_MAX : (uint32_t)x;
 }
 
-/* ---- staging ------------------------------------------------------------------------------------------------ */
+/* ---- staging ----------------------------------------------------------------------------------- */
 
 /* Address of a buffer of at least n bytes for the next call's input; 0 without memory. n = 0 frees it. */
 void *nutw_staging(double n) {
@@ -108,11 +110,12 @@ void *nutw_staging(double n) {
     free(w.staging);
     w.staging = size ? malloc(size) : NULL;
     w.staging_size = w.staging ? size : 0;
-    if (size && !w.staging) fail(NUT_E_MEMORY, "no memory is left for an input; unload another model or close tabs");
+    if (size && !w.staging)
+        fail(NUT_E_MEMORY, "no memory is left for an input; unload another model or close tabs");
     return w.staging;
 }
 
-/* ---- loading ------------------------------------------------------------------------------------------------ */
+/* ---- loading ----------------------------------------------------------------------------------- */
 
 /* Frees model, session and a load that did not finish. */
 void nutw_reset(void) {
@@ -153,14 +156,15 @@ int nutw_load_finish(double n_ctx, double n_threads) {
     return check(nut_session_new(w.model, &o, &w.session, &w.err));
 }
 
-/* ---- facts -------------------------------------------------------------------------------------------------- */
+/* ---- facts ------------------------------------------------------------------------------------- */
 
 /* Result: the model's facts as JSON. */
 int nutw_info(void) {
     size_t n = 0;
     if (!need_session()) return -1;
     nut_model_info(w.model, false, NULL, 0, &n, NULL);
-    if (!result_reserve(n + 1) || nut_model_info(w.model, false, w.result, n + 1, &n, &w.err) != NUT_OK) return -1;
+    if (!result_reserve(n + 1) || nut_model_info(w.model, false, w.result, n + 1, &n, &w.err) != NUT_OK)
+        return -1;
     show(w.result, n);
     return 0;
 }
@@ -176,7 +180,7 @@ const double *nutw_session(void) {
     return w.facts;
 }
 
-/* ---- text and tokens ---------------------------------------------------------------------------------------- */
+/* ---- text and tokens --------------------------------------------------------------------------- */
 
 static int tokenize(const char *text, size_t n_text, unsigned flags, size_t *n_ids) {
     size_t n = 0;
@@ -207,11 +211,14 @@ int nutw_detokenize(const int32_t *ids, double n_ids, int special) {
     return 0;
 }
 
-/* ---- generation --------------------------------------------------------------------------------------------- */
+/* ---- generation -------------------------------------------------------------------------------- */
 
-/* The order of nutw_generate_begin's numbers; web/engine.js writes them in the same one. */
+/* The order of nutw_generate_begin's numbers; web/worker/engine.js writes them in the same one. */
 enum {
-    O_MAX_TOKENS, O_TEMPERATURE, O_TOP_K, O_TOP_P, O_MIN_P, O_TYPICAL_P, O_REPEAT, O_PRESENCE, O_FREQUENCY, O_SEED,
+    // clang-format off
+    O_MAX_TOKENS, O_TEMPERATURE, O_TOP_K, O_TOP_P, O_MIN_P, O_TYPICAL_P, O_REPEAT, O_PRESENCE, O_FREQUENCY,
+    O_SEED,
+    // clang-format on
     O_COUNT
 };
 
@@ -230,10 +237,10 @@ static nut_generate_options read_options(const double *o) {
     return go;
 }
 
-/* options: O_COUNT doubles; stops: n_stop terminated texts after one another; prompt: n_prompt bytes of UTF-8. Returns
- * the number of prompt tokens. */
-int nutw_generate_begin(const double *options, const char *stops, unsigned n_stop, const char *prompt, double n_prompt,
-                        unsigned flags) {
+/* options: O_COUNT doubles; stops: n_stop terminated texts after one another; prompt: n_prompt bytes of
+ * UTF-8. Returns the number of prompt tokens. */
+int nutw_generate_begin(const double *options, const char *stops, unsigned n_stop, const char *prompt,
+                        double n_prompt, unsigned flags) {
     size_t n = 0;
     const char *stop[MAX_STOPS];
     if (!need_session()) return -1;
@@ -247,7 +254,8 @@ int nutw_generate_begin(const double *options, const char *stops, unsigned n_sto
     return nut_generate_begin(w.session, ids, n, &go, &w.err) == NUT_OK ? (int)n : -1;
 }
 
-/* One batch of the prompt or one token. Returns nut_step_kind; facts: finish, token, done, total. Result: text. */
+/* One batch of the prompt or one token. Returns nut_step_kind; facts: finish, token, done, total. Result:
+ * text. */
 int nutw_generate_step(void) {
     nut_step step;
     if (!need_session() || nut_generate_step(w.session, &step, &w.err) != NUT_OK) return -1;

@@ -1,2 +1,2 @@
-/** Put in by web/build.mjs, from package.json. */
+/** Put in by wasm/bundle.mjs, from package.json. */
 declare const NUTSHELL_VERSION: string;

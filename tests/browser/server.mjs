@@ -12,7 +12,8 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 
-const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.gguf': 'application/octet-stream' };
+/** @type {Record<string, string>} */
+const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
 const STRICT_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
 const PIECE = 256 * 1024;
 
@@ -116,7 +117,7 @@ export class TestServer {
     try {
       let body = readFileSync(join(this.#options.dist, normalize(`/${file}`)));
       if (variant && file === 'nutshell-worker.mjs') body = Buffer.concat([Buffer.from(PRELUDES[variant]), body]);
-      const type = variant === 'wrong-mime' && file.endsWith('.wasm') ? 'text/plain' : TYPES[/** @type {keyof TYPES} */ (extname(file))];
+      const type = variant === 'wrong-mime' && file.endsWith('.wasm') ? 'text/plain' : TYPES[extname(file)];
       reply.setHeader('Content-Type', type ?? 'application/octet-stream').setHeader('Cache-Control', 'no-cache').end(body);
     } catch {
       reply.writeHead(404, { 'Content-Type': 'text/html' }).end('<h1>Not found</h1>');

@@ -57,7 +57,9 @@ await check('options: names of the prototype are unknown options', async () => {
 
 await check('messages and token ids', async () => {
   equal(checkMessages([{ role: 'user', content: '' }]).length, 1);
-  for (const bad of [[], 'hi', [null], [{ role: 'user', content: 5 }]]) equal((await failure(() => checkMessages(bad))).code, 'bad-argument');
+  for (const bad of [[], 'hi', [null], [{ role: 'user', content: 5 }]]) {
+    equal((await failure(() => checkMessages(bad))).code, 'bad-argument');
+  }
   equal([...checkIds(new Uint16Array([1, 2]))], [1, 2]);
   for (const bad of [5, [-1], [0.5], [2 ** 31], null]) equal((await failure(() => checkIds(bad))).code, 'bad-argument');
 });
@@ -184,7 +186,8 @@ await check('chat templates: variables, errors, bos', async () => {
 await check('probes run in Node.js too', () => equal([hasSimd(), hasSharedMemory()], [true, true]));
 
 await check('the module exports what nutshell.d.ts declares, and so does the global', async () => {
-  const declared = [...readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8').matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name]) => name);
+  const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
+  const declared = [...types.matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name]) => name);
   ensure(declared.length >= 6, 'the declarations were not found');
   const exported = Object.keys(await import(join(DIST, 'nutshell.mjs')));
   equal(exported.sort(), declared.sort());

@@ -23,7 +23,8 @@ export class Generation {
   #id = 0;
   /** Pieces that nobody has taken yet. @type {string[]} */
   #pieces = [];
-  /** Whoever waits for a piece. @type {{ resolve: (result: IteratorResult<string>) => void, reject: (error: unknown) => void }[]} */
+  /** Whoever waits for a piece.
+   *  @type {{ resolve: (result: IteratorResult<string>) => void, reject: (error: unknown) => void }[]} */
   #waiting = [];
   /** The error that is still to be thrown. @type {{ error: unknown } | null} */
   #failure = null;
@@ -90,7 +91,10 @@ export class Generation {
       return;
     }
     this.#state = 'running';
-    this.stats = { promptTokens: 0, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, tokensPerSecond: 0, seed: this.#seed, finishReason: null };
+    this.stats = {
+      promptTokens: 0, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, tokensPerSecond: 0, seed: this.#seed,
+      finishReason: null,
+    };
     this.#signal?.addEventListener('abort', this.#aborted);
     this.#work = this.#run.ask((event) => this.#receive(event), (id) => { this.#id = id; }).then(
       (figures) => {

@@ -18,6 +18,9 @@ export function defaultThreads() {
 /** The worker file's location. @param {string} base */
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
 
+const BLOCKED = 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, its MIME type must be '
+  + 'JavaScript, and where the page sends Cross-Origin-Embedder-Policy, it must come with the same';
+
 /** Why a worker could not be started, as well as a page can find out. @param {string} base @param {unknown} cause */
 async function startError(base, cause) {
   const url = workerUrl(base);
@@ -31,8 +34,7 @@ async function startError(base, cause) {
       + 'folder as the option baseUrl', { cause });
   }
   const status = await fetch(url, { method: 'HEAD' }).then((response) => response.status, () => 0);
-  const why = status === 200 ? 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, its MIME '
-    + 'type must be JavaScript, and where the page sends Cross-Origin-Embedder-Policy, it must come with the same' : status ? `the server answers with HTTP status ${status}` : 'the server does not answer';
+  const why = status === 200 ? BLOCKED : status ? `the server answers with HTTP status ${status}` : 'the server does not answer';
   return new NutshellError('engine-missing', `the engine's worker ${url.href} did not start: ${why}. The files of dist/ `
     + 'belong together in one folder; the option baseUrl names it', { cause });
 }
@@ -136,7 +138,13 @@ export class Host {
     return answer;
   }
 
-  /** Says something to a request that is running. @param {number} target @param {string} op @param {object} [message] @param {Transferable[]} [transfer] */
+  /**
+   * Says something to a request that is running.
+   * @param {number} target
+   * @param {string} op
+   * @param {object} [message]
+   * @param {Transferable[]} [transfer]
+   */
   tell(target, op, message = {}, transfer = []) {
     if (!this.#ended) this.#worker.postMessage({ target, op, ...message }, transfer);
   }
@@ -156,7 +164,8 @@ export class Host {
   /** The worker failed outside of any request. @param {unknown} cause */
   #broken(cause) {
     if (this.#startFailed) return this.#startFailed(cause);
-    this.end(new NutshellError('engine-crashed', `the engine's worker ended (${cause || 'no reason given'}); load the model again`, { cause }));
+    const why = cause || 'no reason given';
+    this.end(new NutshellError('engine-crashed', `the engine's worker ended (${why}); load the model again`, { cause }));
   }
 
   /** Ends the worker; whatever waits for it, and whatever is asked later, fails with the reason. @param {NutshellError} reason */

@@ -143,7 +143,8 @@ export class Loads {
     };
     try {
       signal?.throwIfAborted();
-      const loading = host.ask('load', { source: opened.source, cache, contextLength, kernel }, onEvent, (given) => { id = given; });
+      const request = { source: opened.source, cache, contextLength, kernel };
+      const loading = host.ask('load', request, onEvent, (given) => { id = given; });
       signal?.addEventListener('abort', stop);
       const info = await loading;
       signal?.throwIfAborted();

@@ -48,7 +48,8 @@ export class Model {
 
   /** @param {string} text @param {object} [options] @returns {Promise<number[]>} */
   async tokenize(text, options) {
-    return Array.from(await this.#host.ask('tokenize', { text: checkText('text', text), options: checkOptions(rules.tokenize, options) }));
+    const request = { text: checkText('text', text), options: checkOptions(rules.tokenize, options) };
+    return Array.from(await this.#host.ask('tokenize', request));
   }
 
   /** @param {ArrayLike<number>} ids @param {object} [options] @returns {Promise<string>} */

@@ -125,7 +125,8 @@ export function checkOptions(table, options = {}) {
   for (const [name, value] of Object.entries(options)) {
     if (value === undefined) continue;
     if (!Object.hasOwn(table, name)) {
-      throw new NutshellError('bad-argument', `there is no option ${shown(name)}; the options here are ${Object.keys(table).join(', ')}`);
+      const known = Object.keys(table).join(', ');
+      throw new NutshellError('bad-argument', `there is no option ${shown(name)}; the options here are ${known}`);
     }
     if (!table[name].test(value)) throw badArgument(name, table[name].expects, value);
     result[name] = value;

@@ -9,9 +9,10 @@ import { NutshellError } from '../shared/errors.js';
 
 /** @param {URL} url @param {unknown} cause */
 function missing(url, cause) {
-  return new NutshellError('engine-missing',
-    `the engine's file ${url.href} could not be loaded (${cause instanceof Error ? cause.message : cause}); put the files `
-    + 'of dist/ into one folder, and let a Content-Security-Policy allow script-src and connect-src for it and \'wasm-unsafe-eval\'', { cause });
+  const why = cause instanceof Error ? cause.message : cause;
+  return new NutshellError('engine-missing', `the engine's file ${url.href} could not be loaded (${why}); put the files of `
+    + 'dist/ into one folder, and let a Content-Security-Policy allow script-src and connect-src for it and '
+    + "'wasm-unsafe-eval'", { cause });
 }
 
 /** @param {URL} url @returns {Promise<Response>} */
@@ -59,7 +60,12 @@ async function startSingle(compiled) {
   return { call: (name, args) => exports[name](...args), memory: exports.memory };
 }
 
-/** @param {WebAssembly.Module} compiled @param {any} create Emscripten's start-up code @param {number} threads @returns {Promise<Started>} */
+/**
+ * @param {WebAssembly.Module} compiled
+ * @param {any} create  Emscripten's start-up code
+ * @param {number} threads
+ * @returns {Promise<Started>}
+ */
 async function startThreads(compiled, create, threads) {
   const module = await new Promise((resolve, reject) => {
     create({

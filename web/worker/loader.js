@@ -186,7 +186,7 @@ export class Loader {
     this.#at += n;
   }
 
-  /** Feeds and stores a staged chunk. Its copy for the store is made before the engine's memory is used again. @param {number} n */
+  /** Feeds and stores a staged chunk, copied before the engine's memory is used again. @param {number} n its bytes */
   async #chunkDone(n) {
     await this.#writing;
     const sum = xxh32(this.#job.engine.staging(CHUNK_BYTES).subarray(0, n));

@@ -52,7 +52,8 @@ const operations = {
   render: ({ messages, options }) => template.render(messages, options),
 
   generate({ prompt, options }, job) {
-    return generator.run(() => ({ prompt, options, flags: flagsFor(prompt, options.parseSpecial ?? false) }), job.abort.signal, emitTo(job));
+    const flags = flagsFor(prompt, options.parseSpecial ?? false);
+    return generator.run(() => ({ prompt, options, flags }), job.abort.signal, emitTo(job));
   },
 
   chat({ messages, options }, job) {
@@ -74,7 +75,11 @@ function emitTo(job) {
   return (/** @type {string} */ text, /** @type {unknown} */ figures) => job.send({ text, figures });
 }
 
-/** A beginning-of-sequence token that the text brings itself is not put there twice. @param {string} prompt @param {boolean} parseSpecial */
+/**
+ * A beginning-of-sequence token that the text brings itself is not put there twice.
+ * @param {string} prompt
+ * @param {boolean} parseSpecial
+ */
 function flagsFor(prompt, parseSpecial) {
   return { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) };
 }
@@ -83,7 +88,9 @@ function flagsFor(prompt, parseSpecial) {
 async function findCached(id) {
   const store = await Store.open();
   const stored = await store.byId(id);
-  if (!stored) throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() tells which there are`);
+  if (!stored) {
+    throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() tells which there are`);
+  }
   return { store, stored };
 }
 
@@ -102,7 +109,7 @@ function openSource(source, job) {
 }
 
 /** @param {string} why */
-const streamError = (why) => new NutshellError('io', `the stream of the model's bytes failed (${why}): open it again and load anew`);
+const streamError = (why) => new NutshellError('io', `the stream of the model's bytes failed (${why}): open it again, load anew`);
 
 /** Reads what is known of the loaded model, its chat template too. */
 function modelInfo() {

@@ -89,7 +89,12 @@ export class Store {
     }
   }
 
-  /** Runs a database operation; its errors become 'quota' or 'storage'. @template T @param {() => Promise<T>} work @param {number} [size] */
+  /**
+   * Runs a database operation; its errors become 'quota' or 'storage'.
+   * @template T
+   * @param {() => Promise<T>} work
+   * @param {number} [size]  of the model
+   */
   async #run(work, size = 0) {
     try {
       return await work();
@@ -120,11 +125,14 @@ export class Store {
    */
   async create(facts) {
     const room = await estimate();
-    if (room.used !== null && room.quota !== null && facts.size > room.quota - room.used) throw quotaError(facts.size, room);
+    const free = room.used === null || room.quota === null ? Infinity : room.quota - room.used;
+    if (facts.size > free) throw quotaError(facts.size, room);
     const now = Date.now();
     const id = newId();
     /** @type {Manifest} */
-    const manifest = { ...facts, key: facts.key ?? `bytes:${id}`, id, chunkBytes: CHUNK_BYTES, complete: false, sums: [], created: now, used: now };
+    const manifest = {
+      ...facts, key: facts.key ?? `bytes:${id}`, id, chunkBytes: CHUNK_BYTES, complete: false, sums: [], created: now, used: now,
+    };
     await this.#run(() => this.#db.add('models', manifest), facts.size);
     return manifest;
   }
@@ -151,7 +159,8 @@ export class Store {
     const chunk = await this.#run(() => this.#db.get('chunks', [manifest.id, index]));
     if (!(chunk?.bytes instanceof ArrayBuffer)) return null;
     const bytes = new Uint8Array(chunk.bytes);
-    const due = manifest.size ? Math.min(manifest.chunkBytes, manifest.size - index * manifest.chunkBytes) : manifest.chunkBytes;
+    const { size, chunkBytes } = manifest;
+    const due = size ? Math.min(chunkBytes, size - index * chunkBytes) : chunkBytes;
     return bytes.length === due && xxh32(bytes) === chunk.sum ? { bytes, sum: chunk.sum } : null;
   }
 
