@@ -61,7 +61,7 @@ typedef struct make_gguf {
     make_bytes kv; // pairs, as they are written
     size_t n_tensors;
     make_tensor *tensors; // (MAKE_MAX_TENSORS)
-    bool backwards; // the data of the last tensor comes first
+    bool backwards;       // the data of the last tensor comes first
     rng random;
 } make_gguf;
 
@@ -135,16 +135,18 @@ static inline void make_blocks(make_gguf *g, const format *f, size_t n_blocks, f
     static const struct {
         format_id id;
         uint8_t n, at[2];
-    } halves[] = {{FORMAT_Q5_0, 1, {0, 0}},
-                  {FORMAT_Q5_1, 2, {0, 2}},
-                  {FORMAT_Q4_K, 2, {0, 2}},
-                  {FORMAT_Q5_K, 2, {0, 2}},
-                  {FORMAT_Q6_K, 1, {208, 0}}};
+        float largest; // code times scale
+    } halves[] = {{FORMAT_Q5_0, 1, {0, 0}, 16},
+                  {FORMAT_Q5_1, 2, {0, 2}, 31},
+                  {FORMAT_Q4_K, 2, {0, 2}, 945},
+                  {FORMAT_Q5_K, 2, {0, 2}, 1953},
+                  {FORMAT_Q6_K, 1, {208, 0}, 4064}};
     for (size_t b = 0; b < n_blocks; b++) {
         uint8_t block[FORMAT_MAX_BYTES];
         for (size_t i = 0; i < f->bytes; i++) block[i] = (uint8_t)rng_u64(&g->random);
         for (size_t h = 0; h < sizeof halves / sizeof *halves; h++) {
-            uint16_t d = half_f32_to_f16(size * (float)(0.5 + rng_f64(&g->random)) / 512);
+            const float scale = size * (float)(0.5 + rng_f64(&g->random)) / halves[h].largest;
+            const uint16_t d = half_f32_to_f16(scale);
             for (size_t k = 0; halves[h].id == f->id && k < halves[h].n; k++)
                 memcpy(block + halves[h].at[k], &d, 2);
         }
@@ -383,7 +385,8 @@ static inline uint8_t *make_file(make_gguf *g, size_t *n) {
         make_le(&out, t->offset, 8);
     }
     const size_t data = (size_t)make_pad(out.n, g->alignment);
-    while (n_data && out.n < data + n_data) make_le(&out, 0xee, 1); // padding that must not be read as weights
+    while (n_data && out.n < data + n_data)
+        make_le(&out, 0xee, 1); // padding that must not be read as weights
     for (size_t i = 0; i < g->n_tensors; i++)
         if (g->tensors[i].data.n)
             memcpy(out.p + data + g->tensors[i].offset, g->tensors[i].data.p, g->tensors[i].data.n);
