@@ -1,9 +1,11 @@
 /*
  * SentencePiece's byte-pair model (Kudo and Richardson 2018, arXiv 1808.06226), as llama.cpp runs it: a text
  * is cut into characters, and the neighbours whose join has the best score are joined while any join is a
- * piece. Characters that are no piece become byte tokens. Spaces are U+2581 in pieces. Where no piece has a
- * space behind another character, no join can reach across the beginning of a word, so words are joined one
- * by one: the same result in the memory and time of the longest word.
+ * piece. Characters that are no piece become byte tokens. Spaces are U+2581 in pieces.
+ *
+ * A join that reaches across the beginning of a word is a piece in which a space stands behind the byte that
+ * ends the word before. Few pieces are such; where none has that byte, the words are joined one by one: the
+ * same result in the memory of a word.
  */
 #include "model/tokenizer.h"
 #include "model/unicode.h"
@@ -19,6 +21,9 @@ static const char space_mark[] = "\xe2\x96\x81"; // U+2581
 
 static bool begins_with_mark(const char *s, size_t n) {
     return n >= 3 && !memcmp(s, space_mark, 3);
+}
+static bool ends_with_mark(const char *s, size_t n) {
+    return n >= 3 && !memcmp(s + n - 3, space_mark, 3);
 }
 
 /* ---- preparation ---- */
@@ -50,25 +55,18 @@ static int32_t find_byte(const vocab *v, unsigned byte) {
     return id != VOCAB_NONE ? id : pieces_find(&v->pieces, &raw, 1);
 }
 
-/* Whether a space mark stands behind another character. */
-static bool has_inner_space(piece p) {
-    bool word = false;
-    for (uint32_t at = 0; at < p.n;) {
-        bool mark = begins_with_mark(p.s + at, p.n - at);
-        if (mark && word) return true;
-        word = !mark;
-        at += mark ? 3 : 1;
-    }
-    return false;
+/* Notes which bytes stand before a space mark inside a piece. */
+static void note_inner_spaces(vocab *v, piece p) {
+    for (uint32_t at = 1; at < p.n; at++)
+        if (begins_with_mark(p.s + at, p.n - at) && !ends_with_mark(p.s, at))
+            v->before_space[(uint8_t)p.s[at - 1]] = true;
 }
 
 static nut_status spm_prepare(vocab *v, const gguf *g, nut_error *err) {
     TRY(read_scores(v, g, err));
     TRY(gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", true, &v->add_space_prefix, err));
     for (unsigned b = 0; b < 256; b++) v->byte_ids[b] = find_byte(v, b);
-    v->words_apart = true;
-    for (uint32_t i = 0; i < v->pieces.n && v->words_apart; i++)
-        v->words_apart = !has_inner_space(v->pieces.list[i]);
+    for (uint32_t i = 0; i < v->pieces.n; i++) note_inner_spaces(v, v->pieces.list[i]);
     v->unk = 0; // where the metadata does not say, the ids of the first Llama
     v->bos = 1;
     v->eos = 2;
@@ -119,13 +117,13 @@ static bool tokenize_word(const vocab *v, scratch *s, size_t n, ids_out *out) {
     return true;
 }
 
-/* Bytes of the first word, its leading spaces included (all where words cannot be told apart); *n_marked:
- * its length with space marks for spaces. */
+/* Bytes of the first word, its leading spaces included; *n_marked: its length with space marks for spaces.
+ */
 static size_t word_length(const vocab *v, const char *text, size_t n, size_t *n_marked) {
     size_t at = 0, spaces = 0;
     for (bool word = false; at < n;) {
         bool mark = begins_with_mark(text + at, n - at), space = mark || text[at] == ' ';
-        if (space && word && v->words_apart) break;
+        if (space && word && !v->before_space[(uint8_t)text[at - 1]]) break;
         word = !space;
         spaces += text[at] == ' ';
         at += mark ? 3 : 1;

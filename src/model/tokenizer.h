@@ -76,9 +76,9 @@ struct vocab {
     int32_t *special;         // (special_at[256]) tokens looked for in texts, sorted by their bytes
     uint32_t special_at[257]; // where those of each first byte begin
 
-    /* SentencePiece; false, false, -1, NULL in others */
-    bool add_space_prefix; // texts and what follows special tokens get a space in front
-    bool words_apart;      // no piece has a space behind another character
+    /* SentencePiece; empty and VOCAB_NONE in others */
+    bool add_space_prefix;  // texts and what follows special tokens get a space in front
+    bool before_space[256]; // bytes that stand before a space inside some piece
     int32_t unk;
     uint32_t *ranks; // (pieces.n) scores as numbers that sort, best first
 
