@@ -1,15 +1,16 @@
 /*
  * nutshell.h: the one boundary of the engine.
  *
- * A *model* is what was loaded and never changes: weights, vocabulary, metadata. A *session* is one mutable timeline
- * over a model: key/value cache, position, random state. Any number of sessions may read one model; one session is
- * used by one thread at a time. Nothing here prints, exits or aborts on bad input.
+ * A *model* is what was loaded and never changes: weights, vocabulary, metadata. A *session* is one mutable
+ * timeline over a model: key/value cache, position, random state. Any number of sessions may read one model;
+ * one session is used by one thread at a time. Nothing here prints, exits or aborts on bad input.
  *
- * Errors: a function that can fail returns a nut_status and, when `err` is not NULL, fills it with the same code and a
- * message that says what to do. After an error out-parameters are unchanged and objects stay as they were before the
- * call unless the contract says otherwise.
+ * Errors: a function that can fail returns a nut_status and, when `err` is not NULL, fills it with the same
+ * code and a message that says what to do. After an error out-parameters are unchanged and objects stay as
+ * they were before the call unless the contract says otherwise.
  *
- * Hostile bytes: whatever is fed to a loader, and every text, may come from anywhere. Token ids are range-checked.
+ * Hostile bytes: whatever is fed to a loader, and every text, may come from anywhere. Token ids are
+ * range-checked.
  *
  * Example (compiled and run as a test, tests/docs-test.mjs):
  *
@@ -42,22 +43,22 @@
 extern "C" {
 #endif
 
-/* ---- errors ------------------------------------------------------------------------------------------------- */
+/* ---- errors ---- */
 
-/* One row per kind of failure: enumerator and the stable name that JavaScript shows as NutshellError.code. */
-#define NUT_STATUS_LIST(X)                                                                                       \
-    X(NUT_OK, "ok")                                                                                              \
-    X(NUT_E_ARGUMENT, "bad-argument")        /* an option or parameter is out of its range */                    \
-    X(NUT_E_MEMORY, "out-of-memory")         /* an allocation failed */                                          \
-    X(NUT_E_NOT_GGUF, "not-gguf")            /* the bytes are not a GGUF file at all */                          \
-    X(NUT_E_TRUNCATED, "truncated-model")    /* the file ends before its own tables say it does */               \
-    X(NUT_E_CORRUPT, "corrupt-model")        /* the file contradicts itself */                                   \
-    X(NUT_E_UNSUPPORTED, "unsupported-model") /* sound, but an architecture, type or tokenizer not known here */ \
-    X(NUT_E_TOO_LARGE, "model-too-large")    /* weights and cache cannot fit in the memory there is */           \
-    X(NUT_E_CONTEXT, "context-full")         /* the prompt does not fit in the context */                        \
-    X(NUT_E_BUSY, "busy")                    /* a generation is already running in this session */               \
-    X(NUT_E_STATE, "bad-state")              /* the call does not fit what was called before */                  \
-    X(NUT_E_IO, "io")                        /* a source or sink of the caller's failed */
+/* One row per kind of failure: enumerator and the stable name that pages see as NutshellError.code. */
+#define NUT_STATUS_LIST(X)                                                                                  \
+    X(NUT_OK, "ok")                                                                                         \
+    X(NUT_E_ARGUMENT, "bad-argument")     /* an option or parameter is out of its range */                  \
+    X(NUT_E_MEMORY, "out-of-memory")      /* an allocation failed */                                        \
+    X(NUT_E_NOT_GGUF, "not-gguf")         /* the bytes are not a GGUF file at all */                        \
+    X(NUT_E_TRUNCATED, "truncated-model") /* the file ends before its own tables say it does */             \
+    X(NUT_E_CORRUPT, "corrupt-model")     /* the file contradicts itself */                                 \
+    X(NUT_E_UNSUPPORTED, "unsupported-model") /* sound, but of a kind not known here */                    \
+    X(NUT_E_TOO_LARGE, "model-too-large") /* weights and cache cannot fit in the memory there is */         \
+    X(NUT_E_CONTEXT, "context-full")      /* the prompt does not fit in the context */                      \
+    X(NUT_E_BUSY, "busy")                 /* a generation is already running in this session */             \
+    X(NUT_E_STATE, "bad-state")           /* the call does not fit what was called before */                \
+    X(NUT_E_IO, "io")                     /* a source or sink of the caller's failed */
 
 typedef enum nut_status {
 #define NUT_X(name, text) name,
@@ -77,11 +78,11 @@ const char *nut_status_name(nut_status status);
 /* Version of the library, "major.minor.patch". */
 const char *nut_version(void);
 
-/* ---- memory ------------------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
-/* Every allocation of the engine goes through one process-wide hook, so that tests can count them and make each fail.
- * alloc returns memory aligned to 16 bytes, not cleared, or NULL. Set it while no engine object exists. NULL restores
- * the C library's allocator. */
+/* Every allocation of the engine goes through one process-wide hook, so that tests can count them and make
+ * each fail. alloc returns memory aligned to 16 bytes, not cleared, or NULL. Set it while no engine object
+ * exists. NULL restores the C library's allocator. */
 typedef struct nut_allocator {
     void *ctx;
     void *(*alloc)(void *ctx, size_t n_bytes);
@@ -89,14 +90,14 @@ typedef struct nut_allocator {
 } nut_allocator;
 void nut_set_allocator(const nut_allocator *allocator);
 
-/* ---- loading a model, pushed -------------------------------------------------------------------------------- */
+/* ---- loading a model, pushed ---- */
 
 typedef struct nut_model nut_model;
 typedef struct nut_loader nut_loader;
 
 typedef struct nut_load_options {
-    const char *kernel;    // "ref", "simd128", "relaxed"; NULL: the fastest that this machine computes rightly
-    bool dequantize;       // hold all weights as F32: the reference path, 4 to 8 times the memory
+    const char *kernel; // "ref", "simd128", "relaxed"; NULL: the fastest that this machine computes rightly
+    bool dequantize;    // hold all weights as F32: the reference path, 4 to 8 times the memory
     uint64_t memory_limit; // refuse a model whose weights and cache need more bytes; 0: no limit but size_t
     uint32_t n_ctx;        // context length that the memory plan counts with; 0: min(the model's own, 4096)
 } nut_load_options;
@@ -112,17 +113,20 @@ typedef struct nut_load_plan {
 } nut_load_plan;
 
 /* Starts a load. file_size in bytes, 0 if unknown (then truncation shows only at finish). */
-nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out, nut_error *err);
+nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out,
+                          nut_error *err);
 
-/* Takes the next n bytes of the file; offset must be where the last feed ended (0 first). Bytes are copied or packed
- * before it returns. When a feed completes the header, the model is checked, and refused if it cannot run or cannot
- * fit, before its weights are asked for. After an error only nut_load_abort is allowed. */
+/* Takes the next n bytes of the file; offset must be where the last feed ended (0 first). Bytes are copied
+ * or packed before it returns. When a feed completes the header, the model is checked, and refused if it
+ * cannot run or cannot fit, before its weights are asked for. After an error only nut_load_abort is allowed.
+ */
 nut_status nut_load_feed(nut_loader *loader, uint64_t offset, const void *bytes, size_t n, nut_error *err);
 
 /* The plan as far as known. */
 nut_load_plan nut_load_get_plan(const nut_loader *loader);
 
-/* Ends the load; on success the loader is gone and *out is the caller's. On error only nut_load_abort is allowed. */
+/* Ends the load; on success the loader is gone and *out is the caller's. On error only nut_load_abort is
+ * allowed. */
 nut_status nut_load_finish(nut_loader *loader, nut_model **out, nut_error *err);
 
 /* Frees a loader that did not finish. NULL is allowed. */
@@ -131,39 +135,43 @@ void nut_load_abort(nut_loader *loader);
 /* Frees a model that no session uses. NULL is allowed. */
 void nut_model_free(nut_model *model);
 
-/* ---- what was loaded ---------------------------------------------------------------------------------------- */
+/* ---- what was loaded ---- */
 
-/* Writes facts about the model as one JSON object (schema: see src/model/info.c) into out, at most cap bytes with its
- * terminator; *n_out receives the full length without terminator even where cap was too small (then E_ARGUMENT).
- * With tensors, adds one entry per tensor. */
-nut_status nut_model_info(const nut_model *model, bool tensors, char *out, size_t cap, size_t *n_out, nut_error *err);
+/* Writes facts about the model as one JSON object (schema: see src/model/info.c) into out, at most cap bytes
+ * with its terminator; *n_out receives the full length without terminator even where cap was too small (then
+ * E_ARGUMENT). With tensors, adds one entry per tensor. */
+nut_status nut_model_info(const nut_model *model, bool tensors, char *out, size_t cap, size_t *n_out,
+                          nut_error *err);
 
 uint32_t nut_model_n_vocab(const nut_model *model);
 uint32_t nut_model_n_ctx_train(const nut_model *model); // context length that the model was trained with
 const char *nut_model_kernel(const nut_model *model);   // name of the kernels that run it
 
-/* A metadata string by key; NULL when absent or not a string. Not terminated: *n receives its length in bytes.
- * It lives as long as the model. */
+/* A metadata string by key; NULL when absent or not a string. Not terminated: *n receives its length in
+ * bytes. It lives as long as the model. */
 const char *nut_model_meta(const nut_model *model, const char *key, size_t *n);
 
-/* ---- text and tokens ---------------------------------------------------------------------------------------- */
+/* ---- text and tokens ---- */
 
 enum {
     NUT_TOKENIZE_ADD_BOS = 1, // put the beginning-of-sequence token in front where the model asks for one
-    NUT_TOKENIZE_SPECIAL = 2, // recognize the text of special tokens ("<|im_start|>"); off: they are plain text
+    NUT_TOKENIZE_SPECIAL =
+        2, // recognize the text of special tokens ("<|im_start|>"); off: they are plain text
 };
 
-/* Text (UTF-8, n_text bytes; invalid bytes become what the tokenizer makes of them) to token ids. Writes at most cap
- * ids; *n_out receives the full count even where cap was too small (then E_ARGUMENT; cap 0 asks for the count). */
-nut_status nut_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags, int32_t *ids,
-                        size_t cap, size_t *n_out, nut_error *err);
+/* Text (UTF-8, n_text bytes; invalid bytes become what the tokenizer makes of them) to token ids. Writes at
+ * most cap ids; *n_out receives the full count even where cap was too small (then E_ARGUMENT; cap 0 asks for
+ * the count). */
+nut_status nut_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
+                        int32_t *ids, size_t cap, size_t *n_out, nut_error *err);
 
-/* Token ids to text, bytes as the vocabulary has them (a token alone may be a part of a character). Special tokens
- * give their text where `special`, else nothing. Same buffer convention as nut_tokenize; no terminator is written. */
+/* Token ids to text, bytes as the vocabulary has them (a token alone may be a part of a character). Special
+ * tokens give their text where `special`, else nothing. Same buffer convention as nut_tokenize; no
+ * terminator is written. */
 nut_status nut_detokenize(const nut_model *model, const int32_t *ids, size_t n_ids, bool special, char *text,
                           size_t cap, size_t *n_out, nut_error *err);
 
-/* ---- sessions ----------------------------------------------------------------------------------------------- */
+/* ---- sessions ---- */
 
 typedef struct nut_session nut_session;
 
@@ -181,25 +189,30 @@ nut_status nut_session_new(const nut_model *model, const nut_session_options *op
 void nut_session_free(nut_session *session); // NULL is allowed
 
 uint32_t nut_session_n_ctx(const nut_session *session);
-uint32_t nut_session_n_past(const nut_session *session);    // positions in the cache
-uint32_t nut_session_n_threads(const nut_session *session); // threads at work, 1 where more could not be started
-uint64_t nut_session_bytes(const nut_session *session);     // memory that it holds
+uint32_t nut_session_n_past(const nut_session *session); // positions in the cache
+uint32_t
+nut_session_n_threads(const nut_session *session);      // threads at work, 1 where more could not be started
+uint64_t nut_session_bytes(const nut_session *session); // memory that it holds
 
 /* Appends n tokens (1 .. n_ctx - n_past, else E_CONTEXT) and keeps the logits of the last n_logits of them
  * (0 .. options.n_logits and <= n). */
-nut_status nut_session_eval(nut_session *session, const int32_t *ids, size_t n, size_t n_logits, nut_error *err);
+nut_status nut_session_eval(nut_session *session, const int32_t *ids, size_t n, size_t n_logits,
+                            nut_error *err);
 
-/* Row i of the logits that the last eval kept, (n_vocab); row n_logits - 1 is the last token's. NULL outside. */
+/* Row i of the logits that the last eval kept, (n_vocab); row n_logits - 1 is the last token's. NULL
+ * outside. */
 const float *nut_session_logits(const nut_session *session, size_t i);
 
-/* Forgets all positions from n_past on. A larger n_past than there is is E_ARGUMENT. Ends a running generation. */
+/* Forgets all positions from n_past on. A larger n_past than there is is E_ARGUMENT. Ends a running
+ * generation. */
 nut_status nut_session_truncate(nut_session *session, uint32_t n_past, nut_error *err);
 
-/* Where the time of this session went, as a JSON object: {"prefill":{"tokens":..,"seconds":..},"decode":{..}}.
- * Buffer convention of nut_model_info. */
-nut_status nut_session_timings(const nut_session *session, char *out, size_t cap, size_t *n_out, nut_error *err);
+/* Where the time of this session went, as a JSON object:
+ * {"prefill":{"tokens":..,"seconds":..},"decode":{..}}. Buffer convention of nut_model_info. */
+nut_status nut_session_timings(const nut_session *session, char *out, size_t cap, size_t *n_out,
+                               nut_error *err);
 
-/* ---- generation --------------------------------------------------------------------------------------------- */
+/* ---- generation ---- */
 
 typedef struct nut_generate_options {
     uint32_t max_tokens;     // 0: until the context is full
@@ -230,32 +243,35 @@ typedef enum nut_finish { NUT_FINISH_NONE, NUT_FINISH_EOS, NUT_FINISH_STOP, NUT_
 
 typedef struct nut_step {
     nut_step_kind kind;
-    nut_finish finish;  // with NUT_STEP_DONE
-    int32_t token;      // with NUT_STEP_TOKEN, else -1
-    const char *text;   // whole UTF-8 characters, n_text bytes, the session's until the next call
+    nut_finish finish; // with NUT_STEP_DONE
+    int32_t token;     // with NUT_STEP_TOKEN, else -1
+    const char *text;  // whole UTF-8 characters, n_text bytes, the session's until the next call
     size_t n_text;
-    uint32_t n_done;    // prompt tokens read (prefill) or tokens drawn
-    uint32_t n_total;   // prompt tokens to read, or max_tokens
+    uint32_t n_done;  // prompt tokens read (prefill) or tokens drawn
+    uint32_t n_total; // prompt tokens to read, or max_tokens
 } nut_step;
 
-/* Starts a generation after a prompt of n tokens (1 .. n_ctx - 1, else E_CONTEXT). Positions that the cache already
- * holds for the same leading tokens are reused. E_BUSY while one is running. Options are copied, stop texts too. */
-nut_status nut_generate_begin(nut_session *session, const int32_t *ids, size_t n, const nut_generate_options *options,
-                              nut_error *err);
+/* Starts a generation after a prompt of n tokens (1 .. n_ctx - 1, else E_CONTEXT). Positions that the cache
+ * already holds for the same leading tokens are reused. E_BUSY while one is running. Options are copied,
+ * stop texts too. */
+nut_status nut_generate_begin(nut_session *session, const int32_t *ids, size_t n,
+                              const nut_generate_options *options, nut_error *err);
 
-/* Does one bounded piece of work: one batch of the prompt, or one token. The caller stops by not calling again. */
+/* Does one bounded piece of work: one batch of the prompt, or one token. The caller stops by not calling
+ * again. */
 nut_status nut_generate_step(nut_session *session, nut_step *step, nut_error *err);
 
 /* Ends a generation before it is done; the cache keeps what was read. Allowed at any time. */
 void nut_generate_end(nut_session *session);
 
-/* ---- making and judging models ------------------------------------------------------------------------------ */
+/* ---- making and judging models ---- */
 
 /* Random access to a file's bytes, provided by the caller. */
 typedef struct nut_source {
     void *ctx;
     uint64_t size; // bytes
-    nut_status (*read)(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err); // exactly n bytes or an error
+    nut_status (*read)(void *ctx, uint64_t offset, void *out, size_t n,
+                       nut_error *err); // exactly n bytes or an error
 } nut_source;
 
 /* Takes the bytes of a new file in order. */
@@ -273,8 +289,9 @@ typedef struct nut_quantize_options {
     void *progress_ctx;
 } nut_quantize_options;
 
-/* Rewrites a GGUF model with its matrices quantized, round to nearest, keeping all metadata; memory is one tensor's
- * rows at a time. Norms, biases and matrices whose rows do not fit the type's blocks stay as they are. */
+/* Rewrites a GGUF model with its matrices quantized, round to nearest, keeping all metadata; memory is one
+ * tensor's rows at a time. Norms, biases and matrices whose rows do not fit the type's blocks stay as they
+ * are. */
 nut_status nut_quantize(const nut_source *in, const nut_sink *out, const nut_quantize_options *options,
                         nut_error *err);
 
@@ -286,10 +303,12 @@ typedef struct nut_perplexity_result {
 } nut_perplexity_result;
 
 /* Perplexity of a token sequence in windows of `window` tokens, the second half of each scored (llama.cpp's
- * convention: tokens window/2+1 .. window-1, each predicted from all before it in its window); max_windows 0: all.
- * The session needs n_ctx >= window and n_logits >= min(n_batch, window); its cache is overwritten. */
-nut_status nut_perplexity(nut_session *session, const int32_t *ids, size_t n, uint32_t window, uint32_t max_windows,
-                          nut_progress *progress, void *progress_ctx, nut_perplexity_result *out, nut_error *err);
+ * convention: tokens window/2+1 .. window-1, each predicted from all before it in its window); max_windows
+ * 0: all. The session needs n_ctx >= window and n_logits >= min(n_batch, window); its cache is overwritten.
+ */
+nut_status nut_perplexity(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
+                          uint32_t max_windows, nut_progress *progress, void *progress_ctx,
+                          nut_perplexity_result *out, nut_error *err);
 
 #ifdef __cplusplus
 }

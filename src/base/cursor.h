@@ -1,6 +1,6 @@
 /*
- * Byte cursor: the only code that reads numbers out of untrusted bytes. A read beyond the end returns 0 and sets
- * `ended`, so that a parser may read a whole item and test once. All numbers are little-endian.
+ * Byte cursor: the only code that reads numbers out of untrusted bytes. A read beyond the end returns 0 and
+ * sets `ended`, so that a parser may read a whole item and test once. All numbers are little-endian.
  */
 #ifndef NUT_BASE_CURSOR_H
 #define NUT_BASE_CURSOR_H

@@ -1,4 +1,5 @@
-/* Error messages: formatted into the caller's struct, made safe to show (hostile names are cut and cleaned). */
+/* Error messages: formatted into the caller's struct, made safe to show (hostile names are cut and cleaned).
+ */
 #include "base/error.h"
 
 #include <stdarg.h>
@@ -30,7 +31,8 @@ nut_status error_set(nut_error *err, nut_status code, const char *format, ...) {
 }
 
 nut_status error_memory(nut_error *err, uint64_t n_bytes) {
-    return error_set(err, NUT_E_MEMORY,
-                     "out of memory (asked for %llu bytes); use a smaller model or a shorter context, or free memory",
-                     (unsigned long long)n_bytes);
+    return error_set(
+        err, NUT_E_MEMORY,
+        "out of memory (asked for %llu bytes); use a smaller model or a shorter context, or free memory",
+        (unsigned long long)n_bytes);
 }

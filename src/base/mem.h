@@ -1,7 +1,8 @@
 /*
  * Memory: the one path to the allocator hook, overflow-checked sizes, and an arena.
- * An arena is measured first and filled after: sizes are added up with arena_add (checked), one block is taken with
- * arena_open, and pieces are handed out with arena_take in the same order. Nothing is freed but the whole.
+ * An arena is measured first and filled after: sizes are added up with arena_add (checked), one block is
+ * taken with arena_open, and pieces are handed out with arena_take in the same order. Nothing is freed but
+ * the whole.
  */
 #ifndef NUT_BASE_MEM_H
 #define NUT_BASE_MEM_H
@@ -11,7 +12,8 @@
 /* Uninitialized / cleared memory, 16-byte aligned; NULL on failure, and for a count that overflows. */
 void *mem_alloc(size_t n_bytes);
 void *mem_calloc(size_t n, size_t size);
-/* p may be NULL. Copies min(old, new) bytes into fresh memory and frees the old; p stays valid on failure. */
+/* p may be NULL. Copies min(old, new) bytes into fresh memory and frees the old; p stays valid on failure.
+ */
 void *mem_grow(void *p, size_t old_bytes, size_t new_bytes);
 void mem_free(void *p);
 
@@ -32,11 +34,11 @@ static inline bool u64_add(uint64_t a, uint64_t b, uint64_t *out) {
 enum { ARENA_ALIGN = 64 };
 
 typedef struct arena {
-    uint8_t *base;  // NULL until opened
-    void *block;    // what the allocator gave
-    size_t size;    // bytes planned
-    size_t used;    // bytes handed out
-    bool overflow;  // a plan did not fit in size_t
+    uint8_t *base; // NULL until opened
+    void *block;   // what the allocator gave
+    size_t size;   // bytes planned
+    size_t used;   // bytes handed out
+    bool overflow; // a plan did not fit in size_t
 } arena;
 
 /* Plans room for n items of `size` bytes, rounded up to ARENA_ALIGN. */

@@ -1,5 +1,5 @@
-/* Random numbers: xoshiro256** seeded by splitmix64 (Blackman and Vigna 2018, arXiv 1805.01407). The same seed gives
- * the same numbers in every build. */
+/* Random numbers: xoshiro256** seeded by splitmix64 (Blackman and Vigna 2018, arXiv 1805.01407). The same
+ * seed gives the same numbers in every build. */
 #ifndef NUT_BASE_RNG_H
 #define NUT_BASE_RNG_H
 

@@ -1,6 +1,7 @@
 /*
- * The team: members wait for a step number to change, do their part, and report back. They spin for a few microseconds,
- * since the next step of a layer follows soon, and then sleep, so that an idle page uses no processor.
+ * The team: members wait for a step number to change, do their part, and report back. They spin for a few
+ * microseconds, since the next step of a layer follows soon, and then sleep, so that an idle page uses no
+ * processor.
  */
 #include "base/threads.h"
 

@@ -1,6 +1,7 @@
 /*
- * A team of threads that share one step. Work is split by index, never by who comes first, so that results do not
- * depend on the number of threads. Builds without threads (NUT_THREADS not defined) have a team of one.
+ * A team of threads that share one step. Work is split by index, never by who comes first, so that results
+ * do not depend on the number of threads. Builds without threads (NUT_THREADS not defined) have a team of
+ * one.
  */
 #ifndef NUT_BASE_THREADS_H
 #define NUT_BASE_THREADS_H
@@ -18,7 +19,8 @@ unsigned threads_count(const threads *team);
 /* Calls fn(ctx, i, n) for every member, the caller being member 0, and returns when all have. */
 void threads_run(threads *team, threads_fn *fn, void *ctx);
 
-/* The part [*begin, *end) of n_items that member i of n works on: contiguous, sizes differing by one at most. */
+/* The part [*begin, *end) of n_items that member i of n works on: contiguous, sizes differing by one at
+ * most. */
 static inline void threads_split(size_t n_items, unsigned i, unsigned n, size_t *begin, size_t *end) {
     size_t each = n_items / n, more = n_items % n;
     *begin = i * each + (i < more ? i : more);

@@ -11,7 +11,8 @@ static const arg_option *find_option(const arg_set *set, const char *name) {
     return NULL;
 }
 
-static nut_status parse_integer(const arg_option *o, const char *text, uint64_t most, uint64_t *out, nut_error *err) {
+static nut_status parse_integer(const arg_option *o, const char *text, uint64_t most, uint64_t *out,
+                                nut_error *err) {
     char *end;
     errno = 0;
     unsigned long long v = strtoull(text, &end, 10);
@@ -69,14 +70,15 @@ nut_status args_parse(const arg_set *set, int argc, char **argv, nut_error *err)
                 return cli_error(err, NUT_E_ARGUMENT, "%s needs a value", o->name);
             TRY(set_option(o, o->kind == ARG_FLAG ? "" : argv[++i], err));
         } else if (n == set->n_positionals) {
-            return cli_error(err, NUT_E_ARGUMENT, "too many arguments at \"%s\"; usage: nutshell %s %s", argv[i],
-                             set->command, set->positional);
+            return cli_error(err, NUT_E_ARGUMENT, "too many arguments at \"%s\"; usage: nutshell %s %s",
+                             argv[i], set->command, set->positional);
         } else {
             set->positionals[n++] = argv[i];
         }
     }
     if (n < set->n_positionals)
-        return cli_error(err, NUT_E_ARGUMENT, "arguments are missing; usage: nutshell %s %s", set->command, set->positional);
+        return cli_error(err, NUT_E_ARGUMENT, "arguments are missing; usage: nutshell %s %s", set->command,
+                         set->positional);
     return NUT_OK;
 }
 

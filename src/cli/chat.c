@@ -1,6 +1,7 @@
 /*
- * Chat templates for the shell, a table of the formats in wide use, chosen by a mark that only their template has. (Pages
- * run the model's own template in a Jinja interpreter; the shell has none and says so where no row fits.)
+ * Chat templates for the shell, a table of the formats in wide use, chosen by a mark that only their
+ * template has. (Pages run the model's own template in a Jinja interpreter; the shell has none and says so
+ * where no row fits.)
  */
 #include "cli/cli.h"
 
@@ -15,14 +16,20 @@ typedef struct chat_format {
 } chat_format;
 
 static const chat_format formats[] = {
-    {"<|im_start|>", {"<|im_start|>system\n", "<|im_end|>\n"},
-     {"<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"}, "<|im_end|>\n"},
-    {"<|start_header_id|>", {"<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>"},
-     {"<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
+    {"<|im_start|>",
+     {"<|im_start|>system\n", "<|im_end|>\n"},
+     {"<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"},
+     "<|im_end|>\n"},
+    {"<|start_header_id|>",
+     {"<|start_header_id|>system<|end_header_id|>\n\n", "<|eot_id|>"},
+     {"<|start_header_id|>user<|end_header_id|>\n\n",
+      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"},
      "<|eot_id|>"},
     {"<|end|>", {"<|system|>\n", "<|end|>\n"}, {"<|user|>\n", "<|end|>\n<|assistant|>\n"}, "<|end|>\n"},
-    {"<start_of_turn>", {"<start_of_turn>user\n", "\n\n<end_of_turn>\n"},
-     {"<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"}, "<end_of_turn>\n"},
+    {"<start_of_turn>",
+     {"<start_of_turn>user\n", "\n\n<end_of_turn>\n"},
+     {"<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n"},
+     "<end_of_turn>\n"},
     {"[INST]", {"[INST] <<SYS>>\n", "\n<</SYS>>\n\n[/INST]"}, {"[INST] ", " [/INST]"}, "</s>"},
 };
 
@@ -42,16 +49,23 @@ nut_status chat_render(const nut_model *model, const char *system, const char *u
     const chat_format *f = find_format(model);
     if (!f)
         return cli_error(err, NUT_E_UNSUPPORTED,
-                         "the model has no chat template that the shell knows; use \"nutshell run\" with the whole prompt");
+                         "the model has no chat template that the shell knows; use \"nutshell run\" with "
+                         "the whole prompt");
     bool with_system = first && system;
-    const char *parts[] = {first ? "" : f->turn_end, with_system ? f->system[0] : "", with_system ? system : "",
-                           with_system ? f->system[1] : "", f->user[0], user, f->user[1]};
+    const char *parts[] = {first ? "" : f->turn_end,
+                           with_system ? f->system[0] : "",
+                           with_system ? system : "",
+                           with_system ? f->system[1] : "",
+                           f->user[0],
+                           user,
+                           f->user[1]};
     size_t n = 1;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) n += strlen(parts[i]);
     char *text = malloc(n);
     if (!text) return cli_error(err, NUT_E_MEMORY, "out of memory");
     *text = 0;
-    for (size_t i = 0, at = 0; i < sizeof parts / sizeof *parts; at += strlen(parts[i++])) strcpy(text + at, parts[i]);
+    for (size_t i = 0, at = 0; i < sizeof parts / sizeof *parts; at += strlen(parts[i++]))
+        strcpy(text + at, parts[i]);
     *out = text;
     return NUT_OK;
 }

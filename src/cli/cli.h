@@ -1,6 +1,6 @@
 /*
- * The shell: the only code that prints or exits. Continuations go to stdout, figures and errors to stderr; exit status 1 on any
- * error. It uses nutshell.h alone, as any other program would.
+ * The shell: the only code that prints or exits. Continuations go to stdout, figures and errors to stderr;
+ * exit status 1 on any error. It uses nutshell.h alone, as any other program would.
  */
 #ifndef NUT_CLI_H
 #define NUT_CLI_H
@@ -70,18 +70,19 @@ void file_sink_abort(file_sink *f);
 
 /* ---- chat templates known by their marks (chat.c) ---- */
 
-/* Renders one user turn (and the system text before the first) for the model's template; free() the result. */
+/* Renders one user turn (and the system text before the first) for the model's template; free() the result.
+ */
 nut_status chat_render(const nut_model *model, const char *system, const char *user, bool first, char **out,
                        nut_error *err);
 
 /* ---- commands: argv[0] is the command's name ---- */
 
-#define CLI_COMMANDS(X)                                                       \
-    X(run, "continue a text")                                                 \
-    X(chat, "talk with a model")                                              \
-    X(tokenize, "print a text's token ids")                                   \
-    X(info, "print what is in a model file, and the kernel that runs it")     \
-    X(perplexity, "measure how well a model predicts a text")                 \
+#define CLI_COMMANDS(X)                                                                                     \
+    X(run, "continue a text")                                                                               \
+    X(chat, "talk with a model")                                                                            \
+    X(tokenize, "print a text's token ids")                                                                 \
+    X(info, "print what is in a model file, and the kernel that runs it")                                   \
+    X(perplexity, "measure how well a model predicts a text")                                               \
     X(quantize, "write a smaller model")
 
 #define NUT_X(name, help) nut_status command_##name(int argc, char **argv, nut_error *err);
@@ -89,18 +90,18 @@ CLI_COMMANDS(NUT_X)
 #undef NUT_X
 
 /* All ids of a text, malloc'ed. */
-nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags, int32_t **ids, size_t *n,
-                        nut_error *err);
+nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
+                        int32_t **ids, size_t *n, nut_error *err);
 nut_status cli_error(nut_error *err, nut_status code, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))
 #endif
     ;
 
-#define TRY(call)                                      \
-    do {                                               \
-        nut_status try_status_ = (call);               \
-        if (try_status_ != NUT_OK) return try_status_; \
+#define TRY(call)                                                                                           \
+    do {                                                                                                    \
+        nut_status try_status_ = (call);                                                                    \
+        if (try_status_ != NUT_OK) return try_status_;                                                      \
     } while (0)
 
 #endif

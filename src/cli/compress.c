@@ -23,8 +23,10 @@ nut_status command_quantize(int argc, char **argv, nut_error *err) {
     if (status == NUT_OK) {
         status = nut_quantize(&source, &sink, &qo, err);
         fputc('\n', stderr);
-        if (status == NUT_OK) status = file_sink_commit(&out, err);
-        else file_sink_abort(&out);
+        if (status == NUT_OK)
+            status = file_sink_commit(&out, err);
+        else
+            file_sink_abort(&out);
     }
     file_source_close(&in);
     return status;

@@ -1,4 +1,5 @@
-/* Files: feeding a model from disk, reading texts, and writing a result under a temporary name until it is whole. */
+/* Files: feeding a model from disk, reading texts, and writing a result under a temporary name until it is
+ * whole. */
 #include "cli/cli.h"
 
 #include <errno.h>

@@ -24,15 +24,18 @@ static size_t generate_options(generate_args *a, arg_option *o) {
         {"--min-p", ARG_F32, &a->options.min_p, "drop what is less likely than P times the best (0: off)"},
         {"--typical-p", ARG_F32, &a->options.typical_p, "locally typical sampling (1: off)"},
         {"--repeat-penalty", ARG_F32, &a->options.repeat_penalty, "above 1 avoids repetition"},
-        {"--presence-penalty", ARG_F32, &a->options.presence_penalty, "taken once from a repeated token's logit"},
+        {"--presence-penalty", ARG_F32, &a->options.presence_penalty,
+         "taken once from a repeated token's logit"},
         {"--frequency-penalty", ARG_F32, &a->options.frequency_penalty, "taken for each repetition"},
         {"--repeat-last-n", ARG_U32, &a->options.repeat_last_n, "tokens that the penalties look back on"},
         {"--seed", ARG_U64, &a->options.seed, "same seed, same text"},
         {"--stop", ARG_TEXTS, &a->stop, "end before this text (may be repeated)"},
         {"--ignore-eos", ARG_FLAG, &a->options.ignore_eos, "go on past the end-of-text token"},
         {"--threads", ARG_U32, &a->n_threads, "threads (1)"},
-        {"--context", ARG_U32, &a->file.n_ctx, "positions of the context (0: the model's own, at most 4096)"},
-        {"--kernel", ARG_TEXT, &a->file.kernel, "ref, simd128 or relaxed (the fastest that computes rightly)"},
+        {"--context", ARG_U32, &a->file.n_ctx,
+         "positions of the context (0: the model's own, at most 4096)"},
+        {"--kernel", ARG_TEXT, &a->file.kernel,
+         "ref, simd128 or relaxed (the fastest that computes rightly)"},
         {"--reference", ARG_FLAG, &a->file.reference, "hold all weights as floats"},
         {"--special", ARG_FLAG, &a->raw, "read special tokens in the prompt, and show those drawn"},
         {"--json", ARG_FLAG, &a->json, "one JSON object on stdout instead of the text"},
@@ -54,10 +57,14 @@ static void print_json_text(const char *s, size_t n) {
     putchar('"');
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\') printf("\\%c", c);
-        else if (c == '\n') printf("\\n");
-        else if (c < 0x20) printf("\\u%04x", c);
-        else putchar(c);
+        if (c == '"' || c == '\\')
+            printf("\\%c", c);
+        else if (c == '\n')
+            printf("\\n");
+        else if (c < 0x20)
+            printf("\\u%04x", c);
+        else
+            putchar(c);
     }
     putchar('"');
 }
@@ -101,12 +108,16 @@ static void print_figures(const nut_session *s, const nut_model *m) {
     unsigned long long prompt, drawn;
     double prompt_s, drawn_s;
     nut_session_timings(s, t, sizeof t, &n, NULL);
-    if (sscanf(t, "{\"prefill\":{\"tokens\":%llu,\"seconds\":%lf},\"decode\":{\"tokens\":%llu,\"seconds\":%lf}}", &prompt,
-               &prompt_s, &drawn, &drawn_s) != 4)
+    if (sscanf(
+            t,
+            "{\"prefill\":{\"tokens\":%llu,\"seconds\":%lf},\"decode\":{\"tokens\":%llu,\"seconds\":%lf}}",
+            &prompt, &prompt_s, &drawn, &drawn_s) != 4)
         return;
-    fprintf(stderr, "prompt %llu tokens, %.1f tokens/s; drawn %llu tokens, %.1f tokens/s; kernel %s, %u thread%s\n", prompt,
-            prompt_s > 0 ? (double)prompt / prompt_s : 0, drawn, drawn_s > 0 ? (double)drawn / drawn_s : 0,
-            nut_model_kernel(m), nut_session_n_threads(s), nut_session_n_threads(s) == 1 ? "" : "s");
+    fprintf(stderr,
+            "prompt %llu tokens, %.1f tokens/s; drawn %llu tokens, %.1f tokens/s; kernel %s, %u thread%s\n",
+            prompt, prompt_s > 0 ? (double)prompt / prompt_s : 0, drawn,
+            drawn_s > 0 ? (double)drawn / drawn_s : 0, nut_model_kernel(m), nut_session_n_threads(s),
+            nut_session_n_threads(s) == 1 ? "" : "s");
 }
 
 static nut_status drain(nut_session *s, output *out, nut_step *step, nut_error *err) {
@@ -140,7 +151,8 @@ static nut_status run_prompt(const generate_args *a, const nut_model *m, nut_ses
     return status;
 }
 
-static nut_status open_session(const generate_args *a, const char *path, nut_model **m, nut_session **s, nut_error *err) {
+static nut_status open_session(const generate_args *a, const char *path, nut_model **m, nut_session **s,
+                               nut_error *err) {
     TRY(file_load_model(path, &a->file, m, err));
     nut_session_options so = nut_session_defaults();
     so.n_ctx = a->file.n_ctx;
@@ -185,8 +197,8 @@ static nut_status append(transcript *t, const int32_t *ids, size_t n, nut_error 
     return NUT_OK;
 }
 
-static nut_status chat_turn(const generate_args *a, const nut_model *m, nut_session *s, transcript *t, const char *user,
-                            nut_error *err) {
+static nut_status chat_turn(const generate_args *a, const nut_model *m, nut_session *s, transcript *t,
+                            const char *user, nut_error *err) {
     char *text;
     int32_t *ids;
     size_t n;
@@ -194,15 +206,16 @@ static nut_status chat_turn(const generate_args *a, const nut_model *m, nut_sess
     nut_step step;
     bool first = t->n == 0;
     TRY(chat_render(m, a->system, user, first, &text, err));
-    nut_status status = cli_tokenize(m, text, strlen(text),
-                                     NUT_TOKENIZE_SPECIAL | (first ? NUT_TOKENIZE_ADD_BOS : 0), &ids, &n, err);
+    nut_status status = cli_tokenize(
+        m, text, strlen(text), NUT_TOKENIZE_SPECIAL | (first ? NUT_TOKENIZE_ADD_BOS : 0), &ids, &n, err);
     free(text);
     if (status != NUT_OK) return status;
     status = append(t, ids, n, err);
     free(ids);
     if (status == NUT_OK) status = nut_generate_begin(s, t->ids, t->n, &a->options, err);
     if (status == NUT_OK) status = drain(s, &out, &step, err);
-    if (status == NUT_OK && step.finish == NUT_FINISH_EOS && out.n_ids) out.n_ids--; // the template writes the end
+    if (status == NUT_OK && step.finish == NUT_FINISH_EOS && out.n_ids)
+        out.n_ids--; // the template writes the end
     if (status == NUT_OK) status = append(t, out.ids, out.n_ids, err);
     putchar('\n');
     free(out.text);
@@ -226,8 +239,9 @@ nut_status command_chat(int argc, char **argv, nut_error *err) {
     generate_args a = generate_defaults();
     arg_option options[MAX_OPTIONS];
     const char *positionals[1];
-    arg_set set = {"chat", "MODEL [options]  (one line of stdin is one message)", options,
-                   generate_options(&a, options), positionals, 1};
+    arg_set set = {"chat",      "MODEL [options]  (one line of stdin is one message)",
+                   options,     generate_options(&a, options),
+                   positionals, 1};
     nut_model *m;
     nut_session *s;
     a.options.max_tokens = 1024;

@@ -45,8 +45,10 @@ static void print_indented(const char *json) {
         bool closes = !in_text && (*p == '}' || *p == ']'), opens = !in_text && (*p == '{' || *p == '[');
         if (closes && depth-- <= 2 && p[-1] != '{' && p[-1] != '[') new_line(depth);
         putchar(*p);
-        if (*p == '\\' && in_text) putchar(*++p);
-        else if (*p == '"') in_text = !in_text;
+        if (*p == '\\' && in_text)
+            putchar(*++p);
+        else if (*p == '"')
+            in_text = !in_text;
         if (opens && ++depth <= 2 && p[1] != '}' && p[1] != ']') new_line(depth);
         if (!in_text && *p == ',' && depth <= 2) new_line(depth);
         if (!in_text && (*p == ':' || *p == ',') && (depth > 2 || *p == ':')) putchar(' ');
@@ -69,10 +71,12 @@ nut_status command_info(int argc, char **argv, nut_error *err) {
     TRY(file_load_model(p[0], &file, &m, err));
     (void)nut_model_info(m, true, NULL, 0, &n, NULL); // asks for the length
     char *text = malloc(n + 1);
-    nut_status status = text ? nut_model_info(m, true, text, n + 1, &n, err)
-                             : cli_error(err, NUT_E_MEMORY, "out of memory");
-    if (status == NUT_OK && json) puts(text);
-    else if (status == NUT_OK) print_indented(text);
+    nut_status status =
+        text ? nut_model_info(m, true, text, n + 1, &n, err) : cli_error(err, NUT_E_MEMORY, "out of memory");
+    if (status == NUT_OK && json)
+        puts(text);
+    else if (status == NUT_OK)
+        print_indented(text);
     free(text);
     nut_model_free(m);
     return status;
@@ -92,7 +96,8 @@ typedef struct perplexity_args {
     bool json;
 } perplexity_args;
 
-static nut_status judge(const perplexity_args *a, const nut_model *m, const char *text, size_t n_text, nut_error *err) {
+static nut_status judge(const perplexity_args *a, const nut_model *m, const char *text, size_t n_text,
+                        nut_error *err) {
     int32_t *ids;
     size_t n;
     nut_session *s;
@@ -107,9 +112,12 @@ static nut_status judge(const perplexity_args *a, const nut_model *m, const char
     }
     free(ids);
     if (status != NUT_OK) return status;
-    const char *format = a->json ? "{\"perplexity\":%.6f,\"mean_nll\":%.6f,\"scored\":%llu,\"windows\":%u,\"kernel\":\"%s\"}\n"
-                                 : "perplexity %.4f, mean loss %.6f nats over %llu tokens in %u windows; kernel %s\n";
-    printf(format, r.perplexity, r.mean_nll, (unsigned long long)r.n_scored, r.n_windows, nut_model_kernel(m));
+    const char *format =
+        a->json
+            ? "{\"perplexity\":%.6f,\"mean_nll\":%.6f,\"scored\":%llu,\"windows\":%u,\"kernel\":\"%s\"}\n"
+            : "perplexity %.4f, mean loss %.6f nats over %llu tokens in %u windows; kernel %s\n";
+    printf(format, r.perplexity, r.mean_nll, (unsigned long long)r.n_scored, r.n_windows,
+           nut_model_kernel(m));
     return NUT_OK;
 }
 

@@ -27,8 +27,8 @@ nut_status cli_error(nut_error *err, nut_status code, const char *format, ...) {
     return code;
 }
 
-nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags, int32_t **ids, size_t *n,
-                        nut_error *err) {
+nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
+                        int32_t **ids, size_t *n, nut_error *err) {
     size_t cap = n_text + 16;
     for (int try = 0; try < 2; try++) {
         int32_t *buffer = malloc(cap * sizeof *buffer);
@@ -46,8 +46,10 @@ nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text,
 }
 
 static void print_usage(FILE *to) {
-    fprintf(to, "nutshell %s: language models in a small engine\n\nusage: nutshell COMMAND ... (--help after a command "
-                "lists its options)\n\n",
+    fprintf(to,
+            "nutshell %s: language models in a small engine\n\nusage: nutshell COMMAND ... (--help after a "
+            "command "
+            "lists its options)\n\n",
             nut_version());
     for (size_t i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-12s%s\n", commands[i].name, commands[i].help);
 }
@@ -59,7 +61,8 @@ static const command *find_command(const char *name) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 1 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version"))) return puts(nut_version()) < 0;
+    if (argc > 1 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version")))
+        return puts(nut_version()) < 0;
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) return print_usage(stdout), 0;
     const command *c = argc > 1 ? find_command(argv[1]) : NULL;
     if (!c) {

@@ -1,18 +1,20 @@
 /*
  * One batch of tokens through the layers: the whole model in reading order.
  *
- * Letters: n tokens of the batch, n_embd, n_ff, n_head query heads in n_head_kv groups, head_dim values each.
- * Work is cut into regions that the team runs together; a return from threads_run is the only barrier. A product is cut by
- * rows, attention by (token, key/value head), everything else by token; with one token the latter is too little
- * work to share and the caller does it alone. A layer costs five regions.
+ * Letters: n tokens of the batch, n_embd, n_ff, n_head query heads in n_head_kv groups, head_dim values
+ * each. Work is cut into regions that the team runs together; a return from threads_run is the only barrier.
+ * A product is cut by rows, attention by (token, key/value head), everything else by token; with one token
+ * the latter is too little work to share and the caller does it alone. A layer costs five regions.
  */
 #include "run/session.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { ROWS_PER_UNIT = 32 / FORMAT_LANES }; // groups: products are cut at multiples of 32 rows, a whole block of
-                                            // the next activation, so that a member can quantize what it made
+enum {
+    ROWS_PER_UNIT = 32 / FORMAT_LANES
+}; // groups: products are cut at multiples of 32 rows, a whole block of
+   // the next activation, so that a member can quantize what it made
 
 typedef struct batch {
     nut_session *s;
@@ -70,7 +72,8 @@ static void split_groups(const matrix *w, unsigned i, unsigned n, size_t *begin,
     *end = *end * ROWS_PER_UNIT < groups ? *end * ROWS_PER_UNIT : groups;
 }
 
-static void multiply(const batch *b, const matrix *w, const kernel_act *x, float *y, unsigned i, unsigned n) {
+static void multiply(const batch *b, const matrix *w, const kernel_act *x, float *y, unsigned i,
+                     unsigned n) {
     size_t begin, end;
     split_groups(w, i, n, &begin, &end);
     if (begin < end) b->m->kernels->mul_mat[w->format->id](w, begin, end, x, y, run_pad8(w->n_rows));
@@ -87,11 +90,13 @@ static void norm_token(const batch *b, size_t t, const float *weight, bool q8) {
     if (q8) act_quantize(b, &s->buf.act, t * n_embd, x, n_embd);
 }
 
-/* What int8 left out of token t's activation, quantized in its turn: row n + t, a second term of the same product. */
+/* What int8 left out of token t's activation, quantized in its turn: row n + t, a second term of the same
+ * product. */
 static void quantize_rest(const batch *b, size_t t) {
     const run_act *a = &b->s->buf.act;
     size_t width = b->m->hp.n_embd, at = t * width, to = (b->n + t) * width;
-    for (size_t i = 0; i < width; i++) a->x[to + i] = a->x[at + i] - a->d[(at + i) / 32] * (float)a->q[at + i];
+    for (size_t i = 0; i < width; i++)
+        a->x[to + i] = a->x[at + i] - a->d[(at + i) / 32] * (float)a->q[at + i];
     act_quantize(b, a, to, a->x + to, width);
 }
 
@@ -102,8 +107,9 @@ static void attn_norm_token(const batch *b, size_t t) {
     if (q8) quantize_rest(b, t);
 }
 
-/* Queries, keys and values are the sum of two int8 products, rows t and n + t of y: what attention reads is where one
- * int8 term loses most. On SmolLM2-135M this takes 30 % off the error of the logits for 16 % of a layer's work. */
+/* Queries, keys and values are the sum of two int8 products, rows t and n + t of y: what attention reads is
+ * where one int8 term loses most. On SmolLM2-135M this takes 30 % off the error of the logits for 16 % of a
+ * layer's work. */
 static void multiply_twice(const batch *b, const matrix *w, float *y, unsigned i, unsigned n) {
     kernel_act x = act_view(&b->s->buf.act, wants_q8(w) ? 2 * b->n : b->n, b->m->hp.n_embd);
     multiply(b, w, &x, y, i, n);
@@ -123,7 +129,8 @@ static void qkv_member(void *ctx, unsigned i, unsigned n) {
 }
 
 /* Bias, norm and rotation of the heads of q or k of one token, in place. */
-static void turn_heads(const batch *b, size_t t, float *heads, size_t n_heads, const float *bias, const float *norm) {
+static void turn_heads(const batch *b, size_t t, float *heads, size_t n_heads, const float *bias,
+                       const float *norm) {
     const model_hparams *hp = &b->m->hp;
     size_t dim = hp->head_dim, n_pairs = hp->n_rot / 2;
     if (bias) b->m->kernels->add(heads, bias, n_heads * dim);
@@ -173,14 +180,21 @@ static void attend_member(void *ctx, unsigned i, unsigned n) {
     const batch *b = ctx;
     const nut_session *s = b->s;
     const model_hparams *hp = &b->m->hp;
-    const kernel_set *kernels = s->k32 ? kernel_at(kernel_count() - 1) : b->m->kernels; // ref: it alone takes floats
+    const kernel_set *kernels =
+        s->k32 ? kernel_at(kernel_count() - 1) : b->m->kernels; // ref: it alone takes floats
     size_t dim = hp->head_dim, n_kv = hp->n_head_kv, group = hp->n_head / n_kv, width = hp->n_head * dim;
     for (size_t u = i; u < b->n * n_kv; u += n) {
         size_t t = u / n_kv, h = u % n_kv, at = t * width + h * group * dim, kv = cache_at(b, h, 0);
-        kernel_attend a = {.q = s->buf.q + at, .out = s->buf.act.x + at, .n_q = group, .head_dim = dim,
-                           .n_kv = s->n_past + t + 1, .scale = 1.0f / sqrtf((float)dim)};
-        if (s->k32) a.k32 = s->k32 + kv, a.v32 = s->v32 + kv;
-        else a.k = s->k + kv, a.v = s->v + kv;
+        kernel_attend a = {.q = s->buf.q + at,
+                           .out = s->buf.act.x + at,
+                           .n_q = group,
+                           .head_dim = dim,
+                           .n_kv = s->n_past + t + 1,
+                           .scale = 1.0f / sqrtf((float)dim)};
+        if (s->k32)
+            a.k32 = s->k32 + kv, a.v32 = s->v32 + kv;
+        else
+            a.k = s->k + kv, a.v = s->v + kv;
         kernels->attend(&a);
     }
 }
@@ -272,7 +286,8 @@ static void output_member(void *ctx, unsigned i, unsigned n) {
     multiply(b, &b->m->output, &x, buf->logits, i, n);
 }
 
-/* The vocabulary's rows are the largest product: only for the last n_logits tokens, moved to the front first. */
+/* The vocabulary's rows are the largest product: only for the last n_logits tokens, moved to the front
+ * first. */
 static void output(batch *b, size_t n_logits) {
     float *residual = b->s->buf.residual;
     size_t n_embd = b->m->hp.n_embd;
@@ -286,7 +301,8 @@ void forward_batch(nut_session *s, const int32_t *ids, size_t n, size_t n_logits
     const nut_model *m = s->model;
     batch b = {.s = s, .m = m, .n = n};
     rope_table(s->buf.rope_freq, m->hp.n_rot / 2, s->n_past, n, s->buf.rope);
-    for (size_t t = 0; t < n; t++) matrix_row(&m->token_embd, (size_t)ids[t], s->buf.residual + t * m->hp.n_embd);
+    for (size_t t = 0; t < n; t++)
+        matrix_row(&m->token_embd, (size_t)ids[t], s->buf.residual + t * m->hp.n_embd);
     for (b.il = 0; b.il < m->hp.n_layer; b.il++) {
         b.layer = &m->layers[b.il];
         attention(&b);

@@ -1,6 +1,6 @@
 /*
- * A generation as a state machine: prompt batches, then one token a step, then the end. Each step is one bounded piece
- * of work, so that the caller can stop between any two.
+ * A generation as a state machine: prompt batches, then one token a step, then the end. Each step is one
+ * bounded piece of work, so that the caller can stop between any two.
  */
 #include "run/session.h"
 
@@ -9,7 +9,8 @@
 
 #include <string.h>
 
-/* The leading tokens that the cache and a prompt share; the last prompt token is always computed for its logits. */
+/* The leading tokens that the cache and a prompt share; the last prompt token is always computed for its
+ * logits. */
 static uint32_t common_prefix(const nut_session *s, const int32_t *ids, size_t n) {
     uint32_t i = 0;
     while (i < s->n_past && i + 1 < n && s->tokens[i] == ids[i]) i++;
@@ -21,9 +22,10 @@ static nut_status check_prompt(const nut_session *s, const int32_t *ids, size_t 
         return error_set(err, NUT_E_BUSY, "a generation is running in this session; end it first");
     if (n == 0) return error_set(err, NUT_E_ARGUMENT, "the prompt is empty; give at least one token");
     if (n >= s->n_ctx)
-        return error_set(err, NUT_E_CONTEXT,
-                         "the prompt has %zu tokens and the context holds %u; shorten it or load with a longer context",
-                         n, s->n_ctx);
+        return error_set(
+            err, NUT_E_CONTEXT,
+            "the prompt has %zu tokens and the context holds %u; shorten it or load with a longer context",
+            n, s->n_ctx);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->hp.n_vocab)
             return error_set(err, NUT_E_ARGUMENT, "token id %d is not in the vocabulary of %u", (int)ids[i],

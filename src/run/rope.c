@@ -1,5 +1,5 @@
-/* Rotary position embedding. Angles are computed in double and rounded once, so that long positions stay exact and
- * every build has the same table. */
+/* Rotary position embedding. Angles are computed in double and rounded once, so that long positions stay
+ * exact and every build has the same table. */
 #include "run/session.h"
 
 #include <math.h>

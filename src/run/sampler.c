@@ -1,7 +1,7 @@
 /*
- * Drawing a token from logits. The steps, in the order that llama.cpp runs them by default: penalties, top-k, typical,
- * top-p, min-p, temperature, draw. Probabilities are computed with the engine's own exponential and ties are broken by id,
- * so that one seed gives one text in every build.
+ * Drawing a token from logits. The steps, in the order that llama.cpp runs them by default: penalties,
+ * top-k, typical, top-p, min-p, temperature, draw. Probabilities are computed with the engine's own
+ * exponential and ties are broken by id, so that one seed gives one text in every build.
  */
 #include "run/session.h"
 
@@ -36,8 +36,13 @@ static const range_rule rules[] = {
 };
 
 nut_generate_options nut_generate_defaults(void) {
-    return (nut_generate_options){.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1,
-                                  .repeat_penalty = 1, .repeat_last_n = 64};
+    return (nut_generate_options){.temperature = 0.8f,
+                                  .top_k = 40,
+                                  .top_p = 0.95f,
+                                  .min_p = 0.05f,
+                                  .typical_p = 1,
+                                  .repeat_penalty = 1,
+                                  .repeat_last_n = 64};
 }
 
 nut_status sampler_reset(sampler *s, const nut_generate_options *options, nut_error *err) {
@@ -59,7 +64,8 @@ static bool penalizes(const nut_generate_options *o) {
     return o->repeat_penalty != 1.0f || o->presence_penalty != 0.0f || o->frequency_penalty != 0.0f;
 }
 
-/* Repetition penalty (Keskar et al. 2019, arXiv 1909.05858) and OpenAI's presence and frequency penalties. */
+/* Repetition penalty (Keskar et al. 2019, arXiv 1909.05858) and OpenAI's presence and frequency penalties.
+ */
 static void penalize(sampler *s, const int32_t *recent, size_t n) {
     const nut_generate_options *o = &s->options;
     if (!penalizes(o)) return;
@@ -108,8 +114,10 @@ static void select_best(sampler_candidate *c, size_t n, size_t k) {
             if (i >= j) break;
             swap(&c[i], &c[j]);
         }
-        if (k <= j + 1) hi = j + 1;
-        else lo = j + 1;
+        if (k <= j + 1)
+            hi = j + 1;
+        else
+            lo = j + 1;
     }
 }
 
@@ -146,8 +154,8 @@ static double weigh(pool *p, float temperature) {
 
 /* ---- filters ---- */
 
-/* Nucleus (Holtzman et al. 2020, arXiv 1904.09751): the fewest best whose probabilities reach top_p. The best are sorted
- * in growing portions, so that a large vocabulary is never sorted as a whole. */
+/* Nucleus (Holtzman et al. 2020, arXiv 1904.09751): the fewest best whose probabilities reach top_p. The
+ * best are sorted in growing portions, so that a large vocabulary is never sorted as a whole. */
 static void filter_top_p(pool *p, float top_p) {
     if (top_p >= 1) return;
     double want = weigh(p, 1) * (double)top_p, sum = 0;
@@ -178,8 +186,8 @@ static int by_p(const void *a, const void *b) {
     return x->p != y->p ? (x->p < y->p ? -1 : 1) : x->id - y->id;
 }
 
-/* Locally typical sampling (Meister et al. 2023, arXiv 2202.00666): the candidates whose surprise is nearest to the
- * entropy, until their probabilities reach typical_p. */
+/* Locally typical sampling (Meister et al. 2023, arXiv 2202.00666): the candidates whose surprise is nearest
+ * to the entropy, until their probabilities reach typical_p. */
 static void filter_typical(pool *p, float typical_p) {
     if (typical_p >= 1) return;
     double sum = weigh(p, 1), log_sum = log(sum), max = (double)max_logit(p), entropy = 0, mass = 0;

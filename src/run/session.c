@@ -39,7 +39,8 @@ static void want_act(pieces *ps, run_act *a, size_t n, size_t width) {
 static void want_buffers(pieces *ps, nut_session *s) {
     const model_hparams *hp = &s->model->hp;
     run_buffers *b = &s->buf;
-    size_t n = s->n_batch, q_width = (size_t)hp->n_head * hp->head_dim, kv_width = (size_t)hp->n_head_kv * hp->head_dim;
+    size_t n = s->n_batch, q_width = (size_t)hp->n_head * hp->head_dim,
+           kv_width = (size_t)hp->n_head_kv * hp->head_dim;
     want(ps, &b->residual, n * hp->n_embd, sizeof(float));
     size_t twice = 2 * (size_t)hp->n_embd; // see forward.c
     want_act(ps, &b->act, n, q_width > twice ? q_width : twice);
@@ -83,8 +84,8 @@ static void want_all(pieces *ps, nut_session *s) {
 static nut_status take_memory(nut_session *s, nut_error *err) {
     uint64_t bytes = model_session_bytes(&s->model->hp, s->n_ctx, s->n_batch, s->n_logits_max);
     if (bytes > SIZE_MAX / 2)
-        return error_set(err, NUT_E_TOO_LARGE, "a session of %u positions cannot be addressed; use a shorter context",
-                         s->n_ctx);
+        return error_set(err, NUT_E_TOO_LARGE,
+                         "a session of %u positions cannot be addressed; use a shorter context", s->n_ctx);
     pieces ps = {.n = 0};
     want_all(&ps, s);
     for (size_t i = 0; i < ps.n; i++) arena_add(&s->memory, ps.p[i].n, ps.p[i].size);
@@ -106,16 +107,18 @@ static nut_status set_options(nut_session *s, const nut_session_options *o, nut_
     uint32_t trained = s->model->hp.n_ctx_train;
     s->n_ctx = or_default(o->n_ctx, trained < DEFAULT_CTX ? trained : DEFAULT_CTX);
     if (s->n_ctx < 2 || s->n_ctx > trained)
-        return error_set(err, NUT_E_ARGUMENT, "the context must be 2 to %u positions (what the model was trained with), not %u",
+        return error_set(err, NUT_E_ARGUMENT,
+                         "the context must be 2 to %u positions (what the model was trained with), not %u",
                          trained, s->n_ctx);
     s->n_batch = or_default(o->n_batch, DEFAULT_BATCH);
     if (s->n_batch > MAX_BATCH)
-        return error_set(err, NUT_E_ARGUMENT, "the batch must be 1 to %d tokens, not %u", MAX_BATCH, s->n_batch);
+        return error_set(err, NUT_E_ARGUMENT, "the batch must be 1 to %d tokens, not %u", MAX_BATCH,
+                         s->n_batch);
     if (s->n_batch > s->n_ctx) s->n_batch = s->n_ctx;
     s->n_logits_max = or_default(o->n_logits, 1);
     if (s->n_logits_max > s->n_batch)
-        return error_set(err, NUT_E_ARGUMENT, "n_logits must be at most the batch of %u tokens, not %u", s->n_batch,
-                         s->n_logits_max);
+        return error_set(err, NUT_E_ARGUMENT, "n_logits must be at most the batch of %u tokens, not %u",
+                         s->n_batch, s->n_logits_max);
     return NUT_OK;
 }
 
@@ -159,12 +162,15 @@ uint64_t nut_session_bytes(const nut_session *s) {
 
 /* ---- tokens ---- */
 
-static nut_status check_eval(const nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err) {
+static nut_status check_eval(const nut_session *s, const int32_t *ids, size_t n, size_t n_logits,
+                             nut_error *err) {
     if (n == 0 || n_logits > n || n_logits > s->n_logits_max)
-        return error_set(err, NUT_E_ARGUMENT, "cannot keep %zu rows of logits of %zu tokens (the session holds %u)",
-                         n_logits, n, s->n_logits_max);
+        return error_set(err, NUT_E_ARGUMENT,
+                         "cannot keep %zu rows of logits of %zu tokens (the session holds %u)", n_logits, n,
+                         s->n_logits_max);
     if (n > s->n_ctx - s->n_past)
-        return error_set(err, NUT_E_CONTEXT, "%zu tokens do not fit: %u of %u positions are taken; use a longer context", n,
+        return error_set(err, NUT_E_CONTEXT,
+                         "%zu tokens do not fit: %u of %u positions are taken; use a longer context", n,
                          s->n_past, s->n_ctx);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->hp.n_vocab)
@@ -199,7 +205,8 @@ const float *nut_session_logits(const nut_session *s, size_t i) {
 
 nut_status nut_session_truncate(nut_session *s, uint32_t n_past, nut_error *err) {
     if (n_past > s->n_past)
-        return error_set(err, NUT_E_ARGUMENT, "cannot go to position %u: the session is at %u", n_past, s->n_past);
+        return error_set(err, NUT_E_ARGUMENT, "cannot go to position %u: the session is at %u", n_past,
+                         s->n_past);
     nut_generate_end(s);
     s->n_past = n_past;
     s->n_logits = 0;
@@ -207,10 +214,13 @@ nut_status nut_session_truncate(nut_session *s, uint32_t n_past, nut_error *err)
 }
 
 nut_status nut_session_timings(const nut_session *s, char *out, size_t cap, size_t *n_out, nut_error *err) {
-    int n = snprintf(out, cap, "{\"prefill\":{\"tokens\":%llu,\"seconds\":%.6f},\"decode\":{\"tokens\":%llu,\"seconds\":%.6f}}",
-                     (unsigned long long)s->prefill.tokens, s->prefill.seconds, (unsigned long long)s->decode.tokens,
-                     s->decode.seconds);
+    int n = snprintf(
+        out, cap,
+        "{\"prefill\":{\"tokens\":%llu,\"seconds\":%.6f},\"decode\":{\"tokens\":%llu,\"seconds\":%.6f}}",
+        (unsigned long long)s->prefill.tokens, s->prefill.seconds, (unsigned long long)s->decode.tokens,
+        s->decode.seconds);
     *n_out = (size_t)n;
-    if ((size_t)n >= cap) return error_set(err, NUT_E_ARGUMENT, "the timings need %d bytes, not %zu", n + 1, cap);
+    if ((size_t)n >= cap)
+        return error_set(err, NUT_E_ARGUMENT, "the timings need %d bytes, not %zu", n + 1, cap);
     return NUT_OK;
 }

@@ -1,7 +1,8 @@
 /*
- * A session: all mutable state of one timeline. Its memory is one arena taken when it is made; nothing is allocated while
- * it runs. The room is split by purpose: forward.c computes a batch, rope.c its rotations, sampler.c draws, stream.c
- * turns tokens into whole characters and watches for stop texts, generate.c drives them, session.c owns them.
+ * A session: all mutable state of one timeline. Its memory is one arena taken when it is made; nothing is
+ * allocated while it runs. The room is split by purpose: forward.c computes a batch, rope.c its rotations,
+ * sampler.c draws, stream.c turns tokens into whole characters and watches for stop texts, generate.c drives
+ * them, session.c owns them.
  */
 #ifndef NUT_RUN_SESSION_H
 #define NUT_RUN_SESSION_H
@@ -21,16 +22,16 @@ typedef struct run_act {
 } run_act;
 
 typedef struct run_buffers {
-    float *residual; // (n_batch, n_embd)
-    run_act act;     // input of the next product, max(2 * n_embd, n_head * head_dim) wide
-    run_act hidden;  // input of w_down, n_ff wide
-    float *q;        // (2 * n_batch, n_head * head_dim), see forward.c
-    float *k, *v;    // (2 * n_batch, n_head_kv * head_dim)
-    float *gate, *up; // (n_batch, n_ff padded to 8)
-    float *out;      // (n_batch, n_embd padded to 8) result of wo and w_down
-    float *logits;   // (n_logits, n_vocab padded to 8)
+    float *residual;   // (n_batch, n_embd)
+    run_act act;       // input of the next product, max(2 * n_embd, n_head * head_dim) wide
+    run_act hidden;    // input of w_down, n_ff wide
+    float *q;          // (2 * n_batch, n_head * head_dim), see forward.c
+    float *k, *v;      // (2 * n_batch, n_head_kv * head_dim)
+    float *gate, *up;  // (n_batch, n_ff padded to 8)
+    float *out;        // (n_batch, n_embd padded to 8) result of wo and w_down
+    float *logits;     // (n_logits, n_vocab padded to 8)
     double *rope_freq; // (n_rot / 2) radians per position
-    float *rope;     // (n_batch, n_rot / 2, 2) cosine and sine of each pair
+    float *rope;       // (n_batch, n_rot / 2, 2) cosine and sine of each pair
 } run_buffers;
 
 /* ---- drawing a token (sampler.c) ---- */
@@ -57,24 +58,29 @@ typedef struct stream {
     size_t n_stops;
     char stops[STREAM_MAX_STOPS][STREAM_MAX_STOP];
     size_t stop_lengths[STREAM_MAX_STOPS];
-    char *held;  // (cap) bytes not yet emitted
+    char *held; // (cap) bytes not yet emitted
     size_t n_held, cap;
-    char *text;  // (3 * cap) what the last step emitted
+    char *text; // (3 * cap) what the last step emitted
     size_t n_text;
 } stream;
 
 /* ---- a generation (generate.c) ---- */
 
-typedef enum generation_state { GENERATION_IDLE, GENERATION_PROMPT, GENERATION_DRAWING, GENERATION_ENDING } generation_state;
+typedef enum generation_state {
+    GENERATION_IDLE,
+    GENERATION_PROMPT,
+    GENERATION_DRAWING,
+    GENERATION_ENDING
+} generation_state;
 
 typedef struct generation {
     generation_state state;
     nut_finish finish;
-    int32_t *prompt;    // (n_ctx) the whole prompt
+    int32_t *prompt; // (n_ctx) the whole prompt
     uint32_t n_prompt;
     uint32_t n_drawn;
     uint32_t max_tokens;
-    int32_t pending;    // drawn, not yet in the cache; -1: none
+    int32_t pending; // drawn, not yet in the cache; -1: none
     bool special;
     bool ignore_eos;
 } generation;
@@ -105,12 +111,12 @@ static inline size_t run_pad8(size_t n) {
     return (n + 7) & ~(size_t)7;
 }
 
-/* Runs tokens ids (n <= n_batch) at positions n_past.. through the model, stores their keys and values, and leaves
- * logits of the last n_logits of them. Does not move n_past. */
+/* Runs tokens ids (n <= n_batch) at positions n_past.. through the model, stores their keys and values, and
+ * leaves logits of the last n_logits of them. Does not move n_past. */
 void forward_batch(nut_session *s, const int32_t *ids, size_t n, size_t n_logits);
 
-/* Fills freq (n_rot / 2): radians per position of each pair (Su et al. 2021, arXiv 2104.09864), with linear scaling and
- * the model's divisors. */
+/* Fills freq (n_rot / 2): radians per position of each pair (Su et al. 2021, arXiv 2104.09864), with linear
+ * scaling and the model's divisors. */
 void rope_prepare(const nut_model *m, double *freq);
 /* cos/sin table of n positions from `first` on: (n, n_pairs, 2). */
 void rope_table(const double *freq, size_t n_pairs, uint32_t first, size_t n, float *table);
@@ -123,8 +129,8 @@ nut_status sampler_reset(sampler *s, const nut_generate_options *options, nut_er
 int32_t sampler_draw(sampler *s, const float *logits, const int32_t *recent, size_t n_recent);
 
 nut_status stream_reset(stream *st, const nut_generate_options *options, nut_error *err);
-/* Takes the bytes of one token; what can be emitted is then in text/n_text. True: a stop text was reached (the text
- * ends before it, and nothing more comes). */
+/* Takes the bytes of one token; what can be emitted is then in text/n_text. True: a stop text was reached
+ * (the text ends before it, and nothing more comes). */
 bool stream_push(stream *st, const char *bytes, size_t n);
 /* Emits what is held. */
 void stream_flush(stream *st);

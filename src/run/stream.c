@@ -1,6 +1,7 @@
 /*
- * Text out: bytes of tokens become whole UTF-8 characters, and the text up to a stop. What could still become a
- * stop text, or is the beginning of a character, is held back. Bytes that can be no character become U+FFFD.
+ * Text out: bytes of tokens become whole UTF-8 characters, and the text up to a stop. What could still
+ * become a stop text, or is the beginning of a character, is held back. Bytes that can be no character
+ * become U+FFFD.
  */
 #include "run/session.h"
 
@@ -14,7 +15,8 @@ nut_status stream_reset(stream *st, const nut_generate_options *o, nut_error *er
     for (size_t i = 0; i < o->n_stop; i++) {
         size_t n = strlen(o->stop[i]);
         if (n < 1 || n > STREAM_MAX_STOP)
-            return error_set(err, NUT_E_ARGUMENT, "a stop text must have 1 to %d bytes, not %zu", STREAM_MAX_STOP, n);
+            return error_set(err, NUT_E_ARGUMENT, "a stop text must have 1 to %d bytes, not %zu",
+                             STREAM_MAX_STOP, n);
         memcpy(st->stops[i], o->stop[i], n);
         st->stop_lengths[i] = n;
     }
@@ -27,16 +29,27 @@ nut_status stream_reset(stream *st, const nut_generate_options *o, nut_error *er
 
 /* Length of the character that begins with byte b; 0: none begins with it. */
 static size_t utf8_length(uint8_t b) {
-    return b < 0x80 ? 1 : b >= 0xc2 && b < 0xe0 ? 2 : b >= 0xe0 && b < 0xf0 ? 3 : b >= 0xf0 && b < 0xf5 ? 4 : 0;
+    return b < 0x80                ? 1
+           : b >= 0xc2 && b < 0xe0 ? 2
+           : b >= 0xe0 && b < 0xf0 ? 3
+           : b >= 0xf0 && b < 0xf5 ? 4
+                                   : 0;
 }
 
-/* Whether the second byte b fits the first byte a: no overlong forms, surrogates, or values above U+10FFFF. */
+/* Whether the second byte b fits the first byte a: no overlong forms, surrogates, or values above U+10FFFF.
+ */
 static bool utf8_second_fits(uint8_t a, uint8_t b) {
-    uint8_t least = a == 0xe0 ? 0xa0 : a == 0xf0 ? 0x90 : 0x80, most = a == 0xed ? 0x9f : a == 0xf4 ? 0x8f : 0xbf;
+    uint8_t least = a == 0xe0   ? 0xa0
+                    : a == 0xf0 ? 0x90
+                                : 0x80,
+            most = a == 0xed   ? 0x9f
+                   : a == 0xf4 ? 0x8f
+                               : 0xbf;
     return b >= least && b <= most;
 }
 
-/* How many of the n bytes at p belong to one character (*whole) or to a broken one; 0: its end has not come yet. */
+/* How many of the n bytes at p belong to one character (*whole) or to a broken one; 0: its end has not come
+ * yet. */
 static size_t utf8_take(const uint8_t *p, size_t n, bool *whole) {
     size_t length = utf8_length(p[0]), i = 1;
     *whole = length > 0;
@@ -73,7 +86,8 @@ static void emit(stream *st, size_t n, bool last) {
 static size_t find_stop(const stream *st) {
     for (size_t at = 0; at < st->n_held; at++)
         for (size_t i = 0; i < st->n_stops; i++)
-            if (st->stop_lengths[i] <= st->n_held - at && !memcmp(st->held + at, st->stops[i], st->stop_lengths[i]))
+            if (st->stop_lengths[i] <= st->n_held - at &&
+                !memcmp(st->held + at, st->stops[i], st->stop_lengths[i]))
                 return at;
     return st->n_held;
 }

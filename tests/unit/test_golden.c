@@ -1,7 +1,8 @@
 /*
- * The engine against independent implementations: token ids, logits, likelihoods and greedy texts that a float64 program
- * and llama.cpp made (their files say how). The reference path (weights as floats, reference kernels) must agree to
- * rounding; the int8 path within what int8 activations cost. Reads ../shared/data (or $NUT_DATA) and models/.
+ * The engine against independent implementations: token ids, logits, likelihoods and greedy texts that a
+ * float64 program and llama.cpp made (their files say how). The reference path (weights as floats, reference
+ * kernels) must agree to rounding; the int8 path within what int8 activations cost. Reads ../shared/data (or
+ * $NUT_DATA) and models/.
  */
 #include "check.h"
 #include "json.h"
@@ -60,7 +61,8 @@ static double log_sum_exp(const float *x, size_t n) {
 }
 
 static void check_passage(const nut_model *m, const json *golden, double tolerance) {
-    size_t n = json_ints(json_get(json_get(golden, "passage"), "ids"), ids, CAP), n_vocab = nut_model_n_vocab(m);
+    size_t n = json_ints(json_get(json_get(golden, "passage"), "ids"), ids, CAP),
+           n_vocab = nut_model_n_vocab(m);
     nut_session *s = open_session(m, 512, 1);
     double sum = 0;
     for (size_t i = 0; i + 1 < n; i++) {
@@ -131,7 +133,8 @@ static void test_stories(void) {
 
 /* ---- SmolLM2-135M-Instruct ---- */
 
-/* The model's path; $NUT_SMOLLM2 overrides it, and empty leaves this part out where it would take minutes. */
+/* The model's path; $NUT_SMOLLM2 overrides it, and empty leaves this part out where it would take minutes.
+ */
 static const char *smollm2(void) {
     const char *path = getenv("NUT_SMOLLM2");
     return path ? path : "models/SmolLM2-135M-Instruct-Q4_1.gguf";
@@ -155,8 +158,10 @@ static double top10_differences(nut_session *s, const json *run, double *worst) 
 /* Greedy tokens before the first choice with a margin below `margin` must be the golden ones. */
 static void check_greedy(nut_session *s, const json *run, double margin) {
     static int32_t drawn[CAP];
-    size_t n = json_ints(json_get(run, "ids"), ids, CAP), n_want = json_ints(json_get(run, "greedy"), want, CAP), sure = 0;
-    for (const json *gap = json_get(run, "gap")->child; gap && gap->number >= margin; gap = gap->next) sure++;
+    size_t n = json_ints(json_get(run, "ids"), ids, CAP),
+           n_want = json_ints(json_get(run, "greedy"), want, CAP), sure = 0;
+    for (const json *gap = json_get(run, "gap")->child; gap && gap->number >= margin; gap = gap->next)
+        sure++;
     size_t n_drawn = greedy(s, ids, n, n_want, drawn), same = same_prefix(drawn, n_drawn, want, n_want);
     CHECK(same >= sure, "%zu greedy tokens agree, %zu are beyond doubt", same, sure);
 }
@@ -170,7 +175,8 @@ static void check_runs(const nut_model *m, const json *golden, double most_rms, 
         check_greedy(s, run, margin);
     }
     double rms = sqrt(squares / (double)n);
-    printf("SmolLM2, kernel %s: top-10 logits differ by %.4f (root mean square), %.4f (most) over %zu prompts\n",
+    printf("SmolLM2, kernel %s: top-10 logits differ by %.4f (root mean square), %.4f (most) over %zu "
+           "prompts\n",
            nut_model_kernel(m), rms, worst, n);
     CHECK(n == 8 && rms <= most_rms && worst <= most, "root mean square %g, most %g", rms, worst);
     nut_session_free(s);
@@ -195,8 +201,8 @@ static void check_perplexity(const nut_model *m, const json *golden) {
     nut_tokenize(m, text, utf8_bytes(text, n_text, 24000), NUT_TOKENIZE_ADD_BOS, ids, CAP, &n, &err);
     nut_perplexity(s, ids, n, 512, 8, NULL, NULL, &r, &err);
     double expected = json_number(golden, "perplexity", "perplexity");
-    printf("SmolLM2, kernel %s: perplexity %.4f, expected %.4f (%+.2f %%)\n", nut_model_kernel(m), r.perplexity, expected,
-           100 * (r.perplexity / expected - 1));
+    printf("SmolLM2, kernel %s: perplexity %.4f, expected %.4f (%+.2f %%)\n", nut_model_kernel(m),
+           r.perplexity, expected, 100 * (r.perplexity / expected - 1));
     CHECK(r.n_windows == 8 && r.n_scored == 8 * 255, "%u windows, %llu tokens: %s", r.n_windows,
           (unsigned long long)r.n_scored, err.message);
     CHECK(fabs(r.perplexity / expected - 1) <= 0.01, "perplexity %g, expected %g", r.perplexity, expected);

@@ -1,7 +1,8 @@
 /*
- * Kernels: one driver for every set of this build, every operation, every format, at sizes around the tiles. Expected
- * values are computed here in double precision from matrix_row and from the definitions in kernels.h. Buffers end in
- * NaNs (and are poisoned under ASan), so that a read outside shows in the result and a write outside is seen.
+ * Kernels: one driver for every set of this build, every operation, every format, at sizes around the tiles.
+ * Expected values are computed here in double precision from matrix_row and from the definitions in
+ * kernels.h. Buffers end in NaNs (and are poisoned under ASan), so that a read outside shows in the result
+ * and a write outside is seen.
  */
 #include "kernels/kernels.h"
 #include "base/half.h"
@@ -28,7 +29,7 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-/* ---- buffers with guards ------------------------------------------------------------------------------------ */
+/* ---- buffers with guards ---- */
 
 enum { GUARD = 256 };
 
@@ -57,15 +58,19 @@ static void guard_free(void *p, const char *what) {
     free(block);
 }
 
-static float *guard_floats(size_t n) { return guard_new(n * sizeof(float)); }
+static float *guard_floats(size_t n) {
+    return guard_new(n * sizeof(float));
+}
 
-static float random_float(rng *r, double scale) { return (float)((rng_f64(r) + rng_f64(r) + rng_f64(r) - 1.5) * scale); }
+static float random_float(rng *r, double scale) {
+    return (float)((rng_f64(r) + rng_f64(r) + rng_f64(r) - 1.5) * scale);
+}
 
 static void fill(float *x, size_t n, rng *r, double scale) {
     for (size_t i = 0; i < n; i++) x[i] = random_float(r, scale);
 }
 
-/* ---- mul_mat ------------------------------------------------------------------------------------------------ */
+/* ---- mul_mat ---- */
 
 /* Where the f16 scales stand in a file's block. */
 static const struct {
@@ -76,8 +81,8 @@ static const struct {
     {FORMAT_Q5_1, {0, 2}},  {FORMAT_Q4_K, {0, 2}},  {FORMAT_Q5_K, {0, 2}}, {FORMAT_Q6_K, {208, -1}},
 };
 
-/* Random codes, f16 scales of both signs, now and then subnormal or zero; in Q8_0 every byte but, half of the time,
- * -128. */
+/* Random codes, f16 scales of both signs, now and then subnormal or zero; in Q8_0 every byte but, half of
+ * the time, -128. */
 static void random_block(const format *f, rng *r, uint8_t *block) {
     if (f->act == FORMAT_ACT_F32) {
         float x = random_float(r, 0.1);
@@ -174,21 +179,25 @@ typedef struct product_case {
 } product_case;
 
 /* Within the tolerance, padding rows zero, columns beyond untouched. */
-static void check_product(const product_case *c, const float *y, const double *expected, const double *size) {
+static void check_product(const product_case *c, const float *y, const double *expected,
+                          const double *size) {
     const size_t rows = c->w->n_rows, padded = matrix_groups(c->w) * FORMAT_LANES;
     const format *f = c->w->format;
     size_t wrong = 0, dirty = 0, touched = 0;
     double worst = 0;
     for (size_t t = 0; t < c->x->n_tokens; t++) {
         for (size_t r = 0; r < rows; r++) {
-            double error = fabs((double)y[t * c->ldy + r] - expected[t * rows + r]), scale = size[t * rows + r];
+            double error = fabs((double)y[t * c->ldy + r] - expected[t * rows + r]),
+                   scale = size[t * rows + r];
             if (!(error <= (double)f->tolerance * scale + 1e-30)) wrong++;
             if (scale > 0 && error / scale > worst) worst = error / scale;
         }
         for (size_t r = rows; r < padded; r++) dirty += y[t * c->ldy + r] != 0;
-        for (size_t r = padded; r < c->ldy; r++) touched += half_f32_to_bits(y[t * c->ldy + r]) != 0xffffffffu;
+        for (size_t r = padded; r < c->ldy; r++)
+            touched += half_f32_to_bits(y[t * c->ldy + r]) != 0xffffffffu;
     }
-    CHECK(wrong == 0, "%s %s, %zu rows, %zu columns, %zu tokens: %zu outputs wrong, worst %.2g of sum |w||x|",
+    CHECK(wrong == 0,
+          "%s %s, %zu rows, %zu columns, %zu tokens: %zu outputs wrong, worst %.2g of sum |w||x|",
           c->set->name, f->name, rows, c->w->n_cols, c->x->n_tokens, wrong, worst);
     CHECK(dirty == 0, "%s %s: %zu padding rows are not zero", c->set->name, f->name, dirty);
     CHECK(touched == 0, "%s %s: %zu floats beyond the rows written", c->set->name, f->name, touched);
@@ -203,21 +212,24 @@ static void check_same_bits(const product_case *c, const float *y, size_t n_floa
         memset(again, 0xff, n_floats * sizeof(float));
         for (size_t i = 0; i < n_threads; i++)
             mul_mat(c->w, groups * i / n_threads, groups * (i + 1) / n_threads, c->x, again, c->ldy);
-        CHECK(memcmp(again, y, n_floats * sizeof(float)) == 0, "%s %s: %zu threads give other bits", c->set->name,
-              c->w->format->name, n_threads);
+        CHECK(memcmp(again, y, n_floats * sizeof(float)) == 0, "%s %s: %zu threads give other bits",
+              c->set->name, c->w->format->name, n_threads);
     }
     memset(again, 0xff, n_floats * sizeof(float));
     for (size_t t = 0; t < c->x->n_tokens; t++) {
         kernel_act one = *c->x;
         one.n_tokens = 1;
-        if (one.x) one.x += t * n;
-        else one.q += t * n, one.d += t * n / 32, one.sum += t * n / 16;
+        if (one.x)
+            one.x += t * n;
+        else
+            one.q += t * n, one.d += t * n / 32, one.sum += t * n / 16;
         mul_mat(c->w, 0, groups, &one, again + t * c->ldy, c->ldy);
     }
     size_t differ = 0;
     for (size_t i = 0; i < n_floats; i++)
         differ += i % c->ldy < padded && half_f32_to_bits(again[i]) != half_f32_to_bits(y[i]);
-    CHECK(differ == 0, "%s %s: %zu outputs differ when tokens come alone", c->set->name, c->w->format->name, differ);
+    CHECK(differ == 0, "%s %s: %zu outputs differ when tokens come alone", c->set->name, c->w->format->name,
+          differ);
     guard_free(again, "outputs");
 }
 
@@ -227,7 +239,8 @@ static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n
     matrix w = random_matrix(f, n_rows, n_cols, r);
     acts a = random_acts(f->act, n_tokens, n_cols, r);
     const size_t ldy = matrix_groups(&w) * FORMAT_LANES + 3, n_floats = n_tokens * ldy;
-    double *expected = malloc(n_tokens * n_rows * sizeof(double)), *size = malloc(n_tokens * n_rows * sizeof(double));
+    double *expected = malloc(n_tokens * n_rows * sizeof(double)),
+           *size = malloc(n_tokens * n_rows * sizeof(double));
     float *simd = NULL; // what the first SIMD set gave
     expected_products(&w, &a.act, expected, size);
     for (size_t i = 0; i < kernel_count(); i++) {
@@ -240,8 +253,10 @@ static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n
         bool is_ref = strcmp(c.set->name, "ref") == 0;
         if (simd && !is_ref)
             CHECK(memcmp(simd, y, n_floats * sizeof(float)) == 0, "%s: SIMD sets differ", f->name);
-        if (!simd && !is_ref) simd = y;
-        else guard_free(y, "outputs");
+        if (!simd && !is_ref)
+            simd = y;
+        else
+            guard_free(y, "outputs");
     }
     if (simd) guard_free(simd, "outputs");
     guard_free(w.data, "weights"), acts_free(&a), free(expected), free(size);
@@ -258,7 +273,8 @@ static void test_products(void) {
         for (size_t i = 0; i < 5; i++)
             for (size_t j = 0; j < n_sizes; j++)
                 for (size_t k = 0; k < 10; k++)
-                    test_product(f, rows[i], f->block == 1 ? float_cols[j] : blocks[j] * f->block, tokens[k], &r);
+                    test_product(f, rows[i], f->block == 1 ? float_cols[j] : blocks[j] * f->block, tokens[k],
+                                 &r);
         test_product(f, 24, 1536, 5, &r);
     }
     for (size_t i = 0; i < kernel_count(); i++)
@@ -266,7 +282,7 @@ static void test_products(void) {
             CHECK(n_products[i][id] > 0, "%s %s ran no case", kernel_at(i)->name, format_table[id].name);
 }
 
-/* ---- operations --------------------------------------------------------------------------------------------- */
+/* ---- operations ---- */
 
 /* How often each operation ran, by set. */
 typedef struct op_counts {
@@ -282,7 +298,8 @@ static void check_quantized(const kernel_set *s, const float *x, size_t n, const
     for (size_t b = 0; b < n / 32; b++) {
         float amax = 0;
         int32_t sums[2] = {0, 0};
-        for (size_t i = 32 * b; i < 32 * b + 32; i++) amax = fmaxf(amax, fabsf(x[i])), sums[i / 16 % 2] += q[i];
+        for (size_t i = 32 * b; i < 32 * b + 32; i++)
+            amax = fmaxf(amax, fabsf(x[i])), sums[i / 16 % 2] += q[i];
         wrong += d[b] != amax / 127.0f || sums[0] != sum[2 * b] || sums[1] != sum[2 * b + 1];
         for (size_t i = 32 * b; i < 32 * b + 32; i++) {
             double v = amax > 0 ? (double)x[i] / (double)d[b] : 0;
@@ -307,7 +324,8 @@ static void test_quantize_q8(const kernel_set *s, op_counts *ran) {
         s->quantize_q8(x, n, q, d, sum);
         check_quantized(s, x, n, q, d, sum);
         if (k == 0) CHECK(d[0] == 0 && sum[0] == 0 && q[5] == 0, "%s quantize_q8: zeros", s->name);
-        if (k == 1) CHECK(q[1] == -15 && q[15] == -1 && q[16] == 1, "%s quantize_q8: half away from zero", s->name);
+        if (k == 1)
+            CHECK(q[1] == -15 && q[15] == -1 && q[16] == 1, "%s quantize_q8: half away from zero", s->name);
         kernel_find("ref")->quantize_q8(x, n, q_ref, d_ref, sum_ref);
         CHECK(memcmp(q, q_ref, n) == 0 && memcmp(d, d_ref, n / 8) == 0 && memcmp(sum, sum_ref, n / 4) == 0,
               "%s quantize_q8 (%zu) and ref give other bits", s->name, n);
@@ -402,7 +420,8 @@ static void test_to_f16(const kernel_set *s, op_counts *ran) {
         uint32_t m = half_f32_to_bits(middle);
         float in[N] = {x, middle, half_bits_to_f32(m + 1), half_bits_to_f32(m - 1), x, middle, x};
         uint16_t even = (uint16_t)(h + (h & 1)), out[N];
-        uint16_t expected[N] = {(uint16_t)h, even, (uint16_t)(h + 1), (uint16_t)h, (uint16_t)h, even, (uint16_t)h};
+        uint16_t expected[N] = {(uint16_t)h, even, (uint16_t)(h + 1), (uint16_t)h,
+                                (uint16_t)h, even, (uint16_t)h};
         if ((h & 0x7fff) == 0x7c00) expected[1] = expected[2] = expected[3] = expected[5] = (uint16_t)h;
         if ((h & 0x7fff) == 0x7c00) in[1] = in[2] = in[3] = in[5] = x;
         s->to_f16(in, N, out);
@@ -421,14 +440,15 @@ static void test_to_f16(const kernel_set *s, op_counts *ran) {
     CHECK(wrong == 0, "%s to_f16: %zu random floats differ alone", s->name, wrong);
 }
 
-/* ---- attention ---------------------------------------------------------------------------------------------- */
+/* ---- attention ---- */
 
 static void expected_attend(const kernel_attend *a, size_t h, double *out) {
     double *score = malloc(a->n_kv * sizeof(double)), highest = -INFINITY, total = 0;
     for (size_t p = 0; p < a->n_kv; p++) {
         score[p] = 0;
         for (size_t i = 0; i < a->head_dim; i++)
-            score[p] += (double)a->q[h * a->head_dim + i] * (double)half_f16_to_f32(a->k[p * a->head_dim + i]);
+            score[p] +=
+                (double)a->q[h * a->head_dim + i] * (double)half_f16_to_f32(a->k[p * a->head_dim + i]);
         score[p] *= (double)a->scale;
         highest = fmax(highest, score[p]);
     }
@@ -440,7 +460,8 @@ static void expected_attend(const kernel_attend *a, size_t h, double *out) {
     free(score);
 }
 
-/* `rise` adds to each key a part of the first query, growing with the position: the largest score is always the last. */
+/* `rise` adds to each key a part of the first query, growing with the position: the largest score is always
+ * the last. */
 static void test_attend_case(const kernel_set *s, size_t n_q, size_t n_kv, size_t dim, double rise, rng *r) {
     float *q = guard_floats(n_q * dim), *out = guard_floats(n_q * dim);
     uint16_t *k = guard_new(n_kv * dim * 2), *v = guard_new(n_kv * dim * 2);
@@ -451,7 +472,14 @@ static void test_attend_case(const kernel_set *s, size_t n_q, size_t n_kv, size_
         k[i] = half_f32_to_f16(random_float(r, 1) + (float)part);
         v[i] = half_f32_to_f16(random_float(r, i % 5 ? 1 : 1e-6)); // some subnormal
     }
-    const kernel_attend a = {q, k, v, out, n_q, n_kv, dim, 1.0f / sqrtf((float)dim)};
+    const kernel_attend a = {.q = q,
+                             .k = k,
+                             .v = v,
+                             .out = out,
+                             .n_q = n_q,
+                             .n_kv = n_kv,
+                             .head_dim = dim,
+                             .scale = 1.0f / sqrtf((float)dim)};
     s->attend(&a);
     double worst = 0;
     for (size_t h = 0; h < n_q; h++) {
@@ -461,7 +489,8 @@ static void test_attend_case(const kernel_set *s, size_t n_q, size_t n_kv, size_
             worst = error <= worst ? worst : error; // also where it is a NaN
         }
     }
-    CHECK(worst <= 4e-6, "%s attend, %zu heads, %zu positions of %zu: error %g", s->name, n_q, n_kv, dim, worst);
+    CHECK(worst <= 4e-6, "%s attend, %zu heads, %zu positions of %zu: error %g", s->name, n_q, n_kv, dim,
+          worst);
     guard_free(q, "q"), guard_free(out, "out"), guard_free(k, "k"), guard_free(v, "v"), free(expected);
 }
 
@@ -485,7 +514,8 @@ static void test_exp(void) {
         worst = error > worst ? error : worst;
     }
     CHECK(worst < 2e-7, "kernel_exp: relative error %g", worst);
-    CHECK(kernel_exp(0) == 1 && kernel_exp(-87.5f) == 0 && kernel_exp(-INFINITY) == 0, "kernel_exp: 0, far below");
+    CHECK(kernel_exp(0) == 1 && kernel_exp(-87.5f) == 0 && kernel_exp(-INFINITY) == 0,
+          "kernel_exp: 0, far below");
     CHECK(kernel_exp(1000) == kernel_exp(88) && kernel_exp(INFINITY) == kernel_exp(88), "kernel_exp: above");
     CHECK(kernel_exp(NAN) != kernel_exp(NAN), "kernel_exp: a NaN must stay one");
 }

@@ -1,5 +1,5 @@
-/* Drawing: which tokens can appear, how often, and that a seed repeats itself. Expected sets and frequencies are worked
- * out from the definitions of the papers by plain arithmetic in this file. */
+/* Drawing: which tokens can appear, how often, and that a seed repeats itself. Expected sets and frequencies
+ * are worked out from the definitions of the papers by plain arithmetic in this file. */
 #include "check.h"
 #include "run/session.h"
 
@@ -33,13 +33,15 @@ static void halving(uint32_t n) {
 }
 
 /* Draws often; checks the frequency of each rank against p (ranks beyond n_p must never come). */
-static void frequencies(const nut_generate_options *o, uint32_t n, const double *p, uint32_t n_p, const char *what) {
+static void frequencies(const nut_generate_options *o, uint32_t n, const double *p, uint32_t n_p,
+                        const char *what) {
     uint32_t seen[N] = {0};
     sampler s = make(o, n);
     for (int i = 0; i < DRAWS; i++) seen[sampler_draw(&s, logits, NULL, 0)]++;
     for (uint32_t r = 0; r < n; r++) {
-        double want = r < n_p ? p[r] * DRAWS : 0, got = seen[id_of_rank(r, n)];
-        CHECK(fabs(got - want) <= 5 * sqrt(want), "%s: rank %u came %g times, expected %g", what, r, got, want);
+        double want = r < n_p ? p[r] * (double)DRAWS : 0, got = seen[id_of_rank(r, n)];
+        CHECK(fabs(got - want) <= 5 * sqrt(want), "%s: rank %u came %g times, expected %g", what, r, got,
+              want);
     }
 }
 
@@ -62,7 +64,8 @@ static void test_filters(void) {
     for (uint32_t r = 0; r < n; r++) squares += q[r] = pow(0.25, r);
     for (uint32_t r = 0; r < n; r++) q[r] /= squares;
     frequencies(&o, n, q, n, "temperature 0.5");
-    /* Entropy is about 2 bits, surprise of rank r is r + 1 bits: rank 1 is nearest, then 0 and 2 (about 1 bit away). */
+    /* Entropy is about 2 bits, surprise of rank r is r + 1 bits: rank 1 is nearest, then 0 and 2 (about 1
+     * bit away). */
     o = off(), o.typical_p = 0.2f;
     frequencies(&o, n, (double[]){0, 1}, 2, "typical 0.2");
 }
@@ -111,7 +114,8 @@ static void test_seed(void) {
     sampler s = make(&o, 16);
     for (int i = 0; i < 100; i++) a[i] = sampler_draw(&s, logits, NULL, 0);
     s = make(&o, 16);
-    for (int i = 0; i < 100; i++) CHECK(a[i] == sampler_draw(&s, logits, NULL, 0), "draw %d of the same seed", i);
+    for (int i = 0; i < 100; i++)
+        CHECK(a[i] == sampler_draw(&s, logits, NULL, 0), "draw %d of the same seed", i);
     o.seed = 8;
     s = make(&o, 16);
     for (int i = 0; i < 100; i++) differ += a[i] != sampler_draw(&s, logits, NULL, 0);
@@ -134,7 +138,8 @@ static void test_hostile(void) {
     o = off(), o.temperature = NAN;
     sampler s = {.candidates = candidates, .counts = counts, .n_vocab = 16};
     nut_error err;
-    CHECK(sampler_reset(&s, &o, &err) == NUT_E_ARGUMENT && strstr(err.message, "temperature"), "NaN temperature");
+    CHECK(sampler_reset(&s, &o, &err) == NUT_E_ARGUMENT && strstr(err.message, "temperature"),
+          "NaN temperature");
     o = off(), o.top_p = 1.5f;
     CHECK(sampler_reset(&s, &o, &err) == NUT_E_ARGUMENT && strstr(err.message, "top_p"), "top_p above 1");
 }

@@ -64,13 +64,22 @@ static void all_cuts(const char *bytes, const char *const *stops, size_t n_stops
 
 static void test_characters(void) {
     all_cuts("plain", NULL, 0, "plain");
-    all_cuts("caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x98\x80!", NULL, 0, "caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x98\x80!");
+    all_cuts("caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x98\x80!", NULL, 0,
+             "caf\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd \xf0\x9f\x98\x80!");
     /* Replacement as Unicode 15, section 3.9 recommends: one U+FFFD per maximal part of a character. */
-    all_cuts("a\xff" "b", NULL, 0, "a\xef\xbf\xbd" "b");
+    all_cuts("a\xff"
+             "b",
+             NULL, 0,
+             "a\xef\xbf\xbd"
+             "b");
     all_cuts("\xc0\x80", NULL, 0, "\xef\xbf\xbd\xef\xbf\xbd");
     all_cuts("\xed\xa0\x80", NULL, 0, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
     all_cuts("\xf0\x9f\x98", NULL, 0, "\xef\xbf\xbd");
-    all_cuts("\xe4\xbd" "x", NULL, 0, "\xef\xbf\xbd" "x");
+    all_cuts("\xe4\xbd"
+             "x",
+             NULL, 0,
+             "\xef\xbf\xbd"
+             "x");
 }
 
 static void test_stops(void) {
