@@ -1,0 +1,159 @@
+/* A model's facts: right numbers, JSON that parses whatever bytes the file holds, the convention of short
+ * buffers. */
+#include "check.h"
+#include "json.h"
+#include "make_gguf.h"
+
+/* Loads the file of g and parses its facts; root is NULL, said aloud, where that fails. */
+static json_doc facts(make_gguf *g, bool tensors, const nut_load_options *options) {
+    size_t n, n_text = 0, n_again = 0;
+    uint8_t *file = make_file(g, &n);
+    nut_model *m = NULL;
+    nut_error err = {0};
+    json_doc doc = {0};
+    nut_status status = make_load(file, n, 0, options, &m, &err);
+    if (CHECK(status == NUT_OK, "loads: %s", err.message)) {
+        CHECK(nut_model_info(m, tensors, NULL, 0, &n_text, &err) == NUT_E_ARGUMENT, "no room is an error");
+        char *text = malloc(n_text + 1);
+        CHECK(nut_model_info(m, tensors, text, n_text, &n_again, &err) == NUT_E_ARGUMENT &&
+                  n_again == n_text && strlen(text) == n_text - 1,
+              "a byte too few: what fits, terminated");
+        CHECK(nut_model_info(m, tensors, text, n_text + 1, &n_again, &err) == NUT_OK && n_again == n_text &&
+                  strlen(text) == n_text,
+              "exactly enough room");
+        doc = json_parse(text, n_text);
+        CHECK(doc.root, "%s at byte %zu", doc.error, doc.error_at);
+        nut_model_free(m);
+    }
+    free(file);
+    return doc;
+}
+
+static bool is_text(const json *v, const char *key, const char *want) {
+    const json *t = json_get(v, key);
+    return t && t->type == JSON_STRING && t->n == strlen(want) && !memcmp(t->text, want, t->n);
+}
+
+static void test_numbers(void) {
+    static const struct {
+        const char *key;
+        double want;
+    } numbers[] = {{"n_vocab", MAKE_N_VOCAB},
+                   {"n_ctx_train", 77},
+                   {"n_embd", 96},
+                   {"n_layer", 3},
+                   {"n_ff", 160},
+                   {"n_head", 6},
+                   {"n_head_kv", 3},
+                   {"head_dim", 32},
+                   {"bos_id", 1},
+                   {"eos_id", 2}};
+    make_gguf g = make_model(&(make_options){.arch = "qwen3",
+                                             .n_embd = 96,
+                                             .n_layer = 3,
+                                             .n_ff = 160,
+                                             .n_head = 6,
+                                             .n_head_kv = 3,
+                                             .head_dim = 32,
+                                             .n_ctx = 77,
+                                             .matrices = FORMAT_Q8_0});
+    uint64_t n_params = 0;
+    make_str(&g, "tokenizer.chat_template", "{{ messages }}\n");
+    for (size_t i = 0; i < g.n_tensors; i++) n_params += g.tensors[i].dims[0] * g.tensors[i].dims[1];
+    nut_load_options lo = nut_load_defaults();
+    lo.kernel = "ref";
+    json_doc doc = facts(&g, true, &lo);
+    const json *r = doc.root;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        CHECK(json_number(r, numbers[i].key, NULL) == numbers[i].want, "%s is %g", numbers[i].key,
+              json_number(r, numbers[i].key, NULL));
+    CHECK(json_number(r, "n_params", NULL) == (double)n_params, "n_params %g",
+          json_number(r, "n_params", NULL));
+    CHECK(json_number(r, "weight_bytes", NULL) > (double)n_params &&
+              json_number(r, "file_bytes", NULL) > (double)n_params,
+          "sizes");
+    CHECK(is_text(r, "architecture", "qwen3") && is_text(r, "name", "random") && is_text(r, "kernel", "ref"),
+          "texts");
+    CHECK(is_text(r, "tokenizer", "llama") && is_text(r, "bos", "<s>") && is_text(r, "eos", "</s>"),
+          "tokens");
+    CHECK(is_text(r, "chat_template", "{{ messages }}\n"), "chat template");
+    CHECK(json_number(r, "types", "Q8_0") == 22 && json_number(r, "types", "F32") == 13, "types");
+    int32_t eog[4] = {0};
+    CHECK(json_ints(json_get(r, "eog"), eog, 4) == 1 && eog[0] == 2, "eog %d", (int)eog[0]);
+    size_t i = 0;
+    const json *tensors = json_get(r, "tensors");
+    for (const json *t = tensors ? tensors->child : NULL; t && i < g.n_tensors; t = t->next, i++) {
+        int32_t shape[4] = {0};
+        const make_tensor *want = &g.tensors[i];
+        size_t n_dims = json_ints(json_get(t, "shape"), shape, 4);
+        CHECK(is_text(t, "name", want->name) && n_dims == want->n_dims &&
+                  (uint64_t)shape[0] == want->dims[0] &&
+                  (n_dims == 1 || (uint64_t)shape[1] == want->dims[1]) &&
+                  is_text(t, "type", want->type ? "Q8_0" : "F32") &&
+                  json_number(t, "bytes", NULL) == (double)want->data.n,
+              "tensor %zu", i);
+    }
+    CHECK(i == g.n_tensors && tensors && tensors->n == i, "%zu tensors", i);
+    json_free(&doc);
+    make_free(&g);
+}
+
+/* Names from hostile files. Replacement as Unicode 15, section 3.9 recommends is not asked for, but each
+ * byte that is part of no character must be replaced, and nothing else. */
+static void test_texts(void) {
+    static const struct {
+        const char *name, *want;
+    } names[] = {
+        {"plain", "plain"},
+        {"\"quoted\" \\ back", "\"quoted\" \\ back"},
+        {"\x01\x02\b\f\n\r\t\x1f\x7f", "\x01\x02\b\f\n\r\t\x1f\x7f"},
+        {"caf\xc3\xa9 \xe4\xbd\xa0 \xf0\x9f\x98\x80", "caf\xc3\xa9 \xe4\xbd\xa0 \xf0\x9f\x98\x80"},
+        {"\xe2\x80\xa8", "\xe2\x80\xa8"},
+        {"z\xffz", "z\xef\xbf\xbdz"},
+        {"\xef\xbf\xbd", "\xef\xbf\xbd"},
+        {"\xc3", "\xef\xbf\xbd"},
+        {"\xc3(", "\xef\xbf\xbd("},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        make_gguf g = make_model(&(make_options){0});
+        make_str(&g, "general.basename", "not this");
+        for (size_t at = 0; at + 12 < g.kv.n; at++) // the model's own name is kept under another key
+            if (!memcmp(g.kv.p + at, "general.name", 12)) g.kv.p[at] = 'X';
+        make_str(&g, "general.name", names[i].name);
+        json_doc doc = facts(&g, i % 2, NULL);
+        const json *name = json_get(doc.root, "name");
+        CHECK(is_text(doc.root, "name", names[i].want), "name %zu: %s", i, name ? name->text : "none");
+        CHECK(!json_get(doc.root, "tensors") == !(i % 2), "tensors only where asked for");
+        const json *chat = json_get(doc.root, "chat_template");
+        CHECK(chat && chat->type == JSON_NULL, "no chat template");
+        json_free(&doc);
+        make_free(&g);
+    }
+}
+
+/* What decodes to no valid character may not come out as one, in whatever encoding it is hidden. */
+static void test_bad_encodings(void) {
+    static const char *const bad[] = {"\xc0\xaf",         "\xe0\x80\xaf",     "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\x80",
+                                      "\xf0\x9f\x98",     "\xfe\xff",         "\xf8\x88\x80\x80\x80"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        make_gguf g = make_model(&(make_options){0});
+        make_str(&g, "tokenizer.chat_template", bad[i]);
+        json_doc doc = facts(&g, false, NULL);
+        const json *t = json_get(doc.root, "chat_template");
+        bool only_replaced = t && t->type == JSON_STRING && t->n >= 3 && t->n % 3 == 0;
+        for (size_t at = 0; only_replaced && at < t->n; at += 3)
+            only_replaced = !memcmp(t->text + at, "\xef\xbf\xbd", 3);
+        CHECK(only_replaced, "encoding %zu came out as %s", i, t ? t->text : "nothing");
+        json_free(&doc);
+        make_free(&g);
+    }
+}
+
+int main(void) {
+    test_numbers();
+    test_texts();
+    test_bad_encodings();
+    return check_report();
+}
