@@ -1,5 +1,5 @@
 // Types of the public API. The same names are exported by nutshell.mjs and are members of the global `Nutshell` that
-// nutshell.js defines. tests/browser/api-test.mjs fails when this file and the code disagree on them.
+// nutshell.js defines. tests/browser/unit-test.mjs fails when this file and the code disagree on them.
 
 /// <reference lib="esnext.disposable" />
 
