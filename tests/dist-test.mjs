@@ -1,0 +1,34 @@
+// dist/ is what the sources build: it is built again with the pinned tools and compared byte for byte with what was there, as
+// committed. Sizes are held to what a page may cost: 200 kB of wasm and 30 kB of JavaScript, gzipped.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { check, ensure, equal, finish } from './browser/harness.mjs';
+
+/** Made by training, not by building; demo/model says how. */
+const MODEL = 'nutshell-tiny-q8_0.gguf';
+
+const read = () => new Map(readdirSync('dist').sort().map((name) => [name, readFileSync(join('dist', name))]));
+const before = read();
+execFileSync('make', ['-s', 'dist'], { stdio: ['ignore', 'ignore', 'inherit'] });
+const after = read();
+
+await check('the same files', () => equal([...after.keys()], [...before.keys()]));
+for (const [name, bytes] of before) {
+  await check(`${name} is what the sources build`, () =>
+    ensure(after.get(name)?.equals(bytes), 'it differs: run make dist and commit the result'));
+}
+
+const gzipped = (...names) => names.reduce((sum, name) => sum + gzipSync(before.get(name), { level: 9 }).length, 0);
+for (const module of ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']) {
+  await check(`what a page fetches for ${module}`, () => {
+    const wasm = gzipped(`nutshell-${module}.wasm`);
+    const script = gzipped('nutshell.js', 'nutshell-worker.mjs'), glue = `nutshell-${module}.mjs`;
+    const threads = before.has(glue) ? gzipped(glue) : 0; // Emscripten's code that starts threads, on top
+    console.log(`${module}: ${wasm} bytes of wasm, ${script} + ${threads} of JavaScript, gzipped`);
+    ensure(wasm <= 200_000 && script <= 30_000 && threads <= 6_000, `${wasm} + ${script} + ${threads} bytes`);
+  });
+}
+await check('the small model', () => ensure((before.get(MODEL)?.length ?? Infinity) <= 1_500_000, 'it is larger than 1.5 MB'));
+finish();
