@@ -60,6 +60,8 @@ build/$(1)/bench_%$$(EXE_$(1)): build/$(1)/tests/bench/bench_%.o $$(patsubst %.c
 units-$(1): $$(UNIT:%=build/$(1)/%$$(EXE_$(1))) build/$(1)/nutshell$$(EXE_$(1))
 endef
 $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
+build/native/make_model: build/native/tests/peers/make_model.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))
+	$(CC_native) $^ $(LF_native) -o $@
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)
 
