@@ -107,11 +107,7 @@ static void plan_memory(nut_model *m, const binding *b) {
     }
     matrix *w = place_of(m, b);
     *w = (matrix){.format = b->to, .n_rows = rows, .n_cols = cols};
-    size_t groups = matrix_groups(w), blocks;
-    if (!size_mul(cols / b->to->block, (size_t)b->to->bytes * FORMAT_LANES, &blocks))
-        m->weights.overflow = true;
-    else
-        arena_add(&m->weights, groups, blocks);
+    arena_add(&m->weights, matrix_groups(w), matrix_group_bytes(w)); // small factors: arch.c bounds them
 }
 
 static int by_offset(const void *a, const void *b) {
