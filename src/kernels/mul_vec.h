@@ -14,7 +14,7 @@ SIMD_INLINE chains chains_begin(int32_t offset, int32_t sum) {
     chains s;
     SIMD_UNROLL
     for (int i = 0; i < SET_CHAINS; i++) s.v[0][i] = s.v[1][i] = wasm_i32x4_splat(0);
-    if (SET_OFFSETS && offset) s.v[0][0] = s.v[1][0] = wasm_i32x4_splat(-offset * sum);
+    if (offset) s.v[0][0] = s.v[1][0] = wasm_i32x4_splat(-offset * sum);
     return s;
 }
 
@@ -28,22 +28,23 @@ SIMD_INLINE pair chains_end(const chains *s) {
     return sum;
 }
 
-/* Integer products of steps [from, from + n) of a unit with q, the unit's activations. */
-SIMD_INLINE pair unit_product(const uint8_t *unit, const block_layout *l, int from, int n, const int8_t *q,
+/* Integer products of quads [from, end) of a unit with q, the unit's activations. */
+SIMD_INLINE pair unit_product(const uint8_t *unit, const block_layout *l, size_t from, size_t end, const int8_t *q,
                               int32_t sum, unpack_consts c) {
     chains s = chains_begin(l->offset, sum);
-    SIMD_UNROLL
-    for (int quad = from / 4; quad < (from + n) / 4; quad++) {
+    SIMD_NO_UNROLL
+    for (size_t quad = from; quad < end; quad++) {
+        pair high = l->n_high ? quad_high(unit, l->n_high, quad) : pair_zero();
         quad_act act = quad_load(q + 16 * quad);
         SIMD_UNROLL
         for (int i = 0; i < 4; i++) {
-            pair bytes = step_bytes(unit, l->n_high, 4 * quad + i, c);
+            pair bytes = step_bytes(unit, l->n_high, quad, i, high, c);
             SIMD_UNROLL
             for (int k = 0; k < 2; k++) {
                 v128_t *to = &s.v[k][i % SET_CHAINS];
                 SIMD_UNROLL
                 for (int p = 0; p < SET_PARTS; p++)
-                    *to = set_dot(*to, set_codes(bytes.v[k], p, l->offset), quad_step(&act, i, p % SET_ACT_PARTS));
+                    *to = set_dot(*to, set_codes(bytes.v[k], p), quad_step(&act, i, p % SET_ACT_PARTS));
             }
         }
     }
@@ -60,29 +61,30 @@ SIMD_INLINE pair vec_simple(const block_layout *l, const uint8_t *block, const k
     pair f = pair_zero();
     for (size_t b = 0; b < x->n_cols / 32; b++, block += l->bytes * L, q += 32, sum += 2) {
         int32_t total = l->offset || l->n_half == 2 ? sum[0] + sum[1] : 0;
-        pair product = unit_product(block + 2 * L * l->n_half, l, 0, 8, q, total, c);
+        pair product = unit_product(block + 2 * L * l->n_half, l, 0, 2, q, total, c);
         f = pair_scale_add(f, product, f16_pair(block, c), splat_float(x->d + b));
         if (l->n_half == 2) f = pair_mul_add(f, f16_pair(block + 2 * L, c), wasm_f32x4_splat(x->d[b] * (float)total));
     }
     return f;
 }
 
-/* Q4_K, Q5_K */
+/* Q4_K, Q5_K. A block's scales are worked out first, into the stack: in the loop over its units they would take the
+ * registers. */
 SIMD_INLINE pair vec_min_k(const block_layout *l, const uint8_t *block, const kernel_act *x) {
     const unpack_consts c = unpack_begin(l->n_high);
     const size_t unit_bytes = 128 + 32 * (size_t)l->n_high;
     const int8_t *q = x->q;
     const int32_t *sum = x->sum;
     const float *d_a = x->d;
-    pair f = pair_zero(), scale, min;
+    pair f = pair_zero();
     for (size_t b = 0; b < x->n_cols / FORMAT_MAX_BLOCK; b++, block += l->bytes * L) {
-        const uint8_t *scales = block + 4 * L, *unit = scales + l->n_scale * L;
-        pair d = f16_pair(block, c), dmin = pair_neg(f16_pair(block + 2 * L, c));
+        const uint8_t *unit = block + (4 + l->n_scale) * L;
+        float d[8][L], min[8][L];
+        min_k_scales(block, c, d, min);
         for (size_t s = 0; s < 8; s++, unit += unit_bytes, q += 32, sum += 2, d_a++) {
-            scale_min_pair(scales, s, c, &scale, &min);
-            pair product = unit_product(unit, l, 0, 8, q, 0, c);
-            f = pair_scale_add(f, product, pair_mul(d, scale), splat_float(d_a));
-            f = pair_mul_add(f, pair_mul(dmin, min), wasm_f32x4_splat(*d_a * (float)(sum[0] + sum[1])));
+            pair product = unit_product(unit, l, 0, 2, q, 0, c);
+            f = pair_scale_add(f, product, pair_load(d[s]), splat_float(d_a));
+            f = pair_mul_add(f, pair_load(min[s]), wasm_f32x4_splat(*d_a * (float)(sum[0] + sum[1])));
         }
     }
     return f;
@@ -103,7 +105,7 @@ SIMD_INLINE pair vec_q6_k(const block_layout *l, const uint8_t *block, const ker
             SIMD_UNROLL
             for (int half = 0; half < 2; half++) {
                 pair scale = i16_pair(wasm_i16x8_load8x8(scales + L * half));
-                pair product = unit_product(unit, l, 4 * half, 4, q, sum[half], c);
+                pair product = unit_product(unit, l, (size_t)half, (size_t)half + 1, q, sum[half], c);
                 f = pair_scale_add(f, product, pair_mul(d, scale), splat_float(d_a));
             }
         }
@@ -117,19 +119,19 @@ SIMD_INLINE pair vec_q8_0(const uint8_t *block, const kernel_act *x, v128_t *low
     const int8_t *q = x->q;
     pair f = pair_zero();
     for (size_t b = 0; b < x->n_cols / 32; b++, block += 34 * L, q += 32) {
-        chains s = chains_begin(127, SET_OFFSETS ? x->sum[2 * b] + x->sum[2 * b + 1] : 0);
-        SIMD_UNROLL
-        for (int quad = 0; quad < 2; quad++) {
+        chains s = chains_begin(SET_Q8_0_OFFSET, x->sum[2 * b] + x->sum[2 * b + 1]);
+        SIMD_NO_UNROLL
+        for (size_t quad = 0; quad < 2; quad++) {
             quad_act act = quad_load(q + 16 * quad);
             SIMD_UNROLL
             for (int i = 0; i < 4; i++) {
-                pair bytes = pair_load(block + 2 * L + 32 * (4 * quad + i));
+                pair bytes = pair_load(block + 2 * L + 128 * quad + 32 * (size_t)i);
                 SIMD_UNROLL
                 for (int k = 0; k < 2; k++) {
                     v128_t *to = &s.v[k][i % SET_CHAINS];
                     *to = set_dot(*to, set_weights(bytes.v[k], 0), quad_step(&act, i, 0));
                     *to = set_dot(*to, set_weights(bytes.v[k], 1), quad_step(&act, i, SET_ACT_PARTS - 1));
-                    if (SET_OFFSETS) *lowest = wasm_i8x16_min(*lowest, bytes.v[k]);
+                    if (SET_Q8_0_OFFSET) *lowest = wasm_i8x16_min(*lowest, bytes.v[k]);
                 }
             }
         }

@@ -7,19 +7,27 @@
  */
 
 enum {
-    PANEL_UNITS = 8,  // units of 32 columns in a panel
+    PANEL_UNITS = 8, // units of 32 columns in a panel
     PANEL_STEPS = 8 * PANEL_UNITS,
-    PANEL_GROUPS = 4, // groups that take turns with a tile
-    TILE = 4,         // tokens of a tile
-    PARTS_MAX = 2,
+    PANELS = 8,      // groups that take turns with a tile; half as many where their codes have two parts
+    TILE = 4,        // tokens of a tile
 };
 
-/* A group's columns, unpacked. */
+/* A group's columns, unpacked; a view into panels. */
 typedef struct panel {
-    _Alignas(16) uint8_t codes[PANEL_STEPS * PARTS_MAX * 32]; // (steps, parts, 8 rows of 4 columns)
-    float d[PANEL_UNITS][2][L];                               // scale of a unit, or of its halves
-    float min[PANEL_UNITS][L];
+    uint8_t *codes;   // (PANEL_STEPS, parts, 8 rows of 4 columns)
+    float (*d)[L];    // (PANEL_UNITS) scales
+    float (*more)[L]; // (PANEL_UNITS) minimums, or scales of the units' second halves
 } panel;
+
+typedef struct panels {
+    _Alignas(16) uint8_t codes[PANELS * PANEL_STEPS * 32];
+    float d[PANELS][PANEL_UNITS][L], more[PANELS][PANEL_UNITS][L];
+} panels;
+
+SIMD_INLINE panel panel_at(panels *p, size_t i, size_t parts) {
+    return (panel){p->codes + i * parts * PANEL_STEPS * 32, p->d[i], p->more[i]};
+}
 
 /* Four tokens' activations. Tokens beyond the last are zeros. */
 typedef struct tile {
@@ -32,60 +40,60 @@ typedef struct tile {
 /* ---- panels ------------------------------------------------------------------------------------------------- */
 
 /* Codes of a unit to place u of a panel. */
-SIMD_INLINE void panel_codes(panel *to, size_t u, const uint8_t *unit, const block_layout *l, unpack_consts c) {
-    SIMD_UNROLL
-    for (int j = 0; j < 8; j++) {
-        uint8_t *step = to->codes + (8 * u + (size_t)j) * SET_PARTS * 32;
-        pair bytes = step_bytes(unit, l->n_high, j, c);
+SIMD_INLINE void panel_codes(panel to, size_t u, const uint8_t *unit, const block_layout *l, unpack_consts c) {
+    for (size_t quad = 0; quad < 2; quad++) {
+        pair high = l->n_high ? quad_high(unit, l->n_high, quad) : pair_zero();
         SIMD_UNROLL
-        for (int p = 0; p < SET_PARTS; p++)
-            pair_store(step + 32 * p, (pair){{set_codes(bytes.v[0], p, l->offset), set_codes(bytes.v[1], p, l->offset)}});
+        for (int i = 0; i < 4; i++) {
+            uint8_t *step = to.codes + (8 * u + 4 * quad + (size_t)i) * SET_PARTS * 32;
+            pair bytes = step_bytes(unit, l->n_high, quad, i, high, c);
+            SIMD_UNROLL
+            for (int p = 0; p < SET_PARTS; p++) {
+                pair part = {{set_codes(bytes.v[0], p), set_codes(bytes.v[1], p)}};
+                pair_store(step + 32 * p, part);
+            }
+        }
     }
 }
 
-SIMD_INLINE void panel_simple(panel *to, const block_layout *l, const uint8_t *block, size_t n_units) {
+SIMD_INLINE void panel_simple(panel to, const block_layout *l, const uint8_t *block, size_t n_units) {
     const unpack_consts c = unpack_begin(l->n_high);
     for (size_t u = 0; u < n_units; u++, block += l->bytes * L) {
-        pair_store(to->d[u][0], f16_pair(block, c));
-        if (l->n_half == 2) pair_store(to->min[u], f16_pair(block + 2 * L, c));
+        pair_store(to.d[u], f16_pair(block, c));
+        if (l->n_half == 2) pair_store(to.more[u], f16_pair(block + 2 * L, c));
         panel_codes(to, u, block + 2 * L * l->n_half, l, c);
     }
 }
 
-SIMD_INLINE void panel_min_k(panel *to, const block_layout *l, const uint8_t *block) {
+SIMD_INLINE void panel_min_k(panel to, const block_layout *l, const uint8_t *block) {
     const unpack_consts c = unpack_begin(l->n_high);
-    const uint8_t *scales = block + 4 * L, *unit = scales + l->n_scale * L;
-    pair d = f16_pair(block, c), dmin = pair_neg(f16_pair(block + 2 * L, c)), scale, min;
-    for (size_t s = 0; s < 8; s++, unit += 128 + 32 * l->n_high) {
-        scale_min_pair(scales, s, c, &scale, &min);
-        pair_store(to->d[s][0], pair_mul(d, scale));
-        pair_store(to->min[s], pair_mul(dmin, min));
-        panel_codes(to, s, unit, l, c);
-    }
+    const uint8_t *unit = block + (4 + l->n_scale) * L;
+    min_k_scales(block, c, to.d, to.more);
+    for (size_t s = 0; s < 8; s++, unit += 128 + 32 * l->n_high) panel_codes(to, s, unit, l, c);
 }
 
-SIMD_INLINE void panel_q6_k(panel *to, const block_layout *l, const uint8_t *block) {
+SIMD_INLINE void panel_q6_k(panel to, const block_layout *l, const uint8_t *block) {
     const unpack_consts c = unpack_begin(l->n_high);
     const uint8_t *scales = block + 2 * L, *unit = scales + l->n_scale * L;
     pair d = f16_pair(block, c);
     for (size_t u = 0; u < 8; u++, unit += 128 + 32 * l->n_high, scales += 2 * L) {
-        pair_store(to->d[u][0], pair_mul(d, i16_pair(wasm_i16x8_load8x8(scales))));
-        pair_store(to->d[u][1], pair_mul(d, i16_pair(wasm_i16x8_load8x8(scales + L))));
+        pair_store(to.d[u], pair_mul(d, i16_pair(wasm_i16x8_load8x8(scales))));
+        pair_store(to.more[u], pair_mul(d, i16_pair(wasm_i16x8_load8x8(scales + L))));
         panel_codes(to, u, unit, l, c);
     }
 }
 
 /* Two parts in either set. */
-SIMD_INLINE void panel_q8_0(panel *to, const uint8_t *block, size_t n_units, v128_t *lowest) {
+SIMD_INLINE void panel_q8_0(panel to, const uint8_t *block, size_t n_units, v128_t *lowest) {
     const unpack_consts c = unpack_begin(0);
     for (size_t u = 0; u < n_units; u++, block += 34 * L) {
-        pair_store(to->d[u][0], f16_pair(block, c));
+        pair_store(to.d[u], f16_pair(block, c));
         for (size_t j = 0; j < 8; j++) {
-            uint8_t *step = to->codes + (8 * u + j) * 2 * 32;
+            uint8_t *step = to.codes + (8 * u + j) * 2 * 32;
             pair bytes = pair_load(block + 2 * L + 32 * j);
             pair_store(step, (pair){{set_weights(bytes.v[0], 0), set_weights(bytes.v[1], 0)}});
             pair_store(step + 32, (pair){{set_weights(bytes.v[0], 1), set_weights(bytes.v[1], 1)}});
-            if (SET_OFFSETS) *lowest = wasm_i8x16_min(*lowest, wasm_i8x16_min(bytes.v[0], bytes.v[1]));
+            if (SET_Q8_0_OFFSET) *lowest = wasm_i8x16_min(*lowest, wasm_i8x16_min(bytes.v[0], bytes.v[1]));
         }
     }
 }
@@ -117,19 +125,45 @@ static void tile_fill_q(tile *to, const kernel_act *x, size_t t, size_t n_tokens
     }
 }
 
+/* Sums and scales of units [u, u + 4). */
+static void tile_fill_4(tile *to, const kernel_act *x, size_t t, size_t n_tokens, size_t first, size_t u,
+                        v128_t offset, bool halves) {
+    v128_t d[TILE], d_sum[TILE], begin[2][TILE];
+    for (size_t i = 0; i < TILE; i++) {
+        const size_t at = (t + (i < n_tokens ? i : 0)) * x->n_cols / BLOCK_UNIT + first + u;
+        v128_t lo = wasm_v128_load(x->sum + 2 * at), hi = wasm_v128_load(x->sum + 2 * at + 4);
+        v128_t half[2] = {wasm_i32x4_shuffle(lo, hi, 0, 2, 4, 6), wasm_i32x4_shuffle(lo, hi, 1, 3, 5, 7)};
+        v128_t total = wasm_i32x4_add(half[0], half[1]);
+        d[i] = wasm_v128_load(x->d + at);
+        d_sum[i] = wasm_f32x4_mul(d[i], wasm_f32x4_convert_i32x4(total));
+        begin[0][i] = wasm_i32x4_mul(halves ? half[0] : total, offset);
+        begin[1][i] = wasm_i32x4_mul(half[1], offset);
+    }
+    store_transposed(d, (uint8_t *)to->d[u], sizeof to->d[u]);
+    store_transposed(d_sum, (uint8_t *)to->d_sum[u], sizeof to->d_sum[u]);
+    store_transposed(begin[0], (uint8_t *)to->begin[u][0], sizeof to->begin[u]);
+    if (halves) store_transposed(begin[1], (uint8_t *)to->begin[u][1], sizeof to->begin[u]);
+}
+
+/* Those of one unit, for where four would be read beyond the end. */
+static void tile_fill_1(tile *to, const kernel_act *x, size_t t, size_t n_tokens, size_t first, size_t u,
+                        int32_t offset) {
+    for (size_t i = 0; i < TILE; i++) {
+        const size_t at = (t + (i < n_tokens ? i : 0)) * x->n_cols / BLOCK_UNIT + first + u;
+        const int32_t total = x->sum[2 * at] + x->sum[2 * at + 1];
+        to->d[u][i] = x->d[at];
+        to->d_sum[u][i] = x->d[at] * (float)total;
+        to->begin[u][0][i] = -offset * total;
+    }
+}
+
+/* Units [first, first + n_units) of tokens [t, t + n_tokens). Formats with halves come in whole panels. */
 static void tile_fill(tile *to, const kernel_act *x, size_t t, size_t n_tokens, size_t first, size_t n_units,
                       int32_t offset, bool halves) {
+    size_t u = 0;
     tile_fill_q(to, x, t, n_tokens, first, n_units);
-    for (size_t i = 0; i < TILE; i++) {
-        const size_t row = (t + (i < n_tokens ? i : 0)) * x->n_cols / 32 + first;
-        for (size_t u = 0; u < n_units; u++) {
-            const int32_t *sum = x->sum + 2 * (row + u), total = sum[0] + sum[1];
-            to->d[u][i] = x->d[row + u];
-            to->d_sum[u][i] = x->d[row + u] * (float)total;
-            to->begin[u][0][i] = SET_OFFSETS ? -offset * (halves ? sum[0] : total) : 0;
-            to->begin[u][1][i] = SET_OFFSETS ? -offset * sum[1] : 0;
-        }
-    }
+    for (; u + 4 <= n_units; u += 4) tile_fill_4(to, x, t, n_tokens, first, u, wasm_i32x4_splat(-offset), halves);
+    for (; u < n_units; u++) tile_fill_1(to, x, t, n_tokens, first, u, offset);
 }
 
 /* ---- products ----------------------------------------------------------------------------------------------- */
@@ -160,7 +194,7 @@ typedef struct panel_kind {
 } panel_kind;
 
 /* y (n_tokens rows, 8 columns) += panel * tile; = where it is the first panel. */
-SIMD_INLINE void panel_product(panel_kind kind, const panel *w, const tile *x, size_t n_units, bool first, float *y,
+SIMD_INLINE void panel_product(panel_kind kind, panel w, const tile *x, size_t n_units, bool first, float *y,
                                size_t ldy, size_t n_tokens) {
     pair f[TILE];
     SIMD_UNROLL
@@ -173,16 +207,15 @@ SIMD_INLINE void panel_product(panel_kind kind, const panel *w, const tile *x, s
             pair acc[TILE];
             SIMD_UNROLL
             for (int i = 0; i < TILE; i++) {
-                acc[i].v[0] = acc[i].v[1] = wasm_i32x4_splat(0);
-                if (SET_OFFSETS) acc[i].v[0] = acc[i].v[1] = wasm_v128_load32_splat(&x->begin[u][half][i]);
+                acc[i].v[0] = acc[i].v[1] = wasm_v128_load32_splat(&x->begin[u][half][i]);
             }
-            panel_steps(w->codes + step * 32 * (size_t)kind.parts, x->q + step * 16 * SET_ACT_PARTS, n, kind.parts, acc);
-            pair d = pair_load(w->d[u][half]);
+            panel_steps(w.codes + step * 32 * (size_t)kind.parts, x->q + step * 16 * SET_ACT_PARTS, n, kind.parts, acc);
+            pair d = pair_load(half ? w.more[u] : w.d[u]);
             SIMD_UNROLL
             for (int i = 0; i < TILE; i++) f[i] = pair_scale_add(f[i], acc[i], d, splat_float(&x->d[u][i]));
         }
         if (!kind.min) continue;
-        pair min = pair_load(w->min[u]);
+        pair min = pair_load(w.more[u]);
         SIMD_UNROLL
         for (int i = 0; i < TILE; i++) f[i] = pair_mul_add(f[i], min, splat_float(&x->d_sum[u][i]));
     }
@@ -191,11 +224,11 @@ SIMD_INLINE void panel_product(panel_kind kind, const panel *w, const tile *x, s
         if (i < n_tokens) pair_store(y + i * ldy, f[i]);
 }
 
-typedef void panel_product_fn(const panel *w, const tile *x, size_t n_units, bool first, float *y, size_t ldy,
+typedef void panel_product_fn(panel w, const tile *x, size_t n_units, bool first, float *y, size_t ldy,
                               size_t n_tokens);
 
 #define PANEL_PRODUCT(name, ...)                                                                            \
-    static __attribute__((noinline)) void name(const panel *w, const tile *x, size_t n_units, bool first,   \
+    static __attribute__((noinline)) void name(panel w, const tile *x, size_t n_units, bool first,   \
                                                float *y, size_t ldy, size_t n_tokens) {                     \
         panel_product((panel_kind)__VA_ARGS__, w, x, n_units, first, y, ldy, n_tokens);                     \
     }

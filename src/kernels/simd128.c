@@ -10,7 +10,7 @@
 #define SET_ACT_PARTS  2
 #define SET_Q8_0_PARTS 2
 #define SET_CHAINS     1 // additions are quick
-#define SET_OFFSETS    0
+#define SET_Q8_0_OFFSET 0
 
 SIMD_INLINE v128_t even_i16(v128_t x) { return wasm_i16x8_shr(wasm_i16x8_shl(x, 8), 8); }
 SIMD_INLINE v128_t odd_i16(v128_t x) { return wasm_i16x8_shr(x, 8); }
@@ -37,13 +37,13 @@ SIMD_INLINE v128_t quad_step(const quad_act *a, int i, int part) {
 
 SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) { return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, a)); }
 
-SIMD_INLINE v128_t set_codes(v128_t bytes, int part, int offset) {
-    v128_t x = part == 0 ? wasm_v128_and(bytes, wasm_i16x8_splat(255)) : wasm_u16x8_shr(bytes, 8);
-    return offset == 0 ? x : wasm_i16x8_sub(x, wasm_i16x8_splat((int16_t)offset));
+SIMD_INLINE v128_t set_codes(v128_t bytes, int part) {
+    return part == 0 ? wasm_v128_and(bytes, wasm_i16x8_splat(255)) : wasm_u16x8_shr(bytes, 8);
 }
 
 SIMD_INLINE v128_t set_weights(v128_t bytes, int part) { return part == 0 ? even_i16(bytes) : odd_i16(bytes); }
 
+#define set_instead(w, g_begin, g_end, x, y, ldy) false
 #define set_redo(w, g, n, x, y, ldy, lowest) ((void)(lowest)) // every weight is right
 #include "kernels/mul_mat.h"
 

@@ -16,11 +16,12 @@
 #define SIMD_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
-/* A constant vector of 32-bit lanes that clang's wasm back end must keep in a local. Left to itself it writes the
- * constant out at each use, which V8 turns into three instructions. */
+/* A constant vector of 32-bit lanes to be kept in a register through a loop. In wasm it passes through memory: written
+ * as a constant, clang and Binaryen repeat it at each use, and V8 makes three instructions of each. */
 SIMD_INLINE v128_t simd_const(uint32_t bits) {
 #if defined(__wasm__)
-    __asm__("" : "+r"(bits));
+    volatile uint32_t cell = bits;
+    bits = cell;
 #endif
     return wasm_i32x4_splat((int32_t)bits);
 }

@@ -50,30 +50,37 @@ SIMD_INLINE pair pair_scale_add(pair f, pair integers, pair d, v128_t d_a) {
 typedef struct unpack_consts {
     v128_t low;  // the low four bits of each byte
     v128_t high; // where the bits beyond the fourth go
-    v128_t six;  // the low six bits of each 16-bit lane
+    v128_t six;  // the low six
     simd_f16 f16;
 } unpack_consts;
 
 SIMD_INLINE unpack_consts unpack_begin(int n_high) {
     return (unpack_consts){simd_const(0x0f0f0f0f), simd_const(n_high == 2 ? 0x30303030 : 0x10101010),
-                           simd_const(0x003f003f), simd_f16_consts()};
+                           simd_const(0x3f3f3f3f), simd_f16_consts()};
 }
 
-/* The bits beyond the fourth of step j's codes, in place (bits 4 and 5 of each byte), of rows 4k..4k+3. */
-SIMD_INLINE v128_t step_high(const uint8_t *unit, int n_high, int j, int k, unpack_consts c) {
-    v128_t bits = wasm_v128_load(unit + (n_high == 2 ? j / 4 * 32 : 0) + 16 * k);
-    int left = n_high == 2 ? 4 - 2 * (j % 4) : 4 - j;
+/* The bits beyond the fourth of a quad (four steps), each byte's in its low end: 4 of one bit, or 4 of two. */
+SIMD_INLINE pair quad_high(const uint8_t *unit, int n_high, size_t quad) {
+    pair bits = pair_load(unit + (n_high == 2 ? 32 * quad : 0));
+    if (n_high == 1 && quad == 1)
+        bits = (pair){{wasm_u16x8_shr(bits.v[0], 4), wasm_u16x8_shr(bits.v[1], 4)}};
+    return bits;
+}
+
+/* Those of step i of the quad, in bits 4 and 5 of each byte. */
+SIMD_INLINE v128_t step_high(v128_t bits, int n_high, int i, v128_t mask) {
+    int left = 4 - n_high * i;
     bits = left > 0 ? wasm_i16x8_shl(bits, (uint32_t)left) : left < 0 ? wasm_u16x8_shr(bits, (uint32_t)-left) : bits;
-    return wasm_v128_and(bits, c.high);
+    return wasm_v128_and(bits, mask);
 }
 
-/* The codes of step j of a unit, one byte each. */
-SIMD_INLINE pair step_bytes(const uint8_t *unit, int n_high, int j, unpack_consts c) {
-    v128_t both = wasm_v128_load(unit + 32 * n_high + 16 * j);
+/* The codes of step i of a quad, one byte each; high is quad_high of it. */
+SIMD_INLINE pair step_bytes(const uint8_t *unit, int n_high, size_t quad, int i, pair high, unpack_consts c) {
+    v128_t both = wasm_v128_load(unit + 32 * n_high + 64 * quad + 16 * i);
     pair codes = {{wasm_v128_and(both, c.low), wasm_v128_and(wasm_u16x8_shr(both, 4), c.low)}};
     if (n_high) {
-        codes.v[0] = wasm_v128_or(codes.v[0], step_high(unit, n_high, j, 0, c));
-        codes.v[1] = wasm_v128_or(codes.v[1], step_high(unit, n_high, j, 1, c));
+        codes.v[0] = wasm_v128_or(codes.v[0], step_high(high.v[0], n_high, i, c.high));
+        codes.v[1] = wasm_v128_or(codes.v[1], step_high(high.v[1], n_high, i, c.high));
     }
     return codes;
 }
@@ -89,18 +96,34 @@ SIMD_INLINE pair i16_pair(v128_t x) {
                    wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(x))}};
 }
 
-/* The 6-bit scale and min of sub-block s for 8 rows, as block_scale_min. */
-SIMD_INLINE void scale_min_pair(const uint8_t *scales, size_t s, unpack_consts c, pair *scale, pair *min) {
-    v128_t now = wasm_u16x8_load8x8(scales + L * s), next = wasm_u16x8_load8x8(scales + L * (s + 4));
-    v128_t sc = wasm_v128_and(now, c.six), mn = wasm_v128_and(next, c.six);
-    if (s >= 4) {
-        v128_t past = wasm_u16x8_load8x8(scales + L * (s - 4));
-        sc = wasm_v128_or(wasm_v128_and(next, c.low), wasm_i16x8_shl(wasm_u16x8_shr(past, 6), 4));
-        mn = wasm_v128_or(wasm_u16x8_shr(next, 4), wasm_i16x8_shl(wasm_u16x8_shr(now, 6), 4));
-    }
-    *scale = i16_pair(sc), *min = i16_pair(mn);
+SIMD_INLINE pair pair_neg(pair a) { return (pair){{wasm_f32x4_neg(a.v[0]), wasm_f32x4_neg(a.v[1])}}; }
+
+/* Stores scales * d and mins * dmin of one sub-block. */
+SIMD_INLINE void store_scale_min(v128_t scale, v128_t min, pair d, pair dmin, float *to_d, float *to_min) {
+    pair_store(to_d, pair_mul(d, i16_pair(scale)));
+    pair_store(to_min, pair_mul(dmin, i16_pair(min)));
 }
 
-SIMD_INLINE pair pair_neg(pair a) { return (pair){{wasm_f32x4_neg(a.v[0]), wasm_f32x4_neg(a.v[1])}}; }
+/* The scales and (negative) minimums of the 8 sub-blocks of a Q4_K or Q5_K block: bit fields as block_scale_min,
+ * two sub-blocks at a time. */
+SIMD_INLINE void min_k_scales(const uint8_t *block, unpack_consts c, float (*to_d)[L], float (*to_min)[L]) {
+    const pair d = f16_pair(block, c), dmin = pair_neg(f16_pair(block + 2 * L, c));
+    const uint8_t *scales = block + 4 * L;
+    for (size_t s = 0; s < 4; s += 2) {
+        v128_t low = wasm_v128_load(scales + L * s), mid = wasm_v128_load(scales + L * (s + 4));
+        v128_t both = wasm_v128_load(scales + L * (s + 8)), top = wasm_i8x16_splat(0x30);
+        v128_t sc[2] = {wasm_v128_and(low, c.six), wasm_v128_and(both, c.low)};
+        v128_t mn[2] = {wasm_v128_and(mid, c.six), wasm_v128_and(wasm_u16x8_shr(both, 4), c.low)};
+        sc[1] = wasm_v128_or(sc[1], wasm_v128_and(wasm_u16x8_shr(low, 2), top));
+        mn[1] = wasm_v128_or(mn[1], wasm_v128_and(wasm_u16x8_shr(mid, 2), top));
+        for (size_t i = 0; i < 2; i++) {
+            const size_t at = s + 4 * i;
+            store_scale_min(wasm_u16x8_extend_low_u8x16(sc[i]), wasm_u16x8_extend_low_u8x16(mn[i]), d, dmin,
+                            to_d[at], to_min[at]);
+            store_scale_min(wasm_u16x8_extend_high_u8x16(sc[i]), wasm_u16x8_extend_high_u8x16(mn[i]), d, dmin,
+                            to_d[at + 1], to_min[at + 1]);
+        }
+    }
+}
 
 #endif
