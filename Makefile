@@ -82,6 +82,12 @@ test: ## install what is missing, build everything, run every suite
 	@$(PARTS) node
 	node tests/run.mjs
 
+# MODELS: files or SHAPE:TYPE, such as qwen2.5-0.5b:q4_k; SURFACES: "all" or a list as in tests/bench/surfaces.mjs
+bench: ## speed beside llama.cpp and wllama; ROUNDS=1 for a quick look, MODELS="..." for others
+	@$(PARTS) native wasmtime node npm browsers peers model
+	@$(MAKE) -s build/native/nutshell
+	@PATH="$$PWD/$(T)/bin:$$PATH" node tests/bench/bench.mjs --rounds $(or $(ROUNDS),3) --surfaces "$(SURFACES)" $(MODELS)
+
 cli: ## the native command line tool, build/native/nutshell
 	@$(PARTS) native
 	$(MAKE) build/native/nutshell
