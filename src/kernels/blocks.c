@@ -138,8 +138,12 @@ static void put_nibble(uint8_t *low, int column, int code) {
 
 void quantize_Q4_0(const float *src, size_t n_blocks, uint8_t *dst) {
     for (size_t b = 0; b < n_blocks; b++, src += BLOCK_UNIT, dst += block_Q4_0.bytes) {
-        float extreme = 0; // the value of largest magnitude, with its sign: it becomes code 0, -8 * d
-        for (int c = 0; c < BLOCK_UNIT; c++) extreme = fabsf(src[c]) > fabsf(extreme) ? src[c] : extreme;
+        /* The value of largest magnitude, with its sign: it becomes code 0, -8 * d. Its magnitude has a
+         * variable of its own because clang 19 drops the sign of `|x| > |extreme| ? x : extreme` at -O3
+         * with AVX and for wasm. */
+        float amax = 0, extreme = 0;
+        for (int c = 0; c < BLOCK_UNIT; c++)
+            if (fabsf(src[c]) > amax) amax = fabsf(src[c]), extreme = src[c];
         float d = extreme / -8.0f, inverse = d != 0 ? 1.0f / d : 0;
         half_put(dst, d);
         for (int c = 0; c < BLOCK_UNIT; c++)

@@ -41,6 +41,7 @@ typedef struct kernel_attend {
     const float *q;    // (n_q, head_dim)
     const uint16_t *k; // (n_kv, head_dim) f16
     const uint16_t *v; // (n_kv, head_dim) f16
+    const float *k32, *v32; // (n_kv, head_dim) floats in place of k and v, where not NULL: read by the ref set alone
     float *out;        // (n_q, head_dim)
     size_t n_q;
     size_t n_kv;       // >= 1

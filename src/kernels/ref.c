@@ -120,14 +120,19 @@ static void ref_to_f16(const float *x, size_t n, uint16_t *y) {
 
 /* ---- attention ---------------------------------------------------------------------------------------------- */
 
+/* Number i of a cached key or value, which is a half, or a float where there are floats. */
+static double cached(const uint16_t *halves, const float *floats, size_t i) {
+    return (double)(floats ? floats[i] : half_f16_to_f32(halves[i]));
+}
+
 /* One query head: positions one by one, the sums so far rescaled whenever a larger score comes. */
 static void attend_head(const kernel_attend *a, const float *q, float *out) {
     double acc[KERNEL_MAX_HEAD_DIM] = {0}, total = 0;
     float highest = -INFINITY;
     for (size_t p = 0; p < a->n_kv; p++) {
-        const uint16_t *k = a->k + p * a->head_dim, *v = a->v + p * a->head_dim;
+        size_t at = p * a->head_dim;
         double dot = 0;
-        for (size_t i = 0; i < a->head_dim; i++) dot += (double)q[i] * (double)half_f16_to_f32(k[i]);
+        for (size_t i = 0; i < a->head_dim; i++) dot += (double)q[i] * cached(a->k, a->k32, at + i);
         float score = (float)dot * a->scale, before = 1;
         if (score > highest) {
             before = exp_scalar(highest - score);
@@ -136,7 +141,7 @@ static void attend_head(const kernel_attend *a, const float *q, float *out) {
         double weight = (double)exp_scalar(score - highest);
         total = total * (double)before + weight;
         for (size_t i = 0; i < a->head_dim; i++)
-            acc[i] = acc[i] * (double)before + weight * (double)half_f16_to_f32(v[i]);
+            acc[i] = acc[i] * (double)before + weight * cached(a->v, a->v32, at + i);
     }
     for (size_t i = 0; i < a->head_dim; i++) out[i] = (float)(acc[i] / total);
 }

@@ -188,7 +188,8 @@ static void run_to_f16(void *ctx, size_t i) {
 }
 static void run_attend(void *ctx, size_t i) {
     op_data *o = ctx;
-    const kernel_attend a = {o->x, o->k, o->v, o->z, HEADS, KV, HEAD_DIM, 0.125f};
+    const kernel_attend a = {.q = o->x, .k = o->k, .v = o->v, .out = o->z, .n_q = HEADS, .n_kv = KV,
+                             .head_dim = HEAD_DIM, .scale = 0.125f};
     (void)i, o->set->attend(&a);
 }
 
