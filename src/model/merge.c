@@ -6,8 +6,10 @@
 #include "base/mem.h"
 
 bool merge_grow(merge_work *w) {
-    size_t cap = w->cap ? 2 * w->cap : 128;
-    merge_symbol *symbols = mem_grow(w->symbols, w->n * sizeof *symbols, cap * sizeof *symbols);
+    size_t cap = w->cap ? 2 * w->cap : 128, bytes;
+    merge_symbol *symbols = NULL;
+    if (size_mul(cap, sizeof *symbols, &bytes))
+        symbols = mem_grow(w->symbols, w->n * sizeof *symbols, bytes);
     if (!symbols) return false;
     w->symbols = symbols;
     w->cap = cap;

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-enum { MAX_TEXT = 1 << 30 }; // bytes; offsets are 32-bit, and a space can take three bytes in a piece
+enum { MAX_TEXT = 1 << 28 }; // bytes; spaces take three in pieces, and all offsets and sizes fit 32 bits
 
 bool scratch_text(scratch *s, size_t n) {
     if (n <= s->text_cap) return true;

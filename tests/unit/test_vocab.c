@@ -470,6 +470,73 @@ static void test_refusals(void) {
     }
 }
 
+/* ---- made to collide ---- */
+
+/* The hashes of pieces.c and tok_bpe.c. Should they change there, the vocabularies here are accepted and
+ * this fails. */
+static uint32_t piece_hash(const char *s) {
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *s; s++) h = (h ^ (uint8_t)*s) * 0x100000001b3u;
+    return (uint32_t)((h ^ (h >> 29)) * 0x9e3779b97f4a7c15u >> 32);
+}
+static uint32_t merge_hash(uint32_t left, uint32_t right) {
+    uint64_t h = ((uint64_t)left << 32 | right) * 0x9e3779b97f4a7c15u;
+    return (uint32_t)((h ^ (h >> 32)) * 0xd6e8feb86659fd93u >> 32);
+}
+
+/* 2048 pieces in 4096 slots: their own ones spread, or all in the first eight. */
+static make_gguf crowded_pieces(uint32_t slots) {
+    enum { N = 2048 };
+    make_gguf g = empty_file("gpt2");
+    char text[16];
+    make_array(&g, "tokenizer.ggml.tokens", MAKE_STRING, N);
+    for (unsigned i = 0, n = 0; n < N; i++) {
+        snprintf(text, sizeof text, "%x", i);
+        if ((piece_hash(text) & 4095) >= slots) continue;
+        make_text(&g.kv, text);
+        n++;
+    }
+    put_merges(&g, NULL, 0);
+    return g;
+}
+
+/* 1280 merges of the tokens "00" .. "ff" with one another, in 2048 slots. */
+static make_gguf crowded_merges(uint32_t slots) {
+    enum { N = 1280, HALVES = 256 };
+    static uint32_t pairs[N];
+    make_gguf g = empty_file("gpt2");
+    char text[8];
+    size_t n = 0;
+    for (uint32_t i = 0; i < HALVES * HALVES && n < N; i++)
+        if ((merge_hash(i / HALVES, i % HALVES) & 2047) < slots) pairs[n++] = i;
+    make_array(&g, "tokenizer.ggml.tokens", MAKE_STRING, HALVES + n);
+    for (unsigned i = 0; i < HALVES; i++) snprintf(text, sizeof text, "%02x", i), make_text(&g.kv, text);
+    for (size_t i = 0; i < n; i++) snprintf(text, sizeof text, "%04x", pairs[i]), make_text(&g.kv, text);
+    make_array(&g, "tokenizer.ggml.merges", MAKE_STRING, n);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(text, sizeof text, "%02x %02x", pairs[i] / HALVES, pairs[i] % HALVES);
+        make_text(&g.kv, text);
+    }
+    return g;
+}
+
+static void check_crowded(make_gguf g, bool refused, const char *what) {
+    vocab_file f;
+    open_made(&f, &g);
+    if (refused)
+        CHECK(f.status == NUT_E_CORRUPT && strstr(f.err.message, what), "%s: %s", what, f.err.message);
+    else
+        CHECK(f.status == NUT_OK, "%s, spread: %s", what, f.err.message);
+    vocab_close(&f);
+}
+
+static void test_collisions(void) {
+    check_crowded(crowded_pieces(4096), false, "tokens were made to collide");
+    check_crowded(crowded_pieces(8), true, "tokens were made to collide");
+    check_crowded(crowded_merges(2048), false, "merges were made to collide");
+    check_crowded(crowded_merges(64), true, "merges were made to collide");
+}
+
 /* Odd but allowed: a score that is no number is the worst, kinds that are none are never shown, and a
  * vocabulary too small for the first Llama's special ids has none. */
 static void test_oddities(void) {
@@ -555,6 +622,7 @@ int main(void) {
     test_ends();
     test_buffers();
     test_refusals();
+    test_collisions();
     test_oddities();
     test_memory_failures();
     return check_report();
