@@ -1,6 +1,6 @@
 /*
- * Blocks to floats and back: dequantization exactly as ggml-quants.c (llama.cpp, MIT) computes it, in the same order
- * of float operations; round-to-nearest quantization as its quantize_row_*_ref functions do.
+ * Blocks to floats and back: dequantization exactly as ggml-quants.c (llama.cpp, MIT) computes it, in the
+ * same order of float operations; round-to-nearest quantization as its quantize_row_*_ref functions do.
  */
 #include "kernels/blocks.h"
 #include "base/half.h"
@@ -18,7 +18,7 @@ static void half_put(uint8_t *p, float f) {
     memcpy(p, &h, 2);
 }
 
-/* ---- to floats ---------------------------------------------------------------------------------------------- */
+/* ---- to floats ---- */
 
 /* w = d * (code - offset) per 32, then + m where there is one. */
 BLOCK_INLINE void simple_dequantize(const block_layout *l, const uint8_t *src, float *dst) {
@@ -45,20 +45,20 @@ BLOCK_INLINE void min_k_dequantize(const block_layout *l, const uint8_t *src, fl
     }
 }
 
-#define SIMPLE(name)                                                                                         \
-    void dequantize_##name(const uint8_t *src, size_t n_blocks, float *dst) {                                \
-        for (size_t b = 0; b < n_blocks; b++)                                                                \
-            simple_dequantize(&block_##name, src + b * block_##name.bytes, dst + BLOCK_UNIT * b);            \
+#define SIMPLE(name)                                                                                        \
+    void dequantize_##name(const uint8_t *src, size_t n_blocks, float *dst) {                               \
+        for (size_t b = 0; b < n_blocks; b++)                                                               \
+            simple_dequantize(&block_##name, src + b * block_##name.bytes, dst + BLOCK_UNIT * b);           \
     }
 SIMPLE(Q4_0)
 SIMPLE(Q4_1)
 SIMPLE(Q5_0)
 SIMPLE(Q5_1)
 
-#define MIN_K(name)                                                                                          \
-    void dequantize_##name(const uint8_t *src, size_t n_blocks, float *dst) {                                \
-        for (size_t b = 0; b < n_blocks; b++)                                                                \
-            min_k_dequantize(&block_##name, src + b * block_##name.bytes, dst + FORMAT_MAX_BLOCK * b);       \
+#define MIN_K(name)                                                                                         \
+    void dequantize_##name(const uint8_t *src, size_t n_blocks, float *dst) {                               \
+        for (size_t b = 0; b < n_blocks; b++)                                                               \
+            min_k_dequantize(&block_##name, src + b * block_##name.bytes, dst + FORMAT_MAX_BLOCK * b);      \
     }
 MIN_K(Q4_K)
 MIN_K(Q5_K)
@@ -86,7 +86,9 @@ void dequantize_Q8_0(const uint8_t *src, size_t n_blocks, float *dst) {
     }
 }
 
-void dequantize_F32(const uint8_t *src, size_t n, float *dst) { memcpy(dst, src, n * sizeof(float)); }
+void dequantize_F32(const uint8_t *src, size_t n, float *dst) {
+    memcpy(dst, src, n * sizeof(float));
+}
 
 void dequantize_F16(const uint8_t *src, size_t n, float *dst) {
     for (size_t i = 0; i < n; i++) dst[i] = half_at(src + 2 * i);
@@ -100,9 +102,11 @@ void dequantize_BF16(const uint8_t *src, size_t n, float *dst) {
     }
 }
 
-/* ---- from floats -------------------------------------------------------------------------------------------- */
+/* ---- from floats ---- */
 
-void quantize_F32(const float *src, size_t n, uint8_t *dst) { memcpy(dst, src, n * sizeof(float)); }
+void quantize_F32(const float *src, size_t n, uint8_t *dst) {
+    memcpy(dst, src, n * sizeof(float));
+}
 
 void quantize_F16(const float *src, size_t n, uint8_t *dst) {
     for (size_t i = 0; i < n; i++) half_put(dst + 2 * i, src[i]);
@@ -115,7 +119,8 @@ void quantize_BF16(const float *src, size_t n, uint8_t *dst) {
     }
 }
 
-/* x as an integer in lo..hi; 0 for a NaN, so that weights that are not finite cost no undefined conversion. */
+/* x as an integer in lo..hi; 0 for a NaN, so that weights that are not finite cost no undefined conversion.
+ */
 static int clamp_int(float x, int lo, int hi) {
     if (!(x == x)) return 0;
     return x <= (float)lo ? lo : x >= (float)hi ? hi : (int)x;
@@ -127,7 +132,8 @@ void quantize_Q8_0(const float *src, size_t n_blocks, uint8_t *dst) {
         for (int c = 0; c < BLOCK_UNIT; c++) amax = fabsf(src[c]) > amax ? fabsf(src[c]) : amax;
         float d = amax / 127.0f, inverse = d != 0 ? 1.0f / d : 0;
         half_put(dst, d);
-        for (int c = 0; c < BLOCK_UNIT; c++) dst[2 + c] = (uint8_t)clamp_int(roundf(src[c] * inverse), -127, 127);
+        for (int c = 0; c < BLOCK_UNIT; c++)
+            dst[2 + c] = (uint8_t)clamp_int(roundf(src[c] * inverse), -127, 127);
     }
 }
 

@@ -1,12 +1,14 @@
 /*
- * Blocks: how a quantized block of 32 or 256 weights lies in a file, in one description per format, and the codes in it.
+ * Blocks: how a quantized block of 32 or 256 weights lies in a file, in one description per format, and the
+ * codes in it.
  *
- * The *codes* of a block are its unsigned integers of 4 to 6 bits, one byte each, in the logical order of the columns,
- * held four to a word (column 4j + i in byte i of word j). ggml stores them in several orders; this header is the only
- * place that knows which. pack.c permutes codes into groups, blocks.c turns them into floats.
+ * The *codes* of a block are its unsigned integers of 4 to 6 bits, one byte each, in the logical order of
+ * the columns, held four to a word (column 4j + i in byte i of word j). ggml stores them in several orders;
+ * this header is the only place that knows which. pack.c permutes codes into groups, blocks.c turns them
+ * into floats.
  *
- * Origin of the layouts: ggml-common.h and the dequantize_row_* functions of ggml-quants.c in llama.cpp (MIT).
- * The machine must be little-endian, as wasm is.
+ * Origin of the layouts: ggml-common.h and the dequantize_row_* functions of ggml-quants.c in llama.cpp
+ * (MIT). The machine must be little-endian, as wasm is.
  */
 #ifndef NUT_KERNELS_BLOCKS_H
 #define NUT_KERNELS_BLOCKS_H
@@ -17,7 +19,7 @@
 
 #define BLOCK_INLINE static inline __attribute__((always_inline))
 
-enum { BLOCK_UNIT = 32 };                                 // columns of a unit: one activation block
+enum { BLOCK_UNIT = 32 }; // columns of a unit: one activation block
 enum { BLOCK_WORDS = FORMAT_MAX_BLOCK / 4, UNIT_WORDS = BLOCK_UNIT / 4 };
 
 /* Order of the low nibbles: how the two halves of a byte map to columns. */
@@ -28,26 +30,28 @@ typedef enum block_order {
 } block_order;
 
 typedef struct block_layout {
-    uint8_t bytes;     // of a block in a file
-    uint8_t n_units;   // units of 32 columns
-    uint8_t n_high;    // bits beyond the low four: 0, 1, 2
-    uint8_t offset;    // what is subtracted from a code
-    uint8_t n_half;    // f16 values in front of the scales: d, or d and m
-    uint8_t n_scale;   // bytes of sub-block scales
+    uint8_t bytes;                                 // of a block in a file
+    uint8_t n_units;                               // units of 32 columns
+    uint8_t n_high;                                // bits beyond the low four: 0, 1, 2
+    uint8_t offset;                                // what is subtracted from a code
+    uint8_t n_half;                                // f16 values in front of the scales: d, or d and m
+    uint8_t n_scale;                               // bytes of sub-block scales
     uint8_t half_at[2], scale_at, high_at, low_at; // byte offsets in the file's block
     block_order order;
 } block_layout;
 
+// clang-format off
 /* Formats whose weights are codes; X(name, layout). */
-#define BLOCK_LAYOUTS(X)                                                                                     \
-    /*       bytes n_units high offset half scale  half_at     scale_at high_at low_at order */              \
-    X(Q4_0, {18,   1,      0,   8,     1,   0,     {0, 0},     0,       0,      2,     ORDER_HALVES})        \
-    X(Q4_1, {20,   1,      0,   0,     2,   0,     {0, 2},     0,       0,      4,     ORDER_HALVES})        \
-    X(Q5_0, {22,   1,      1,   16,    1,   0,     {0, 0},     0,       2,      6,     ORDER_HALVES})        \
-    X(Q5_1, {24,   1,      1,   0,     2,   0,     {0, 2},     0,       4,      8,     ORDER_HALVES})        \
-    X(Q4_K, {144,  8,      0,   0,     2,   12,    {0, 2},     4,       0,      16,    ORDER_PAIRS})         \
-    X(Q5_K, {176,  8,      1,   0,     2,   12,    {0, 2},     4,       16,     48,    ORDER_PAIRS})         \
+#define BLOCK_LAYOUTS(X)                                                                                  \
+    /*       bytes n_units high offset half scale  half_at     scale_at high_at low_at order */           \
+    X(Q4_0, {18,   1,      0,   8,     1,   0,     {0, 0},     0,       0,      2,     ORDER_HALVES})     \
+    X(Q4_1, {20,   1,      0,   0,     2,   0,     {0, 2},     0,       0,      4,     ORDER_HALVES})     \
+    X(Q5_0, {22,   1,      1,   16,    1,   0,     {0, 0},     0,       2,      6,     ORDER_HALVES})     \
+    X(Q5_1, {24,   1,      1,   0,     2,   0,     {0, 2},     0,       4,      8,     ORDER_HALVES})     \
+    X(Q4_K, {144,  8,      0,   0,     2,   12,    {0, 2},     4,       0,      16,    ORDER_PAIRS})      \
+    X(Q5_K, {176,  8,      1,   0,     2,   12,    {0, 2},     4,       16,     48,    ORDER_PAIRS})      \
     X(Q6_K, {210,  8,      2,   32,    1,   16,    {208, 208}, 192,     128,    0,     ORDER_Q6_K})
+// clang-format on
 
 #define NUT_X(name, ...) static const block_layout block_##name = __VA_ARGS__;
 BLOCK_LAYOUTS(NUT_X)
@@ -59,9 +63,12 @@ BLOCK_INLINE uint32_t word_load(const uint8_t *p) {
     return w;
 }
 
-BLOCK_INLINE void word_store(uint8_t *p, uint32_t w) { memcpy(p, &w, 4); }
+BLOCK_INLINE void word_store(uint8_t *p, uint32_t w) {
+    memcpy(p, &w, 4);
+}
 
-/* The byte offset of word w (columns 4w..4w+3) among the low nibbles; *high receives whether it is the upper half. */
+/* The byte offset of word w (columns 4w..4w+3) among the low nibbles; *high receives whether it is the upper
+ * half. */
 BLOCK_INLINE uint32_t low_place(block_order order, uint32_t w, bool *high) {
     uint32_t span = order == ORDER_HALVES ? 4 : order == ORDER_PAIRS ? 8 : 16; // words in one half
     *high = (w / span) & 1;
@@ -72,7 +79,8 @@ BLOCK_INLINE uint32_t low_place(block_order order, uint32_t w, bool *high) {
 BLOCK_INLINE uint32_t high_load(const block_layout *l, const uint8_t *src, uint32_t w) {
     const uint8_t *high = src + l->high_at;
     if (l->order == ORDER_PAIRS) return word_load(high + 4 * (w % 8)) >> (w / 8) & 0x01010101u;
-    if (l->order == ORDER_Q6_K) return word_load(high + 4 * (w / 32 * 8 + w % 8)) >> (2 * (w / 8 % 4)) & 0x03030303u;
+    if (l->order == ORDER_Q6_K)
+        return word_load(high + 4 * (w / 32 * 8 + w % 8)) >> (2 * (w / 8 % 4)) & 0x03030303u;
     uint32_t four = word_load(high) >> (4 * w) & 15u; // bit c is column c's
     return (four & 1) | (four & 2) << 7 | (four & 4) << 14 | (four & 8) << 21;
 }
@@ -111,7 +119,8 @@ BLOCK_INLINE void block_set_codes(const block_layout *l, const uint32_t *codes, 
 }
 
 /* The 6-bit scale and min of sub-block s (0..7) from the 12 bytes of Q4_K and Q5_K, `stride` bytes apart. */
-BLOCK_INLINE void block_scale_min(const uint8_t *q, size_t stride, uint32_t s, uint32_t *scale, uint32_t *min) {
+BLOCK_INLINE void block_scale_min(const uint8_t *q, size_t stride, uint32_t s, uint32_t *scale,
+                                  uint32_t *min) {
     if (s < 4) {
         *scale = q[s * stride] & 63u, *min = q[(s + 4) * stride] & 63u;
     } else {
@@ -122,9 +131,11 @@ BLOCK_INLINE void block_scale_min(const uint8_t *q, size_t stride, uint32_t s, u
 }
 
 /* The functions of the formats table, one of each kind per format that has it. */
-#define NUT_X(name)                                                                                          \
-    void pack_##name(uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, const uint8_t *src); \
-    void unpack_##name(const uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, uint8_t *dst); \
+#define NUT_X(name)                                                                                         \
+    void pack_##name(uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks,                    \
+                     const uint8_t *src);                                                                   \
+    void unpack_##name(const uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks,            \
+                       uint8_t *dst);                                                                       \
     void dequantize_##name(const uint8_t *src, size_t n_blocks, float *dst);
 FORMAT_LIST(NUT_X)
 #undef NUT_X

@@ -1,10 +1,11 @@
 /*
- * e^x: one polynomial, written here for scalars and in simd_math.h for vectors with the same operations in the same
- * order, so that both give the same bits.
+ * e^x: one polynomial, written here for scalars and in simd_math.h for vectors with the same operations in
+ * the same order, so that both give the same bits.
  *
- * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by the polynomial of degree 7 of Moshier's Cephes library (expf.c, public
- * domain); 2^n by the exponent field. n comes from adding and taking away 1.5 * 2^23, whose low bits hold the rounded
- * sum; no conversion to an integer is needed, so a NaN stays defined (and stays a NaN).
+ * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by the polynomial of degree 7 of Moshier's Cephes library
+ * (expf.c, public domain); 2^n by the exponent field. n comes from adding and taking away 1.5 * 2^23, whose
+ * low bits hold the rounded sum; no conversion to an integer is needed, so a NaN stays defined (and stays a
+ * NaN).
  */
 #ifndef NUT_KERNELS_EXP_H
 #define NUT_KERNELS_EXP_H

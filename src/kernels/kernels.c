@@ -1,7 +1,8 @@
 /*
- * The list of kernel sets, and the probe that decides which of them runs. An engine can accept the relaxed dot and
- * compute it wrongly (Node 20 does), so each set must first give the right integers here. The probe's numbers pass
- * through volatile memory: Binaryen 120 stops with an error when it can evaluate a relaxed instruction itself.
+ * The list of kernel sets, and the probe that decides which of them runs. An engine can accept the relaxed
+ * dot and compute it wrongly (Node 20 does), so each set must first give the right integers here. The
+ * probe's numbers pass through volatile memory: Binaryen 120 stops with an error when it can evaluate a
+ * relaxed instruction itself.
  */
 #include "kernels/sets.h"
 #include "kernels/exp.h"
@@ -26,13 +27,16 @@ size_t kernel_count(void) {
     return n;
 }
 
-float kernel_exp(float x) { return exp_scalar(x); }
+float kernel_exp(float x) {
+    return exp_scalar(x);
+}
 
-/* ---- the probe ---------------------------------------------------------------------------------------------- */
+/* ---- the probe ---- */
 
 enum { PROBE_TOKENS = 7, PROBE_COLS = 64, PROBE_ROWS = FORMAT_LANES };
 
-/* Small integers over [lo, hi], the ends often: a plain linear congruence, as its quality does not matter. */
+/* Small integers over [lo, hi], the ends often: a plain linear congruence, as its quality does not matter.
+ */
 static int32_t probe_number(uint32_t *state, int32_t lo, int32_t hi) {
     *state = *state * 1664525u + 1013904223u;
     uint32_t r = *state >> 16;
@@ -52,7 +56,8 @@ static void probe_row(const format *f, uint32_t *state, uint8_t *blocks, int32_t
             if (!nibbles)
                 blocks[2 + c] = (uint8_t)values[c];
             else
-                blocks[2 + c % 16] = (uint8_t)(c < 16 ? values[c] + 8 : blocks[2 + c % 16] | (values[c] + 8) << 4);
+                blocks[2 + c % 16] =
+                    (uint8_t)(c < 16 ? values[c] + 8 : blocks[2 + c % 16] | (values[c] + 8) << 4);
         }
     }
 }
@@ -92,7 +97,8 @@ static bool probe_product(const kernel_set *set, const format *f, uint32_t state
 
 static bool probe(const kernel_set *set) {
     volatile uint32_t seed = 20110;
-    return probe_product(set, &format_table[FORMAT_Q8_0], seed) && probe_product(set, &format_table[FORMAT_Q4_0], seed);
+    return probe_product(set, &format_table[FORMAT_Q8_0], seed) &&
+           probe_product(set, &format_table[FORMAT_Q4_0], seed);
 }
 
 const kernel_set *kernel_find(const char *name) {

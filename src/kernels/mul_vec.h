@@ -1,7 +1,7 @@
 /*
- * One token: a group's 8 rows are read from front to back, a unit of 32 columns at a time. Integer sums are exact, so
- * they may be kept in several chains; the float sums take each unit as pair_scale_add does, then its minimums.
- * Part of mul_mat.h, which names what the including set defines.
+ * One token: a group's 8 rows are read from front to back, a unit of 32 columns at a time. Integer sums are
+ * exact, so they may be kept in several chains; the float sums take each unit as pair_scale_add does, then
+ * its minimums. Part of mul_mat.h, which names what the including set defines.
  */
 
 /* Integer sums of a group, SET_CHAINS each. */
@@ -29,8 +29,8 @@ SIMD_INLINE pair chains_end(const chains *s) {
 }
 
 /* Integer products of quads [from, end) of a unit with q, the unit's activations. */
-SIMD_INLINE pair unit_product(const uint8_t *unit, const block_layout *l, size_t from, size_t end, const int8_t *q,
-                              int32_t sum, unpack_consts c) {
+SIMD_INLINE pair unit_product(const uint8_t *unit, const block_layout *l, size_t from, size_t end,
+                              const int8_t *q, int32_t sum, unpack_consts c) {
     chains s = chains_begin(l->offset, sum);
     SIMD_NO_UNROLL
     for (size_t quad = from; quad < end; quad++) {
@@ -51,7 +51,9 @@ SIMD_INLINE pair unit_product(const uint8_t *unit, const block_layout *l, size_t
     return chains_end(&s);
 }
 
-SIMD_INLINE v128_t splat_float(const float *p) { return wasm_v128_load32_splat(p); }
+SIMD_INLINE v128_t splat_float(const float *p) {
+    return wasm_v128_load32_splat(p);
+}
 
 /* Q4_0, Q4_1, Q5_0, Q5_1 */
 SIMD_INLINE pair vec_simple(const block_layout *l, const uint8_t *block, const kernel_act *x) {
@@ -63,13 +65,14 @@ SIMD_INLINE pair vec_simple(const block_layout *l, const uint8_t *block, const k
         int32_t total = l->offset || l->n_half == 2 ? sum[0] + sum[1] : 0;
         pair product = unit_product(block + 2 * L * l->n_half, l, 0, 2, q, total, c);
         f = pair_scale_add(f, product, f16_pair(block, c), splat_float(x->d + b));
-        if (l->n_half == 2) f = pair_mul_add(f, f16_pair(block + 2 * L, c), wasm_f32x4_splat(x->d[b] * (float)total));
+        if (l->n_half == 2)
+            f = pair_mul_add(f, f16_pair(block + 2 * L, c), wasm_f32x4_splat(x->d[b] * (float)total));
     }
     return f;
 }
 
-/* Q4_K, Q5_K. A block's scales are worked out first, into the stack: in the loop over its units they would take the
- * registers. */
+/* Q4_K, Q5_K. A block's scales are worked out first, into the stack: in the loop over its units they would
+ * take the registers. */
 SIMD_INLINE pair vec_min_k(const block_layout *l, const uint8_t *block, const kernel_act *x) {
     const unpack_consts c = unpack_begin(l->n_high);
     const size_t unit_bytes = 128 + 32 * (size_t)l->n_high;
@@ -113,7 +116,8 @@ SIMD_INLINE pair vec_q6_k(const block_layout *l, const uint8_t *block, const ker
     return f;
 }
 
-/* Q8_0; *lowest becomes the lowest weight of each lane's bytes where the set's offset trick needs to know it. */
+/* Q8_0; *lowest becomes the lowest weight of each lane's bytes where the set's offset trick needs to know
+ * it. */
 SIMD_INLINE pair vec_q8_0(const uint8_t *block, const kernel_act *x, v128_t *lowest) {
     const unpack_consts c = unpack_begin(0);
     const int8_t *q = x->q;
@@ -149,7 +153,8 @@ SIMD_INLINE pair float_column(format_id id, const uint8_t *group, size_t c) {
 }
 
 /* F32, F16, BF16, m tokens: even and odd columns apart, so that additions need not wait for each other. */
-SIMD_INLINE void vec_float(format_id id, const uint8_t *group, const kernel_act *x, size_t t, int m, pair *f) {
+SIMD_INLINE void vec_float(format_id id, const uint8_t *group, const kernel_act *x, size_t t, int m,
+                           pair *f) {
     const float *row[FLOAT_TILE];
     pair odd[FLOAT_TILE];
     SIMD_UNROLL

@@ -1,12 +1,13 @@
 /*
- * Packing: the blocks of one row into its lane of a group of 8 rows, and back. Only bytes and nibbles move; the
- * layouts are those in formats.h. A row arrives in pieces as the file does, so that a lane is written alone.
+ * Packing: the blocks of one row into its lane of a group of 8 rows, and back. Only bytes and nibbles move;
+ * the layouts are those in formats.h. A row arrives in pieces as the file does, so that a lane is written
+ * alone.
  */
 #include "kernels/blocks.h"
 
 enum { L = FORMAT_LANES };
 
-/* ---- codes: Q4_0 .. Q6_K ------------------------------------------------------------------------------------ */
+/* ---- codes: Q4_0 .. Q6_K ---- */
 
 enum { NIBBLE_BYTES = 128, HIGH_BYTES = 32 }; // of one unit, per bit beyond the fourth
 
@@ -69,7 +70,7 @@ BLOCK_INLINE void codes_unpack(const block_layout *l, const uint8_t *from, uint3
 BLOCK_LAYOUTS(NUT_X)
 #undef NUT_X
 
-/* ---- Q8_0 --------------------------------------------------------------------------------------------------- */
+/* ---- Q8_0 ---- */
 
 enum { Q8_BYTES = 34 };
 
@@ -77,7 +78,8 @@ void pack_Q8_0(uint8_t *group, uint32_t lane, size_t first, size_t n, const uint
     for (size_t b = 0; b < n; b++, src += Q8_BYTES) {
         uint8_t *to = group + (first + b) * Q8_BYTES * L;
         memcpy(to + 2 * lane, src, 2);
-        for (uint32_t j = 0; j < UNIT_WORDS; j++) memcpy(to + 2 * L + 4 * L * j + 4 * lane, src + 2 + 4 * j, 4);
+        for (uint32_t j = 0; j < UNIT_WORDS; j++)
+            memcpy(to + 2 * L + 4 * L * j + 4 * lane, src + 2 + 4 * j, 4);
     }
 }
 
@@ -85,18 +87,21 @@ void unpack_Q8_0(const uint8_t *group, uint32_t lane, size_t first, size_t n, ui
     for (size_t b = 0; b < n; b++, dst += Q8_BYTES) {
         const uint8_t *from = group + (first + b) * Q8_BYTES * L;
         memcpy(dst, from + 2 * lane, 2);
-        for (uint32_t j = 0; j < UNIT_WORDS; j++) memcpy(dst + 2 + 4 * j, from + 2 * L + 4 * L * j + 4 * lane, 4);
+        for (uint32_t j = 0; j < UNIT_WORDS; j++)
+            memcpy(dst + 2 + 4 * j, from + 2 * L + 4 * L * j + 4 * lane, 4);
     }
 }
 
-/* ---- floats ------------------------------------------------------------------------------------------------- */
+/* ---- floats ---- */
 
 #define PACK_FLOATS(name, size)                                                                             \
     void pack_##name(uint8_t *group, uint32_t lane, size_t first, size_t n, const uint8_t *src) {           \
-        for (size_t c = 0; c < n; c++) memcpy(group + size * (L * (first + c) + lane), src + size * c, size); \
+        for (size_t c = 0; c < n; c++)                                                                      \
+            memcpy(group + size * (L * (first + c) + lane), src + size * c, size);                          \
     }                                                                                                       \
     void unpack_##name(const uint8_t *group, uint32_t lane, size_t first, size_t n, uint8_t *dst) {         \
-        for (size_t c = 0; c < n; c++) memcpy(dst + size * c, group + size * (L * (first + c) + lane), size); \
+        for (size_t c = 0; c < n; c++)                                                                      \
+            memcpy(dst + size * c, group + size * (L * (first + c) + lane), size);                          \
     }
 PACK_FLOATS(F32, 4)
 PACK_FLOATS(F16, 2)

@@ -1,16 +1,16 @@
 /*
- * Several tokens: groups are unpacked into panels of 256 columns, which stay in the first cache, and each panel is
- * multiplied with tiles of four tokens whose activations lie interleaved. Unpacking, scales and what concerns a tile
- * alone are thus paid once for many products. Float sums pass from panel to panel through y, and take each unit by the
- * same operations as in mul_vec.h, so that a token's results have the same bits there and here.
- * Part of mul_mat.h, which names what the including set defines.
+ * Several tokens: groups are unpacked into panels of 256 columns, which stay in the first cache, and each
+ * panel is multiplied with tiles of four tokens whose activations lie interleaved. Unpacking, scales and
+ * what concerns a tile alone are thus paid once for many products. Float sums pass from panel to panel
+ * through y, and take each unit by the same operations as in mul_vec.h, so that a token's results have the
+ * same bits there and here. Part of mul_mat.h, which names what the including set defines.
  */
 
 enum {
     PANEL_UNITS = 8, // units of 32 columns in a panel
     PANEL_STEPS = 8 * PANEL_UNITS,
-    PANELS = 8,      // groups that take turns with a tile; half as many where their codes have two parts
-    TILE = 4,        // tokens of a tile
+    PANELS = 8, // groups that take turns with a tile; half as many where their codes have two parts
+    TILE = 4,   // tokens of a tile
 };
 
 /* A group's columns, unpacked; a view into panels. */
@@ -34,13 +34,14 @@ typedef struct tile {
     _Alignas(16) uint8_t q[PANEL_STEPS * SET_ACT_PARTS * 16]; // (steps, parts, 4 tokens of 4 columns)
     int32_t begin[PANEL_UNITS][2][TILE];                      // what integer sums begin with
     float d[PANEL_UNITS][TILE];
-    float d_sum[PANEL_UNITS][TILE];                           // d * sum(q)
+    float d_sum[PANEL_UNITS][TILE]; // d * sum(q)
 } tile;
 
-/* ---- panels ------------------------------------------------------------------------------------------------- */
+/* ---- panels ---- */
 
 /* Codes of a unit to place u of a panel. */
-SIMD_INLINE void panel_codes(panel to, size_t u, const uint8_t *unit, const block_layout *l, unpack_consts c) {
+SIMD_INLINE void panel_codes(panel to, size_t u, const uint8_t *unit, const block_layout *l,
+                             unpack_consts c) {
     for (size_t quad = 0; quad < 2; quad++) {
         pair high = l->n_high ? quad_high(unit, l->n_high, quad) : pair_zero();
         SIMD_UNROLL
@@ -98,12 +99,14 @@ SIMD_INLINE void panel_q8_0(panel to, const uint8_t *block, size_t n_units, v128
     }
 }
 
-/* ---- tiles -------------------------------------------------------------------------------------------------- */
+/* ---- tiles ---- */
 
 /* Lane i of token t to lane t of row i: four steps of four tokens, rows `stride` bytes apart. */
 SIMD_INLINE void store_transposed(const v128_t *t, uint8_t *to, size_t stride) {
-    v128_t ab_lo = wasm_i32x4_shuffle(t[0], t[1], 0, 4, 1, 5), cd_lo = wasm_i32x4_shuffle(t[2], t[3], 0, 4, 1, 5);
-    v128_t ab_hi = wasm_i32x4_shuffle(t[0], t[1], 2, 6, 3, 7), cd_hi = wasm_i32x4_shuffle(t[2], t[3], 2, 6, 3, 7);
+    v128_t ab_lo = wasm_i32x4_shuffle(t[0], t[1], 0, 4, 1, 5),
+           cd_lo = wasm_i32x4_shuffle(t[2], t[3], 0, 4, 1, 5);
+    v128_t ab_hi = wasm_i32x4_shuffle(t[0], t[1], 2, 6, 3, 7),
+           cd_hi = wasm_i32x4_shuffle(t[2], t[3], 2, 6, 3, 7);
     wasm_v128_store(to, wasm_i64x2_shuffle(ab_lo, cd_lo, 0, 2));
     wasm_v128_store(to + stride, wasm_i64x2_shuffle(ab_lo, cd_lo, 1, 3));
     wasm_v128_store(to + 2 * stride, wasm_i64x2_shuffle(ab_hi, cd_hi, 0, 2));
@@ -111,7 +114,8 @@ SIMD_INLINE void store_transposed(const v128_t *t, uint8_t *to, size_t stride) {
 }
 
 /* The interleaved activations of tokens t .. t + n_tokens from unit `first` on. */
-static void tile_fill_q(tile *to, const kernel_act *x, size_t t, size_t n_tokens, size_t first, size_t n_units) {
+static void tile_fill_q(tile *to, const kernel_act *x, size_t t, size_t n_tokens, size_t first,
+                        size_t n_units) {
     for (size_t quad = 0; quad < 2 * n_units; quad++) {
         v128_t part[2][TILE];
         for (size_t i = 0; i < TILE; i++) {
@@ -162,14 +166,15 @@ static void tile_fill(tile *to, const kernel_act *x, size_t t, size_t n_tokens, 
                       int32_t offset, bool halves) {
     size_t u = 0;
     tile_fill_q(to, x, t, n_tokens, first, n_units);
-    for (; u + 4 <= n_units; u += 4) tile_fill_4(to, x, t, n_tokens, first, u, wasm_i32x4_splat(-offset), halves);
+    for (; u + 4 <= n_units; u += 4)
+        tile_fill_4(to, x, t, n_tokens, first, u, wasm_i32x4_splat(-offset), halves);
     for (; u < n_units; u++) tile_fill_1(to, x, t, n_tokens, first, u, offset);
 }
 
-/* ---- products ----------------------------------------------------------------------------------------------- */
+/* ---- products ---- */
 
-/* acc (4) += n steps. A real loop with few steps in its body: were it unrolled, the compiler would load everything
- * before the first product, and spill. */
+/* acc (4) += n steps. A real loop with few steps in its body: were it unrolled, the compiler would load
+ * everything before the first product, and spill. */
 SIMD_INLINE void panel_steps(const uint8_t *codes, const uint8_t *q, int n, int parts, pair *acc) {
     SIMD_NO_UNROLL
     for (int j = 0; j < n; j++, codes += 32 * parts, q += 16 * SET_ACT_PARTS) {
@@ -209,7 +214,8 @@ SIMD_INLINE void panel_product(panel_kind kind, panel w, const tile *x, size_t n
             for (int i = 0; i < TILE; i++) {
                 acc[i].v[0] = acc[i].v[1] = wasm_v128_load32_splat(&x->begin[u][half][i]);
             }
-            panel_steps(w.codes + step * 32 * (size_t)kind.parts, x->q + step * 16 * SET_ACT_PARTS, n, kind.parts, acc);
+            panel_steps(w.codes + step * 32 * (size_t)kind.parts, x->q + step * 16 * SET_ACT_PARTS, n,
+                        kind.parts, acc);
             pair d = pair_load(half ? w.more[u] : w.d[u]);
             SIMD_UNROLL
             for (int i = 0; i < TILE; i++) f[i] = pair_scale_add(f[i], acc[i], d, splat_float(&x->d[u][i]));
@@ -228,7 +234,7 @@ typedef void panel_product_fn(panel w, const tile *x, size_t n_units, bool first
                               size_t n_tokens);
 
 #define PANEL_PRODUCT(name, ...)                                                                            \
-    static __attribute__((noinline)) void name(panel w, const tile *x, size_t n_units, bool first,   \
+    static __attribute__((noinline)) void name(panel w, const tile *x, size_t n_units, bool first,          \
                                                float *y, size_t ldy, size_t n_tokens) {                     \
         panel_product((panel_kind)__VA_ARGS__, w, x, n_units, first, y, ldy, n_tokens);                     \
     }

@@ -1,6 +1,6 @@
 /*
- * The reference kernels: plain C, always linked, the oracle of the tests. They say what an operation means; speed
- * matters only so far that a small model can be judged with them. Sums are kept in double precision.
+ * The reference kernels: plain C, always linked, the oracle of the tests. They say what an operation means;
+ * speed matters only so far that a small model can be judged with them. Sums are kept in double precision.
  */
 #include "kernels/sets.h"
 #include "kernels/exp.h"
@@ -10,7 +10,7 @@
 
 enum { L = FORMAT_LANES };
 
-/* ---- products ----------------------------------------------------------------------------------------------- */
+/* ---- products ---- */
 
 enum { TILE_TOKENS = 8, TILE_COLS = 32 };
 
@@ -37,8 +37,7 @@ static void act_tile(const kernel_act *x, format_act kind, size_t t, size_t c, s
         memcpy(out, x->x + row + c, n * sizeof(float));
         return;
     }
-    for (size_t i = 0; i < n; i++)
-        out[i] = x->d[(row + c + i) / KERNEL_Q8_BLOCK] * (float)x->q[row + c + i];
+    for (size_t i = 0; i < n; i++) out[i] = x->d[(row + c + i) / KERNEL_Q8_BLOCK] * (float)x->q[row + c + i];
 }
 
 /* sum (8) += tile (n, 8) * x (n); floats within 32 columns, doubles across. */
@@ -53,8 +52,8 @@ static void tile_product(const float *tile, const float *x, size_t n, double *su
 }
 
 /* One group, tokens [t, t + n_tokens), n_tokens <= TILE_TOKENS. */
-static void group_product(const matrix *w, size_t g, const kernel_act *x, size_t t, size_t n_tokens, float *y,
-                          size_t ldy) {
+static void group_product(const matrix *w, size_t g, const kernel_act *x, size_t t, size_t n_tokens,
+                          float *y, size_t ldy) {
     const uint8_t *group = w->data + g * matrix_group_bytes(w);
     const size_t step = w->format->block == 1 ? TILE_COLS : w->format->block;
     double sum[TILE_TOKENS][L] = {{0}};
@@ -71,7 +70,8 @@ static void group_product(const matrix *w, size_t g, const kernel_act *x, size_t
         for (size_t r = 0; r < L; r++) y[(t + i) * ldy + L * g + r] = (float)sum[i][r];
 }
 
-static void ref_mul_mat(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y, size_t ldy) {
+static void ref_mul_mat(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y,
+                        size_t ldy) {
     for (size_t g = g_begin; g < g_end; g++)
         for (size_t t = 0; t < x->n_tokens; t += TILE_TOKENS) {
             size_t n = x->n_tokens - t < TILE_TOKENS ? x->n_tokens - t : TILE_TOKENS;
@@ -79,13 +79,14 @@ static void ref_mul_mat(const matrix *w, size_t g_begin, size_t g_end, const ker
         }
 }
 
-/* ---- vectors ------------------------------------------------------------------------------------------------ */
+/* ---- vectors ---- */
 
 static void ref_quantize_q8(const float *x, size_t n, int8_t *q, float *d, int32_t *sum) {
     for (size_t b = 0; b < n / KERNEL_Q8_BLOCK; b++) {
         const float *in = x + KERNEL_Q8_BLOCK * b;
         float amax = 0;
-        for (int i = 0; i < KERNEL_Q8_BLOCK; i++) amax = fabsf(in[i]) > amax || in[i] != in[i] ? fabsf(in[i]) : amax;
+        for (int i = 0; i < KERNEL_Q8_BLOCK; i++)
+            amax = fabsf(in[i]) > amax || in[i] != in[i] ? fabsf(in[i]) : amax;
         bool zero = amax < KERNEL_Q8_LOWEST;
         float scale = zero ? 0 : amax / 127.0f, inverse = zero ? 0 : 1.0f / scale;
         d[b] = scale;
@@ -118,7 +119,7 @@ static void ref_to_f16(const float *x, size_t n, uint16_t *y) {
     for (size_t i = 0; i < n; i++) y[i] = half_f32_to_f16(x[i]);
 }
 
-/* ---- attention ---------------------------------------------------------------------------------------------- */
+/* ---- attention ---- */
 
 /* Number i of a cached key or value, which is a half, or a float where there are floats. */
 static double cached(const uint16_t *halves, const float *floats, size_t i) {
@@ -150,12 +151,13 @@ static void ref_attend(const kernel_attend *a) {
     for (size_t h = 0; h < a->n_q; h++) attend_head(a, a->q + h * a->head_dim, a->out + h * a->head_dim);
 }
 
-/* ---- the set ------------------------------------------------------------------------------------------------ */
+/* ---- the set ---- */
 
+// clang-format off
 const kernel_set kernel_set_ref = {
     .name = "ref",
     .mul_mat = {
-#define NUT_X(name) [FORMAT_##name] = ref_mul_mat,
+#define NUT_X(name) ref_mul_mat,
         FORMAT_LIST(NUT_X)
 #undef NUT_X
     },
@@ -163,5 +165,6 @@ const kernel_set kernel_set_ref = {
     KERNEL_OPS(NUT_X)
 #undef NUT_X
 };
+// clang-format on
 
 const kernel_set *const kernel_linked_ref = &kernel_set_ref;

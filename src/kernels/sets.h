@@ -17,8 +17,8 @@ extern const kernel_set kernel_set_ref;
 extern const kernel_set kernel_set_simd128;
 extern const kernel_set kernel_set_relaxed;
 
-/* The set, or NULL where its file was compiled without its instructions. Only that file knows, so that a set cannot be
- * lost because another file had other flags. */
+/* The set, or NULL where its file was compiled without its instructions. Only that file knows, so that a set
+ * cannot be lost because another file had other flags. */
 #define NUT_X(name) extern const kernel_set *const kernel_linked_##name;
 KERNEL_SETS(NUT_X)
 #undef NUT_X
@@ -26,7 +26,8 @@ KERNEL_SETS(NUT_X)
 /* A block of activations all below this is taken as zeros: its scale would have no finite inverse. */
 #define KERNEL_Q8_LOWEST 0x1p-100f
 
-/* The operations of both SIMD sets but mul_mat, which have no use for the relaxed dot: simd_ops.c, simd_attend.c. */
+/* The operations of both SIMD sets but mul_mat, which have no use for the relaxed dot: simd_ops.c,
+ * simd_attend.c. */
 #define NUT_X(name, params) void simd_##name params;
 KERNEL_OPS(NUT_X)
 #undef NUT_X

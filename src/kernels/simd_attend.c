@@ -1,7 +1,7 @@
 /*
- * Attention of one token over one key/value head, for all query heads of its group at once: softmax computed online
- * over tiles of positions (Milakov and Gimelshein 2018, arXiv 1805.02867). A tile's keys, then its values, are turned
- * into floats once, in 16 kB of stack, and read by every head.
+ * Attention of one token over one key/value head, for all query heads of its group at once: softmax computed
+ * online over tiles of positions (Milakov and Gimelshein 2018, arXiv 1805.02867). A tile's keys, then its
+ * values, are turned into floats once, in 16 kB of stack, and read by every head.
  */
 #include "kernels/sets.h"
 
@@ -19,12 +19,12 @@ enum {
 /* The state of one pass: heads [0, n_heads) of q and out. */
 typedef struct attend_state {
     const kernel_attend *a;
-    const float *q;                     // (n_heads, head_dim)
-    float *out;                         // (n_heads, head_dim), sums not yet divided
+    const float *q; // (n_heads, head_dim)
+    float *out;     // (n_heads, head_dim), sums not yet divided
     size_t n_heads;
-    float highest[HEADS_MAX];           // largest score so far
-    float total[HEADS_MAX];             // sum of weights
-    float weight[HEADS_MAX][TILE_MAX];  // scores of the tile, then weights
+    float highest[HEADS_MAX];             // largest score so far
+    float total[HEADS_MAX];               // sum of weights
+    float weight[HEADS_MAX][TILE_MAX];    // scores of the tile, then weights
     _Alignas(16) float tile[TILE_FLOATS]; // (positions, head_dim)
 } attend_state;
 

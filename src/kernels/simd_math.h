@@ -1,5 +1,5 @@
-/* Vector arithmetic that the SIMD kernels share: half floats to floats and back, e^x. Each function gives the bits
- * that its scalar counterpart gives (base/half.h, exp.h). */
+/* Vector arithmetic that the SIMD kernels share: half floats to floats and back, e^x. Each function gives
+ * the bits that its scalar counterpart gives (base/half.h, exp.h). */
 #ifndef NUT_KERNELS_SIMD_MATH_H
 #define NUT_KERNELS_SIMD_MATH_H
 
@@ -16,8 +16,9 @@
 #define SIMD_NO_UNROLL _Pragma("GCC unroll 1")
 #endif
 
-/* A constant vector of 32-bit lanes to be kept in a register through a loop. In wasm it passes through memory: written
- * as a constant, clang and Binaryen repeat it at each use, and V8 makes three instructions of each. */
+/* A constant vector of 32-bit lanes to be kept in a register through a loop. In wasm it passes through
+ * memory: written as a constant, clang and Binaryen repeat it at each use, and V8 makes three instructions
+ * of each. */
 SIMD_INLINE v128_t simd_const(uint32_t bits) {
 #if defined(__wasm__)
     volatile uint32_t cell = bits;
@@ -32,12 +33,14 @@ typedef struct simd_f16 {
 } simd_f16;
 
 SIMD_INLINE simd_f16 simd_f16_consts(void) {
-    return (simd_f16){simd_const(0x0fffe000), simd_const(112 << 23), simd_const(113 << 23), simd_const(0x80000000u)};
+    return (simd_f16){simd_const(0x0fffe000), simd_const(112 << 23), simd_const(113 << 23),
+                      simd_const(0x80000000u)};
 }
 
-/* Four halves at p to floats. Finite values only: an infinity becomes 65536. No subnormal float arises, which some
- * machines multiply slowly (scales of K-quants often are subnormal halves): with the exponent moved, `normal` is right
- * where the half's exponent is not 0, and 2 * normal - 2^-14 where it is; the right one is the smaller. */
+/* Four halves at p to floats. Finite values only: an infinity becomes 65536. No subnormal float arises,
+ * which some machines multiply slowly (scales of K-quants often are subnormal halves): with the exponent
+ * moved, `normal` is right where the half's exponent is not 0, and 2 * normal - 2^-14 where it is; the right
+ * one is the smaller. */
 SIMD_INLINE v128_t simd_f16_load4(const void *p, simd_f16 c) {
     v128_t half = wasm_i32x4_load16x4(p);
     v128_t normal = wasm_i32x4_add(wasm_v128_and(wasm_i32x4_shl(half, 13), c.rest), c.bias);
@@ -45,8 +48,8 @@ SIMD_INLINE v128_t simd_f16_load4(const void *p, simd_f16 c) {
     return wasm_v128_or(wasm_f32x4_pmin(normal, subnormal), wasm_v128_and(half, c.sign));
 }
 
-/* Four halves, in the low 16 bits of each lane and sign-extended, to floats, finite values only; quicker than
- * simd_f16_load4 where subnormals are rare. */
+/* Four halves, in the low 16 bits of each lane and sign-extended, to floats, finite values only; quicker
+ * than simd_f16_load4 where subnormals are rare. */
 SIMD_INLINE v128_t simd_f16_extended(v128_t half) {
     v128_t bits = wasm_v128_and(wasm_i32x4_shl(half, 13), wasm_i32x4_splat((int32_t)0x8fffe000));
     return wasm_f32x4_mul(bits, wasm_f32x4_splat(0x1p112f));
@@ -68,7 +71,8 @@ SIMD_INLINE v128_t simd_f32_to_f16(v128_t x) {
 SIMD_INLINE v128_t simd_exp(v128_t x) {
     v128_t zero = wasm_f32x4_lt(x, wasm_f32x4_splat(EXP_LOWEST));
     x = wasm_f32x4_pmin(x, wasm_f32x4_splat(EXP_HIGHEST));
-    v128_t rounded = wasm_f32x4_add(wasm_f32x4_mul(x, wasm_f32x4_splat(EXP_LOG2E)), wasm_f32x4_splat(EXP_ROUND));
+    v128_t rounded =
+        wasm_f32x4_add(wasm_f32x4_mul(x, wasm_f32x4_splat(EXP_LOG2E)), wasm_f32x4_splat(EXP_ROUND));
     v128_t n = wasm_f32x4_sub(rounded, wasm_f32x4_splat(EXP_ROUND));
     v128_t r = wasm_f32x4_sub(x, wasm_f32x4_mul(n, wasm_f32x4_splat(EXP_LN2_HI)));
     r = wasm_f32x4_sub(r, wasm_f32x4_mul(n, wasm_f32x4_splat(EXP_LN2_LO)));

@@ -1,5 +1,5 @@
-/* The vector operations of the SIMD sets. Sums go over 16 lanes, lane i taking the elements i, i + 16, ..., and are
- * then added in one fixed order. */
+/* The vector operations of the SIMD sets. Sums go over 16 lanes, lane i taking the elements i, i + 16, ...,
+ * and are then added in one fixed order. */
 #include "kernels/sets.h"
 
 #ifdef KERNEL_HAS_SIMD128
@@ -16,7 +16,8 @@ SIMD_INLINE v128_t round_to_i32(v128_t x) {
 /* The largest magnitude of 32 floats, NaN where one is. */
 SIMD_INLINE float max_magnitude(const float *x) {
     v128_t most = wasm_f32x4_abs(wasm_v128_load(x));
-    for (int i = 4; i < KERNEL_Q8_BLOCK; i += 4) most = wasm_f32x4_max(most, wasm_f32x4_abs(wasm_v128_load(x + i)));
+    for (int i = 4; i < KERNEL_Q8_BLOCK; i += 4)
+        most = wasm_f32x4_max(most, wasm_f32x4_abs(wasm_v128_load(x + i)));
     most = wasm_f32x4_max(most, wasm_i32x4_shuffle(most, most, 2, 3, 0, 1));
     most = wasm_f32x4_max(most, wasm_i32x4_shuffle(most, most, 1, 0, 3, 2));
     return wasm_f32x4_extract_lane(most, 0);
@@ -28,7 +29,8 @@ SIMD_INLINE int32_t quantize_16(const float *x, v128_t inverse, int8_t *q) {
     v128_t i1 = round_to_i32(wasm_f32x4_mul(wasm_v128_load(x + 4), inverse));
     v128_t i2 = round_to_i32(wasm_f32x4_mul(wasm_v128_load(x + 8), inverse));
     v128_t i3 = round_to_i32(wasm_f32x4_mul(wasm_v128_load(x + 12), inverse));
-    wasm_v128_store(q, wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(i0, i1), wasm_i16x8_narrow_i32x4(i2, i3)));
+    wasm_v128_store(
+        q, wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(i0, i1), wasm_i16x8_narrow_i32x4(i2, i3)));
     v128_t s = wasm_i32x4_add(wasm_i32x4_add(i0, i1), wasm_i32x4_add(i2, i3));
     s = wasm_i32x4_add(s, wasm_i32x4_shuffle(s, s, 2, 3, 0, 1));
     return wasm_i32x4_extract_lane(s, 0) + wasm_i32x4_extract_lane(s, 1);
@@ -77,7 +79,8 @@ void simd_silu_mul(float *gate, const float *up, size_t n) {
 
 void simd_add(float *x, const float *y, size_t n) {
     size_t i = 0;
-    for (; i + 4 <= n; i += 4) wasm_v128_store(x + i, wasm_f32x4_add(wasm_v128_load(x + i), wasm_v128_load(y + i)));
+    for (; i + 4 <= n; i += 4)
+        wasm_v128_store(x + i, wasm_f32x4_add(wasm_v128_load(x + i), wasm_v128_load(y + i)));
     for (; i < n; i++) x[i] += y[i];
 }
 

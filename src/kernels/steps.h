@@ -1,6 +1,7 @@
 /*
- * What the SIMD products share: pairs of vectors (a group's 8 rows), how codes and scales come out of a packed block
- * (layouts in formats.h), and how an integer product enters a float sum. A step is four columns.
+ * What the SIMD products share: pairs of vectors (a group's 8 rows), how codes and scales come out of a
+ * packed block (layouts in formats.h), and how an integer product enters a float sum. A step is four
+ * columns.
  */
 #ifndef NUT_KERNELS_STEPS_H
 #define NUT_KERNELS_STEPS_H
@@ -16,7 +17,9 @@ typedef struct pair {
     v128_t v[2];
 } pair;
 
-SIMD_INLINE pair pair_zero(void) { return (pair){{wasm_i32x4_splat(0), wasm_i32x4_splat(0)}}; }
+SIMD_INLINE pair pair_zero(void) {
+    return (pair){{wasm_i32x4_splat(0), wasm_i32x4_splat(0)}};
+}
 
 SIMD_INLINE pair pair_load(const void *p) {
     return (pair){{wasm_v128_load(p), wasm_v128_load((const uint8_t *)p + 16)}};
@@ -59,7 +62,8 @@ SIMD_INLINE unpack_consts unpack_begin(int n_high) {
                            simd_const(0x3f3f3f3f), simd_f16_consts()};
 }
 
-/* The bits beyond the fourth of a quad (four steps), each byte's in its low end: 4 of one bit, or 4 of two. */
+/* The bits beyond the fourth of a quad (four steps), each byte's in its low end: 4 of one bit, or 4 of two.
+ */
 SIMD_INLINE pair quad_high(const uint8_t *unit, int n_high, size_t quad) {
     pair bits = pair_load(unit + (n_high == 2 ? 32 * quad : 0));
     if (n_high == 1 && quad == 1)
@@ -70,12 +74,15 @@ SIMD_INLINE pair quad_high(const uint8_t *unit, int n_high, size_t quad) {
 /* Those of step i of the quad, in bits 4 and 5 of each byte. */
 SIMD_INLINE v128_t step_high(v128_t bits, int n_high, int i, v128_t mask) {
     int left = 4 - n_high * i;
-    bits = left > 0 ? wasm_i16x8_shl(bits, (uint32_t)left) : left < 0 ? wasm_u16x8_shr(bits, (uint32_t)-left) : bits;
+    bits = left > 0   ? wasm_i16x8_shl(bits, (uint32_t)left)
+           : left < 0 ? wasm_u16x8_shr(bits, (uint32_t)-left)
+                      : bits;
     return wasm_v128_and(bits, mask);
 }
 
 /* The codes of step i of a quad, one byte each; high is quad_high of it. */
-SIMD_INLINE pair step_bytes(const uint8_t *unit, int n_high, size_t quad, int i, pair high, unpack_consts c) {
+SIMD_INLINE pair step_bytes(const uint8_t *unit, int n_high, size_t quad, int i, pair high,
+                            unpack_consts c) {
     v128_t both = wasm_v128_load(unit + 32 * n_high + 64 * quad + 16 * i);
     pair codes = {{wasm_v128_and(both, c.low), wasm_v128_and(wasm_u16x8_shr(both, 4), c.low)}};
     if (n_high) {
@@ -96,7 +103,9 @@ SIMD_INLINE pair i16_pair(v128_t x) {
                    wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(x))}};
 }
 
-SIMD_INLINE pair pair_neg(pair a) { return (pair){{wasm_f32x4_neg(a.v[0]), wasm_f32x4_neg(a.v[1])}}; }
+SIMD_INLINE pair pair_neg(pair a) {
+    return (pair){{wasm_f32x4_neg(a.v[0]), wasm_f32x4_neg(a.v[1])}};
+}
 
 /* Stores scales * d and mins * dmin of one sub-block. */
 SIMD_INLINE void store_scale_min(v128_t scale, v128_t min, pair d, pair dmin, float *to_d, float *to_min) {
@@ -104,8 +113,8 @@ SIMD_INLINE void store_scale_min(v128_t scale, v128_t min, pair d, pair dmin, fl
     pair_store(to_min, pair_mul(dmin, i16_pair(min)));
 }
 
-/* The scales and (negative) minimums of the 8 sub-blocks of a Q4_K or Q5_K block: bit fields as block_scale_min,
- * two sub-blocks at a time. */
+/* The scales and (negative) minimums of the 8 sub-blocks of a Q4_K or Q5_K block: bit fields as
+ * block_scale_min, two sub-blocks at a time. */
 SIMD_INLINE void min_k_scales(const uint8_t *block, unpack_consts c, float (*to_d)[L], float (*to_min)[L]) {
     const pair d = f16_pair(block, c), dmin = pair_neg(f16_pair(block + 2 * L, c));
     const uint8_t *scales = block + 4 * L;
@@ -120,8 +129,8 @@ SIMD_INLINE void min_k_scales(const uint8_t *block, unpack_consts c, float (*to_
             const size_t at = s + 4 * i;
             store_scale_min(wasm_u16x8_extend_low_u8x16(sc[i]), wasm_u16x8_extend_low_u8x16(mn[i]), d, dmin,
                             to_d[at], to_min[at]);
-            store_scale_min(wasm_u16x8_extend_high_u8x16(sc[i]), wasm_u16x8_extend_high_u8x16(mn[i]), d, dmin,
-                            to_d[at + 1], to_min[at + 1]);
+            store_scale_min(wasm_u16x8_extend_high_u8x16(sc[i]), wasm_u16x8_extend_high_u8x16(mn[i]), d,
+                            dmin, to_d[at + 1], to_min[at + 1]);
         }
     }
 }

@@ -1,11 +1,13 @@
 /*
- * Speed of the kernels: every set, every format, one token (streaming the weights), a small and a large batch, beside
- * the machine's read bandwidth measured in the same run. Prints tables; --csv FILE appends rows.
+ * Speed of the kernels: every set, every format, one token (streaming the weights), a small and a large
+ * batch, beside the machine's read bandwidth measured in the same run. Prints tables; --csv FILE appends
+ * rows.
  *
  *     bench_kernels [--set NAME] [--format NAME] [--seconds S] [--csv FILE]
  *
- * Weights are several copies of a matrix, together larger than the last cache, used in turn as layers are. Each figure
- * is the best slice of 0.3 ms within S seconds (0.3): short, so that some fall between other programs' turns.
+ * Weights are several copies of a matrix, together larger than the last cache, used in turn as layers are.
+ * Each figure is the best slice of 0.3 ms within S seconds (0.3): short, so that some fall between other
+ * programs' turns.
  */
 #include "kernels/kernels.h"
 #include "base/half.h"
@@ -52,7 +54,7 @@ static void csv(const char *what, const char *set, const char *size, double valu
     fclose(f);
 }
 
-/* ---- read bandwidth ----------------------------------------------------------------------------------------- */
+/* ---- read bandwidth ---- */
 
 static volatile uint64_t sink;
 
@@ -64,11 +66,11 @@ static void read_all(void *ctx, size_t i) {
     sink = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
 
-/* ---- products ----------------------------------------------------------------------------------------------- */
+/* ---- products ---- */
 
 typedef struct product {
     const kernel_set *set;
-    matrix w;          // the first copy
+    matrix w; // the first copy
     size_t n_copies;
     kernel_act act;
     float *y;
@@ -105,8 +107,8 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
         memcpy(w->data + at, w->data, group_bytes);
 }
 
-static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t *weights, const kernel_act *act,
-                          float *y) {
+static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t *weights,
+                          const kernel_act *act, float *y) {
     product p = {.w = {f, n_rows, n_cols, weights}, .act = *act, .y = y};
     const size_t bytes = matrix_groups(&p.w) * matrix_group_bytes(&p.w);
     rng r;
@@ -137,7 +139,8 @@ static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t
 static void bench_products(uint8_t *weights) {
     static const size_t shapes[][2] = {{1536, 576}, {576, 1536}, {4864, 896}, {896, 4864}, {2048, 2048}};
     const size_t n = TOKENS_MAX * 4864;
-    float *x = malloc(n * sizeof(float)), *y = malloc(n * sizeof(float)), *d = malloc(n / 32 * sizeof(float));
+    float *x = malloc(n * sizeof(float)), *y = malloc(n * sizeof(float)),
+          *d = malloc(n / 32 * sizeof(float));
     int8_t *q = aligned_alloc(64, n);
     int32_t *sum = malloc(n / 16 * sizeof(int32_t));
     rng r;
@@ -145,7 +148,8 @@ static void bench_products(uint8_t *weights) {
     for (size_t i = 0; i < n; i++) x[i] = (float)rng_f64(&r) - 0.5f;
     kernel_find("ref")->quantize_q8(x, n, q, d, sum);
     const kernel_act act = {0, 0, x, q, d, sum};
-    printf("\n%-14s %13s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "GMAC 1", "GMAC 4", "GMAC 64");
+    printf("\n%-14s %13s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "GMAC 1", "GMAC 4",
+           "GMAC 64");
     for (size_t id = 0; id < FORMAT_COUNT; id++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             if (!only_format || format_by_name(only_format) == &format_table[id])
@@ -153,7 +157,7 @@ static void bench_products(uint8_t *weights) {
     free(x), free(y), free(d), free(q), free(sum);
 }
 
-/* ---- operations --------------------------------------------------------------------------------------------- */
+/* ---- operations ---- */
 
 enum { OP_N = 1536, KV = 512, HEAD_DIM = 64, HEADS = 3 };
 
@@ -188,8 +192,14 @@ static void run_to_f16(void *ctx, size_t i) {
 }
 static void run_attend(void *ctx, size_t i) {
     op_data *o = ctx;
-    const kernel_attend a = {.q = o->x, .k = o->k, .v = o->v, .out = o->z, .n_q = HEADS, .n_kv = KV,
-                             .head_dim = HEAD_DIM, .scale = 0.125f};
+    const kernel_attend a = {.q = o->x,
+                             .k = o->k,
+                             .v = o->v,
+                             .out = o->z,
+                             .n_q = HEADS,
+                             .n_kv = KV,
+                             .head_dim = HEAD_DIM,
+                             .scale = 0.125f};
     (void)i, o->set->attend(&a);
 }
 
@@ -202,8 +212,8 @@ static void bench_ops(void) {
         o->k[i] = half_f32_to_f16((float)rng_f64(&r) - 0.5f);
         o->v[i] = half_f32_to_f16((float)rng_f64(&r) - 0.5f);
     }
-    printf("\nmicroseconds per call: %d elements; attend: %d heads of %d, %d positions\n%-9s", OP_N, HEADS, HEAD_DIM,
-           KV, "set");
+    printf("\nmicroseconds per call: %d elements; attend: %d heads of %d, %d positions\n%-9s", OP_N, HEADS,
+           HEAD_DIM, KV, "set");
 #define NUT_X(op, params) printf(" %12s", #op);
     KERNEL_OPS(NUT_X)
 #undef NUT_X
@@ -218,7 +228,7 @@ static void bench_ops(void) {
     free(o);
 }
 
-/* ---- packing ------------------------------------------------------------------------------------------------ */
+/* ---- packing ---- */
 
 typedef struct pack_data {
     const format *f;
@@ -230,7 +240,8 @@ enum { PACK_COLS = 1536 };
 static void run_pack(void *ctx, size_t i) {
     const pack_data *p = ctx;
     (void)i, memset(p->group, 0, PACK_COLS / p->f->block * p->f->bytes * FORMAT_LANES);
-    for (uint32_t lane = 0; lane < FORMAT_LANES; lane++) p->f->pack(p->group, lane, 0, PACK_COLS / p->f->block, p->src);
+    for (uint32_t lane = 0; lane < FORMAT_LANES; lane++)
+        p->f->pack(p->group, lane, 0, PACK_COLS / p->f->block, p->src);
 }
 
 static void bench_pack(const uint8_t *src, uint8_t *group) {
@@ -245,11 +256,16 @@ static void bench_pack(const uint8_t *src, uint8_t *group) {
 
 int main(int argc, char **argv) {
     for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--set") == 0) only_set = argv[i + 1];
-        else if (strcmp(argv[i], "--format") == 0) only_format = argv[i + 1];
-        else if (strcmp(argv[i], "--csv") == 0) csv_path = argv[i + 1];
-        else if (strcmp(argv[i], "--seconds") == 0) seconds = atof(argv[i + 1]);
-        else return printf("unknown option %s\n", argv[i]), 1;
+        if (strcmp(argv[i], "--set") == 0)
+            only_set = argv[i + 1];
+        else if (strcmp(argv[i], "--format") == 0)
+            only_format = argv[i + 1];
+        else if (strcmp(argv[i], "--csv") == 0)
+            csv_path = argv[i + 1];
+        else if (strcmp(argv[i], "--seconds") == 0)
+            seconds = atof(argv[i + 1]);
+        else
+            return printf("unknown option %s\n", argv[i]), 1;
     }
     uint8_t *weights = aligned_alloc(64, WORKING_SET + 4096);
     if (!weights) return printf("no memory for %d MB of weights\n", WORKING_SET >> 20), 1;

@@ -1,5 +1,6 @@
-/* Assertions of the unit tests. A program calls CHECK any number of times and ends in `return check_report();`.
- * A failing check is printed with its place and the test goes on, so one run shows all that is wrong. */
+/* Assertions of the unit tests. A program calls CHECK any number of times and ends in `return
+ * check_report();`. A failing check is printed with its place and the test goes on, so one run shows all
+ * that is wrong. */
 #ifndef NUT_TESTS_CHECK_H
 #define NUT_TESTS_CHECK_H
 
@@ -11,8 +12,8 @@ enum { CHECK_MAX_SHOWN = 40 }; // failures printed in full; the rest are only co
 static size_t check_n_passed, check_n_failed, check_n_skipped;
 
 /* CHECK(condition, "format", ...): the text says what was expected and what came. True where it holds. */
-#define CHECK(cond, ...)                                                                                  \
-    ((cond) ? (check_n_passed++, true)                                                                    \
+#define CHECK(cond, ...)                                                                                    \
+    ((cond) ? (check_n_passed++, true)                                                                      \
             : (check_fail(__FILE__, __LINE__, #cond) ? (check_say(__VA_ARGS__), false) : false))
 
 /* Counts a failure and prints where; true while its text should be printed too. */

@@ -1,5 +1,5 @@
-/* Formats: dequantization and quantization against the gguf package's values, packing against its own inverse and
- * against the layout in formats.h, the table's look-ups. */
+/* Formats: dequantization and quantization against the gguf package's values, packing against its own
+ * inverse and against the layout in formats.h, the table's look-ups. */
 #include "kernels/formats.h"
 #include "base/rng.h"
 #include "check.h"
@@ -24,12 +24,14 @@ static void test_dequantize(const golden_blocks *g) {
     if (!CHECK(f != NULL, "no format %s", g->format)) return;
     uint8_t *bytes = from_hex(g->bytes, g->n_bytes), *expected = from_hex(g->floats, g->n_floats * 4);
     float *got = malloc(g->n_floats * sizeof(float));
-    CHECK(g->n_floats / f->block * f->bytes == g->n_bytes, "%s: block of %u is not %u bytes", f->name, f->block, f->bytes);
+    CHECK(g->n_floats / f->block * f->bytes == g->n_bytes, "%s: block of %u is not %u bytes", f->name,
+          f->block, f->bytes);
     f->dequantize(bytes, g->n_floats / f->block, got);
     for (size_t i = 0; i < g->n_floats; i++) {
         float e;
         memcpy(&e, expected + 4 * i, 4);
-        CHECK(fabsf(got[i] - e) <= 1e-7f * fabsf(e), "%s[%zu]: %.9g, not %.9g", f->name, i, (double)got[i], (double)e);
+        CHECK(fabsf(got[i] - e) <= 1e-7f * fabsf(e), "%s[%zu]: %.9g, not %.9g", f->name, i, (double)got[i],
+              (double)e);
     }
     free(bytes), free(expected), free(got);
 }
@@ -64,8 +66,8 @@ static void test_round_trip_error(const char *name, float steps, bool ranged) {
         f->dequantize(block, 1, back);
         float range = ranged ? hi - lo : fmaxf(fabsf(lo), fabsf(hi));
         for (int i = 0; i < 32; i++)
-            CHECK(fabsf(back[i] - x[i]) <= range * steps, "%s: %g became %g in a range of %g", name, (double)x[i],
-                  (double)back[i], (double)range);
+            CHECK(fabsf(back[i] - x[i]) <= range * steps, "%s: %g became %g in a range of %g", name,
+                  (double)x[i], (double)back[i], (double)range);
     }
 }
 
@@ -86,7 +88,8 @@ static void test_pack(const format *f) {
         f->pack(group + guard, lane, 0, 3, src);
     }
     for (size_t i = 0; i < guard; i++)
-        CHECK(group[i] == 0xee && group[guard + group_bytes + i] == 0xee, "%s: wrote outside its group", f->name);
+        CHECK(group[i] == 0xee && group[guard + group_bytes + i] == 0xee, "%s: wrote outside its group",
+              f->name);
     for (uint32_t lane = 0; lane < FORMAT_LANES; lane++) {
         memset(back, 0xa5, row);
         f->unpack(group + guard, lane, 0, 1, back);
@@ -125,7 +128,8 @@ static void test_layout(void) {
     format_by_name("q8_0")->pack(group, 6, 0, 1, block);
     CHECK(group[16 + 32 * 3 + 4 * 6 + 1] == 0x5a, "Q8_0 layout");
     memset(group, 0, sizeof group), memset(block, 0, sizeof block);
-    block[2 + 5] = 0xd0; // Q4_0, column 21: step 5, column 1; row 6 stands in the upper half of row 2's bytes
+    block[2 + 5] =
+        0xd0; // Q4_0, column 21: step 5, column 1; row 6 stands in the upper half of row 2's bytes
     format_by_name("q4_0")->pack(group, 6, 0, 1, block);
     CHECK(group[16 + 16 * 5 + 4 * 2 + 1] == 0xd0, "Q4_0 layout");
     memset(group, 0, sizeof group), memset(block, 0, sizeof block);
@@ -145,9 +149,11 @@ static void test_matrix_row(const format *f) {
     float *got = malloc(n_cols * sizeof(float)), *expected = malloc(n_cols * sizeof(float));
     rng r;
     rng_seed(&r, 9);
-    for (size_t i = 0; i < ROWS * row_bytes; i++) rows[i] = (uint8_t)(rng_u64(&r) & 0x3b); // no NaN in any place
+    for (size_t i = 0; i < ROWS * row_bytes; i++)
+        rows[i] = (uint8_t)(rng_u64(&r) & 0x3b); // no NaN in any place
     for (uint32_t i = 0; i < ROWS; i++)
-        f->pack(m.data + i / FORMAT_LANES * matrix_group_bytes(&m), i % FORMAT_LANES, 0, 2, rows + i * row_bytes);
+        f->pack(m.data + i / FORMAT_LANES * matrix_group_bytes(&m), i % FORMAT_LANES, 0, 2,
+                rows + i * row_bytes);
     for (size_t i = 0; i < ROWS; i++) {
         matrix_row(&m, i, got);
         f->dequantize(rows + i * row_bytes, 2, expected);
@@ -159,7 +165,8 @@ static void test_matrix_row(const format *f) {
 static void test_table(void) {
     for (size_t i = 0; i < FORMAT_COUNT; i++) {
         const format *f = &format_table[i];
-        CHECK(f->id == (format_id)i && f->block <= FORMAT_MAX_BLOCK && f->bytes <= FORMAT_MAX_BYTES, "row %zu", i);
+        CHECK(f->id == (format_id)i && f->block <= FORMAT_MAX_BLOCK && f->bytes <= FORMAT_MAX_BYTES,
+              "row %zu", i);
         CHECK(format_by_ggml(f->ggml_type) == f, "%s is not found by its number", f->name);
         CHECK(strcmp(format_ggml_name(f->ggml_type), f->name) == 0, "%s has another name in ggml", f->name);
         test_pack(f);
@@ -176,7 +183,8 @@ static void test_table(void) {
 int main(void) {
     for (size_t i = 0; i < sizeof golden_dequantize / sizeof *golden_dequantize; i++)
         test_dequantize(&golden_dequantize[i]);
-    for (size_t i = 0; i < sizeof golden_quantize / sizeof *golden_quantize; i++) test_quantize(&golden_quantize[i]);
+    for (size_t i = 0; i < sizeof golden_quantize / sizeof *golden_quantize; i++)
+        test_quantize(&golden_quantize[i]);
     test_round_trip_error("q8_0", 0.5f / 127 + 2e-3f, false);
     test_round_trip_error("q4_0", 1.0f / 8 + 2e-3f, false); // +max has no code of its own: 7 of 8 steps
     test_round_trip_error("q4_1", 0.5f / 15 + 2e-3f, true);
