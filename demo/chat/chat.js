@@ -448,7 +448,7 @@ const follower = {
 
 function addArticle(className, who) {
   const text = make('div', { className: 'text' });
-  const article = make('article', { className }, make('h3', { className: 'who' }, who), text);
+  const article = make('article', { className }, make('h2', { className: 'who' }, who), text);
   $('messages').append(article);
   $('welcome').hidden = true;
   return { article, text };
@@ -478,19 +478,25 @@ async function copyText(text, source) {
   announce('Copied.');
 }
 
-/** Streams a generation into an article. Resolves with the text and the error that ended it, if one did. */
-async function stream(generation, { article, text, given = '' }) {
+/**
+ * Streams the generation that `begin` gives into an article. Resolves with the text and the error that ended it, if one did.
+ * @param {() => Promise<import('../../dist/nutshell.js').Generation>} begin
+ * @param {{ article: HTMLElement, text: HTMLElement, given?: string, note?: () => string }} place
+ */
+async function stream(begin, { article, text, given = '', note = () => '' }) {
+  /** @type {import('../../dist/nutshell.js').Generation|null} */ let generation = null;
   const node = document.createTextNode('');
   const figures = make('p', { className: 'small figures' });
   const footer = make('footer', {}, figures);
   text.append(node);
   article.append(footer);
   article.setAttribute('aria-busy', 'true');
-  const showFigures = (busy) => { figures.textContent = figuresText(generation.stats, busy); };
+  const showFigures = (busy) => { figures.textContent = figuresText(generation?.stats ?? null, busy) + note(); };
   showFigures(true);
   const timer = setInterval(() => showFigures(true), 200);
   /** @type {any} */ let failure = null;
   try {
+    generation = await begin();
     for await (const piece of generation) {
       node.appendData(piece);
       follower.follow();
@@ -500,7 +506,7 @@ async function stream(generation, { article, text, given = '' }) {
   }
   clearInterval(timer);
   showFigures(false);
-  if (article.isConnected) showContext(generation.stats);
+  if (article.isConnected) showContext(generation?.stats ?? null);
   article.setAttribute('aria-busy', 'false');
   const copy = button('Copy', () => copyText(given + node.data, text), 'quiet');
   if (given + node.data) footer.append(copy);
@@ -534,16 +540,39 @@ function remedies(code) {
 
 const dropLast = () => document.querySelectorAll('.retry').forEach((element) => element.remove());
 
+/**
+ * What of the conversation fits into the context, with room for an answer: the system prompt and the newest turns. The last
+ * question is always among them.
+ * @param {Model} model
+ * @param {{ role: string, content: string }[]} conversation
+ */
+async function fitting(model, conversation) {
+  const { contextLength } = model.info;
+  const room = contextLength - Math.min(numbersOf('sampling').maxTokens ?? contextLength, contextLength >> 2);
+  const content = $('system').value.trim();
+  for (let leftOut = 0; ; leftOut += 2) { // a question with its answer
+    const messages = [...(content ? [{ role: 'system', content }] : []), ...conversation.slice(leftOut)];
+    if (leftOut + 2 >= conversation.length) return { messages, leftOut };
+    const tokens = await model.tokenize(await model.renderChat(messages), { parseSpecial: true });
+    if (tokens.length <= room) return { messages, leftOut };
+  }
+}
+
 /** Answers the conversation as it stands. */
 function answerChat(/** @type {Model} */ model) {
   return whileRunning(async (signal) => {
     dropLast();
-    const system = $('system').value.trim();
-    const messages = [...(system ? [{ role: 'system', content: system }] : []), ...page.messages];
-    const place = addArticle('answer', page.name);
-    const turn = page.messages.length;
     const conversation = page.messages;
-    const result = await stream(model.chat(messages, { ...numbersOf('sampling'), signal }), place);
+    const turn = conversation.length;
+    const place = addArticle('answer', page.name);
+    let leftOut = 0;
+    const begin = async () => {
+      const fit = await fitting(model, conversation);
+      leftOut = fit.leftOut;
+      return model.chat(fit.messages, { ...numbersOf('sampling'), signal });
+    };
+    const note = () => (leftOut ? ` · without the oldest ${leftOut} messages` : '');
+    const result = await stream(begin, { ...place, note });
     if (page.messages !== conversation) return result; // the history was cleared meanwhile
     page.messages[turn] = { role: 'assistant', content: result.answer };
     result.footer.append(button('Try again', () => tryAgain(turn, place.article), 'quiet retry'));
@@ -577,7 +606,8 @@ function continueText(/** @type {Model} */ model, given) {
     dropLast();
     const place = addArticle('answer', page.name);
     place.text.append(make('span', { className: 'given' }, given));
-    const result = await stream(model.generate(given, { ...numbersOf('sampling'), signal }), { ...place, given });
+    const begin = async () => model.generate(given, { ...numbersOf('sampling'), signal });
+    const result = await stream(begin, { ...place, given });
     const goOn = () => { if (!page.stopping && page.model) continueText(page.model, given + result.answer); };
     result.footer.append(button('Go on', goOn, 'quiet retry'));
     return result;

@@ -99,7 +99,7 @@ async function ask(browser, text) {
   await browser.press('Enter');
 }
 async function shot(browser, name) {
-  await browser.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))); // drawn
+  await browser.evaluate(() => new Promise((done) => setTimeout(done, 250))); // drawn, and no colour is changing
   await browser.screenshot(join(SHOTS, `${name}-${browser.name}.png`));
 }
 const loadButton = (name) => `#served button[aria-label="Load ${name}"]`;
@@ -321,6 +321,8 @@ async function failing(browser) {
     equal([page.code, page.view], [code, 'models']);
   });
   await check(`${browser.name}: an address that is none, and one without a file`, async () => {
+    await browser.goto(PAGE);
+    await browser.evaluate('Nutshell.cache.clear()');
     await browser.fill('#url', 'not an address');
     await browser.press('Enter');
     await says(/whole address/, 'bad-argument');
@@ -364,6 +366,19 @@ async function failing(browser) {
     const page = await until(browser, 'the error', ({ alert }) => alert !== '');
     equal([page.code, page.answers, page.questions], ['context-full', [], []]);
     equal(await browser.evaluate('document.querySelector("#prompt").value'), question); // it can be shortened
+  });
+  await check(`${browser.name}: a long conversation goes on without its oldest messages, and says so`, async () => {
+    await set(browser, { contextLength: 200, maxTokens: 40 });
+    await browser.click('#open-settings');
+    await browser.click('#reload');
+    await inChat(browser);
+    for (let turn = 1; turn <= 4; turn++) {
+      await ask(browser, STORY);
+      const page = await idle(browser, turn);
+      equal([page.alert, page.answers.length], ['', turn]);
+    }
+    matches((await look(browser)).figures.at(-1), / without the oldest [246] messages$/);
+    matches((await look(browser)).figures[0], /^(?!.*without)/);
     await set(browser, { contextLength: null });
   });
 }
