@@ -14,7 +14,8 @@ const work = mkdtempSync('build/cli-test-');
 process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 
 function run(command, ...args) {
-  const { stdout, stderr, status } = spawnSync(command[0], [...command.slice(1), ...args], { encoding: 'utf8', timeout: 120_000 });
+  const all = [...command.slice(1), ...args];
+  const { stdout, stderr, status } = spawnSync(command[0], all, { encoding: 'utf8', timeout: 120_000 });
   return { out: stdout, err: stderr, status };
 }
 
@@ -68,7 +69,8 @@ await test('--max-tokens, --stop and --json', () => {
   assert.equal(all.finish, 'length');
   assert.equal(all.ids.length, 40);
   const stop = all.text.slice(20, 26);
-  const cut = JSON.parse(ok(NATIVE, 'run', TINY, PROMPT, '--temperature', '0', '--max-tokens', '40', '--stop', stop, '--json').out);
+  const args = ['run', TINY, PROMPT, '--temperature', '0', '--max-tokens', '40', '--stop', stop, '--json'];
+  const cut = JSON.parse(ok(NATIVE, ...args).out);
   assert.equal(cut.finish, 'stop');
   assert.equal(cut.text, all.text.slice(0, all.text.indexOf(stop)));
 });
@@ -117,7 +119,8 @@ const REFUSALS = [
   ['another file', ['run', 'LICENSE', 'x'], 'not-gguf', /GGUF/],
   ['an empty file', ['run', file('empty.gguf', ''), 'x'], 'not-gguf', /empty/],
   ['a file cut in its header', ['run', file('head.gguf', tiny.subarray(0, 5000)), 'x'], 'truncated-model|corrupt', /download/],
-  ['a file cut in its weights', ['run', file('cut.gguf', tiny.subarray(0, tiny.length - 100)), 'x'], 'truncated-model', /download/],
+  ['a file cut in its weights', ['run', file('cut.gguf', tiny.subarray(0, tiny.length - 100)), 'x'],
+    'truncated-model', /download/],
   ['an unknown type to quantize to', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q2_z'], 'bad-argument', /q8_0/],
   ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /--type/],
   ['a text too short to judge', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],

@@ -16,7 +16,7 @@ const readme = readFileSync('README.md', 'utf8');
 /** Code blocks of a language. */
 const blocks = (language) => [...readme.matchAll(new RegExp('```' + language + '\n([^]*?)```', 'g'))].map((m) => m[1]);
 
-// ---- C ---------------------------------------------------------------------------------------------------------------
+// ---- C ------------------------------------------------------------
 await check('the example of nutshell.h compiles and runs', () => {
   const header = readFileSync('src/nutshell.h', 'utf8');
   const example = header.match(/^ \* Example[^]*?\n \*\n([^]*?) \*\//m)[1].replace(/^ \* {0,5}/gm, '    ');
@@ -42,9 +42,10 @@ ${example}
     return 0;
 }
 `);
-  const objects = execFileSync('bash', ['-c', 'find build/native/src -name "*.o" ! -path "*/cli/*"'], { encoding: 'utf8' }).trim();
-  execFileSync('clang-19', ['-std=c11', '-Wall', '-Wextra', '-Werror', '-Isrc', join(WORK, 'example.c'), ...objects.split('\n'),
-    '-pthread', '-lm', '-o', join(WORK, 'example')]);
+  const find = 'find build/native/src -name "*.o" ! -path "*/cli/*"';
+  const objects = execFileSync('bash', ['-c', find], { encoding: 'utf8' }).trim().split('\n');
+  const flags = ['-std=c11', '-Wall', '-Wextra', '-Werror', '-Isrc'];
+  execFileSync('clang-19', [...flags, join(WORK, 'example.c'), ...objects, '-pthread', '-lm', '-o', join(WORK, 'example')]);
   const out = execFileSync(join(WORK, 'example'), [TINY, 'Once upon a time'], { encoding: 'utf8' });
   const shell = execFileSync('build/native/nutshell', ['run', TINY, 'Once upon a time', '--max-tokens', '0'],
     { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
@@ -52,7 +53,7 @@ ${example}
   equal(out, shell, 'the example prints what the shell prints:');
 });
 
-// ---- shell -----------------------------------------------------------------------------------------------------------
+// ---- shell ------------------------------------------------------------
 const bin = join(WORK, 'bin');
 mkdirSync(bin);
 symlinkSync(resolve('build/native/nutshell'), join(bin, 'nutshell'));
@@ -68,7 +69,8 @@ ensure(commands.length >= 7, 'README lost its shell examples');
 const outputs = new Map();
 for (const command of commands) {
   await check(`README: ${command}`, () => {
-    const r = spawnSync('bash', ['-c', command], { cwd: WORK, encoding: 'utf8', env: { ...process.env, PATH: `${bin}:${process.env.PATH}` } });
+    const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
+    const r = spawnSync('bash', ['-c', command], { cwd: WORK, encoding: 'utf8', env });
     equal(r.status, 0, `${r.stderr} status`);
     const quiet = command.startsWith('nutshell quantize');
     ensure(quiet || r.stdout.trim().length > 0, 'it printed nothing');
@@ -76,16 +78,18 @@ for (const command of commands) {
   });
 }
 await check('wasmtime prints what the native binary prints', () => {
-  const [native] = commands.filter((c) => c.startsWith('nutshell run')), [wasm] = commands.filter((c) => c.startsWith('wasmtime'));
+  const [native] = commands.filter((c) => c.startsWith('nutshell run'));
+  const [wasm] = commands.filter((c) => c.startsWith('wasmtime'));
   equal(outputs.get(wasm), outputs.get(native), 'wasmtime');
 });
 
-// ---- pages -----------------------------------------------------------------------------------------------------------
+// ---- pages ------------------------------------------------------------
 const TYPES = { js: 'text/javascript', mjs: 'text/javascript', wasm: 'application/wasm' };
 const [tagSnippet] = blocks('html'), [moduleSnippet] = blocks('js');
 const pages = {
   '/tag': `<!doctype html><meta charset=utf-8>${tagSnippet}`,
-  '/module': `<!doctype html><meta charset=utf-8><script type=module>window.said = []; console.log = (...x) => window.said.push(x);
+  '/module': `<!doctype html><meta charset=utf-8><script type=module>
+window.said = []; console.log = (...x) => window.said.push(x);
 ${moduleSnippet}
 window.done = true;</script>`,
 };
