@@ -15,7 +15,6 @@
 
 #include <float.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,13 +101,12 @@ static const char *stranger(const uint8_t *bytes, size_t n) {
 }
 
 static nut_status not_gguf(const uint8_t *bytes, size_t n, nut_error *err) {
-    char hex[16];
     if (!n) return error_set(err, NUT_E_NOT_GGUF, "the file is empty; choose a .gguf file");
     const char *what = stranger(bytes, n);
     if (what) return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model but %s", what);
-    for (size_t i = 0; i < n && i < 4; i++) snprintf(hex + 3 * i, sizeof hex - 3 * i, "%02x ", bytes[i]);
-    return error_set(err, NUT_E_NOT_GGUF, "this is no GGUF model (it begins with %s); choose a .gguf file",
-                     hex);
+    return error_set(err, NUT_E_NOT_GGUF,
+                     "this is no GGUF model (it begins with \"%.*s\"); choose a .gguf file",
+                     n < 4 ? (int)n : 4, (const char *)bytes);
 }
 
 /* ---- items; each returns with *more set when bytes are missing ---- */

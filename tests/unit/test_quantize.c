@@ -307,7 +307,7 @@ static void test_refusals(void) {
     g = make_model(&(make_options){0});
     refuse(&g, 40000, "q8_0", NUT_E_TRUNCATED, "cut off");
     g = make_model(&(make_options){0});
-    refuse(&g, 3, "q8_0", NUT_E_NOT_GGUF, "begins with 47 47 55");
+    refuse(&g, 3, "q8_0", NUT_E_NOT_GGUF, "begins with \"GGU\"");
 }
 
 static bool stop_after_three(void *ctx, const char *what, uint64_t done, uint64_t total) {
