@@ -39,13 +39,16 @@ const FILLERS = [' a', ' the', '.', ',', 'e', 's', '!', ' 1'];
  */
 export async function fitPrompt(count, n = PROMPT_TOKENS) {
   const words = STORY.split(' ');
-  let low = 1, high = words.length;
-  while (low < high) { // the most words that are not too many
-    const middle = (low + high + 1) >> 1;
-    if (await count(words.slice(0, middle).join(' ')) <= n) low = middle;
-    else high = middle - 1;
+  const textOf = (/** @type {number} */ i) => words.slice(0, i).join(' ');
+  let text = '';
+  for (let low = 0, high = words.length + 1, i = words.length; high - low > 1;) { // the most words that are not too many
+    const have = await count(textOf(i));
+    if (have <= n) {
+      low = i;
+      text = textOf(i);
+    } else high = i;
+    i = Math.min(Math.max(Math.round(i * n / have), low + 1), high - 1); // where n would be if all words were alike
   }
-  let text = words.slice(0, low).join(' ');
   for (let have = await count(text); have !== n; have++) {
     const longer = await firstThat(FILLERS.map((filler) => text + filler), async (candidate) => await count(candidate) === have + 1);
     if (longer === undefined) throw new Error(`no text of ${n} tokens was found for this model`);
@@ -191,7 +194,7 @@ function fillThreads() {
   const { threads, defaultThreads } = Nutshell.capabilities();
   const all = threads ? Math.min(navigator.hardwareConcurrency || 1, 8) : 1;
   for (const n of new Set([1, 2, defaultThreads, all].filter((count) => count <= all))) {
-    const box = make('input', { type: 'checkbox', name: 'threads', value: String(n), checked: n === 1 || n === defaultThreads });
+    const box = make('input', { type: 'checkbox', name: 'threads', value: String(n), checked: true });
     $('threads').append(make('label', {}, box, String(n)));
   }
   if (!threads) {

@@ -71,9 +71,9 @@ function layOutSite(model) {
 /** @param {string} model @param {string} site @param {string} profiles @returns {Promise<Case>} */
 async function caseOf(model, site, profiles) {
   const prompt = await fitPrompt(async (text) => (await tokenize(model, text)).length);
-  const [ids, shortIds, warmUpIds] = await Promise.all([prompt, SHORT_PROMPT, WARM_UP].map((text) => tokenize(model, text)));
   return {
-    model, modelUrl: `/models/${encodeURIComponent(basename(model))}`, prompt, ids, shortIds, warmUpIds, site,
+    model, modelUrl: `/models/${encodeURIComponent(basename(model))}`, site, prompt, ids: await tokenize(model, prompt),
+    shortIds: await tokenize(model, SHORT_PROMPT), warmUpIds: await tokenize(model, WARM_UP),
     profile: (browser) => join(profiles, browser),
   };
 }

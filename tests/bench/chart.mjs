@@ -6,16 +6,15 @@ import { BASE } from './surfaces.mjs';
 /** @typedef {import('./report.mjs').Row} Row */
 
 const FILE = join(import.meta.dirname, 'comparison.svg');
-const WIDTH = 760, LABEL = 170, GAP = 36, VALUE = 78, HEAD = 64, ROW = 26, BAR = 14, GROUP = 24;
+const WIDTH = 760, LABEL = 170, GAP = 36, VALUE = 88, HEAD = 64, ROW = 26, BAR = 14, GROUP = 24;
 const PANEL = (WIDTH - LABEL - GAP) / 2;
 
 const STYLE = `
   text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; fill: #2b2119; }
   .title { font-size: 15px; font-weight: 650; } .soft { fill: #6b5c4e; } .value { font-variant-numeric: tabular-nums; }
-  .ours { fill: #a4672f; } .base { fill: #6b7f8f; } .peer { fill: #b4bec6; } line { stroke: #6b7f8f; stroke-dasharray: 3 3; }
+  .ours { fill: #a4672f; } .base { fill: #6b7f8f; } .peer { fill: #b4bec6; }
   @media (prefers-color-scheme: dark) {
     text { fill: #efe6da; } .soft { fill: #b3a392; } .ours { fill: #dda066; } .base { fill: #8fa3b3; } .peer { fill: #55616b; }
-    line { stroke: #8fa3b3; }
   }`;
 
 const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
@@ -36,13 +35,6 @@ function bar(row, what, x, y, scale) {
 function group(rows, y, scale) {
   const parts = [text(0, y + 12, rows[0].threads === 1 ? 'One thread' : `${rows[0].threads} threads`, 'soft')];
   const xs = { decode: LABEL, prefill: LABEL + PANEL + GAP };
-  const top = y + GROUP - 6, bottom = top + rows.length * ROW;
-  for (const what of /** @type {const} */ (['decode', 'prefill'])) {
-    const goal = rows.find(({ surface }) => surface === BASE)?.[what];
-    if (goal === undefined) continue;
-    const x = +(xs[what] + goal * scale[what]).toFixed(1);
-    parts.push(`<line x1="${x}" y1="${top}" x2="${x}" y2="${bottom}"/>`);
-  }
   rows.forEach((row, i) => {
     const at = y + GROUP + i * ROW;
     parts.push(text(0, at + BAR - 3, row.name));
