@@ -3,6 +3,7 @@
 //
 //   prefill   prompt tokens per second, from the call until the first token of the answer
 //   decode    tokens per second from the first token of the answer to the last
+//             (browsers: by the page's clock; shells: by the engine's; llama.cpp: by its own, see llama.mjs)
 //   load      seconds from the call until the model can be used; its file is in the browser's storage or the file cache
 //   first     seconds from the same call until the first token after a prompt of a few words
 //   peakBytes what the process held at most, over what it held before (browsers: the page's own process)
