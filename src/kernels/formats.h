@@ -1,10 +1,11 @@
 /*
  * Tensor formats: one table, one row per format, and the packed layout that all kernels read.
  *
- * In a file a matrix is rows of blocks. In memory it is *packed*: rows are taken in groups of 8, and within a group the
- * same 4 columns of 8 rows stand together, so that one SIMD lane is one row, no kernel adds across lanes, and one
- * stretch of memory is read from front to back. Packing only permutes bytes and nibbles: a packed matrix is as large
- * as the file's (rows padded with zeros to a multiple of 8), and unpacking gives the file's bytes back.
+ * In a file a matrix is rows of blocks. In memory it is *packed*: rows are taken in groups of 8, and within
+ * a group the same 4 columns of 8 rows stand together, so that one SIMD lane is one row, no kernel adds
+ * across lanes, and one stretch of memory is read from front to back. Packing only permutes bytes and
+ * nibbles: a packed matrix is as large as the file's (rows padded with zeros to a multiple of 8), and
+ * unpacking gives the file's bytes back.
  *
  * Packed group of one block (8 rows; r = row 0..7, step j = 4 columns 4j..4j+3, i = column within the step):
  *   F32            per column: float[8]
@@ -14,14 +15,16 @@
  *   Q4_1           d[8], m[8] f16, then NIBBLES
  *   Q5_0           d[8] f16, HIGH1, NIBBLES
  *   Q5_1           d[8], m[8] f16, HIGH1, NIBBLES
- *   Q4_K           d[8], dmin[8] f16, scales: byte s of the 12 of row r at 8s+r; then 8 times (32 columns) NIBBLES
- *   Q5_K           d[8], dmin[8] f16, scales as Q4_K, then 8 times (HIGH1, NIBBLES)
+ *   Q4_K           d[8], dmin[8] f16, scales: byte s of the 12 of row r at 8s+r; then 8 times NIBBLES
+ *   Q5_K           d[8], dmin[8] f16, scales as Q4_K; then 8 times (HIGH1, NIBBLES)
  *   Q6_K           d[8] f16, scales: int8 s of the 16 of row r at 8s+r; then 8 times (HIGH2, NIBBLES)
- * NIBBLES (128 bytes, 32 columns): per step j 16 bytes; byte 4(r%4)+i holds row r in its low half for r < 4 and in its
- *   high half for r >= 4.
- * HIGH1 (32 bytes, 32 columns): byte 4r+i holds in bit j the fifth bit of column 4j+i.
- * HIGH2 (64 bytes, 32 columns): 32 bytes for steps 0..3, then 32 for steps 4..7; byte 4r+i holds in bits 2(j%4) and
- *   2(j%4)+1 the fifth and sixth bit of column 4j+i.
+ * where, for 32 columns each:
+ *   NIBBLES        128 bytes. Per step j 16 bytes; byte 4(r%4)+i holds row r in its low half for r < 4 and
+ *                  in its high half for r >= 4.
+ *   HIGH1          32 bytes. Byte 4r+i holds in bit j the fifth bit of column 4j+i.
+ *   HIGH2          64 bytes: 32 for steps 0..3, then 32 for steps 4..7. Byte 4r+i holds in bits 2(j%4) and
+ *                  2(j%4)+1 the fifth and sixth bit of column 4j+i.
+ *
  * Columns are numbered by their logical place in the row, not by ggml's order inside a block.
  */
 #ifndef NUT_KERNELS_FORMATS_H
@@ -29,13 +32,12 @@
 
 #include "nutshell.h"
 
-enum { FORMAT_LANES = 8 };         // rows of a group
-enum { FORMAT_MAX_BLOCK = 256 };   // weights of the largest block
-enum { FORMAT_MAX_BYTES = 210 };   // bytes of the largest block in a file
+enum { FORMAT_LANES = 8 };       // rows of a group
+enum { FORMAT_MAX_BLOCK = 256 }; // weights of the largest block
+enum { FORMAT_MAX_BYTES = 210 }; // bytes of the largest block in a file
 
 /* Order of the table; also the index into a kernel set's mul_mat. */
-#define FORMAT_LIST(X)                                                                                           \
-    X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q4_K) X(Q5_K) X(Q6_K)
+#define FORMAT_LIST(X) X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q4_K) X(Q5_K) X(Q6_K)
 
 typedef enum format_id {
 #define NUT_X(name) FORMAT_##name,
@@ -44,7 +46,10 @@ typedef enum format_id {
         FORMAT_COUNT
 } format_id;
 
-typedef enum format_act { FORMAT_ACT_F32, FORMAT_ACT_Q8 } format_act; // what the activations are for a product
+typedef enum format_act {
+    FORMAT_ACT_F32,
+    FORMAT_ACT_Q8
+} format_act; // what the activations are for a product
 
 typedef struct format {
     format_id id;
@@ -53,16 +58,18 @@ typedef struct format {
     uint32_t block;     // weights per block
     uint32_t bytes;     // bytes per block, in the file and packed
     format_act act;
-    float tolerance;    // largest error of a product, relative to sum |w||x|, against the ref kernels
+    float tolerance; // largest error of a product, relative to sum |w||x|, against the ref kernels
 
-    /* Packs n_blocks blocks of row `lane` from src into a group, from block first_block on. group is the first byte of
-     * the group (all its blocks follow each other, each 8 * bytes long) and was cleared before the first pack. */
+    /* Packs n_blocks blocks of row `lane` from src into a group, from block first_block on. group is the
+     * first byte of the group (all its blocks follow each other, each 8 * bytes long) and was cleared before
+     * the first pack. */
     void (*pack)(uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, const uint8_t *src);
     /* The inverse: the file's bytes of those blocks. */
     void (*unpack)(const uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, uint8_t *dst);
     /* Blocks as a file has them to floats, (n_blocks * block). */
     void (*dequantize)(const uint8_t *src, size_t n_blocks, float *dst);
-    /* Floats to blocks, round to nearest as llama.cpp's reference does; NULL where this format is only read. */
+    /* Floats to blocks, round to nearest as llama.cpp's reference does; NULL where this format is only read.
+     */
     void (*quantize)(const float *src, size_t n_blocks, uint8_t *dst);
 } format;
 
@@ -74,12 +81,13 @@ const format *format_by_name(const char *name);
 /* ggml's name for any type number that ggml has or had, for messages; "unknown" otherwise. */
 const char *format_ggml_name(uint32_t ggml_type);
 
-/* A packed matrix, or a plain row of floats where n_rows is 1 and format F32 (norms and biases are never packed). */
+/* A packed matrix, or a plain row of floats where n_rows is 1 and format F32 (norms and biases are never
+ * packed). */
 typedef struct matrix {
     const format *format;
     size_t n_rows;
-    size_t n_cols;     // a multiple of format->block
-    uint8_t *data;     // groups of 8 rows, each matrix_group_bytes long, 64-byte aligned
+    size_t n_cols; // a multiple of format->block
+    uint8_t *data; // groups of 8 rows, each matrix_group_bytes long, 64-byte aligned
 } matrix;
 
 static inline size_t matrix_groups(const matrix *m) {

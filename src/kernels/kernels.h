@@ -3,14 +3,15 @@
  *
  * ref      plain C, always linked, the oracle of the tests
  * simd128  wasm SIMD128 intrinsics (natively the same file through SIMDe)
- * relaxed  simd128 with the relaxed integer dot product, used only where its result is defined: first operand int8,
- *          second operand 0..127, no 16-bit overflow
+ * relaxed  simd128 with the relaxed integer dot product, used only where its result is defined: first
+ * operand int8, second operand 0..127, no 16-bit overflow
  *
- * simd128 and relaxed give the same bits: integer dots are exact, floats are never contracted, and every output is
- * computed by the same sequence of operations whatever the number of threads, rows or tokens of the call. ref agrees
- * within the tolerance of the formats table.
+ * simd128 and relaxed give the same bits: integer dots are exact, floats are never contracted, and every
+ * output is computed by the same sequence of operations whatever the number of threads, rows or tokens of
+ * the call. ref agrees within the tolerance of the formats table.
  *
- * Which set runs is decided at start by computing with it (kernel_find probes), never by the name of a browser.
+ * Which set runs is decided at start by computing with it (kernel_find probes), never by the name of a
+ * browser.
  */
 #ifndef NUT_KERNELS_KERNELS_H
 #define NUT_KERNELS_KERNELS_H
@@ -19,20 +20,22 @@
 
 enum { KERNEL_Q8_BLOCK = 32 }; // activations are quantized in blocks of 32 columns
 
-/* Activations of n_tokens tokens. Where the weights' format asks for FORMAT_ACT_Q8 the quantized part is read, else x.
- * A value is d * q; q in -127..127. */
+/* Activations of n_tokens tokens. Where the weights' format asks for FORMAT_ACT_Q8 the quantized part is
+ * read, else x. A value is d * q; q in -127..127. */
 typedef struct kernel_act {
     size_t n_tokens;
     size_t n_cols;
-    const float *x;    // (n_tokens, n_cols)
-    const int8_t *q;   // (n_tokens, n_cols), 16-byte aligned
-    const float *d;    // (n_tokens, n_cols / 32)
+    const float *x;     // (n_tokens, n_cols)
+    const int8_t *q;    // (n_tokens, n_cols), 16-byte aligned
+    const float *d;     // (n_tokens, n_cols / 32)
     const int32_t *sum; // (n_tokens, n_cols / 16) sums of q over 16 columns
 } kernel_act;
 
-/* y[t][r] = sum over c of w[r][c] * x[t][c], for the rows r of groups [g_begin, g_end) and all tokens t. w is the whole
- * packed matrix; y is (n_tokens, ldy) with ldy >= 8 * groups, since padding rows are written too (as zeros' products). */
-typedef void kernel_mul_mat_fn(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y, size_t ldy);
+/* y[t][r] = sum over c of w[r][c] * x[t][c], for the rows r of groups [g_begin, g_end) and all tokens t. w
+ * is the whole packed matrix; y is (n_tokens, ldy) with ldy >= 8 * groups, since padding rows are written
+ * too (as zeros' products). */
+typedef void kernel_mul_mat_fn(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y,
+                               size_t ldy);
 
 /* One key/value head with the n_q query heads of its group, for one token.
  * out[h] = softmax(scale * q[h] . k) v over n_kv positions, online over tiles (Milakov and Gimelshein 2018,
@@ -41,28 +44,29 @@ typedef struct kernel_attend {
     const float *q;    // (n_q, head_dim)
     const uint16_t *k; // (n_kv, head_dim) f16
     const uint16_t *v; // (n_kv, head_dim) f16
-    const float *k32, *v32; // (n_kv, head_dim) floats in place of k and v, where not NULL: read by the ref set alone
-    float *out;        // (n_q, head_dim)
+    const float *k32, *v32; // (n_kv, head_dim) floats in place of k and v; read by the ref set alone
+    float *out; // (n_q, head_dim)
     size_t n_q;
-    size_t n_kv;       // >= 1
-    size_t head_dim;   // a multiple of 8, at most KERNEL_MAX_HEAD_DIM
+    size_t n_kv;     // >= 1
+    size_t head_dim; // a multiple of 8, at most KERNEL_MAX_HEAD_DIM
     float scale;
 } kernel_attend;
 enum { KERNEL_MAX_HEAD_DIM = 256 };
 
-/* The list of operations: result, name, parameters. One list feeds the struct, the sets, the tests and the benches. */
-#define KERNEL_OPS(X)                                                                                            \
-    /* x (n) to int8 blocks: d = max|x| / 127 per 32 columns, q = round(x / d) half away from zero;              \
-     * sum over 16 columns. n is a multiple of 32. */                                                            \
-    X(quantize_q8, (const float *x, size_t n, int8_t *q, float *d, int32_t *sum))                                \
-    /* y = x / sqrt(mean(x^2) + eps) * w, (n); y may be x. (Zhang and Sennrich 2019, arXiv 1910.07467) */        \
-    X(rms_norm, (const float *x, const float *w, size_t n, float eps, float *y))                                 \
-    /* gate = silu(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                          \
-    X(silu_mul, (float *gate, const float *up, size_t n))                                                        \
-    /* x += y, (n) */                                                                                            \
-    X(add, (float *x, const float *y, size_t n))                                                                 \
-    /* half floats, round to nearest even, (n) */                                                                \
-    X(to_f16, (const float *x, size_t n, uint16_t *y))                                                           \
+/* The list of operations: result, name, parameters. One list feeds the struct, the sets, the tests and the
+ * benches. */
+#define KERNEL_OPS(X)                                                                                       \
+    /* x (n) to int8 blocks: d = max|x| / 127 per 32 columns, q = round(x / d) half away from zero;         \
+     * sum over 16 columns. n is a multiple of 32. */                                                       \
+    X(quantize_q8, (const float *x, size_t n, int8_t *q, float *d, int32_t *sum))                           \
+    /* y = x / sqrt(mean(x^2) + eps) * w, (n); y may be x. (Zhang and Sennrich 2019, arXiv 1910.07467) */   \
+    X(rms_norm, (const float *x, const float *w, size_t n, float eps, float *y))                            \
+    /* gate = silu(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                     \
+    X(silu_mul, (float *gate, const float *up, size_t n))                                                   \
+    /* x += y, (n) */                                                                                       \
+    X(add, (float *x, const float *y, size_t n))                                                            \
+    /* half floats, round to nearest even, (n) */                                                           \
+    X(to_f16, (const float *x, size_t n, uint16_t *y))                                                      \
     X(attend, (const kernel_attend *a))
 
 typedef struct kernel_set {
@@ -79,11 +83,12 @@ typedef struct kernel_set {
 size_t kernel_count(void);
 const kernel_set *kernel_at(size_t i);
 
-/* The set called name, or for NULL the first whose probe computes rightly. NULL result: not in this build, or its
- * probe computed wrongly. */
+/* The set called name, or for NULL the first whose probe computes rightly. NULL result: not in this build,
+ * or its probe computed wrongly. */
 const kernel_set *kernel_find(const char *name);
 
-/* e^x, relative error below 2e-7 for x in [-87, 88], 0 below, clamped above: the same bits in every set and build. */
+/* e^x, relative error below 2e-7 for x in [-87, 88], 0 below, clamped above: the same bits in every set and
+ * build. */
 float kernel_exp(float x);
 
 #endif

@@ -24,12 +24,12 @@ typedef struct model_hparams {
     uint32_t n_ff;
     uint32_t n_head;
     uint32_t n_head_kv;
-    uint32_t head_dim;  // of q, k and v
-    uint32_t kv_bytes;  // of a cached number: 2, or 4 where the weights are held as floats (reference path)
-    uint32_t n_rot;     // leading values of a head that are rotated
+    uint32_t head_dim; // of q, k and v
+    uint32_t kv_bytes; // of a cached number: 2, or 4 where the weights are held as floats (reference path)
+    uint32_t n_rot;    // leading values of a head that are rotated
     float rms_eps;
     float rope_base;
-    float rope_scale;   // positions are multiplied by it: 1 / factor for linear scaling, else 1
+    float rope_scale; // positions are multiplied by it: 1 / factor for linear scaling, else 1
     model_rope rope;
 } model_hparams;
 
@@ -61,8 +61,8 @@ struct nut_model {
     const float *rope_freqs;  // (n_rot / 2) divisors of the rotation frequencies, or NULL (llama3 scaling)
 };
 
-/* Bytes of the KV cache and activations of one session of n_ctx positions; UINT64_MAX when it overflows. Lives in
- * src/model because the loader must know it before weights are fetched. */
+/* Bytes of the KV cache and activations of one session of n_ctx positions; UINT64_MAX when it overflows.
+ * Lives in src/model because the loader must know it before weights are fetched. */
 uint64_t model_session_bytes(const model_hparams *hp, uint32_t n_ctx, uint32_t n_batch, uint32_t n_logits);
 
 #endif
