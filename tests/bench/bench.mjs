@@ -5,9 +5,10 @@
 // Each round measures every surface (see surfaces.mjs) once, every other round in reverse order, so that what else the
 // machine does falls on all alike. The figures are medians over the rounds; a ratio is the median of the ratios within
 // a round. SHAPE:TYPE (qwen2.5-0.5b:q4_k) is a model with random weights, made by tools/gguf_random.py where the shared
-// folder is there. A table is printed, a row per surface is appended to results.csv, and comparison.svg is drawn when
-// all was measured in three rounds or more. The exit status is 1 when a surface fails, takes another kernel than its
-// fast one, or does not read and draw as many tokens as the others.
+// folder is there (it needs NumPy: set PYTHON to an interpreter that has it). A table is printed, a row per surface is
+// appended to results.csv, and comparison.svg is drawn when all was measured in three rounds or more. The exit status
+// is 1 when a surface fails, takes another kernel than its fast one, or does not read and draw as many tokens as the
+// others.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
@@ -51,7 +52,7 @@ async function modelFile(name) {
   if (!existsSync(RANDOM_MODELS)) throw new Error(`${RANDOM_MODELS} is missing, which makes models with random weights`);
   say(`making ${basename(path)}`);
   mkdirSync(join(WORK, 'models'), { recursive: true });
-  await runProgram('python3', [RANDOM_MODELS, shape, type, path]);
+  await runProgram(process.env.PYTHON ?? 'python3', [RANDOM_MODELS, shape, type, path]);
   return path;
 }
 
