@@ -47,7 +47,7 @@ const HEADERS = {
 const NOTES = {
   'SmolLM2-135M-Instruct-Q4_1.gguf': {
     name: 'SmolLM2 135M Instruct', note: 'Chats in English. 135 million parameters, Apache-2.0.',
-    examples: ['What is the capital of France?', 'Explain what a seed is to a child.', 'Write a short poem about rain.'],
+    examples: ['What is the capital of France?', 'Why is the sky blue?', 'Explain what a seed is to a child.'],
   },
   'nutshell-tiny-q8_0.gguf': {
     name: 'Nutshell tiny', note: 'A toy that fits anywhere: short stories from a small world.',

@@ -65,7 +65,8 @@ function rawStatus(path) {
 await check('pages, types and the headers that threads need', async () => {
   equal([(await get('/')).status, (await get('/')).headers.get('location')], [302, '/demo/chat/']);
   for (const [path, type] of [['/demo/chat/', 'text/html; charset=utf-8'],
-    ['/dist/nutshell.js', 'text/javascript; charset=utf-8'], ['/dist/a.wasm', 'application/wasm'], [BIG, 'application/octet-stream']]) {
+    ['/dist/nutshell.js', 'text/javascript; charset=utf-8'], ['/dist/a.wasm', 'application/wasm'],
+    [BIG, 'application/octet-stream']]) {
     const { status, headers } = await get(path);
     equal([path, status, headers.get('content-type')], [path, 200, type]);
     equal(headers.get('cross-origin-opener-policy'), 'same-origin');

@@ -93,9 +93,12 @@ function focusMainField() {
 
 // --- settings ---------------------------------------------------------------------------------------------------------
 
-/** One row per number: where it is asked for, its limits, what is used when nothing was chosen (null: left to the library). */
+/**
+ * One row per number: where it is asked for, its limits, what is used when nothing was chosen (null: left to the library).
+ * Temperature and repeat penalty suit models of this size: they wander off or fall into loops sooner than large ones.
+ */
 const SETTINGS = [
-  { key: 'temperature', group: 'sampling', label: 'Temperature', min: 0, max: 5, step: 0.05, value: 0.6,
+  { key: 'temperature', group: 'sampling', label: 'Temperature', min: 0, max: 5, step: 0.05, value: 0.3,
     hint: '0: always the likeliest token' },
   { key: 'maxTokens', group: 'sampling', label: 'Longest answer', min: 1, max: 1e6, step: 1, value: 512,
     hint: 'in tokens' },
@@ -105,7 +108,7 @@ const SETTINGS = [
     hint: 'share of probability; 1: all' },
   { key: 'minP', group: 'sampling', label: 'Min-p', min: 0, max: 1, step: 0.01, value: 0.05,
     hint: 'share of the likeliest; 0: all' },
-  { key: 'repeatPenalty', group: 'sampling', label: 'Repeat penalty', min: 0.5, max: 5, step: 0.01, value: 1,
+  { key: 'repeatPenalty', group: 'sampling', label: 'Repeat penalty', min: 0.5, max: 5, step: 0.01, value: 1.1,
     hint: '1: off' },
   { key: 'seed', group: 'sampling', label: 'Seed', min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, value: null,
     placeholder: 'random', hint: 'the same seed, the same text' },
@@ -114,6 +117,9 @@ const SETTINGS = [
   { key: 'contextLength', group: 'engine', label: 'Context length', min: 16, max: 1e6, step: 1, value: null,
     placeholder: 'automatic', hint: 'tokens that question and answer share' },
 ];
+
+/** Small models answer better when they are told how. */
+const SYSTEM = 'Give clear, helpful answers in plain English.';
 
 function makeField({ key, label, min, max, step, placeholder = '', hint }) {
   const input = make('input', { type: 'number', id: key, min, max, step, placeholder, inputMode: 'decimal' });
@@ -126,7 +132,7 @@ function makeField({ key, label, min, max, step, placeholder = '', hint }) {
 /** Fills the fields: with what was kept, or with the defaults. */
 function fillSettings(values) {
   for (const { key, value } of SETTINGS) $(key).value = values?.[key] ?? (values && key in values ? '' : value ?? '');
-  $('system').value = values?.system ?? '';
+  $('system').value = values?.system ?? SYSTEM;
 }
 
 /** The numbers of a group that are set: { temperature: 0.6, … }. */
@@ -338,7 +344,7 @@ function enterChat(/** @type {Model} */ { info }, name) {
   $('system-hint').textContent = info.chat ? 'Tells the model who it is and how to answer.'
     : 'Not used: this model brings no chat template, so it only continues text.';
   const served = (page.served ?? []).find((model) => new URL(model.url, LIST_URL).pathname.endsWith(`/${info.fileName}`));
-  const examples = served?.examples ?? (info.chat ? ['What is the capital of France?', 'Write a short poem about rain.']
+  const examples = served?.examples ?? (info.chat ? ['What is the capital of France?', 'Why is the sky blue?']
     : ['Once upon a time', 'The little dog']);
   $('examples').replaceChildren(...examples.map((text) => button(text, () => send(text))));
   showFacts();

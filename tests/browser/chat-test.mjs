@@ -18,6 +18,7 @@ const DATA = process.env.NUT_DATA ?? join(ROOT, '../shared/data');
 const TINY = '/dist/nutshell-tiny-q8_0.gguf';
 const REAL = 'models/SmolLM2-135M-Instruct-Q4_1.gguf';
 const NO_TEMPLATE = join(DATA, 'models/stories260K-f32.gguf');
+const SYSTEM = 'Answer in short sentences.';
 const STORY = 'Tell me a story about a cat.';
 
 const count = { passed: 0, failed: 0, skipped: 0 };
@@ -80,7 +81,7 @@ const inChat = (browser) => until(browser, 'the chat', (page) => page.view === '
 const idle = (browser, answers) => until(browser, `answer ${answers}`,
   (page) => page.answers.length >= answers && page.busy === 0 && !page.stop);
 
-/** Sets number fields of the settings; null empties one. */
+/** Sets fields of the settings; null empties one. */
 async function set(browser, values) {
   await browser.click('#open-settings');
   for (const [id, value] of Object.entries(values)) {
@@ -144,7 +145,7 @@ async function choosing(browser) {
 
 async function talking(browser) {
   await check(`${browser.name}: an answer streams in, is counted and announced once`, async () => {
-    await set(browser, { temperature: 0.5, seed: 11, maxTokens: 60 });
+    await set(browser, { temperature: 0.5, seed: 11, maxTokens: 60, system: SYSTEM });
     await browser.evaluate(() => {
       window.lengths = [];
       window.said = [];
@@ -190,8 +191,23 @@ async function talking(browser) {
     equal(await browser.evaluate('document.querySelector("#settings").open'), true);
     equal((await look(browser)).questions.length, 4);
     await browser.fill('#temperature', '0.5');
+    await browser.fill('#repeatPenalty', '1');
     await shot(browser, '3-settings');
     await browser.click('#close-settings');
+  });
+  await check(`${browser.name}: the model is told the system prompt`, async () => {
+    const used = () => browser.evaluate('parseInt(document.querySelector("#context").textContent)');
+    const asked = async (system) => {
+      await set(browser, { system, maxTokens: 1 });
+      await browser.click('#clear');
+      await ask(browser, STORY);
+      await idle(browser, 1);
+      return used();
+    };
+    const [short, long] = [await asked('Hi.'), await asked('You are a kind storyteller. '.repeat(6))];
+    if (!(long >= short + 24)) throw new Error(`${short} tokens with a short system prompt, ${long} with a long one`);
+    await set(browser, { system: 'You are a kind storyteller.' });
+    await browser.click('#clear');
   });
   await check(`${browser.name}: the newest text stays in view, but not for a reader who scrolled up`, async () => {
     const distance = () => browser.evaluate(async () => {
@@ -199,10 +215,10 @@ async function talking(browser) {
       const log = document.querySelector('#log');
       return [log.scrollTop, log.scrollHeight - log.clientHeight - log.scrollTop, document.querySelector('#to-end').hidden];
     });
-    await set(browser, { maxTokens: 60 });
+    await set(browser, { maxTokens: 100 });
     await browser.setViewport(500, 420);
     await ask(browser, STORY);
-    await idle(browser, 5);
+    await idle(browser, 1);
     const [, below, hidden] = await distance();
     equal([below < 40, hidden], [true, true]);
     await browser.evaluate(() => new MutationObserver((_, observer) => {
@@ -211,7 +227,7 @@ async function talking(browser) {
       document.querySelector('#log').scrollTop = 0;
     }).observe(document.querySelector('#messages'), { childList: true, characterData: true, subtree: true }));
     await ask(browser, STORY);
-    await idle(browser, 6);
+    await idle(browser, 2);
     const [top, , offered] = await distance();
     equal([top, offered], [0, false]);
     await browser.click('#to-end');
@@ -222,7 +238,7 @@ async function talking(browser) {
     await browser.click('#clear');
     const page = await look(browser);
     equal([page.questions, page.answers, page.welcome, page.focus], [[], [], true, 'prompt']);
-    await set(browser, { maxTokens: 60 });
+    await set(browser, { maxTokens: 60, system: SYSTEM, repeatPenalty: 1.1 });
     await ask(browser, STORY);
     equal((await idle(browser, 1)).answers[0], written[browser.name]); // so the model was told nothing of what was before
   });
@@ -461,11 +477,14 @@ async function realModel(browser) {
   if (!existsSync(join(ROOT, REAL))) return skip(name, `${REAL} is not there: python3 demo/fetch_model.py`);
   await check(name, async () => {
     await browser.goto(PAGE);
-    await set(browser, { temperature: 0, maxTokens: 40, seed: 1 });
+    await browser.click('#open-settings');
+    await browser.click('#reset');
+    await browser.click('#close-settings');
+    await set(browser, { temperature: 0, maxTokens: 40 });
     await browser.click(loadButton('SmolLM2 135M Instruct'));
     await inChat(browser);
     await ask(browser, 'What is the capital of France?');
-    matches((await idle(browser, 1)).answers[0], /Paris/);
+    matches((await idle(browser, 1)).answers[0], /The capital of France is Paris/);
     await shot(browser, '8-smollm2');
     await set(browser, { maxTokens: 400, temperature: 0.8 });
     await ask(browser, 'Write a long story about a ship.');
