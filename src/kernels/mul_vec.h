@@ -145,16 +145,20 @@ SIMD_INLINE pair vec_q8_0(const uint8_t *block, const kernel_act *x, v128_t *low
 }
 
 /* Column c of 8 rows as floats. */
-SIMD_INLINE pair float_column(format_id id, const uint8_t *group, size_t c) {
+SIMD_INLINE pair float_column(format_id id, const uint8_t *group, size_t c, v128_t fields) {
     if (id == FORMAT_F32) return pair_load(group + 32 * c);
-    v128_t lo = wasm_i32x4_load16x4(group + 16 * c), hi = wasm_i32x4_load16x4(group + 16 * c + 8);
-    if (id == FORMAT_BF16) return (pair){{wasm_i32x4_shl(lo, 16), wasm_i32x4_shl(hi, 16)}};
-    return (pair){{simd_f16_extended(lo), simd_f16_extended(hi)}};
+    const uint8_t *lo = group + 16 * c, *hi = lo + 8;
+    if (id == FORMAT_BF16)
+        return (pair){
+            {wasm_i32x4_shl(wasm_i32x4_load16x4(lo), 16), wasm_i32x4_shl(wasm_i32x4_load16x4(hi), 16)}};
+    pair scale = {{wasm_f32x4_splat(0x1p112f), wasm_f32x4_splat(0x1p112f)}};
+    return pair_mul((pair){{simd_f16_fields(lo, fields), simd_f16_fields(hi, fields)}}, scale);
 }
 
 /* F32, F16, BF16, m tokens: even and odd columns apart, so that additions need not wait for each other. */
 SIMD_INLINE void vec_float(format_id id, const uint8_t *group, const kernel_act *x, size_t t, int m,
                            pair *f) {
+    const v128_t fields = simd_const(SIMD_F16_FIELDS);
     const float *row[FLOAT_TILE];
     pair odd[FLOAT_TILE];
     SIMD_UNROLL
@@ -163,11 +167,11 @@ SIMD_INLINE void vec_float(format_id id, const uint8_t *group, const kernel_act 
         f[i] = odd[i] = pair_zero();
     }
     for (size_t c = 0; c < x->n_cols; c += 2) {
-        pair w = float_column(id, group, c);
+        pair w = float_column(id, group, c, fields);
         SIMD_UNROLL
         for (int i = 0; i < m; i++) f[i] = pair_mul_add(f[i], w, splat_float(row[i] + c));
         if (c + 1 == x->n_cols) break;
-        w = float_column(id, group, c + 1);
+        w = float_column(id, group, c + 1, fields);
         SIMD_UNROLL
         for (int i = 0; i < m; i++) odd[i] = pair_mul_add(odd[i], w, splat_float(row[i] + c + 1));
     }

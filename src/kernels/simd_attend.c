@@ -1,7 +1,10 @@
 /*
- * Attention of one token over one key/value head, for all query heads of its group at once: softmax computed
- * online over tiles of positions (Milakov and Gimelshein 2018, arXiv 1805.02867). A tile's keys, then its
- * values, are turned into floats once, in 16 kB of stack, and read by every head.
+ * Attention of one token over one key/value head, for the query heads of its group at once: softmax computed
+ * online over tiles of positions (Milakov and Gimelshein 2018, arXiv 1805.02867).
+ *
+ * Keys and values are halves. Shifted into a float's fields (simd_f16_fields) a half is 2^112 too small;
+ * that factor goes into the queries and into the softmax weights, so that no key or value costs a
+ * multiplication. Each is turned into floats once for up to four heads, in registers.
  */
 #include "kernels/sets.h"
 
@@ -11,33 +14,21 @@
 #include <math.h>
 
 enum {
-    TILE_FLOATS = 4096, // of keys or values at a time
-    TILE_MAX = 32,      // positions of a tile
-    HEADS_MAX = 8,      // heads that share a tile; more take turns
+    TILE = 32,     // positions of a tile
+    HEADS_MAX = 4, // heads of a pass; more take turns
 };
 
-/* The state of one pass: heads [0, n_heads) of q and out. */
-typedef struct attend_state {
-    const kernel_attend *a;
-    const float *q; // (n_heads, head_dim)
-    float *out;     // (n_heads, head_dim), sums not yet divided
-    size_t n_heads;
-    float highest[HEADS_MAX];             // largest score so far
-    float total[HEADS_MAX];               // sum of weights
-    float weight[HEADS_MAX][TILE_MAX];    // scores of the tile, then weights
-    _Alignas(16) float tile[TILE_FLOATS]; // (positions, head_dim)
-} attend_state;
+#define HALF_SCALE 0x1p112f
 
-/* n rows of halves to floats, then rows of zeros up to a multiple of 4. */
-static void tile_load(const uint16_t *src, size_t n, size_t head_dim, float *tile) {
-    size_t i = 0;
-    for (; i < n * head_dim; i += 8) {
-        v128_t half = wasm_v128_load(src + i);
-        wasm_v128_store(tile + i, simd_f16_extended(wasm_i32x4_extend_low_i16x8(half)));
-        wasm_v128_store(tile + i + 4, simd_f16_extended(wasm_i32x4_extend_high_i16x8(half)));
-    }
-    for (; i < (n + 3) / 4 * 4 * head_dim; i += 4) wasm_v128_store(tile + i, wasm_f32x4_splat(0));
-}
+/* One pass: heads [0, m) of q and out. */
+typedef struct pass {
+    const kernel_attend *a;
+    float *out;                                           // (m, head_dim), sums not yet divided
+    float highest[HEADS_MAX];                             // largest score so far
+    float total[HEADS_MAX];                               // sum of weights
+    _Alignas(16) float weight[HEADS_MAX][TILE];           // scores of the tile, then weights * 2^112
+    _Alignas(16) float q[HEADS_MAX][KERNEL_MAX_HEAD_DIM]; // queries * scale * 2^112
+} pass;
 
 /* The sums of a, b, c, d as lanes; each is (0 + 2) + (1 + 3). */
 SIMD_INLINE v128_t sums_of_4(v128_t a, v128_t b, v128_t c, v128_t d) {
@@ -46,50 +37,46 @@ SIMD_INLINE v128_t sums_of_4(v128_t a, v128_t b, v128_t c, v128_t d) {
     return wasm_f32x4_add(wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7));
 }
 
-/* Scores of 4 positions k (4, head_dim) for m heads from h on. */
-SIMD_INLINE void scores_of_4(attend_state *s, size_t h, int m, const float *k, size_t position) {
-    const size_t dim = s->a->head_dim;
-    v128_t sum[2][4];
-    for (int i = 0; i < m; i++)
-        for (int p = 0; p < 4; p++) sum[i][p] = wasm_f32x4_splat(0);
-    for (size_t c = 0; c < dim; c += 4) {
+/* Scores of two positions with m heads. k1 may be k0: the second score then means nothing. */
+SIMD_INLINE void scores_of_2(pass *s, int m, const uint16_t *k0, const uint16_t *k1, size_t position) {
+    const v128_t fields = simd_const(SIMD_F16_FIELDS);
+    v128_t sum[HEADS_MAX][2];
+    SIMD_UNROLL
+    for (int h = 0; h < HEADS_MAX; h++) sum[h][0] = sum[h][1] = wasm_f32x4_splat(0);
+    const float *q = s->q[0];
+    const uint16_t *end = k0 + s->a->head_dim;
+    SIMD_NO_UNROLL
+    for (; k0 < end; k0 += 8, k1 += 8, q += 8) {
         SIMD_UNROLL
-        for (int i = 0; i < m; i++) {
-            v128_t q = wasm_v128_load(s->q + (h + (size_t)i) * dim + c);
+        for (int c = 0; c < 8; c += 4) {
+            v128_t x0 = simd_f16_fields(k0 + c, fields), x1 = simd_f16_fields(k1 + c, fields);
             SIMD_UNROLL
-            for (int p = 0; p < 4; p++) {
-                v128_t product = wasm_f32x4_mul(q, wasm_v128_load(k + (size_t)p * dim + c));
-                sum[i][p] = wasm_f32x4_add(sum[i][p], product);
+            for (int h = 0; h < m; h++) {
+                v128_t part = wasm_v128_load(q + h * KERNEL_MAX_HEAD_DIM + c);
+                sum[h][0] = wasm_f32x4_add(sum[h][0], wasm_f32x4_mul(part, x0));
+                sum[h][1] = wasm_f32x4_add(sum[h][1], wasm_f32x4_mul(part, x1));
             }
         }
     }
     SIMD_UNROLL
-    for (int i = 0; i < m; i++) {
-        v128_t score = sums_of_4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
-        score = wasm_f32x4_mul(score, wasm_f32x4_splat(s->a->scale));
-        wasm_v128_store(s->weight[h + (size_t)i] + position, score);
-    }
-}
-
-static void tile_scores(attend_state *s, size_t n) {
-    for (size_t p = 0; p < n; p += 4) {
-        const float *k = s->tile + p * s->a->head_dim;
-        size_t h = 0;
-        for (; h + 2 <= s->n_heads; h += 2) scores_of_4(s, h, 2, k, p);
-        if (h < s->n_heads) scores_of_4(s, h, 1, k, p);
+    for (int h = 0; h < m; h += 2) {
+        v128_t both = sums_of_4(sum[h][0], sum[h][1], sum[h + 1][0], sum[h + 1][1]);
+        wasm_v128_store64_lane(s->weight[h] + position, both, 0);
+        if (h + 1 < m) wasm_v128_store64_lane(s->weight[h + 1] + position, both, 1);
     }
 }
 
 /* Scores of head h to weights; what was summed before is scaled down where a larger score has come. */
-static void tile_softmax(attend_state *s, size_t h, size_t n) {
+static void tile_softmax(pass *s, size_t h, size_t n) {
     float *weight = s->weight[h], highest = s->highest[h];
     const size_t padded = (n + 3) / 4 * 4, dim = s->a->head_dim;
     for (size_t p = 0; p < n; p++) highest = weight[p] > highest ? weight[p] : highest;
     for (size_t p = n; p < padded; p++) weight[p] = -INFINITY;
     v128_t sum = wasm_f32x4_splat(0);
+    const simd_exp_c e = simd_exp_consts();
     for (size_t p = 0; p < padded; p += 4) {
-        v128_t w = simd_exp(wasm_f32x4_sub(wasm_v128_load(weight + p), wasm_f32x4_splat(highest)));
-        wasm_v128_store(weight + p, w);
+        v128_t w = simd_exp(wasm_f32x4_sub(wasm_v128_load(weight + p), wasm_f32x4_splat(highest)), &e);
+        wasm_v128_store(weight + p, wasm_f32x4_mul(w, wasm_f32x4_splat(HALF_SCALE)));
         sum = wasm_f32x4_add(sum, w);
     }
     if (highest > s->highest[h]) {
@@ -102,69 +89,81 @@ static void tile_softmax(attend_state *s, size_t h, size_t n) {
     s->total[h] += simd_sum(sum);
 }
 
-/* out (m heads, 8 columns from c on) += weights * values of the tile. */
-SIMD_INLINE void values_of_8(attend_state *s, size_t h, int m, size_t c, size_t n) {
+/* out (m heads, 8 columns from c on) += weights * values v (n, head_dim). */
+SIMD_INLINE void values_of_8(pass *s, int m, const uint16_t *v, size_t c, size_t n) {
     const size_t dim = s->a->head_dim;
-    float *out = s->out + h * dim + c;
-    v128_t sum[2][2];
-    for (int i = 0; i < m; i++) {
-        sum[i][0] = wasm_v128_load(out + (size_t)i * dim);
-        sum[i][1] = wasm_v128_load(out + (size_t)i * dim + 4);
+    const v128_t fields = simd_const(SIMD_F16_FIELDS);
+    v128_t sum[HEADS_MAX][2];
+    SIMD_UNROLL
+    for (size_t h = 0; h < (size_t)m; h++) {
+        sum[h][0] = wasm_v128_load(s->out + h * dim + c);
+        sum[h][1] = wasm_v128_load(s->out + h * dim + c + 4);
     }
-    for (size_t p = 0; p < n; p++) {
-        v128_t v0 = wasm_v128_load(s->tile + p * dim + c), v1 = wasm_v128_load(s->tile + p * dim + c + 4);
+    const float *weight = s->weight[0], *end = weight + n;
+    SIMD_NO_UNROLL
+    for (v += c; weight < end; weight++, v += dim) {
+        v128_t x0 = simd_f16_fields(v, fields), x1 = simd_f16_fields(v + 4, fields);
         SIMD_UNROLL
-        for (int i = 0; i < m; i++) {
-            v128_t w = wasm_v128_load32_splat(s->weight[h + (size_t)i] + p);
-            sum[i][0] = wasm_f32x4_add(sum[i][0], wasm_f32x4_mul(w, v0));
-            sum[i][1] = wasm_f32x4_add(sum[i][1], wasm_f32x4_mul(w, v1));
+        for (int h = 0; h < m; h++) {
+            v128_t w = wasm_v128_load32_splat(weight + h * TILE);
+            sum[h][0] = wasm_f32x4_add(sum[h][0], wasm_f32x4_mul(w, x0));
+            sum[h][1] = wasm_f32x4_add(sum[h][1], wasm_f32x4_mul(w, x1));
         }
     }
     SIMD_UNROLL
-    for (int i = 0; i < m; i++) {
-        wasm_v128_store(out + (size_t)i * dim, sum[i][0]);
-        wasm_v128_store(out + (size_t)i * dim + 4, sum[i][1]);
+    for (size_t h = 0; h < (size_t)m; h++) {
+        wasm_v128_store(s->out + h * dim + c, sum[h][0]);
+        wasm_v128_store(s->out + h * dim + c + 4, sum[h][1]);
     }
 }
 
-static void tile_values(attend_state *s, size_t n) {
-    size_t h = 0;
-    for (; h + 2 <= s->n_heads; h += 2)
-        for (size_t c = 0; c < s->a->head_dim; c += 8) values_of_8(s, h, 2, c, n);
-    if (h < s->n_heads)
-        for (size_t c = 0; c < s->a->head_dim; c += 8) values_of_8(s, h, 1, c, n);
-}
-
-static void attend_heads(attend_state *s) {
+SIMD_INLINE void pass_tiles(pass *s, int m) {
     const kernel_attend *a = s->a;
     const size_t dim = a->head_dim;
-    size_t tile = TILE_FLOATS / dim / 4 * 4;
-    tile = tile > TILE_MAX ? TILE_MAX : tile;
-    for (size_t h = 0; h < s->n_heads; h++) s->highest[h] = -INFINITY, s->total[h] = 0;
-    for (size_t i = 0; i < s->n_heads * dim; i++) s->out[i] = 0;
-    for (size_t p = 0; p < a->n_kv; p += tile) {
-        size_t n = a->n_kv - p < tile ? a->n_kv - p : tile;
-        tile_load(a->k + p * dim, n, dim, s->tile);
-        tile_scores(s, n);
-        for (size_t h = 0; h < s->n_heads; h++) tile_softmax(s, h, n);
-        tile_load(a->v + p * dim, n, dim, s->tile);
-        tile_values(s, n);
+    for (size_t first = 0; first < a->n_kv; first += TILE) {
+        const size_t n = a->n_kv - first < TILE ? a->n_kv - first : TILE;
+        const uint16_t *k = a->k + first * dim, *v = a->v + first * dim;
+        for (size_t p = 0; p < n; p += 2)
+            scores_of_2(s, m, k + p * dim, k + (p + 1 < n ? p + 1 : p) * dim, p);
+        for (size_t h = 0; h < (size_t)m; h++) tile_softmax(s, h, n);
+        for (size_t c = 0; c < dim; c += 8) values_of_8(s, m, v, c, n);
     }
-    for (size_t h = 0; h < s->n_heads; h++) {
-        float inverse = 1.0f / s->total[h];
-        for (size_t c = 0; c < dim; c++) s->out[h * dim + c] *= inverse;
+}
+
+#define PASS_FUNCTION(m)                                                                                    \
+    static void pass_tiles_##m(pass *s) {                                                                   \
+        pass_tiles(s, m);                                                                                   \
+    }
+PASS_FUNCTION(1)
+PASS_FUNCTION(2)
+PASS_FUNCTION(3)
+PASS_FUNCTION(4)
+
+/* Heads [h, h + m) of a. */
+static void pass_run(const kernel_attend *a, size_t h, size_t m) {
+    static void (*const tiles[])(pass *) = {pass_tiles_1, pass_tiles_2, pass_tiles_3, pass_tiles_4};
+    const size_t dim = a->head_dim;
+    const v128_t scale = wasm_f32x4_splat(a->scale * HALF_SCALE);
+    pass s;
+    s.a = a;
+    s.out = a->out + h * dim;
+    for (size_t i = 0; i < m; i++) {
+        s.highest[i] = -INFINITY, s.total[i] = 0;
+        for (size_t c = 0; c < dim; c += 4) {
+            wasm_v128_store(s.q[i] + c, wasm_f32x4_mul(wasm_v128_load(a->q + (h + i) * dim + c), scale));
+            wasm_v128_store(s.out + i * dim + c, wasm_f32x4_splat(0));
+        }
+    }
+    tiles[m - 1](&s);
+    for (size_t i = 0; i < m; i++) {
+        const float inverse = 1.0f / s.total[i];
+        for (size_t c = 0; c < dim; c++) s.out[i * dim + c] *= inverse;
     }
 }
 
 void simd_attend(const kernel_attend *a) {
-    attend_state s;
-    s.a = a;
-    for (size_t h = 0; h < a->n_q; h += HEADS_MAX) {
-        s.q = a->q + h * a->head_dim;
-        s.out = a->out + h * a->head_dim;
-        s.n_heads = a->n_q - h < HEADS_MAX ? a->n_q - h : HEADS_MAX;
-        attend_heads(&s);
-    }
+    for (size_t h = 0; h < a->n_q; h += HEADS_MAX)
+        pass_run(a, h, a->n_q - h < HEADS_MAX ? a->n_q - h : HEADS_MAX);
 }
 #else
 typedef int kernel_simd_attend_is_not_in_this_build;

@@ -48,11 +48,11 @@ SIMD_INLINE v128_t simd_f16_load4(const void *p, simd_f16 c) {
     return wasm_v128_or(wasm_f32x4_pmin(normal, subnormal), wasm_v128_and(half, c.sign));
 }
 
-/* Four halves, in the low 16 bits of each lane and sign-extended, to floats, finite values only; quicker
- * than simd_f16_load4 where subnormals are rare. */
-SIMD_INLINE v128_t simd_f16_extended(v128_t half) {
-    v128_t bits = wasm_v128_and(wasm_i32x4_shl(half, 13), wasm_i32x4_splat((int32_t)0x8fffe000));
-    return wasm_f32x4_mul(bits, wasm_f32x4_splat(0x1p112f));
+/* Four halves at p in a float's fields, which is 2^-112 of their value: finite values only, `fields` being
+ * simd_const(SIMD_F16_FIELDS). Cheaper than simd_f16_load4 where subnormals are rare. */
+#define SIMD_F16_FIELDS 0x8fffe000u
+SIMD_INLINE v128_t simd_f16_fields(const void *p, v128_t fields) {
+    return wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p), 13), fields);
 }
 
 /* Four floats to halves in the low 16 bits of each lane, round to nearest even, as half_f32_to_f16. */
@@ -68,23 +68,40 @@ SIMD_INLINE v128_t simd_f32_to_f16(v128_t x) {
     return wasm_v128_or(out, wasm_v128_and(wasm_u32x4_shr(x, 16), wasm_i32x4_splat(0x8000)));
 }
 
-SIMD_INLINE v128_t simd_exp(v128_t x) {
-    v128_t zero = wasm_f32x4_lt(x, wasm_f32x4_splat(EXP_LOWEST));
-    x = wasm_f32x4_pmin(x, wasm_f32x4_splat(EXP_HIGHEST));
-    v128_t rounded =
-        wasm_f32x4_add(wasm_f32x4_mul(x, wasm_f32x4_splat(EXP_LOG2E)), wasm_f32x4_splat(EXP_ROUND));
-    v128_t n = wasm_f32x4_sub(rounded, wasm_f32x4_splat(EXP_ROUND));
-    v128_t r = wasm_f32x4_sub(x, wasm_f32x4_mul(n, wasm_f32x4_splat(EXP_LN2_HI)));
-    r = wasm_f32x4_sub(r, wasm_f32x4_mul(n, wasm_f32x4_splat(EXP_LN2_LO)));
-    v128_t p = wasm_f32x4_splat(EXP_C0);
-    p = wasm_f32x4_add(wasm_f32x4_mul(p, r), wasm_f32x4_splat(EXP_C1));
-    p = wasm_f32x4_add(wasm_f32x4_mul(p, r), wasm_f32x4_splat(EXP_C2));
-    p = wasm_f32x4_add(wasm_f32x4_mul(p, r), wasm_f32x4_splat(EXP_C3));
-    p = wasm_f32x4_add(wasm_f32x4_mul(p, r), wasm_f32x4_splat(EXP_C4));
-    p = wasm_f32x4_add(wasm_f32x4_mul(p, r), wasm_f32x4_splat(EXP_C5));
+/* Constants of simd_exp. */
+typedef struct simd_exp_c {
+    v128_t lowest, highest, log2e, round, ln2_hi, ln2_lo, c[6], one;
+} simd_exp_c;
+
+SIMD_INLINE v128_t simd_const_f32(float x) {
+    return simd_const(half_f32_to_bits(x));
+}
+
+SIMD_INLINE simd_exp_c simd_exp_consts(void) {
+    return (simd_exp_c){simd_const_f32(EXP_LOWEST),
+                        simd_const_f32(EXP_HIGHEST),
+                        simd_const_f32(EXP_LOG2E),
+                        simd_const_f32(EXP_ROUND),
+                        simd_const_f32(EXP_LN2_HI),
+                        simd_const_f32(EXP_LN2_LO),
+                        {simd_const_f32(EXP_C0), simd_const_f32(EXP_C1), simd_const_f32(EXP_C2),
+                         simd_const_f32(EXP_C3), simd_const_f32(EXP_C4), simd_const_f32(EXP_C5)},
+                        simd_const_f32(1.0f)};
+}
+
+SIMD_INLINE v128_t simd_exp(v128_t x, const simd_exp_c *e) {
+    v128_t zero = wasm_f32x4_lt(x, e->lowest);
+    x = wasm_f32x4_pmin(x, e->highest);
+    v128_t rounded = wasm_f32x4_add(wasm_f32x4_mul(x, e->log2e), e->round);
+    v128_t n = wasm_f32x4_sub(rounded, e->round);
+    v128_t r = wasm_f32x4_sub(x, wasm_f32x4_mul(n, e->ln2_hi));
+    r = wasm_f32x4_sub(r, wasm_f32x4_mul(n, e->ln2_lo));
+    v128_t p = e->c[0];
+    SIMD_UNROLL
+    for (int i = 1; i < 6; i++) p = wasm_f32x4_add(wasm_f32x4_mul(p, r), e->c[i]);
     p = wasm_f32x4_add(wasm_f32x4_mul(p, wasm_f32x4_mul(r, r)), r);
-    p = wasm_f32x4_add(p, wasm_f32x4_splat(1.0f));
-    v128_t power = wasm_i32x4_add(wasm_i32x4_shl(rounded, 23), wasm_i32x4_splat(0x3f800000));
+    p = wasm_f32x4_add(p, e->one);
+    v128_t power = wasm_i32x4_add(wasm_i32x4_shl(rounded, 23), e->one); // the bits of 2^n
     return wasm_v128_andnot(wasm_f32x4_mul(p, power), zero);
 }
 

@@ -13,13 +13,16 @@ SIMD_INLINE v128_t round_to_i32(v128_t x) {
     return wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_add(x, half));
 }
 
-/* The largest magnitude of 32 floats, NaN where one is. */
+/* The largest magnitude of 32 floats, NaN where one is: floats without their sign are ordered as integers.
+ */
 SIMD_INLINE float max_magnitude(const float *x) {
-    v128_t most = wasm_f32x4_abs(wasm_v128_load(x));
+    const v128_t magnitude = wasm_i32x4_splat(INT32_MAX);
+    v128_t most = wasm_v128_and(wasm_v128_load(x), magnitude);
+    SIMD_UNROLL
     for (int i = 4; i < KERNEL_Q8_BLOCK; i += 4)
-        most = wasm_f32x4_max(most, wasm_f32x4_abs(wasm_v128_load(x + i)));
-    most = wasm_f32x4_max(most, wasm_i32x4_shuffle(most, most, 2, 3, 0, 1));
-    most = wasm_f32x4_max(most, wasm_i32x4_shuffle(most, most, 1, 0, 3, 2));
+        most = wasm_i32x4_max(most, wasm_v128_and(wasm_v128_load(x + i), magnitude));
+    most = wasm_i32x4_max(most, wasm_i32x4_shuffle(most, most, 2, 3, 0, 1));
+    most = wasm_i32x4_max(most, wasm_i32x4_shuffle(most, most, 1, 0, 3, 2));
     return wasm_f32x4_extract_lane(most, 0);
 }
 
@@ -68,10 +71,11 @@ void simd_rms_norm(const float *x, const float *w, size_t n, float eps, float *y
 }
 
 void simd_silu_mul(float *gate, const float *up, size_t n) {
+    const simd_exp_c e = simd_exp_consts();
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
         v128_t g = wasm_v128_load(gate + i);
-        v128_t below = wasm_f32x4_add(wasm_f32x4_splat(1.0f), simd_exp(wasm_f32x4_neg(g)));
+        v128_t below = wasm_f32x4_add(e.one, simd_exp(wasm_f32x4_neg(g), &e));
         wasm_v128_store(gate + i, wasm_f32x4_mul(wasm_f32x4_div(g, below), wasm_v128_load(up + i)));
     }
     for (; i < n; i++) gate[i] = gate[i] / (1.0f + exp_scalar(-gate[i])) * up[i];

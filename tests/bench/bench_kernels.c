@@ -3,7 +3,8 @@
  * batch, beside the machine's read bandwidth measured in the same run. Prints tables; --csv FILE appends
  * rows.
  *
- *     bench_kernels [--set NAME] [--format NAME] [--seconds S] [--csv FILE]
+ *     bench_kernels [--set NAME] [--format NAME] [--only products|ops|pack] [--seconds S]
+ *                   [--csv FILE]
  *
  * Weights are several copies of a matrix, together larger than the last cache, used in turn as layers are.
  * Each figure is the best slice of 0.3 ms within S seconds (0.3): short, so that some fall between other
@@ -21,7 +22,7 @@
 enum { TOKENS_MAX = 64, WORKING_SET = 96 << 20 };
 
 static double seconds = 0.3;
-static const char *only_set, *only_format, *csv_path;
+static const char *only_set, *only_format, *only_part, *csv_path;
 
 static double now(void) {
     struct timespec t;
@@ -254,12 +255,18 @@ static void bench_pack(const uint8_t *src, uint8_t *group) {
     printf("\n");
 }
 
+static bool part_wanted(const char *part) {
+    return only_part ? strcmp(only_part, part) == 0 : !only_format || strcmp(part, "products") == 0;
+}
+
 int main(int argc, char **argv) {
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--set") == 0)
             only_set = argv[i + 1];
         else if (strcmp(argv[i], "--format") == 0)
             only_format = argv[i + 1];
+        else if (strcmp(argv[i], "--only") == 0)
+            only_part = argv[i + 1];
         else if (strcmp(argv[i], "--csv") == 0)
             csv_path = argv[i + 1];
         else if (strcmp(argv[i], "--seconds") == 0)
@@ -274,11 +281,9 @@ int main(int argc, char **argv) {
     double bandwidth = (double)WORKING_SET / best_time(read_all, weights) * 1e-9;
     printf("read bandwidth %.1f GB/s; set in use: %s\n", bandwidth, best->name);
     csv("read", "-", "-", bandwidth, "GB/s");
-    bench_products(weights);
-    if (!only_format) {
-        bench_ops();
-        bench_pack(weights, weights + (WORKING_SET >> 1));
-    }
+    if (part_wanted("products")) bench_products(weights);
+    if (part_wanted("ops")) bench_ops();
+    if (part_wanted("pack")) bench_pack(weights, weights + (WORKING_SET >> 1));
     free(weights);
     return 0;
 }
