@@ -1,9 +1,9 @@
 /*
  * Round-to-nearest quantization (the survey's section on weight-only post-training quantization; the block
- * formats are ggml's). The rule: every tensor of two dimensions whose name ends in "weight" and whose rows
- * are whole blocks of the type is written in it, token embeddings and output included; norms, biases and
- * other tensors are copied. A matrix that is quantized already is dequantized first, or copied where it has
- * the type. Memory is three pieces of a row.
+ * formats are ggml's). The rule: every tensor of two dimensions and more than one row whose name ends in
+ * "weight" and whose rows are whole blocks of the type is written in it, token embeddings and output
+ * included; norms, biases and other tensors are copied. A matrix that is quantized already is dequantized
+ * first, or copied where it has the type. Memory is three pieces of a row.
  */
 #include "base/error.h"
 #include "base/mem.h"

@@ -201,6 +201,7 @@ static void test_variants(void) {
         {"llama.rope.freq_base", 'u', 10000, NUT_E_CORRUPT, "freq_base"},
         {"llama.rope.scaling.factor", 'f', INFINITY, NUT_E_CORRUPT, "factor"},
         {"llama.rope.scaling.attn_factor", 'f', 2, NUT_E_UNSUPPORTED, "attention factor"},
+        {"llama.rope.scaling.attn_factor", 'u', 1, NUT_E_CORRUPT, "attn_factor"},
         {"llama.rope.scaling.type", 'f', 1, NUT_E_CORRUPT, "scaling.type"},
     };
     for (size_t i = 0; i < sizeof wrongs / sizeof *wrongs; i++) {

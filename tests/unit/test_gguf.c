@@ -37,6 +37,7 @@ static void put_values(make_gguf *g) {
     make_int(g, "i64", MAKE_I64, (uint64_t)-5, 8);
     make_int(g, "f64", MAKE_F64, 0x3fd5555555555555, 8); // 1/3
     make_int(g, "small", MAKE_U64, 77, 8);
+    make_int(g, "zero", MAKE_U64, 0, 8);
     make_array(g, "strings", MAKE_STRING, 3);
     make_text(&g->kv, "one"), make_text(&g->kv, ""), make_text(&g->kv, "three");
     make_array(g, "numbers", MAKE_I16, 3);
@@ -51,10 +52,11 @@ static void check_scalars(const gguf *g) {
         const char *key;
         uint32_t want;
         bool fits; // in a u32
-    } ints[] = {{"u8", 0xf1, true},        {"i8", 0, false},  {"u16", 0xf1e2, true}, {"i16", 0, false},
-                {"u32", 0xf1e2d3c4, true}, {"i32", 0, false}, {"u64", 0, false},     {"i64", 0, false},
-                {"small", 77, true},       {"f32", 0, false}, {"string", 0, false},  {"bool", 0, false},
-                {"missing", 123, true}};
+    } ints[] = {{"u8", 0xf1, true}, {"i8", 0, false},          {"u16", 0xf1e2, true},
+                {"i16", 0, false},  {"u32", 0xf1e2d3c4, true}, {"i32", 0, false},
+                {"u64", 0, false},  {"i64", 0, false},         {"small", 77, true},
+                {"zero", 0, true},  {"f32", 0, false},         {"string", 0, false},
+                {"bool", 0, false}, {"missing", 123, true}};
     nut_error err;
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) {
         uint32_t v = 9;

@@ -151,9 +151,20 @@ static void test_bad_encodings(void) {
     }
 }
 
+static void test_no_name(void) {
+    make_gguf g = make_model(&(make_options){0});
+    for (size_t at = 0; at + 12 < g.kv.n; at++)
+        if (!memcmp(g.kv.p + at, "general.name", 12)) g.kv.p[at] = 'X';
+    json_doc doc = facts(&g, false, NULL);
+    CHECK(is_text(doc.root, "name", ""), "an absent name is an empty one");
+    json_free(&doc);
+    make_free(&g);
+}
+
 int main(void) {
     test_numbers();
     test_texts();
     test_bad_encodings();
+    test_no_name();
     return check_report();
 }

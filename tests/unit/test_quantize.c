@@ -94,7 +94,8 @@ static size_t wrong_blocks(const format *f, const uint8_t *blocks, size_t n_bloc
 /* Whether the rule of quantize.c takes this tensor. */
 static bool is_taken(const make_tensor *t) {
     const size_t n = strlen(t->name);
-    return t->n_dims == 2 && t->dims[0] % 32 == 0 && n > 6 && !strcmp(t->name + n - 6, "weight");
+    return t->n_dims == 2 && t->dims[1] > 1 && t->dims[0] % 32 == 0 && n > 6 &&
+           !strcmp(t->name + n - 6, "weight");
 }
 
 static void check_tensor(const make_tensor *from, const gguf_tensor *to, const uint8_t *data,
@@ -163,6 +164,22 @@ static void test_pieces(void) {
     uint8_t *file = make_file(&g, &n), *out = quantize(file, n, "q4_1", &n_out);
     CHECK(make_find(&g, "blk.0.ffn_up.weight")->data.n > 900000, "the tensor is large");
     if (out) check_weights(&g, out, n_out, "q4_1");
+    free(out);
+    free(file);
+    make_free(&g);
+}
+
+/* What the rule leaves alone: a single row, other names, three dimensions. */
+static void test_left_alone(void) {
+    make_gguf g = make_model(&(make_options){0});
+    size_t n, n_out;
+    make_add(&g, "row.weight", FORMAT_F32, 64, 1);
+    make_add(&g, "matrix", FORMAT_F16, 64, 3);
+    make_add(&g, "weight.bias", FORMAT_F32, 64, 2);
+    make_tensor *cube = make_add(&g, "cube.weight", FORMAT_F32, 64, 4);
+    cube->n_dims = 3, cube->dims[1] = 2, cube->dims[2] = 2;
+    uint8_t *file = make_file(&g, &n), *out = quantize(file, n, "q8_0", &n_out);
+    if (out) check_weights(&g, out, n_out, "q8_0");
     free(out);
     free(file);
     make_free(&g);
@@ -381,6 +398,7 @@ static void test_memory(void) {
 int main(void) {
     test_weights();
     test_pieces();
+    test_left_alone();
     test_golden();
     test_metadata();
     test_again();
