@@ -235,6 +235,13 @@ static void check_same_bits(const product_case *c, const float *y, size_t n_floa
 
 static size_t n_products[8][FORMAT_COUNT]; // by set, format: cases that ran
 
+/* Whether set i is to be tested. An engine may compute the relaxed dot wrongly, which the probe must see; no
+ * other set may be refused. */
+static bool usable(size_t i) {
+    const kernel_set *s = kernel_at(i);
+    return strcmp(s->name, "relaxed") != 0 || kernel_find(s->name) != NULL;
+}
+
 static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n_tokens, rng *r) {
     matrix w = random_matrix(f, n_rows, n_cols, r);
     acts a = random_acts(f->act, n_tokens, n_cols, r);
@@ -245,6 +252,7 @@ static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n
     expected_products(&w, &a.act, expected, size);
     for (size_t i = 0; i < kernel_count(); i++) {
         product_case c = {kernel_at(i), &w, &a.act, ldy};
+        if (!usable(i)) continue;
         float *y = guard_floats(n_floats);
         c.set->mul_mat[f->id](&w, 0, matrix_groups(&w), &a.act, y, ldy);
         check_product(&c, y, expected, size);
@@ -278,7 +286,7 @@ static void test_products(void) {
         test_product(f, 24, 1536, 5, &r);
     }
     for (size_t i = 0; i < kernel_count(); i++)
-        for (size_t id = 0; id < FORMAT_COUNT; id++)
+        for (size_t id = 0; id < FORMAT_COUNT && usable(i); id++)
             CHECK(n_products[i][id] > 0, "%s %s ran no case", kernel_at(i)->name, format_table[id].name);
 }
 
@@ -523,7 +531,7 @@ static void test_exp(void) {
 static void test_sets(void) {
     for (size_t i = 0; i < kernel_count(); i++) {
         const kernel_set *s = kernel_at(i);
-        if (strcmp(s->name, "relaxed") == 0 && !kernel_find(s->name)) {
+        if (!usable(i)) {
             CHECK_SKIP("this machine computes the relaxed dot wrongly, and the probe says so");
             continue;
         }
