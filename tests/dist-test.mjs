@@ -24,10 +24,9 @@ const gzipped = (...names) => names.reduce((sum, name) => sum + gzipSync(before.
 for (const module of ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']) {
   await check(`what a page fetches for ${module}`, () => {
     const wasm = gzipped(`nutshell-${module}.wasm`);
-    const script = gzipped('nutshell.js', 'nutshell-worker.mjs'), glue = `nutshell-${module}.mjs`;
-    const threads = before.has(glue) ? gzipped(glue) : 0; // Emscripten's code that starts threads, on top
-    console.log(`${module}: ${wasm} bytes of wasm, ${script} + ${threads} of JavaScript, gzipped`);
-    ensure(wasm <= 200_000 && script <= 30_000 && threads <= 6_000, `${wasm} + ${script} + ${threads} bytes`);
+    const script = gzipped('nutshell.js', 'nutshell-worker.mjs');
+    console.log(`${module}: ${wasm} bytes of wasm, ${script} of JavaScript, gzipped`);
+    ensure(wasm <= 200_000 && script <= 30_000, `${wasm} + ${script} bytes`);
   });
 }
 await check('the small model', () => ensure((before.get(MODEL)?.length ?? Infinity) <= 1_500_000, 'it is larger than 1.5 MB'));

@@ -3,7 +3,7 @@
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { build, transform } from 'esbuild';
+import { build } from 'esbuild';
 
 const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt'];
 const TARGET = ['chrome91', 'firefox114', 'safari16.4']; // SIMD, and module workers (Firefox 114)
@@ -16,9 +16,6 @@ const common = {
   define: { NUTSHELL_VERSION: JSON.stringify(version) }, logLevel: 'warning',
 };
 
-/** Whether the module needs Emscripten's start-up code beside it. */
-const hasGlue = (name) => name.endsWith('-mt');
-
 /** @huggingface/jinja from its sources and without its formatter, which pages have no use for. */
 const jinja = {
   name: 'jinja',
@@ -27,22 +24,6 @@ const jinja = {
     onLoad({ filter: /jinja\/src\/format\.ts$/ }, () => ({ contents: 'export function format() {}', loader: 'ts' }));
   },
 };
-
-/** The file's text with one passage replaced; fails when it is not there (another Emscripten?). */
-function replaceOnce(text, passage, by) {
-  if (text.split(passage).length !== 2) throw new Error(`expected once: ${passage}`);
-  return text.replace(passage, by);
-}
-
-async function copyModule(name) {
-  copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
-  if (!hasGlue(name)) return;
-  const glue = readFileSync(`build/web/nutshell-${name}.mjs`, 'utf8');
-  // No blob: address ever loads this file, and its mention would only make reviewers of extensions wonder.
-  const { code } = await transform(replaceOnce(glue, 'scriptDirectory.startsWith("blob:")', 'false'),
-    { minify: true, target: TARGET, format: 'esm', legalComments: 'none', banner: notice });
-  writeFileSync(`dist/nutshell-${name}.mjs`, code);
-}
 
 function writeLicenses() {
   const parts = {
@@ -68,13 +49,11 @@ const gzipped = (file) => gzipSync(readFileSync(`dist/${file}`), { level: 9 }).l
 
 /** Prints what a page fetches for one model, for each way to run; fails over the limits. */
 function report() {
+  const js = gzipped('nutshell.js') + gzipped('nutshell-worker.mjs');
   for (const name of MODULES) {
     const wasm = gzipped(`nutshell-${name}.wasm`);
-    const scripts = ['nutshell.js', 'nutshell-worker.mjs', ...(hasGlue(name) ? [`nutshell-${name}.mjs`] : [])];
-    const js = scripts.reduce((sum, file) => sum + gzipped(file), 0);
     console.log(`${name.padEnd(11)} wasm ${(wasm / 1000).toFixed(1)} kB, JavaScript ${(js / 1000).toFixed(1)} kB gzipped`);
-    const over = wasm > LIMITS.wasm || (js > LIMITS.js && !hasGlue(name));
-    if (over) throw new Error(`over the limits: ${JSON.stringify(LIMITS)} bytes`);
+    if (wasm > LIMITS.wasm || js > LIMITS.js) throw new Error(`over the limits: ${JSON.stringify(LIMITS)} bytes`);
   }
 }
 
@@ -83,8 +62,8 @@ await Promise.all([
   build({ ...common, entryPoints: ['web/global.js'], format: 'iife', outfile: 'dist/nutshell.js' }),
   build({ ...common, entryPoints: ['web/nutshell.js'], format: 'esm', outfile: 'dist/nutshell.mjs' }),
   build({ ...common, entryPoints: ['web/worker/main.js'], plugins: [jinja], format: 'esm', outfile: 'dist/nutshell-worker.mjs' }),
-  ...MODULES.map(copyModule),
 ]);
+for (const name of MODULES) copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
 copyFileSync('web/nutshell.d.ts', 'dist/nutshell.d.ts');
 writeLicenses();
 for (const file of readdirSync('dist').filter((name) => /^nutshell.*\.m?js$/.test(name))) {

@@ -7,22 +7,18 @@ WEB_C := wasm/nut_wasm.c $(LIB_SRC)
 WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/kernels.c
 WEB_MODULES := $(patsubst %,build/web/nutshell-%.wasm,simd128 relaxed simd128-mt relaxed-mt)
 
-# -O2 when linking: from -O3 on, emcc renames the exports, and they could not be compared with wasm/exports.txt.
+# -O2 when linking: from -O3 on, emcc renames the exports, and they could not be compared with wasm/surface.txt.
 # Memory starts small and grows by what the model needs. emmalloc can give blocks above 2 GiB, dlmalloc cannot.
-CF_web := -O3 -msimd128
-LF_web := -O2 -msimd128 --no-entry -sALLOW_MEMORY_GROWTH -sMEMORY_GROWTH_GEOMETRIC_STEP=0 -sINITIAL_MEMORY=4MB \
-    -sMAXIMUM_MEMORY=4GB -sSTACK_SIZE=256KB -sMALLOC=emmalloc -sEXPORTED_FUNCTIONS=@build/web/exports.list
+# emcc writes a start-up script beside each module; it is not used, since web/worker/instantiate.js needs few lines.
+CF_web := -O3 -msimd128 -mbulk-memory
+LF_web := -O2 -msimd128 -mbulk-memory --no-entry -sALLOW_MEMORY_GROWTH -sINITIAL_MEMORY=4MB -sMAXIMUM_MEMORY=4GB -sSTACK_SIZE=256KB \
+    -sMALLOC=emmalloc -sFILESYSTEM=0 -sDYNAMIC_EXECUTION=0 -sENVIRONMENT=worker -sMODULARIZE \
+    -sEXPORTED_FUNCTIONS=@build/web/exports.list
 
-# One thread: a bare .wasm that web/worker/instantiate.js starts itself.
-LF_webst := $(LF_web) -sSTANDALONE_WASM
-
-# Threads need Emscripten's start-up code, a .mjs beside the .wasm; it has no file system and no eval. The browsers named
-# are the first ones that have both WebAssembly SIMD and module workers.
-CF_webmt := $(CF_web) -pthread -DNUT_THREADS
-LF_webmt := $(LF_web) -pthread -sPTHREAD_POOL_SIZE="Module['pthreadPoolSize']" -sDEFAULT_PTHREAD_STACK_SIZE=256KB \
-    -Wno-pthreads-mem-growth -sMODULARIZE -sEXPORT_ES6 -sENVIRONMENT=worker -sFILESYSTEM=0 -sDYNAMIC_EXECUTION=0 \
-    -sINCOMING_MODULE_JS_API=instantiateWasm,pthreadPoolSize -sEXPORTED_RUNTIME_METHODS=wasmMemory \
-    -sMIN_CHROME_VERSION=91 -sMIN_FIREFOX_VERSION=114 -sMIN_SAFARI_VERSION=160400
+# Threads: memory is shared, and made by the worker. -sWASM_WORKERS chooses the system libraries that are built for that.
+# nut_thread_start is the worker's; wasm/check-surface.mjs sees to it that nothing else is undefined.
+CF_webmt := $(CF_web) -matomics -DNUT_THREADS -DNUT_THREADS_WEB
+LF_webmt := $(LF_web) -sWASM_WORKERS -Wno-pthreads-mem-growth -sERROR_ON_UNDEFINED_SYMBOLS=0 -sWARN_ON_UNDEFINED_SYMBOLS=0
 
 web_plain = $(patsubst %.c,build/web/$(1)/%.o,$(WEB_C))
 web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(WEB_C))) \
@@ -38,22 +34,22 @@ $(eval $(call web_compile,mt,$(CF_webmt)))
 $(eval $(call web_compile,st-relaxed,$(CF_web) -mrelaxed-simd))
 $(eval $(call web_compile,mt-relaxed,$(CF_webmt) -mrelaxed-simd))
 
-build/web/exports.list: wasm/exports.txt
+build/web/exports.list: wasm/surface.txt
 	@mkdir -p $(@D)
 	sed -n '/^nutw_/s/^/_/p' $< > $@
 
 build/web/nutshell-simd128.wasm: $(call web_plain,st)
-	$(EMCC) $(filter %.o,$^) $(LF_webst) -o $@
+	$(EMCC) $(filter %.o,$^) $(LF_web) -o $(@:.wasm=.js)
 build/web/nutshell-relaxed.wasm: $(call web_relaxed,st)
-	$(EMCC) $(filter %.o,$^) $(LF_webst) -mrelaxed-simd -o $@
+	$(EMCC) $(filter %.o,$^) $(LF_web) -mrelaxed-simd -o $(@:.wasm=.js)
 build/web/nutshell-simd128-mt.wasm: $(call web_plain,mt)
-	$(EMCC) $(filter %.o,$^) $(LF_webmt) -o $(@:.wasm=.mjs)
+	$(EMCC) $(filter %.o,$^) $(LF_webmt) -o $(@:.wasm=.js)
 build/web/nutshell-relaxed-mt.wasm: $(call web_relaxed,mt)
-	$(EMCC) $(filter %.o,$^) $(LF_webmt) -mrelaxed-simd -o $(@:.wasm=.mjs)
+	$(EMCC) $(filter %.o,$^) $(LF_webmt) -mrelaxed-simd -o $(@:.wasm=.js)
 $(WEB_MODULES): build/web/exports.list wasm/modules.mk
 
 # What a page needs, in dist/: the modules, and the JavaScript bundled by wasm/bundle.mjs.
 .PHONY: web
 web: $(WEB_MODULES)
-	node wasm/check-exports.mjs $^
+	node wasm/check-surface.mjs $^
 	node wasm/bundle.mjs

@@ -32,7 +32,7 @@ static struct {
     double facts[5];
 } w;
 
-/* ---- errors and results ------------------------------------------------------------------------ */
+/* ---- errors and results ---- */
 
 static int fail(nut_status code, const char *message) {
     w.err.code = code;
@@ -90,7 +90,7 @@ static bool result_reserve(size_t n) {
     return true;
 }
 
-/* ---- numbers from JavaScript ------------------------------------------------------------------- */
+/* ---- numbers from JavaScript ---- */
 
 static uint64_t to_u64(double x) {
     const double max = 9007199254740992.0; // 2^53
@@ -101,7 +101,7 @@ static uint32_t to_u32(double x) {
     return !(x > 0) ? 0 : x >= 4294967295.0 ? UINT32_MAX : (uint32_t)x;
 }
 
-/* ---- staging ----------------------------------------------------------------------------------- */
+/* ---- staging ---- */
 
 /* Address of a buffer of at least n bytes for the next call's input; 0 without memory. n = 0 frees it. */
 void *nutw_staging(double n) {
@@ -115,7 +115,12 @@ void *nutw_staging(double n) {
     return w.staging;
 }
 
-/* ---- loading ----------------------------------------------------------------------------------- */
+/* Address of n bytes that will be the stack of a thread, for as long as the module lives; 0 without memory. */
+void *nutw_thread_stack(double n) {
+    return malloc((size_t)to_u32(n));
+}
+
+/* ---- loading ---- */
 
 /* Frees model, session and a load that did not finish. */
 void nutw_reset(void) {
@@ -156,7 +161,7 @@ int nutw_load_finish(double n_ctx, double n_threads) {
     return check(nut_session_new(w.model, &o, &w.session, &w.err));
 }
 
-/* ---- facts ------------------------------------------------------------------------------------- */
+/* ---- facts ---- */
 
 /* Result: the model's facts as JSON. */
 int nutw_info(void) {
@@ -180,7 +185,7 @@ const double *nutw_session(void) {
     return w.facts;
 }
 
-/* ---- text and tokens --------------------------------------------------------------------------- */
+/* ---- text and tokens ---- */
 
 static int tokenize(const char *text, size_t n_text, unsigned flags, size_t *n_ids) {
     size_t n = 0;
@@ -211,7 +216,7 @@ int nutw_detokenize(const int32_t *ids, double n_ids, int special) {
     return 0;
 }
 
-/* ---- generation -------------------------------------------------------------------------------- */
+/* ---- generation ---- */
 
 /* The order of nutw_generate_begin's numbers; web/worker/engine.js writes them in the same one. */
 enum {

@@ -11,14 +11,13 @@
 enum { MAX_MEMBERS = 64 };
 
 #ifdef NUT_THREADS
-#include <pthread.h>
-#include <stdatomic.h>
+#include "base/gate.h"
 
 enum { SPINS = 4000 };
 
 typedef struct member {
     threads *team;
-    pthread_t thread;
+    gate_thread thread;
     unsigned index;
 } member;
 
@@ -26,12 +25,9 @@ struct threads {
     unsigned n;
     threads_fn *fn;
     void *ctx;
-    atomic_uint step;    // grows by one for each run
-    atomic_uint working; // members that have not finished this step
+    gate step;    // grows by one for each run
+    gate working; // members that have not finished this step
     atomic_bool quit;
-    pthread_mutex_t lock;
-    pthread_cond_t wake; // step changed
-    pthread_cond_t done; // working became 0
     member members[MAX_MEMBERS];
 };
 
@@ -43,44 +39,35 @@ static void pause_briefly(void) {
 
 static void await_step(threads *t, unsigned seen) {
     for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&t->step, memory_order_acquire) != seen) return;
+        if (atomic_load_explicit(&t->step.value, memory_order_acquire) != seen) return;
         pause_briefly();
     }
-    pthread_mutex_lock(&t->lock);
-    while (atomic_load(&t->step) == seen) pthread_cond_wait(&t->wake, &t->lock);
-    pthread_mutex_unlock(&t->lock);
+    gate_sleep(&t->step, seen);
 }
 
 static void await_members(threads *t) {
     for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&t->working, memory_order_acquire) == 0) return;
+        if (atomic_load_explicit(&t->working.value, memory_order_acquire) == 0) return;
         pause_briefly();
     }
-    pthread_mutex_lock(&t->lock);
-    while (atomic_load(&t->working) != 0) pthread_cond_wait(&t->done, &t->lock);
-    pthread_mutex_unlock(&t->lock);
+    for (unsigned left; (left = atomic_load(&t->working.value)) != 0;) gate_sleep(&t->working, left);
 }
 
-static void *member_main(void *arg) {
+static void member_main(void *arg) {
     member *m = arg;
     threads *t = m->team;
     for (unsigned seen = 0;; seen++) {
         await_step(t, seen);
-        if (atomic_load(&t->quit)) return NULL;
+        if (atomic_load(&t->quit)) return;
         t->fn(t->ctx, m->index, t->n);
-        if (atomic_fetch_sub(&t->working, 1) == 1) {
-            pthread_mutex_lock(&t->lock);
-            pthread_cond_signal(&t->done);
-            pthread_mutex_unlock(&t->lock);
-        }
+        atomic_fetch_sub(&t->working.value, 1);
+        gate_wake(&t->working);
     }
 }
 
 static void announce_step(threads *t) {
-    pthread_mutex_lock(&t->lock);
-    atomic_fetch_add(&t->step, 1);
-    pthread_cond_broadcast(&t->wake);
-    pthread_mutex_unlock(&t->lock);
+    atomic_fetch_add(&t->step.value, 1);
+    gate_wake(&t->step);
 }
 
 nut_status threads_new(unsigned n, threads **out, nut_error *err) {
@@ -89,13 +76,12 @@ nut_status threads_new(unsigned n, threads **out, nut_error *err) {
     threads *t = mem_calloc(1, sizeof *t);
     if (!t) return error_memory(err, sizeof *t);
     t->n = 1;
-    pthread_mutex_init(&t->lock, NULL);
-    pthread_cond_init(&t->wake, NULL);
-    pthread_cond_init(&t->done, NULL);
+    gate_open(&t->step);
+    gate_open(&t->working);
     for (unsigned i = 1; i < n; i++) {
         member *m = &t->members[i];
         *m = (member){.team = t, .index = i};
-        if (pthread_create(&m->thread, NULL, member_main, m)) break;
+        if (!gate_start(&m->thread, member_main, m)) break;
         t->n = i + 1;
     }
     *out = t;
@@ -106,10 +92,9 @@ void threads_free(threads *t) {
     if (!t) return;
     atomic_store(&t->quit, true);
     announce_step(t);
-    for (unsigned i = 1; i < t->n; i++) pthread_join(t->members[i].thread, NULL);
-    pthread_cond_destroy(&t->done);
-    pthread_cond_destroy(&t->wake);
-    pthread_mutex_destroy(&t->lock);
+    for (unsigned i = 1; i < t->n; i++) gate_join(&t->members[i].thread);
+    gate_close(&t->working);
+    gate_close(&t->step);
     mem_free(t);
 }
 
@@ -117,7 +102,7 @@ void threads_run(threads *t, threads_fn *fn, void *ctx) {
     if (t->n > 1) {
         t->fn = fn;
         t->ctx = ctx;
-        atomic_store(&t->working, t->n - 1);
+        atomic_store(&t->working.value, t->n - 1);
         announce_step(t);
     }
     fn(ctx, 0, t->n);

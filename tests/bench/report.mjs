@@ -67,8 +67,7 @@ export function printSizes() {
   const wllama = (name) => join(PEERS, '@wllama/wllama/esm', name, 'wllama.wasm');
   console.log('\nWhat a page fetches, gzipped:');
   console.log(`  Nutshell, one thread: ${kilobytes(dist('nutshell-relaxed.wasm'))} wasm, ${kilobytes(js)} JavaScript`);
-  console.log(`  Nutshell, threads: ${kilobytes(dist('nutshell-relaxed-mt.wasm'))} wasm, `
-    + `${kilobytes(js + dist('nutshell-relaxed-mt.mjs'))} JavaScript`);
+  console.log(`  Nutshell, threads: ${kilobytes(dist('nutshell-relaxed-mt.wasm'))} wasm, ${kilobytes(js)} JavaScript`);
   if (!existsSync(wllama('single-thread'))) return;
   console.log(`  wllama 2.2.1: ${kilobytes(zipped(wllama('single-thread')))} wasm, threads ${kilobytes(zipped(wllama('multi-thread')))}`);
 }

@@ -37,11 +37,11 @@ export class Engine {
     return this.#crash;
   }
 
-  /** Calls a function of wasm/exports.txt; a trap makes the engine unusable. @param {string} name @param {...number} args */
+  /** Calls a function of wasm/surface.txt; a trap makes the engine unusable. @param {string} name @param {...number} args */
   #call(name, ...args) {
     if (this.#crash) throw this.#crash;
     try {
-      return this.#started.call(`nutw_${name}`, args);
+      return this.#started.exports[`nutw_${name}`](...args);
     } catch (cause) {
       this.#crash = new NutshellError('engine-crashed', `the engine crashed (${cause}); load the model again`, { cause });
       throw this.#crash;

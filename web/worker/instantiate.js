@@ -1,9 +1,13 @@
-// Fetches and starts one of the four engine modules: {simd128, relaxed} x {one thread, threads}.
+// Fetches and starts one of the four engine modules: {simd128, relaxed} x {one thread, threads}. Emscripten's own start-up
+// script is not used: the modules need a clock, more memory, and threads (see wasm/surface.txt).
 import { NutshellError } from '../shared/errors.js';
+
+const PAGE_BYTES = 65536;
+const FIRST_PAGES = 64, MAX_PAGES = 65536; // as the modules were linked: 4 MiB, 4 GiB
 
 /**
  * @typedef {object} Started
- * @property {(name: string, args: number[]) => any} call  calls a function of wasm/exports.txt
+ * @property {any} exports  the functions of wasm/surface.txt
  * @property {WebAssembly.Memory} memory
  */
 
@@ -15,82 +19,46 @@ function missing(url, cause) {
     + "'wasm-unsafe-eval'", { cause });
 }
 
-/** @param {URL} url @returns {Promise<Response>} */
-async function request(url) {
-  const response = await fetch(url, { credentials: 'same-origin' }).catch((cause) => { throw missing(url, cause); });
-  if (!response.ok) throw missing(url, `HTTP status ${response.status}`);
-  return response;
-}
-
-/** Compiles while it downloads, and where the server sends a wrong MIME type, after that. @param {URL} url */
-async function compile(url) {
-  const response = await request(url);
-  const streamable = /^application\/wasm\b/i.test(response.headers.get('Content-Type') ?? '');
+/** Compiles while it downloads, and where the server sends a wrong MIME type, after that. @param {string} name of a module */
+export async function compileModule(name) {
+  const url = new URL(`nutshell-${name}.wasm`, import.meta.url);
   try {
+    const response = await fetch(url, { credentials: 'same-origin' });
+    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+    const streamable = /^application\/wasm\b/i.test(response.headers.get('Content-Type') ?? '');
     return await (streamable ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
   } catch (cause) {
     throw missing(url, cause);
   }
 }
 
-/** The system calls of a module without threads: the clock. Another one would be a mistake, and says its name. */
-function systemCalls(/** @type {WebAssembly.Module} */ compiled, /** @type {() => ArrayBuffer} */ memory) {
-  /** @type {Record<string, Function>} */
-  const known = {
-    clock_time_get(/** @type {number} */ _id, /** @type {bigint} */ _precision, /** @type {number} */ out) {
-      new DataView(memory()).setBigUint64(out, BigInt(Math.round(performance.now() * 1e6)), true);
-      return 0;
-    },
-    emscripten_notify_memory_growth() {},
-  };
-  /** @type {any} */
-  const imports = {};
-  for (const { module, name } of WebAssembly.Module.imports(compiled)) {
-    (imports[module] ??= {})[name] = known[name] ?? (() => { throw new Error(`unexpected system call ${name}`); });
-  }
-  return imports;
-}
-
-/** @param {WebAssembly.Module} compiled @returns {Promise<Started>} */
-async function startSingle(compiled) {
-  /** @type {any} */
-  let exports;
-  ({ exports } = await WebAssembly.instantiate(compiled, systemCalls(compiled, () => exports.memory.buffer)));
-  exports._initialize();
-  return { call: (name, args) => exports[name](...args), memory: exports.memory };
-}
+/** Memory that threads share. */
+export const sharedMemory = () => new WebAssembly.Memory({ initial: FIRST_PAGES, maximum: MAX_PAGES, shared: true });
 
 /**
  * @param {WebAssembly.Module} compiled
- * @param {any} create  Emscripten's start-up code
- * @param {number} threads
+ * @param {WebAssembly.Memory | null} shared  null: the module has its own
+ * @param {(fn: number, argument: number) => boolean} startThread
  * @returns {Promise<Started>}
  */
-async function startThreads(compiled, create, threads) {
-  const module = await new Promise((resolve, reject) => {
-    create({
-      pthreadPoolSize: threads - 1,
-      instantiateWasm(/** @type {WebAssembly.Imports} */ imports, /** @type {Function} */ received) {
-        WebAssembly.instantiate(compiled, imports).then((instance) => received(instance, compiled), reject);
-        return {};
-      },
-    }).then(resolve, reject);
-  });
-  return { call: (name, args) => module[`_${name}`](...args), memory: module.wasmMemory };
-}
-
-/**
- * @param {string} name      which module: 'relaxed', 'relaxed-mt', 'simd128', 'simd128-mt'
- * @param {number} threads   threads in all, this one included
- * @param {() => void} fetched  called once nothing but the start itself is left to do
- * @returns {Promise<Started>}
- */
-export async function startModule(name, threads, fetched) {
-  const glue = new URL(`nutshell-${name}.mjs`, import.meta.url);
-  const [create, compiled] = await Promise.all([
-    threads > 1 ? import(glue.href).then((m) => m.default, (cause) => { throw missing(glue, cause); }) : null,
-    compile(new URL(`nutshell-${name}.wasm`, import.meta.url)),
-  ]);
-  fetched();
-  return threads > 1 ? startThreads(compiled, create, threads) : startSingle(compiled);
+export async function instantiate(compiled, shared, startThread) {
+  /** @type {WebAssembly.Memory} */
+  let memory;
+  const env = {
+    memory: shared,
+    emscripten_get_now: () => performance.now(),
+    _emscripten_get_now_is_monotonic: () => 1,
+    emscripten_resize_heap(/** @type {number} */ bytes) {
+      try {
+        memory.grow(Math.ceil(((bytes >>> 0) - memory.buffer.byteLength) / PAGE_BYTES));
+        return 1;
+      } catch {
+        return 0; // the engine sees an allocation that fails
+      }
+    },
+    nut_thread_start: startThread,
+  };
+  const { exports } = await WebAssembly.instantiate(compiled, /** @type {any} */ ({ env }));
+  memory = shared ?? /** @type {WebAssembly.Memory} */ (exports.memory);
+  return { exports, memory };
 }

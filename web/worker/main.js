@@ -1,15 +1,16 @@
-// The worker: one per model. It answers requests { id, op, ... } with { id, value } or { id, error }, and sends
+// The worker: one per model, and one per further thread of its engine. It answers requests { id, op, ... } with { id, value } or { id, error }, and sends
 // { id, event } while one is running. Messages that belong to a running request carry its id as `target`.
 import { Aborted, NutshellError, toWire } from '../shared/errors.js';
 import { runCacheOperation } from './cache.js';
 import { Engine } from './engine.js';
 import { Generator } from './generator.js';
-import { startModule } from './instantiate.js';
+import { compileModule, instantiate, sharedMemory } from './instantiate.js';
 import { Loader } from './loader.js';
 import { ProgressMeter } from './progress.js';
 import { BlobSource, PageSource, UrlSource } from './source.js';
 import { Store } from './store.js';
 import { ChatTemplate } from './template.js';
+import { Threads, becomeThread } from './threads.js';
 
 /** @typedef {{ id: number, abort: AbortController, send: (event: unknown) => void, bytes?: (message: any) => void }} Job */
 
@@ -22,16 +23,30 @@ let engine;
 let generator;
 /** @type {ChatTemplate} */
 let template;
+/** What this worker runs where it is a thread of another one. @type {any} */
+let thread;
 
 /** @type {Record<string, (request: any, job: Job) => unknown>} */
 const operations = {
   cache: runCacheOperation,
 
   async start(request, job) {
-    engine = new Engine(await startModule(request.module, request.threads, () => job.send('fetched')));
+    const compiled = await compileModule(request.module);
+    job.send('fetched');
+    const pool = new Threads();
+    const started = await instantiate(compiled, request.threads > 1 ? sharedMemory() : null, pool.run);
+    started.exports.__wasm_call_ctors();
+    await pool.start(request.threads - 1, compiled, started);
     threads = request.threads;
+    engine = new Engine(started);
     generator = new Generator(engine);
   },
+
+  async thread(request) {
+    thread = await becomeThread(request);
+  },
+
+  run: ({ fn, argument }) => thread.__indirect_function_table.get(fn)(argument),
 
   async load(request, job) {
     const found = request.source.cached === undefined ? null : await findCached(request.source.cached);

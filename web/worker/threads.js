@@ -1,0 +1,72 @@
+// Threads of the engine: workers that run the same module in the same memory. They are started before the engine asks for
+// them, since it cannot wait for one: a worker needs the event loop to start. Each is this same file; see `thread` and
+// `run` in main.js.
+import { instantiate } from './instantiate.js';
+
+const STACK_BYTES = 256 << 10;
+
+// Now and then a worker of Firefox never starts. Another one does.
+const START_MILLISECONDS = [2000, 4000];
+
+/** @typedef {import('./instantiate.js').Started} Started */
+
+/** Asks a thread; resolves with its answer. @param {Worker} worker @param {object} request @param {number} [milliseconds] */
+function ask(worker, request, milliseconds) {
+  return new Promise((resolve, reject) => {
+    const timer = milliseconds && setTimeout(() => reject(new Error('no answer')), milliseconds);
+    worker.onmessage = ({ data }) => {
+      clearTimeout(timer);
+      if (data.error) reject(data.error);
+      else resolve(data.value);
+    };
+    worker.onerror = reject;
+    worker.postMessage({ id: 0, ...request });
+  });
+}
+
+export class Threads {
+  /** Workers that wait for something to do. @type {Worker[]} */
+  #idle = [];
+
+  /**
+   * Starts up to `count` threads; those that do not start are left out.
+   * @param {number} count
+   * @param {WebAssembly.Module} compiled
+   * @param {Started} started  the engine's own instance
+   */
+  async start(count, compiled, { exports, memory }) {
+    await Promise.all(Array.from({ length: count }, async () => {
+      const stack = exports.nutw_thread_stack(STACK_BYTES);
+      if (!stack) return;
+      for (const milliseconds of START_MILLISECONDS) {
+        const worker = new Worker(import.meta.url, { type: 'module', name: 'nutshell thread' });
+        try {
+          await ask(worker, { op: 'thread', compiled, memory, stack, size: STACK_BYTES }, milliseconds);
+          this.#idle.push(worker);
+          return;
+        } catch {
+          worker.terminate();
+        }
+      }
+    }));
+  }
+
+  /** Lets an idle thread call a function of the module's table. @param {number} fn @param {number} argument */
+  run = (fn, argument) => {
+    const worker = this.#idle.pop();
+    if (!worker) return false;
+    ask(worker, { op: 'run', fn, argument }).then(() => this.#idle.push(worker), () => {});
+    return true;
+  };
+}
+
+/**
+ * In the thread's own worker: gets ready to run.
+ * @param {{ compiled: WebAssembly.Module, memory: WebAssembly.Memory, stack: number, size: number }} request
+ * @returns {Promise<any>} the instance's exports
+ */
+export async function becomeThread({ compiled, memory, stack, size }) {
+  const { exports } = await instantiate(compiled, memory, () => false);
+  exports._emscripten_wasm_worker_initialize(stack, size);
+  return exports;
+}
