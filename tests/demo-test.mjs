@@ -8,25 +8,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { listModels, startServer } from '../demo/serve.mjs';
+import { check, equal, finish } from './browser/harness.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const tree = mkdtempSync(join(tmpdir(), 'nutshell-demo-'));
 
-let passed = 0;
-let failed = 0;
-async function check(name, test) {
-  try {
-    await test();
-    passed++;
-  } catch (error) {
-    failed++;
-    console.log(`FAIL ${name}: ${error.message}`);
-  }
-}
-function equal(got, expected) {
-  const [a, b] = [JSON.stringify(got), JSON.stringify(expected)];
-  if (a !== b) throw new Error(`got ${a}, expected ${b}`);
-}
 function matches(text, pattern) {
   if (!pattern.test(text)) throw new Error(`nothing like ${pattern} in ${JSON.stringify(text)}`);
 }
@@ -242,5 +228,4 @@ await check('a model that is there is kept, and --check reads it', async () => {
 });
 
 rmSync(tree, { recursive: true });
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed ? 1 : 0;
+finish();

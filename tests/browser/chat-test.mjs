@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startServer } from '../../demo/serve.mjs';
 import { starters } from './drivers.mjs';
+import { check, equal, finish, skip } from './harness.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const SHOTS = join(ROOT, 'tests/browser/screenshots');
@@ -21,24 +22,6 @@ const NO_TEMPLATE = join(DATA, 'models/stories260K-f32.gguf');
 const SYSTEM = 'Answer in short sentences.';
 const STORY = 'Tell me a story about a cat.';
 
-const count = { passed: 0, failed: 0, skipped: 0 };
-async function check(name, test) {
-  try {
-    await test();
-    count.passed++;
-  } catch (error) {
-    count.failed++;
-    console.log(`FAIL ${name}: ${error.stack}`);
-  }
-}
-function skip(name, why) {
-  count.skipped++;
-  console.log(`skip ${name}: ${why}`);
-}
-function equal(got, expected) {
-  const [a, b] = [JSON.stringify(got), JSON.stringify(expected)];
-  if (a !== b) throw new Error(`got ${a}, expected ${b}`);
-}
 function matches(text, pattern) {
   if (!pattern.test(text)) throw new Error(`nothing like ${pattern} in ${JSON.stringify(text)}`);
 }
@@ -528,5 +511,4 @@ if (!only) await check('the same seed gives the same text in all browsers', asyn
 
 await server.close();
 rmSync(htmlFile);
-console.log(`${count.passed} passed, ${count.failed} failed${count.skipped ? `, ${count.skipped} skipped` : ''}`);
-process.exit(count.failed ? 1 : 0);
+finish();
