@@ -89,12 +89,12 @@ static bool spm_join(const void *ctx, const merge_symbol *a, const merge_symbol 
     return true;
 }
 
+/* A character that is no piece: its bytes, or where the vocabulary lacks one of them, one unknown token. */
 static void put_bytes(const vocab *v, const char *s, uint32_t n, ids_out *out) {
-    for (uint32_t i = 0; i < n; i++) {
-        int32_t id = v->byte_ids[(uint8_t)s[i]];
-        if (id == VOCAB_NONE) id = v->unk;
-        if (id != VOCAB_NONE) ids_put(out, id);
-    }
+    bool known = true;
+    for (uint32_t i = 0; i < n; i++) known = known && v->byte_ids[(uint8_t)s[i]] != VOCAB_NONE;
+    for (uint32_t i = 0; known && i < n; i++) ids_put(out, v->byte_ids[(uint8_t)s[i]]);
+    if (!known && v->unk != VOCAB_NONE) ids_put(out, v->unk);
 }
 
 /* s->text[0 .. n), n > 0, with space marks for spaces. */

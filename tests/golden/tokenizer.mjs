@@ -19,6 +19,7 @@ const TEXTS = [
   ' \u00a0\u3000wide\u2028line\u0085next', '«Größe» ¿qué? ½ Ⅷ ٣ ² 𝟘', '日本語テキスト、123円。',
   'e\u0301 नमस्ते กำ \u200d👩\u200d👧 🇩🇪!!', '(a+b)*c/[d]{e}\\f"g\'h`i`', '\u0001\u001c\u007f\u200b\u00ad\ufffd',
   '$5.00 #1 @me 50% a_b --- ...', '1a2b33c444d5555',
+  'a!!\n\nb ...\r\n c?\n', ' `. ``a` +`+',
 ];
 
 /** The file with the value of tokenizer.ggml.pre replaced. */

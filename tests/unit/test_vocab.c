@@ -100,7 +100,8 @@ static void test_spm(void) {
         {" ab", 0, {4, 12, -1}},                      // "__" is -5: "_ab" was joined before it could be
         {"  c", 0, {13, 4, 0, -1}},                   // three spaces: the leftmost two are joined
         {"c", 0, {4, 0, -1}},                         // no token, no byte token: unknown
-        {"\xc3\xa9", 0, {4, 3, 0, -1}},               // bytes, as far as there are any
+        {"\xc3\xa9", 0, {4, 0, -1}},                  // not all of its bytes have tokens
+        {"\xc3", 0, {4, 3, -1}},                      // a byte that is no character
         {"<s>", 0, {4, 0, 0, 0, -1}},                 // control tokens are plain text
         {"<s>a</s>b", SPECIAL, {1, 10, 2, 4, 6, -1}}, // what follows a special token gets its space too
         {"[X]a[X]", 0, {11, 10, 11, -1}},             // user-defined tokens are always found
@@ -227,6 +228,18 @@ static void test_ignore_merges(void) {
     }
 }
 
+/* Words longer than any that is looked up whole. */
+static void test_long_whole_words(void) {
+    char text[3000];
+    make_gguf g = bpe_file(bpe_list, COUNT(bpe_list), bpe_merges, COUNT(bpe_merges));
+    vocab_file f;
+    memset(text, 0xc3, sizeof text);
+    make_str(&g, "tokenizer.ggml.pre", "llama-bpe");
+    if (open_made_sound(&f, &g))
+        for (size_t n = 250; n <= sizeof text; n += 11) tokens_round_trip("a long word", f.v, text, n, 0);
+    vocab_close(&f);
+}
+
 /* A vocabulary without the tokens of some bytes leaves these bytes out, as llama.cpp does. */
 static void test_missing_bytes(void) {
     static const entry list[] = {{"a", 1, 0}, {"b", 1, 0}, {"ab", 1, 0}};
@@ -271,6 +284,44 @@ static void test_special(void) {
         check_text(f.v, (int32_t[]){FIRST, FIRST + 3, FIRST + 8, FIRST + 6}, 4, false, "<");
         check_text(f.v, (int32_t[]){FIRST, FIRST + 3, FIRST + 8, FIRST + 6}, 4, true, "<a><<?>");
     }
+    vocab_close(&f);
+}
+
+/* Equal special tokens whose bytes are the header's last: what follows them must not be read. */
+static void test_twins_at_the_end(void) {
+    make_gguf g = empty_file("gpt2");
+    vocab_file f;
+    make_array(&g, "tokenizer.ggml.token_type", MAKE_I32, 3);
+    for (int i = 0; i < 3; i++) make_le(&g.kv, 3, 4);
+    put_merges(&g, NULL, 0);
+    make_array(&g, "tokenizer.ggml.tokens", MAKE_STRING, 3);
+    make_text(&g.kv, "twins");
+    make_text(&g.kv, "twin");
+    make_text(&g.kv, "twin");
+    static const text_case cases[] = {{"twin?", SPECIAL, {1, -1}}, {"twinstwin", SPECIAL, {0, 1, -1}}};
+    if (open_made_sound(&f, &g)) check_cases("twins", f.v, cases, COUNT(cases));
+    vocab_close(&f);
+}
+
+/* Scores of both signs and both zeros; the best pair is joined first, and among equal ones the leftmost. */
+static void test_scores(void) {
+    static const entry list[] = {{"<unk>", 2, 0}, {"a", 1, -9},     {"b", 1, -9}, {"c", 1, -9},
+                                 {"d", 1, -9},    {"ab", 1, 0.5f},  {"bc", 1, 2}, {"cd", 1, -1},
+                                 {"da", 1, 0},    {"bd", 1, -0.0f}, {"ca", 1, -3}};
+    static const text_case cases[] = {
+        {"abc", 0, {1, 6, -1}}, // 2 before 0.5
+        {"bcd", 0, {6, 4, -1}}, // 2 before -1
+        {"cda", 0, {3, 8, -1}}, // 0 before -1
+        {"dab", 0, {4, 5, -1}}, // 0.5 before 0
+        {"cab", 0, {3, 5, -1}}, // 0.5 before -3
+        {"bda", 0, {9, 1, -1}}, // -0 is 0: the leftmost
+        {"cdbd", 0, {7, 9, -1}},
+    };
+    make_gguf g = empty_file("llama");
+    vocab_file f;
+    put_entries(&g, list, COUNT(list));
+    make_bool(&g, "tokenizer.ggml.add_space_prefix", false);
+    if (open_made_sound(&f, &g)) check_cases("scores", f.v, cases, COUNT(cases));
     vocab_close(&f);
 }
 
@@ -563,6 +614,11 @@ static void test_oddities(void) {
                    "a");
     }
     vocab_close(&f);
+    g = scores(MAKE_F32, 5000, 5000); // all the same: the first counts
+    static const text_case twins[] = {
+        {"a", 0, {0, 0, -1}}}; // no token for the space in front: unknown, 0 too
+    if (open_made_sound(&f, &g)) check_cases("twins", f.v, twins, COUNT(twins));
+    vocab_close(&f);
     g = empty_file("llama");
     put_entries(&g, list, 1);
     if (open_made_sound(&f, &g))
@@ -617,8 +673,11 @@ int main(void) {
     test_spm_order();
     test_bpe();
     test_ignore_merges();
+    test_long_whole_words();
     test_missing_bytes();
     test_special();
+    test_twins_at_the_end();
+    test_scores();
     test_ends();
     test_buffers();
     test_refusals();

@@ -1,0 +1,94 @@
+/* Code points and classes. The totals are those of Unicode 15.1 (DerivedGeneralCategory.txt: L, N and P;
+ * White_Space in PropList.txt), the single ones are from UnicodeData.txt. */
+#include "check.h"
+#include "model/unicode.h"
+
+#include <string.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static void test_totals(void) {
+    static const size_t expected[] = {0x110000 - 136726 - 1831 - 842 - 25, 136726, 1831, 842, 25};
+    size_t n[COUNT(expected)] = {0};
+    for (uint32_t c = 0; c < 0x110000; c++) n[unicode_class_of(c)]++;
+    for (size_t i = 0; i < COUNT(expected); i++)
+        CHECK(n[i] == expected[i], "class %zu has %zu code points, not %zu", i, n[i], expected[i]);
+}
+
+static void test_classes(void) {
+    static const struct {
+        uint32_t c;
+        unicode_class class;
+    } cases[] = {
+        {0, UNICODE_OTHER},        {'\t', UNICODE_SPACE},      {0x1c, UNICODE_OTHER},
+        {' ', UNICODE_SPACE},      {'$', UNICODE_OTHER},       {'%', UNICODE_PUNCTUATION},
+        {'0', UNICODE_NUMBER},     {'9', UNICODE_NUMBER},      {'A', UNICODE_LETTER},
+        {'z', UNICODE_LETTER},     {'_', UNICODE_PUNCTUATION}, {'`', UNICODE_OTHER},
+        {0x7f, UNICODE_OTHER},     {0x80, UNICODE_OTHER},      {0x85, UNICODE_SPACE},
+        {0xa0, UNICODE_SPACE},     {0xaa, UNICODE_LETTER},     {0xab, UNICODE_PUNCTUATION},
+        {0xbd, UNICODE_NUMBER},    {0x301, UNICODE_OTHER},     {0x378, UNICODE_OTHER},
+        {0x663, UNICODE_NUMBER},   {0x1680, UNICODE_SPACE},    {0x180e, UNICODE_OTHER},
+        {0x200b, UNICODE_OTHER},   {0x2028, UNICODE_SPACE},    {0x2167, UNICODE_NUMBER},
+        {0x3000, UNICODE_SPACE},   {0x4e00, UNICODE_LETTER},   {0x9fff, UNICODE_LETTER},
+        {0xac00, UNICODE_LETTER},  {0xd7a4, UNICODE_OTHER},    {0xfffd, UNICODE_OTHER},
+        {0x1f600, UNICODE_OTHER},  {0x1d7d8, UNICODE_NUMBER},  {0x2ebf0, UNICODE_LETTER},
+        {0x2ee5d, UNICODE_LETTER}, {0x2ee5e, UNICODE_OTHER},   {0x323af, UNICODE_LETTER},
+        {0x10ffff, UNICODE_OTHER},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++)
+        CHECK(unicode_class_of(cases[i].c) == cases[i].class, "U+%04X is of class %d, not %d",
+              (unsigned)cases[i].c, (int)unicode_class_of(cases[i].c), (int)cases[i].class);
+}
+
+/* Well-formed sequences by table 3-7 of the Unicode standard; anything else is one byte at a time. */
+static void test_decoding(void) {
+    static const struct {
+        const char *bytes;
+        uint32_t c;
+        size_t length;
+    } cases[] = {
+        {"a", 'a', 1},
+        {"\xc2\x80", 0x80, 2},
+        {"\xdf\xbf", 0x7ff, 2},
+        {"\xe0\xa0\x80", 0x800, 3},
+        {"\xed\x9f\xbf", 0xd7ff, 3},
+        {"\xee\x80\x80", 0xe000, 3},
+        {"\xef\xbf\xbf", 0xffff, 3},
+        {"\xf0\x90\x80\x80", 0x10000, 4},
+        {"\xf4\x8f\xbf\xbf", 0x10ffff, 4},
+        {"\x80", 0xfffd, 1}, // a continuation
+        {"\xbf\xbf", 0xfffd, 1},
+        {"\xc0\x80", 0xfffd, 1}, // overlong
+        {"\xc1\xbf", 0xfffd, 1},
+        {"\xe0\x80\x8a", 0xfffd, 1},
+        {"\xe0\x9f\xbf", 0xfffd, 1},
+        {"\xf0\x8f\xbf\xbf", 0xfffd, 1},
+        {"\xed\xa0\x80", 0xfffd, 1},     // a surrogate
+        {"\xf4\x90\x80\x80", 0xfffd, 1}, // beyond the last
+        {"\xf8\x88\x80\x80\x80", 0xfffd, 1},
+        {"\xff", 0xfffd, 1},
+        {"\xc3", 0xfffd, 1}, // cut off
+        {"\xe2\x96", 0xfffd, 1},
+        {"\xf0\x9f\x98", 0xfffd, 1},
+        {"\xc3"
+         "a",
+         0xfffd, 1}, // no continuation
+        {"\xe2\x96"
+         "a",
+         0xfffd, 1},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        size_t length = 0;
+        uint32_t c = unicode_at(cases[i].bytes, strlen(cases[i].bytes), &length);
+        CHECK(c == cases[i].c && length == cases[i].length,
+              "case %zu: U+%04X of %zu bytes, not U+%04X of %zu", i, (unsigned)c, length,
+              (unsigned)cases[i].c, cases[i].length);
+    }
+}
+
+int main(void) {
+    test_totals();
+    test_classes();
+    test_decoding();
+    return check_report();
+}
