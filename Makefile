@@ -34,10 +34,10 @@ CF_scalar := -O2 -DNUT_NO_SIMD -DNUT_THREADS -pthread
 LF_scalar := -pthread -lm
 CC_wasi := $(T)/bin/wasi-cc
 CF_wasi := -O3 -msimd128
-LF_wasi := -O3 -s -msimd128 -mrelaxed-simd
+LF_wasi := -O3 -s -msimd128 -mrelaxed-simd -Wl,-z,stack-size=1048576 -Wl,--stack-first
 CC_wasi128 := $(T)/bin/wasi-cc
 CF_wasi128 := -O3 -msimd128
-LF_wasi128 := -O3 -s -msimd128
+LF_wasi128 := -O3 -s -msimd128 -Wl,-z,stack-size=1048576 -Wl,--stack-first
 RUN_wasi := $(T)/bin/wasmtime run --dir . --dir ../shared
 RUN_wasi128 := $(RUN_wasi)
 EXE_wasi := .wasm
