@@ -71,25 +71,29 @@ static void probe_act(uint32_t *state, int8_t *q, float *d, int32_t *sum) {
     for (size_t i = 0; i < PROBE_TOKENS * PROBE_COLS / 32; i++) d[i] = 1;
 }
 
-/* Whether a product in a format whose scales are all 1 gives the exact integers. */
+/* Whether a product in a format whose scales are all 1 gives the exact integers, for tokens together (which
+ * begin the rows of y) and for the first one alone (the last row): these are different code. */
 static bool probe_product(const kernel_set *set, const format *f, uint32_t state) {
     _Alignas(64) uint8_t group[PROBE_ROWS * PROBE_COLS / 32 * 34] = {0};
     _Alignas(16) int8_t q[PROBE_TOKENS * PROBE_COLS];
     uint8_t blocks[PROBE_COLS / 32 * 34];
     int32_t values[PROBE_ROWS][PROBE_COLS], sum[PROBE_TOKENS * PROBE_COLS / 16];
-    float d[PROBE_TOKENS * PROBE_COLS / 32], y[PROBE_TOKENS * PROBE_ROWS];
+    float d[PROBE_TOKENS * PROBE_COLS / 32], y[(PROBE_TOKENS + 1) * PROBE_ROWS];
     for (uint32_t r = 0; r < PROBE_ROWS; r++) {
         probe_row(f, &state, blocks, values[r]);
         f->pack(group, r, 0, PROBE_COLS / 32, blocks);
     }
     probe_act(&state, q, d, sum);
     const matrix w = {f, PROBE_ROWS, PROBE_COLS, group};
-    const kernel_act x = {PROBE_TOKENS, PROBE_COLS, NULL, q, d, sum};
+    kernel_act x = {PROBE_TOKENS, PROBE_COLS, NULL, q, d, sum};
     set->mul_mat[f->id](&w, 0, 1, &x, y, PROBE_ROWS);
-    for (size_t t = 0; t < PROBE_TOKENS; t++)
+    x.n_tokens = 1;
+    set->mul_mat[f->id](&w, 0, 1, &x, y + PROBE_TOKENS * PROBE_ROWS, PROBE_ROWS);
+    for (size_t t = 0; t <= PROBE_TOKENS; t++)
         for (size_t r = 0; r < PROBE_ROWS; r++) {
             int32_t expected = 0;
-            for (size_t c = 0; c < PROBE_COLS; c++) expected += values[r][c] * q[t * PROBE_COLS + c];
+            for (size_t c = 0; c < PROBE_COLS; c++)
+                expected += values[r][c] * q[t % PROBE_TOKENS * PROBE_COLS + c];
             if (y[t * PROBE_ROWS + r] != (float)expected) return false;
         }
     return true;
