@@ -292,7 +292,8 @@ function engineOptions() {
 /** Fetches the engine while a model is being chosen: then a stored model loads without any network. */
 function prepareEngine() {
   if (page.view !== 'models' || page.loading) return;
-  Nutshell.prepare(engineOptions()).catch(() => {}); // Nutshell.load says it again, where the user waits for it
+  Nutshell.prepare(engineOptions()).then(() => { document.body.dataset.engine = 'ready'; })
+    .catch(() => {}); // Nutshell.load says it again, where the user waits for it
 }
 
 // --- models: loading --------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ const look = (browser) => browser.evaluate(() => {
   const shown = (selector) => (document.querySelector(selector)?.getClientRects().length ?? 0) > 0;
   const texts = (selector) => [...document.querySelectorAll(selector)].map((element) => element.textContent);
   return {
-    view: document.body.dataset.view, alert: text('#alert p'), code: document.querySelector('#alert p')?.dataset.code ?? null,
+    view: document.body.dataset.view, engine: document.body.dataset.engine, alert: text('#alert p'),
+    code: document.querySelector('#alert p')?.dataset.code ?? null,
     served: texts('#served .name'), stored: texts('#stored .name'), progress: text('#progress-text'),
     questions: texts('.user .text'), answers: texts('.answer .text'), figures: texts('.answer .figures'),
     busy: document.querySelectorAll('.answer[aria-busy="true"]').length, stop: shown('#stop'), send: shown('#send'),
@@ -286,7 +287,7 @@ async function comingBack(browser) {
     await browser.goto(PAGE);
     await until(browser, 'the stored list', ({ stored }) => stored.length === 1);
     equal((await look(browser)).served, []);
-    await browser.evaluate('Nutshell.prepare()'); // what the page began to do itself is done
+    await until(browser, 'the engine', ({ engine }) => engine === 'ready');
     await browser.setOffline?.(true);
     await clickLabelled(browser, 'stored', 'Load');
     await inChat(browser);
