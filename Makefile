@@ -75,7 +75,7 @@ help: ## this list
 
 demo: ## open the chat page on a real model (or, without a network, on the small one that is here)
 	@$(PARTS) node
-	@$(PARTS) model || echo "No real model without a network: the demo runs on the small one in dist/."
+	@python3 demo/fetch_model.py || echo "The demo runs on the small model in dist/."
 	node demo/serve.mjs
 
 test: ## install what is missing, build everything, run every suite

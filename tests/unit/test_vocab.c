@@ -565,7 +565,7 @@ static make_gguf crowded_merges(uint32_t slots) {
     for (size_t i = 0; i < n; i++) snprintf(text, sizeof text, "%04x", pairs[i]), make_text(&g.kv, text);
     make_array(&g, "tokenizer.ggml.merges", MAKE_STRING, n);
     for (size_t i = 0; i < n; i++) {
-        snprintf(text, sizeof text, "%02x %02x", pairs[i] / HALVES, pairs[i] % HALVES);
+        snprintf(text, sizeof text, "%02x %02x", pairs[i] / HALVES & 255u, pairs[i] % HALVES & 255u);
         make_text(&g.kv, text);
     }
     return g;
