@@ -99,7 +99,7 @@ static bool probe_product(const kernel_set *set, const format *f, uint32_t state
     return true;
 }
 
-static bool probe(const kernel_set *set) {
+bool kernel_probe(const kernel_set *set) {
     volatile uint32_t seed = 20110;
     return probe_product(set, &format_table[FORMAT_Q8_0], seed) &&
            probe_product(set, &format_table[FORMAT_Q4_0], seed);
@@ -108,6 +108,6 @@ static bool probe(const kernel_set *set) {
 const kernel_set *kernel_find(const char *name) {
     const kernel_set *set;
     for (size_t i = 0; (set = kernel_at(i)) != NULL; i++)
-        if ((!name || strcmp(name, set->name) == 0) && probe(set)) return set;
+        if ((!name || strcmp(name, set->name) == 0) && kernel_probe(set)) return set;
     return NULL;
 }

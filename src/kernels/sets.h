@@ -23,6 +23,9 @@ extern const kernel_set kernel_set_relaxed;
 KERNEL_SETS(NUT_X)
 #undef NUT_X
 
+/* Whether a set computes products rightly here, one token alone and several. */
+bool kernel_probe(const kernel_set *set);
+
 /* A block of activations all below this is taken as zeros: its scale would have no finite inverse. */
 #define KERNEL_Q8_LOWEST 0x1p-100f
 

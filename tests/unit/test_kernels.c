@@ -4,7 +4,7 @@
  * kernels.h. Buffers end in NaNs (and are poisoned under ASan), so that a read outside shows in the result
  * and a write outside is seen.
  */
-#include "kernels/kernels.h"
+#include "kernels/sets.h"
 #include "base/half.h"
 #include "base/rng.h"
 #include "check.h"
@@ -530,6 +530,25 @@ static void test_exp(void) {
     CHECK(kernel_exp(NAN) != kernel_exp(NAN), "kernel_exp: a NaN must stay one");
 }
 
+/* Products of which one is too high by one, for one token alone or for several. */
+static bool wrong_alone;
+static void wrong_mul_mat(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y,
+                          size_t ldy) {
+    kernel_set_ref.mul_mat[w->format->id](w, g_begin, g_end, x, y, ldy);
+    if ((x->n_tokens == 1) == wrong_alone) y[FORMAT_LANES - 1] += 1;
+}
+
+static void test_probe(void) {
+    static const format_id formats[] = {FORMAT_Q8_0, FORMAT_Q4_0};
+    CHECK(kernel_probe(&kernel_set_ref), "the reference set must pass");
+    for (size_t i = 0; i < 4; i++) {
+        kernel_set set = kernel_set_ref;
+        set.mul_mat[formats[i % 2]] = wrong_mul_mat;
+        wrong_alone = i / 2 == 0;
+        CHECK(!kernel_probe(&set), "a wrong %s product passes the probe", format_table[formats[i % 2]].name);
+    }
+}
+
 static void test_sets(void) {
     for (size_t i = 0; i < kernel_count(); i++) {
         const kernel_set *s = kernel_at(i);
@@ -559,6 +578,7 @@ int main(void) {
     printf("; in use: %s\n", kernel_find(NULL)->name);
     test_products();
     test_exp();
+    test_probe();
     test_sets();
     return check_report();
 }
