@@ -115,7 +115,7 @@ void *nutw_staging(double n) {
     return w.staging;
 }
 
-/* Address of n bytes that will be the stack of a thread, for as long as the module lives; 0 without memory. */
+/* Address of n bytes for the stack of a thread, for as long as the module lives; 0 without memory. */
 void *nutw_thread_stack(double n) {
     return malloc((size_t)to_u32(n));
 }

@@ -50,7 +50,8 @@ export async function fitPrompt(count, n = PROMPT_TOKENS) {
     i = Math.min(Math.max(Math.round(i * n / have), low + 1), high - 1); // where n would be if all words were alike
   }
   for (let have = await count(text); have !== n; have++) {
-    const longer = await firstThat(FILLERS.map((filler) => text + filler), async (candidate) => await count(candidate) === have + 1);
+    const longer = await firstThat(FILLERS.map((filler) => text + filler),
+      async (candidate) => await count(candidate) === have + 1);
     if (longer === undefined) throw new Error(`no text of ${n} tokens was found for this model`);
     text = longer;
   }
@@ -126,7 +127,8 @@ export async function measure(source, { threads, kernel, contextLength, prompt, 
   const since = performance.now();
   const model = await Nutshell.load(source, {
     threads, kernel, contextLength, signal,
-    onProgress: ({ phase, loaded, total }) => onStep(phase === 'download' ? 'downloading' : 'loading', total ? 0.3 * loaded / total : 0),
+    onProgress: ({ phase, loaded, total }) =>
+      onStep(phase === 'download' ? 'downloading' : 'loading', total ? 0.3 * loaded / total : 0),
   });
   try {
     const loadSeconds = (performance.now() - since) / 1000;
@@ -265,7 +267,8 @@ function showRunning(running) {
 async function intoCache(source, signal, onStep) {
   if (typeof source !== 'string') return;
   const model = await Nutshell.load(source, { threads: 1, signal, onProgress: ({ loaded, total, phase }) => {
-    onStep(phase === 'download' ? `downloading ${megabytes(loaded)} of ${megabytes(total)}` : 'loading', total ? loaded / total : 0);
+    onStep(phase === 'download' ? `downloading ${megabytes(loaded)} of ${megabytes(total)}` : 'loading',
+      total ? loaded / total : 0);
   } });
   await model.unload();
 }
@@ -280,14 +283,17 @@ async function measureAll(source, counts, signal) {
   const all = [];
   for (const [i, threads] of counts.entries()) {
     const name = threads === 1 ? 'One thread' : `${threads} threads`;
-    all.push(await measure(source, { threads, signal, onStep: (what, done) => say(`${name}: ${what}`, (i + done) / counts.length) }));
+    const onStep = (/** @type {string} */ what, /** @type {number} */ done) =>
+      say(`${name}: ${what}`, (i + done) / counts.length);
+    all.push(await measure(source, { threads, signal, onStep }));
   }
   return all;
 }
 
 async function start() {
   const source = chosenSource();
-  const counts = [...document.querySelectorAll('input[name=threads]:checked')].map((box) => Number(/** @type {any} */ (box).value));
+  const counts = [...document.querySelectorAll('input[name=threads]:checked')]
+    .map((box) => Number(/** @type {any} */ (box).value));
   $('alert').textContent = source === null ? 'Choose a model first.' : counts.length === 0 ? 'Choose a number of threads.' : '';
   if (source === null || counts.length === 0) return;
   const abort = new AbortController();

@@ -79,7 +79,10 @@ async function caseOf(model, site, profiles) {
   };
 }
 
-/** What would make a result one of something else than the others. @param {Surface} surface @param {number} threads @param {Result} r */
+/**
+ * What would make a result one of something else than the others.
+ * @param {Surface} surface @param {number} threads @param {Result} r
+ */
 function faultOf(surface, threads, r) {
   if (surface.kernel && r.kernel !== surface.kernel) return `it runs the kernels '${r.kernel}', not '${surface.kernel}'`;
   if (r.threads !== threads) return `${r.threads} threads are at work, not ${threads}`;
@@ -134,7 +137,10 @@ function over(results, pick) {
   return values.length ? median(values) : undefined;
 }
 
-/** Median of the ratios within the rounds. @param {Series} series @param {Series | undefined} base @param {'decode' | 'prefill'} what */
+/**
+ * Median of the ratios within the rounds.
+ * @param {Series} series @param {Series | undefined} base @param {'decode' | 'prefill'} what
+ */
 function ratio(series, base, what) {
   return over(series.results.map((result, i) => result && base?.results[i] && result[what] / base.results[i][what]), (r) => r);
 }
@@ -148,7 +154,8 @@ function summarize(all) {
     const peakBytes = over(results, (r) => r.peakBytes);
     return {
       surface: surface.id, name: surface.name, threads, kernel: results.find(Boolean)?.kernel ?? '',
-      browser: results.find(Boolean)?.browser ?? '', decode: over(results, (r) => r.decode), prefill: over(results, (r) => r.prefill),
+      browser: results.find(Boolean)?.browser ?? '',
+      decode: over(results, (r) => r.decode), prefill: over(results, (r) => r.prefill),
       decodeRatio: ratio(series, base, 'decode'), prefillRatio: ratio(series, base, 'prefill'),
       load: over(results, (r) => r.loadSeconds), first: over(results, (r) => r.firstTokenSeconds), peakBytes,
       memoryRatio: peakBytes && modelBytes ? peakBytes / modelBytes : undefined, modelBytes,

@@ -23,7 +23,10 @@ const text = (x, y, words, kind = '') => `<text x="${x}" y="${y}" class="${kind}
 /** @param {Row} row */
 const colour = ({ surface, name }) => (surface === BASE ? 'base' : name.startsWith('Nutshell') ? 'ours' : 'peer');
 
-/** One bar with its figure. @param {Row} row @param {'decode' | 'prefill'} what @param {number} x @param {number} y @param {number} scale */
+/**
+ * One bar with its figure.
+ * @param {Row} row @param {'decode' | 'prefill'} what @param {number} x @param {number} y @param {number} scale
+ */
 function bar(row, what, x, y, scale) {
   const value = row[what] ?? 0, width = Math.max(1, value * scale);
   const ratio = row.surface === BASE ? '' : ` · ${(row[`${what}Ratio`] ?? 0).toFixed(2)}×`;
@@ -54,7 +57,8 @@ export function drawChart({ model, rows }) {
     y += GROUP + one.length * ROW + 14;
     return part;
   });
-  writeFileSync(FILE, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y}" width="${WIDTH}" height="${y}" role="img">
+  const size = `viewBox="0 0 ${WIDTH} ${y}" width="${WIDTH}" height="${y}"`;
+  writeFileSync(FILE, `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img">
 <title>Tokens per second of ${escape(model)} with Nutshell, llama.cpp and wllama</title>
 <style>${STYLE}
 </style>

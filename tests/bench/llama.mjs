@@ -55,7 +55,8 @@ await timings();
 await generate(ids, drawn);
 const [[prefillTime, promptTokens], [decodeTime, decoded]] = await timings();
 console.log(JSON.stringify({
-  kernel: `ggml ${kernelName().toLowerCase().replaceAll('_', '-')}`, threads: context.currentThreads, promptTokens, drawn: decoded,
+  kernel: `ggml ${kernelName().toLowerCase().replaceAll('_', '-')}`, threads: context.currentThreads,
+  promptTokens, drawn: decoded,
   prefill: 1000 * promptTokens / prefillTime, decode: 1000 * decoded / decodeTime, loadSeconds, firstTokenSeconds,
   peakBytes: process.resourceUsage().maxRSS * 1024 - rssBefore,
 }));

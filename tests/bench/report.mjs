@@ -69,7 +69,8 @@ export function printSizes() {
   console.log(`  Nutshell, one thread: ${kilobytes(dist('nutshell-relaxed.wasm'))} wasm, ${kilobytes(js)} JavaScript`);
   console.log(`  Nutshell, threads: ${kilobytes(dist('nutshell-relaxed-mt.wasm'))} wasm, ${kilobytes(js)} JavaScript`);
   if (!existsSync(wllama('single-thread'))) return;
-  console.log(`  wllama 2.2.1: ${kilobytes(zipped(wllama('single-thread')))} wasm, threads ${kilobytes(zipped(wllama('multi-thread')))}`);
+  const [single, multi] = ['single-thread', 'multi-thread'].map((kind) => kilobytes(zipped(wllama(kind))));
+  console.log(`  wllama 2.2.1: ${single} wasm, threads ${multi}`);
 }
 
 // --- results.csv ------------------------------------------------------------------------------------------------------
@@ -77,7 +78,8 @@ export function printSizes() {
 /** The commit that was measured, marked where files differ from it. */
 function commit() {
   try {
-    const git = (...args) => execFileSync('git', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    const options = { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] };
+    const git = (...args) => execFileSync('git', args, options).trim();
     return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '-uno', 'src', 'wasm', 'web', 'dist') ? '+' : '');
   } catch {
     return '';
@@ -90,7 +92,8 @@ const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"
 /** @param {Run} run */
 export function appendRows({ model, rounds, load, rows }) {
   const about = {
-    date: new Date().toISOString().slice(0, 16) + 'Z', commit: commit(), cpu: cpus()[0]?.model.trim() ?? '', cpus: String(cpus().length),
+    date: new Date().toISOString().slice(0, 16) + 'Z', commit: commit(),
+    cpu: cpus()[0]?.model.trim() ?? '', cpus: String(cpus().length),
     load_average: load.toFixed(2), model, rounds: String(rounds),
   };
   const lines = rows.map((row) => ({

@@ -25,7 +25,8 @@ async function generate(wllama, ids, n) {
 
 /**
  * @param {string} url  of the model; what was loaded once comes from the browser's storage
- * @param {{ threads: number, contextLength: number, ids: number[], shortIds: number[], warmUpIds: number[], drawn: number }} options
+ * @param {{ threads: number, contextLength: number, ids: number[], shortIds: number[], warmUpIds: number[],
+ *   drawn: number }} options
  */
 export async function measure(url, { threads, contextLength, ids, shortIds, warmUpIds, drawn }) {
   const wllama = new Wllama(PATHS, { suppressNativeLog: true, logger, allowOffline: true });
