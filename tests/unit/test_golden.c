@@ -232,7 +232,7 @@ static void test_smollm2(void) {
     json_doc doc = json_read("models/smollm2-golden.json");
     nut_error err = {NUT_OK, ""};
     nut_load_options fast = nut_load_defaults(), exact = path_reference();
-    nut_model *m = doc.root ? model_file_load(smollm2(), &fast, &err) : NULL;
+    nut_model *m = doc.root && *smollm2() ? model_file_load(smollm2(), &fast, &err) : NULL;
     if (!m) {
         CHECK(err.code == NUT_OK, "%s", err.message);
         CHECK_SKIP("SmolLM2: no model file \"%s\" or no data folder", smollm2());
