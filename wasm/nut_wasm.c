@@ -115,9 +115,11 @@ void *nutw_staging(double n) {
     return w.staging;
 }
 
-/* Address of n bytes for the stack of a thread, for as long as the module lives; 0 without memory. */
+/* Address of n bytes for the stack of a thread, for as long as the module lives; 0 without memory. Aligned
+ * to 16, as compiled code takes for granted of its stack: from malloc alone, which aligns to 8 here, threads
+ * computed wrong addresses on every other start. n is a multiple of 16. */
 void *nutw_thread_stack(double n) {
-    return malloc((size_t)to_u32(n));
+    return aligned_alloc(16, (size_t)to_u32(n));
 }
 
 /* ---- loading ---- */
