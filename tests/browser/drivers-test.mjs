@@ -22,7 +22,11 @@ const PAGE = `<!doctype html><title>drivers</title><meta name=viewport content="
     request.onsuccess = () => done(request.result);
     request.onerror = () => fail(request.error);
   });
-  window.keep = async (value) => ask((await db()).transaction('s', 'readwrite').objectStore('s').put(value, 'k'));
+  window.keep = async (value) => { // until it is on the disk: a browser that ends may lose what is only in hand
+    const t = (await db()).transaction('s', 'readwrite', { durability: 'strict' });
+    t.objectStore('s').put(value, 'k');
+    await new Promise((done, failed) => { t.oncomplete = () => done(); t.onabort = failed; });
+  };
   window.kept = async () => ask((await db()).transaction('s').objectStore('s').get('k'));
 </script>`;
 
