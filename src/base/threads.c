@@ -1,5 +1,5 @@
 /*
- * The team: members wait for a step number to change, do their part, and report back. They spin for a few
+ * The team: members wait for a step number to change, do their part, and report back. They spin for some
  * microseconds, since the next step of a layer follows soon, and then sleep, so that an idle page uses no
  * processor.
  */
@@ -13,7 +13,12 @@ enum { MAX_MEMBERS = 64 };
 #ifdef NUT_THREADS
 #include "base/gate.h"
 
+/* About 50 microseconds: WebAssembly has no instruction to pause with, so that it goes round sooner. */
+#ifdef __wasm__
+enum { SPINS = 50000 };
+#else
 enum { SPINS = 4000 };
+#endif
 
 typedef struct member {
     threads *team;
