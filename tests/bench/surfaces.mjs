@@ -19,7 +19,7 @@ export const PEERS = join(ROOT, '.toolchain/peers/node_modules');
 const NATIVE = join(ROOT, 'build/native/nutshell');
 const CLI_WASM = 'dist/nutshell-cli.wasm';
 const WASMTIME = join(ROOT, '.toolchain/bin/wasmtime');
-const BROWSER_TIMEOUT = 10 * 60 * 1000;
+const BROWSER_TIMEOUT = 4 * 60 * 1000;
 const POLL = 20; // ms between two looks at a process's memory; the peak stays, so that only its last value counts
 
 /**
