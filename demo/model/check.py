@@ -1,6 +1,7 @@
 """Reads the exported model back and runs it in float64 NumPy, independently of PyTorch and of the engine.
 
-`python3 demo/model/check.py samples|figures [MODEL.gguf]`: texts to be read by eye, or how often an answer is about what was asked.
+`python3 demo/model/check.py samples|figures [MODEL.gguf]`: texts to be read by eye, or how often an answer is about what
+was asked.
 """
 import pathlib
 import random
