@@ -25,7 +25,7 @@ web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(
     $(patsubst %.c,build/web/$(1)-relaxed/%.o,$(filter $(WEB_RELAXED_C),$(WEB_C)))
 
 define web_compile
-build/web/$(1)/%.o: %.c
+build/web/$(1)/%.o: %.c wasm/modules.mk
 	@mkdir -p $$(@D)
 	$(EMCC) $$(CBASE) $(2) -c $$< -o $$@
 endef

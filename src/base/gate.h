@@ -27,11 +27,18 @@ static inline void gate_close(gate *g) {
     (void)g;
 }
 
+enum { GATE_LOOK_EVERY = 500000000 }; // nanoseconds
+
+/* Set to 1 by the page's worker when a thread has trapped: nobody would ever wake those that wait for it. */
+extern atomic_uint gate_crashed;
+
 /* Sleeps while the value is `seen`. */
 static inline void gate_sleep(gate *g, unsigned seen) {
     atomic_fetch_add(&g->sleepers, 1);
-    while (atomic_load(&g->value) == seen)
-        __builtin_wasm_memory_atomic_wait32((int *)(void *)&g->value, (int)seen, -1);
+    while (atomic_load(&g->value) == seen) {
+        __builtin_wasm_memory_atomic_wait32((int *)(void *)&g->value, (int)seen, GATE_LOOK_EVERY);
+        if (atomic_load(&gate_crashed)) __builtin_trap();
+    }
     atomic_fetch_sub(&g->sleepers, 1);
 }
 
@@ -42,8 +49,8 @@ static inline void gate_wake(gate *g) {
 }
 
 /* Lets a thread that the page holds ready run fn(arg); false where none is left. When fn returns the thread
- * is ready again. */
-bool nut_thread_start(gate_main *fn, void *arg)
+ * is ready again; when it traps, *crashed is set to 1. */
+bool nut_thread_start(gate_main *fn, void *arg, atomic_uint *crashed)
     __attribute__((import_module("env"), import_name("nut_thread_start")));
 
 typedef struct gate_thread {
@@ -63,7 +70,7 @@ static inline bool gate_start(gate_thread *t, gate_main *fn, void *arg) {
     t->fn = fn;
     t->arg = arg;
     gate_open(&t->left);
-    return nut_thread_start(gate_run, t);
+    return nut_thread_start(gate_run, t, &gate_crashed);
 }
 
 static inline void gate_join(gate_thread *t) {

@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Not malloc, which aligns to 8 bytes only in some C libraries (Emscripten's). */
 static void *libc_alloc(void *ctx, size_t n_bytes) {
     (void)ctx;
-    return malloc(n_bytes);
+    return n_bytes <= SIZE_MAX - 15 ? aligned_alloc(16, (n_bytes + 15) & ~(size_t)15) : NULL;
 }
 static void libc_free(void *ctx, void *p) {
     (void)ctx;

@@ -20,6 +20,10 @@ enum { SPINS = 50000 };
 enum { SPINS = 4000 };
 #endif
 
+#ifdef NUT_THREADS_WEB
+atomic_uint gate_crashed;
+#endif
+
 typedef struct member {
     threads *team;
     gate_thread thread;

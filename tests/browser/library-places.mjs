@@ -122,6 +122,14 @@ export async function checkSameText(browser, { main, plain }, texts) {
     });
   }
   if (!(await browser.evaluate(() => Nutshell.capabilities().threads))) return;
+  await check(`${browser.name}: a thread crashes`, async () => {
+    await browser.goto(main.url + '/');
+    const error = await browser.evaluate(() => codeOf(async () => {
+      await window.load('model/a.gguf', { threads: 2, baseUrl: '/variant/thread-crash' });
+      await model.generate('Once').text();
+    }));
+    equal(error.code, 'engine-crashed');
+  });
   await check(`${browser.name}: threads that do not start`, async () => {
     await browser.goto(main.url + '/');
     const { info } = await run(browser, 'model/a.gguf', { threads: 2, baseUrl: '/variant/no-threads' }, options);

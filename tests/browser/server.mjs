@@ -24,6 +24,7 @@ const PRELUDES = {
   'small-quota': 'Object.defineProperty(navigator, "storage", { value: { estimate: async () => ({ usage: 0, quota: 1000 }) } });',
   crash: 'setTimeout(() => { throw new Error("planted"); }, 1500);',
   'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
+  'thread-crash': 'WebAssembly.Table.prototype.get = () => () => { throw new WebAssembly.RuntimeError("planted"); };',
   'wrong-mime': '',
 };
 

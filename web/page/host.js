@@ -54,9 +54,13 @@ export class Host {
   /** Called for the worker's errors instead of ending, while it starts. @type {((cause: unknown) => void) | null} */
   #startFailed = null;
 
-  /** @param {Worker} worker */
-  constructor(worker) {
+  /**
+   * @param {Worker} worker
+   * @param {((cause: unknown) => void) | null} [startFailed]  from the first moment on: WebKit can tell at once
+   */
+  constructor(worker, startFailed = null) {
     this.#worker = worker;
+    this.#startFailed = startFailed;
     worker.onmessage = ({ data }) => this.#receive(data);
     worker.onerror = (event) => {
       event.preventDefault?.();
@@ -65,10 +69,15 @@ export class Host {
     worker.onmessageerror = () => this.#broken('a message could not be read');
   }
 
-  /** A worker without an engine, for the cache. @param {string} base @returns {Promise<Host>} */
-  static async bare(base) {
+  /**
+   * A worker without an engine, for the cache.
+   * @param {string} base
+   * @param {((cause: unknown) => void) | null} [startFailed]
+   * @returns {Promise<Host>}
+   */
+  static async bare(base, startFailed = null) {
     try {
-      return new Host(createWorker(workerUrl(base)));
+      return new Host(createWorker(workerUrl(base)), startFailed);
     } catch (cause) {
       throw await startError(base, cause);
     }
@@ -97,11 +106,14 @@ export class Host {
 
   /** @param {string} module @param {number} threads @param {string} base @returns {Promise<Host>} */
   static async #startModule(module, threads, base) {
-    const host = await Host.bare(base);
     let timer;
+    /** @type {(cause: unknown) => void} */
+    let startFailed = () => {};
     const failed = new Promise((_, reject) => {
-      host.#startFailed = (cause) => reject({ cause });
+      startFailed = (cause) => reject({ cause });
     });
+    failed.catch(() => {}); // looked at below
+    const host = await Host.bare(base, startFailed);
     try {
       await Promise.race([failed, host.ask('start', { module, threads }, () => {
         if (threads > 1) timer = setTimeout(() => host.#broken('its threads did not start'), THREADS_START_SECONDS * 1000);

@@ -38,7 +38,7 @@ export const sharedMemory = () => new WebAssembly.Memory({ initial: FIRST_PAGES,
 /**
  * @param {WebAssembly.Module} compiled
  * @param {WebAssembly.Memory | null} shared  null: the module has its own
- * @param {(fn: number, argument: number) => boolean} startThread
+ * @param {(fn: number, argument: number, crashed: number) => boolean} startThread
  * @returns {Promise<Started>}
  */
 export async function instantiate(compiled, shared, startThread) {

@@ -24,8 +24,8 @@ let engine;
 let generator;
 /** @type {ChatTemplate} */
 let template;
-/** What this worker runs where it is a thread of another one. @type {any} */
-let thread;
+/** Where this worker is a thread of another one. @type {Awaited<ReturnType<typeof becomeThread>>} */
+let runInThread;
 
 /** @type {Record<string, (request: any, job: Job) => unknown>} */
 const operations = {
@@ -44,10 +44,10 @@ const operations = {
   },
 
   async thread(request) {
-    thread = await becomeThread(request);
+    runInThread = await becomeThread(request);
   },
 
-  run: ({ fn, argument }) => thread.__indirect_function_table.get(fn)(argument),
+  run: (request) => runInThread(request),
 
   async load(request, job) {
     const found = request.source.cached === undefined ? null : await findCached(request.source.cached);

@@ -51,11 +51,16 @@ export class Threads {
     }));
   }
 
-  /** Lets an idle thread call a function of the module's table. @param {number} fn @param {number} argument */
-  run = (fn, argument) => {
+  /**
+   * Lets an idle thread call a function of the module's table. If that crashes, the word at `crashed` becomes 1.
+   * @param {number} fn
+   * @param {number} argument
+   * @param {number} crashed
+   */
+  run = (fn, argument, crashed) => {
     const worker = this.#idle.pop();
     if (!worker) return false;
-    ask(worker, { op: 'run', fn, argument }).then(() => this.#idle.push(worker), () => {});
+    ask(worker, { op: 'run', fn, argument, crashed }).then(() => this.#idle.push(worker), () => {});
     return true;
   };
 }
@@ -63,10 +68,17 @@ export class Threads {
 /**
  * In the thread's own worker: gets ready to run.
  * @param {{ compiled: WebAssembly.Module, memory: WebAssembly.Memory, stack: number, size: number }} request
- * @returns {Promise<any>} the instance's exports
+ * @returns {Promise<(request: { fn: number, argument: number, crashed: number }) => void>} runs what `run` asks for
  */
 export async function becomeThread({ compiled, memory, stack, size }) {
   const { exports } = await instantiate(compiled, memory, () => false);
   exports._emscripten_wasm_worker_initialize(stack, size);
-  return exports;
+  return ({ fn, argument, crashed }) => {
+    try {
+      exports.__indirect_function_table.get(fn)(argument);
+    } catch (error) {
+      Atomics.store(new Int32Array(memory.buffer), crashed >>> 2, 1);
+      throw error;
+    }
+  };
 }
