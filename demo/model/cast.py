@@ -98,14 +98,6 @@ def invented_name(rng):
     return capital("".join(syllables) + rng.choice(("", "", "", "n", "s")))
 
 
-def invented_kind(rng):
-    """A kind that no list holds: a word of two or three syllables."""
-    syllables = [rng.choice(("b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "bl", "br", "cl", "dr",
-                             "fl", "gr", "pl", "sk", "sn", "st", "tr", "ch", "sh")) + rng.choice("aeiou")
-                 for _ in range(rng.choice((2, 2, 3)))]
-    return Kind("".join(syllables) + rng.choice(("", "", "n", "r", "t", "ck", "sh", "ng", "p")), "other")
-
-
 class Who:
     """A character. `name` may be empty: then the story says "the cat"."""
 

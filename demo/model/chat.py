@@ -4,11 +4,10 @@ present tense, small talk, and requests that the model should decline because no
 A conversation is a list of (role, text) with the roles of ChatML. It is built turn by turn; each function appends to it.
 """
 import words
-from cast import KINDS, PLACES, TRAITS, Kind, capital, draw_name, expand, invented_kind, third_person, with_articles
+from cast import BOYS, GIRLS, KINDS, PLACES, TRAITS, capital, draw_name, expand, third_person, with_articles
 from stories import PLOTS, tell
 
 GROUP_SHARE = (("animal", 0.55), ("child", 0.08), ("person", 0.15), ("thing", 0.09), ("other", 0.13))
-REQUEST_NOUNS = words.items(words.REQUEST_NOUNS.replace("\n", " "))
 BY_GROUP = {group: [k for k in KINDS.values() if k.group == group] for group, _ in GROUP_SHARE}
 
 SYSTEM = (
@@ -89,14 +88,6 @@ def draw_kind(rng, groups=("animal", "child", "person", "thing", "other")):
     return rng.choice(BY_GROUP[group])
 
 
-def requested_kind(rng):
-    """A kind to ask a story for: one in seven is none that stories are told of unasked, or even an invented word."""
-    draw = rng.random()
-    if draw < 0.09:
-        return Kind(rng.choice(REQUEST_NOUNS), "other")
-    return invented_kind(rng) if draw < 0.15 else draw_kind(rng)
-
-
 def told(rng, kind, want):
     """A tale in which everything that was wanted by name occurs."""
     needed = [want[key] for key in ("friend", "place", "thing") if key in want]
@@ -108,23 +99,23 @@ def told(rng, kind, want):
 
 def subject(rng):
     """What a story is asked to be about: the words of the request, the hero's kind, and what these fix."""
-    kind, want = requested_kind(rng), {}
+    kind, want = draw_kind(rng), {}
     kinds_of_place = [p for p, realm in PLACES if realm == kind.realm]
     draw = rng.random()
     if draw < 0.10 and kind.group in ("animal", "child", "person"):
         friend = rng.choice([k for k in KINDS.values() if k.group in ("animal", "person") and k.realm == kind.realm
                              and k is not kind])
-        return f"a~ {kind.kind} and a~ {friend.kind}", kind, {"friend": friend.kind, "trait": ""}
+        return f"a~ {kind.kind} and a~ {friend.kind}", kind.kind, {"friend": friend.kind, "trait": ""}
     if draw < 0.17 and kind.group != "thing":
         place = rng.choice(kinds_of_place)
-        return f"a~ {kind.kind} {place.at}", kind, {"place": place.n}
+        return f"a~ {kind.kind} {place.at}", kind.kind, {"place": place.n}
     if draw < 0.23:
         theme, fits = rng.choice([(theme, groups) for _, theme, realms, groups in PLOTS if "land" in realms])
         hero = rng.choice([k for k in KINDS.values() if k.group in fits and k.realm == "land"])
-        return theme, hero, {"theme": theme}
+        return theme, hero.kind, {"theme": theme}
     if draw < 0.29:
         name, sex = draw_name(rng, "n")
-        return name, KINDS["girl" if sex == "f" else "boy"], {"name": name, "sex": sex}
+        return name, "girl" if sex == "f" else "boy", {"name": name, "sex": sex}
     trait = ""
     if rng.random() < 0.25:
         trait = want["trait"] = rng.choice(TRAITS)
@@ -133,14 +124,14 @@ def subject(rng):
         name, want["sex"] = draw_name(rng, kind.sex or "n")
         want["name"] = name
     called = rng.choice((" named ", " called ")) + name if name else ""
-    return f"a~ {trait} {kind.kind}{called}".replace("~  ", "~ "), kind, want
+    return f"a~ {trait} {kind.kind}{called}".replace("~  ", "~ "), kind.kind, want
 
 
 def story_turn(rng, chat):
     """A request for a story and the story; gives the tale for follow-ups."""
     if rng.random() < 0.08:
         ask(rng, chat, fill(rng, "Tell me a story.|Please tell me a story.|Can you tell me a story?|A story, please."))
-        words_for_it, kind, want = "", draw_kind(rng), {}
+        words_for_it, kind, want = "", draw_kind(rng).kind, {}
     else:
         words_for_it, kind, want = subject(rng)
         request = fill(rng, "[" + ASK_STORY + "|" + ASK_STORY + "|" + ASK_STORY + "|A story about {s}, please|{s}|"
@@ -204,20 +195,19 @@ def describe(rng, kind, subject_words):
 
 
 def animal_question(rng, kind):
-    """A question about an animal, or about all of its kind, and its answer from the table."""
-    many = rng.random() < 0.4
-    slots = {"s": kind.plural if many else "a~ " + kind.kind, "does": "do" if many else "does",
-             "e": "" if many else "s", "be": "are" if many else "is", "x": kind.says, "eats": joined(kind.eats),
-             "home": kind.home, "colours": joined(kind.colours, "or")}
-    forms = [("What {does} {s} eat?", "{s} eat{e} {eats}."), ("Where {does} {s} live?", "{s} live{e} {home}."),
-             ("What [colour|color] {be} {s}?", "{s} {be} {colours}." if len(kind.colours) == 1 else "{s} can be {colours}.")]
-    if many:
-        does = [d.replace(" its ", " their ") for d in rng.sample(kind.does, 2)]
-        forms.append(("What do {s} do?", "{s} " + joined(does) + "."))
-    if kind.says:
-        forms.append(("What [{does} {s} say|sound {does} {s} make]?", '{s} say{e} "{x}".'))
-    question, reply = rng.choice(forms)
-    return fill(rng, question, **slots), fill(rng, reply, **slots)
+    """A question about an animal and its answer from the table."""
+    one = f"a~ {kind.kind}"
+    eats, home = joined(kind.eats), kind.home
+    colours = joined(kind.colours, "or")
+    plural = capital(kind.plural)
+    return rng.choice((
+        (fill(rng, "What [does {s} say|sound does {s} make]?", s=one), fill(rng, '{s} says "{x}".', s=one, x=kind.says)),
+        (fill(rng, "What does {s} eat?", s=one), fill(rng, "{s} eats {x}.", s=one, x=eats)),
+        (f"What do {kind.plural} eat?", f"{plural} eat {eats}."),
+        (fill(rng, "Where does {s} live?", s=one), fill(rng, "{s} lives {x}.", s=one, x=home)),
+        (fill(rng, "What [colour|color] is {s}?", s=one),
+         fill(rng, "{s} is {x}." if len(kind.colours) == 1 else "{s} can be {x}.", s=one, x=colours)),
+    ))
 
 
 def question_turn(rng, chat):
@@ -225,7 +215,7 @@ def question_turn(rng, chat):
     kind = draw_kind(rng, ("animal", "person", "thing"))
     while not kind.does:
         kind = draw_kind(rng, ("animal", "person", "thing"))
-    if kind.group == "animal" and rng.random() < 0.65:
+    if kind.group == "animal" and rng.random() < 0.5:
         question, reply = animal_question(rng, kind)
     else:
         subject_words = rng.choice(("the ", "a~ ")) + kind.kind
@@ -243,12 +233,12 @@ def talk_turn(rng, chat):
         ask(rng, chat, fill(rng, "I [like|love] {s}.|My favourite animal is {a}.", s=kind.plural, a="the " + kind.kind))
         answer(chat, fill(rng, "I like {s}, too! Shall I tell you a story about {a}?", s=kind.plural, a="a~ " + kind.kind))
         if rng.random() < 0.7:
-            return agreed_story(rng, chat, kind)
+            return agreed_story(rng, chat, kind.kind)
         return None
     question, reply = rng.choice(TALK)
     ask(rng, chat, fill(rng, question))
     answer(chat, fill(rng, reply))
-    return agreed_story(rng, chat, draw_kind(rng)) if "Shall I" in chat[-1][1] and rng.random() < 0.5 else None
+    return agreed_story(rng, chat, draw_kind(rng).kind) if "Shall I" in chat[-1][1] and rng.random() < 0.5 else None
 
 
 def unknown_turn(rng, chat):
@@ -261,7 +251,7 @@ def unknown_turn(rng, chat):
     kind = draw_kind(rng, ("animal", "person", "thing"))
     ask(rng, chat, question)
     answer(chat, fill(rng, DECLINE, s="a~ " + kind.kind))
-    return agreed_story(rng, chat, kind) if rng.random() < 0.4 else None
+    return agreed_story(rng, chat, kind.kind) if rng.random() < 0.4 else None
 
 
 def follow_ups(rng, chat, tale):
@@ -279,7 +269,7 @@ def follow_ups(rng, chat, tale):
             answer(chat, fill(rng, reply))
         elif draw < 0.93:
             ask(rng, chat, fill(rng, ANOTHER))
-            tale = told(rng, draw_kind(rng), {})
+            tale = told(rng, draw_kind(rng).kind, {})
             answer(chat, tale.text())
         else:
             tale = story_turn(rng, chat)
@@ -290,14 +280,14 @@ def conversation(rng):
     chat = [("system", rng.choice(SYSTEM))] if rng.random() < 0.3 else []
     draw = rng.random()
     tale = None
-    if draw < 0.56:
+    if draw < 0.62:
         tale = story_turn(rng, chat)
     elif draw < 0.80:
-        for _ in range(rng.choice((1, 2, 3, 4))):
+        for _ in range(rng.choice((1, 1, 2, 3))):
             kind = question_turn(rng, chat)
         if rng.random() < 0.3:
             ask(rng, chat, fill(rng, "[Now tell|Tell] me a story about [one|it].|A story about it, please."))
-            tale = told(rng, kind, {})
+            tale = told(rng, kind.kind, {})
             answer(chat, tale.text())
     elif draw < 0.90:
         tale = talk_turn(rng, chat)

@@ -1,8 +1,9 @@
 """Reads the exported model back and runs it in float64 NumPy, independently of PyTorch and of the engine.
 
-`python3 demo/model/check.py samples|figures [MODEL.gguf]`: texts to be read by eye, or how often an answer is about what
-was asked.
+`python3 demo/model/check.py samples|figures|logits [MODEL.gguf]`: texts to be read by eye; how often an answer is about what was
+asked; or, as JSON, the greedy continuations and logits of the prompts in golden_prompts.json, for tests/golden/tiny.json.
 """
+import json
 import pathlib
 import random
 import struct
@@ -221,6 +222,19 @@ def figures(model):
     print("fact of the story, greedy:", recall(model, rng, 100))
 
 
+def golden(model):
+    """Prints the float64 part of the golden file."""
+    runs = []
+    for prompt in json.loads((HERE / "golden_prompts.json").read_text(encoding="utf-8"))["runs"]:
+        ids, logits = model.prefill(prompt)
+        order = np.argsort(-logits)[:10]
+        out, gaps = model.generate(prompt, 64)
+        runs.append({"prompt": prompt, "ids": ids, "top10": [[int(i), round(float(logits[i]), 5)] for i in order],
+                     "logsumexp": round(float(np.logaddexp.reduce(logits)), 5), "greedy": out,
+                     "gap": [round(float(g), 4) for g in gaps]})
+    print(json.dumps(runs))
+
+
 if __name__ == "__main__":
     loaded = Model(pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else MODEL)
-    {"samples": samples, "figures": figures}[sys.argv[1]](loaded)
+    {"samples": samples, "figures": figures, "logits": golden}[sys.argv[1]](loaded)

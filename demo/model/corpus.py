@@ -21,7 +21,7 @@ def raw_document(rng):
         kind = draw_kind(rng, ("animal", "person", "thing"))
         if kind.does:
             return describe(rng, kind, rng.choice(("the ", "the ", "a~ ")) + kind.kind)
-    tale = tell(rng, draw_kind(rng))
+    tale = tell(rng, draw_kind(rng).kind)
     if rng.random() < 0.15:
         del tale.sentences[:rng.randrange(1, 4)]
     return tale.text()

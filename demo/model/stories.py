@@ -588,9 +588,9 @@ def day_out(rng):
     return tale
 
 
-def tell(rng, kind, want=None):
+def tell(rng, kind_name, want=None):
     """A finished `Tale` about a hero of that kind, by a plot that suits it (`want["theme"]` fixes the plot)."""
-    want = want or {}
+    kind, want = KINDS[kind_name], want or {}
     fitting = [function for function, theme, realms, groups in PLOTS
                if kind.realm in realms and kind.group in groups and want.get("theme", theme) == theme]
     tale = Tale(rng, kind, want)

@@ -15,7 +15,7 @@ def items(cell):
     return [part.strip() for part in cell.split(";") if part.strip()]
 
 
-# kind | plural | what it says, if anything | where it lives | what it eats | what it does | colours | realm
+# kind | plural | what it says | where it lives | what it eats | what it does | colours | realm
 ANIMALS = """
 cat | cats | meow | in a warm house | fish; cheese; chicken | chase mice; sleep in the sun; climb trees; play with a ball of wool | black; white; grey; orange | land
 dog | dogs | woof | in a small house with a red door | bones; meat; biscuits | chase balls; dig holes in the garden; run in the park; guard the house | brown; black; white | land
@@ -36,15 +36,15 @@ squirrel | squirrels | chatter | high in a tree | nuts; seeds; acorns | climb tr
 hedgehog | hedgehogs | snuffle | under a pile of leaves | bugs; apples; worms | roll into a ball; walk in the garden at night; sleep in the leaves | brown | land
 bird | birds | tweet | in a nest | seeds; worms; berries | fly over the trees; sing in the morning; build a nest | blue; yellow; red; brown | land
 bee | bees | buzz | in a busy hive | honey; nectar | fly from flower to flower; make honey; dance in the hive | yellow; black | land
-ant | ants | | in an ant hill | crumbs; seeds; leaves | carry crumbs; walk in a long line; build tunnels | black; red; brown | land
-turtle | turtles | | near a quiet pond | leaves; lettuce; berries | walk slowly; hide in its shell; rest on a warm stone | green; brown | land
+ant | ants | click | in an ant hill | crumbs; seeds; leaves | carry crumbs; walk in a long line; build tunnels | black; red; brown | land
+turtle | turtles | hum | near a quiet pond | leaves; lettuce; berries | walk slowly; hide in its shell; rest on a warm stone | green; brown | land
 elephant | elephants | trumpet | in a wide green land | leaves; fruit; grass | splash in the river; carry logs; spray water | grey | land
 lion | lions | roar | in the tall grass | meat | sleep in the shade; roar in the morning; walk across the plain | golden; yellow | land
 monkey | monkeys | chatter | in the jungle | bananas; mangoes; nuts | swing from tree to tree; peel bananas; play tricks | brown; black | land
 tiger | tigers | growl | in the jungle | meat; fish | walk in the tall grass; swim in the river; sleep in the shade | orange; white | land
 penguin | penguins | honk | on the ice | fish | slide on the ice; swim in the cold sea; walk in the snow | black; white | land
-snail | snails | | under a big leaf | leaves; lettuce | walk very slowly; carry its house; come out in the rain | brown; grey | land
-butterfly | butterflies | | in a flower garden | nectar | fly from flower to flower; rest on a leaf; dance in the wind | blue; yellow; orange; white | land
+snail | snails | hum | under a big leaf | leaves; lettuce | walk very slowly; carry its house; come out in the rain | brown; grey | land
+butterfly | butterflies | hum | in a flower garden | nectar | fly from flower to flower; rest on a leaf; dance in the wind | blue; yellow; orange; white | land
 kitten | kittens | mew | in a soft basket | fish; cream | chase its tail; play with a ball of wool; sleep in a basket | black; white; grey; orange | land
 puppy | puppies | yap | in a cosy kitchen | bones; biscuits | chase balls; chew old shoes; run around the garden | brown; black; white | land
 wolf | wolves | howl | in the dark forest | meat | howl at the moon; run in the snow; walk through the forest | grey; black; white | land
@@ -54,18 +54,18 @@ goose | geese | honk | by the lake | grass; corn | swim on the lake; fly south; 
 parrot | parrots | squawk | in a tall palm tree | fruit; nuts; seeds | learn new words; fly over the jungle; sing loud songs | green; red; blue; yellow | land
 beaver | beavers | squeak | by the river | leaves; bark | build dams; swim in the river; cut down trees | brown | land
 mole | moles | squeak | under the garden | worms; bugs | dig tunnels; sleep under the ground; push up the earth | black; grey | land
-giraffe | giraffes | | in a wide green land | leaves; fruit | eat from tall trees; run across the plain; look over the trees | yellow; brown | land
-kangaroo | kangaroos | | in a wide dry land | grass; leaves | jump very far; carry its baby; rest in the shade | brown; grey; red | land
+giraffe | giraffes | hum | in a wide green land | leaves; fruit | eat from tall trees; run across the plain; look over the trees | yellow; brown | land
+kangaroo | kangaroos | click | in a wide dry land | grass; leaves | jump very far; carry its baby; rest in the shade | brown; grey; red | land
 panda | pandas | squeak | in a bamboo forest | bamboo | eat bamboo; climb trees; roll down the hill | black; white | land
-spider | spiders | | in the corner of a barn | flies; bugs | spin webs; wait in its web; walk on the wall | black; brown; grey | land
+spider | spiders | hum | in the corner of a barn | flies; bugs | spin webs; wait in its web; walk on the wall | black; brown; grey | land
 swan | swans | honk | by the lake | grass; seeds | swim on the lake; clean its feathers; fly over the water | white; black | land
 camel | camels | grunt | in the desert | grass; dates | walk across the sand; carry heavy bags; drink a lot of water | brown | land
 lizard | lizards | hiss | under a warm stone | bugs; flies | lie in the sun; run up the wall; hide under a stone | green; brown | land
-fish | fish | | in the blue sea | weeds; bread | swim in the sea; hide in the weeds; blow bubbles | golden; blue; red; silver | sea
+fish | fish | bubble | in the blue sea | weeds; bread | swim in the sea; hide in the weeds; blow bubbles | golden; blue; red; silver | sea
 whale | whales | sing | in the deep sea | fish | swim across the sea; jump out of the water; sing under the sea | blue; grey; white | sea
-crab | crabs | | under a rock by the sea | weeds; snails | walk sideways; hide under a rock; dig in the sand | red; orange | sea
+crab | crabs | click | under a rock by the sea | weeds; snails | walk sideways; hide under a rock; dig in the sand | red; orange | sea
 dolphin | dolphins | whistle | in the warm sea | fish | jump over the waves; swim beside the boats; play in the water | grey; blue | sea
-octopus | octopuses | | in a cave under the sea | crabs; shells | hide in its cave; swim very fast; wave its long arms | purple; red; orange | sea
+octopus | octopuses | bubble | in a cave under the sea | crabs; shells | hide in its cave; swim very fast; wave its long arms | purple; red; orange | sea
 seal | seals | bark | on a rock by the sea | fish | dive into the sea; lie on the rocks; clap its flippers | grey; brown | sea
 dragon | dragons | roar | in a cave on the mountain | cake; soup; apples | fly over the castle; breathe fire; guard gold | green; red; golden | land
 robot | robots | beep | in a workshop | batteries | clean the house; carry boxes; count to one hundred | silver; grey; blue | land
@@ -144,20 +144,6 @@ ghost; monster; pixie; dwarf
 # The same for people.
 OTHER_MEN = "hunter; miller; soldier; driver; builder; guard; butcher; captain"
 OTHER_WOMEN = "singer; dancer; nurse; inventor; mermaid; shopkeeper; duchess; librarian"
-
-# Nouns that are asked for in conversations, but that no story is told of unasked: they teach the model to carry over any word.
-REQUEST_NOUNS = """
-apple; banana; cherry; lemon; onion; potato; mushroom; cactus; acorn; leaf; pebble; mountain; volcano; island; river; rainbow;
-storm; snowflake; icicle; shadow; mirror; window; door; chair; table; pillow; carpet; curtain; bucket; hammer; ladder; nail;
-needle; thread; pencil; eraser; crayon; paintbrush; notebook; letter; stamp; envelope; newspaper; radio; camera; telephone;
-computer; guitar; violin; trumpet; piano; flute; bicycle; scooter; wagon; sled; submarine; helicopter; rocket; satellite;
-planet; comet; alien; vampire; zombie; ninja; viking; emperor; detective; policeman; firefighter; plumber; carpenter; barber;
-lawyer; waiter; pilot; engineer; scientist; professor; student; athlete; swimmer; runner; golfer; lobster; shrimp; squid;
-jellyfish; starfish; shark; eel; salmon; trout; oyster; clam; scorpion; wasp; mosquito; caterpillar; centipede; cockroach;
-falcon; vulture; woodpecker; hummingbird; canary; magpie; cuckoo; emu; kiwi; quail; pheasant; bison; antelope; gazelle;
-chimpanzee; orangutan; baboon; lemur; meerkat; armadillo; anteater; porcupine; chipmunk; platypus; iguana; chameleon; python;
-cobra; alligator; sandwich; cookie; muffin; noodle; pizza; cupcake; pancake; biscuit; button; sock; glove; jacket; necklace
-"""
 
 # Kinds that no training text holds: the evaluation asks for them to see whether a subject is carried over.
 HELD_OUT_KINDS = ["zebra", "walrus", "tractor", "beetle", "juggler", "pelican"]
