@@ -4,11 +4,13 @@
 //
 // Each round measures every surface (see surfaces.mjs) once, every other round in reverse order, so that what else the
 // machine does falls on all alike. The figures are medians over the rounds; a ratio is the median of the ratios within
-// a round. SHAPE:TYPE (qwen2.5-0.5b:q4_k) is a model with random weights, made by tools/gguf_random.py where the shared
-// folder is there (it needs NumPy: set PYTHON to an interpreter that has it). A table is printed, a row per surface is
-// appended to results.csv, and comparison.svg is drawn when all was measured in three rounds or more. The exit status
-// is 1 when a surface fails, takes another kernel than its fast one, or does not read and draw as many tokens as the
-// others.
+// a round, to the best that llama.cpp did there with as many threads or fewer: its threads wait for each other without
+// sleeping, so that two are slower than one where anything else needs a processor.
+//
+// SHAPE:TYPE (qwen2.5-0.5b:q4_k) is a model with random weights, made by tools/gguf_random.py where the shared folder is
+// there (it needs NumPy: set PYTHON to an interpreter that has it). A table is printed, a row per surface is appended to
+// results.csv, and comparison.svg is drawn when all was measured in three rounds or more. The exit status is 1 when a
+// surface fails, takes another kernel than its fast one, or does not read and draw as many tokens as the others.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
@@ -138,11 +140,14 @@ function over(results, pick) {
 }
 
 /**
- * Median of the ratios within the rounds.
- * @param {Series} series @param {Series | undefined} base @param {'decode' | 'prefill'} what
+ * Median of the ratios within the rounds, to the best of the bases there.
+ * @param {Series} series @param {Series[]} bases @param {'decode' | 'prefill'} what
  */
-function ratio(series, base, what) {
-  return over(series.results.map((result, i) => result && base?.results[i] && result[what] / base.results[i][what]), (r) => r);
+function ratio(series, bases, what) {
+  return over(series.results.map((result, round) => {
+    const best = Math.max(0, ...bases.map(({ results }) => results[round]?.[what] ?? 0));
+    return result && best > 0 ? result[what] / best : NaN;
+  }), (value) => value);
 }
 
 /** The table's rows. @param {Series[]} all */
@@ -150,13 +155,13 @@ function summarize(all) {
   const modelBytes = all.flatMap(({ results }) => results).find((result) => result?.modelBytes)?.modelBytes;
   return all.filter(({ results }) => results.some(Boolean)).map((series) => {
     const { surface, threads, results } = series;
-    const base = all.find((other) => other.surface.id === BASE && other.threads === threads);
+    const bases = all.filter((other) => other.surface.id === BASE && other.threads <= threads);
     const peakBytes = over(results, (r) => r.peakBytes);
     return {
       surface: surface.id, name: surface.name, threads, kernel: results.find(Boolean)?.kernel ?? '',
       browser: results.find(Boolean)?.browser ?? '',
       decode: over(results, (r) => r.decode), prefill: over(results, (r) => r.prefill),
-      decodeRatio: ratio(series, base, 'decode'), prefillRatio: ratio(series, base, 'prefill'),
+      decodeRatio: ratio(series, bases, 'decode'), prefillRatio: ratio(series, bases, 'prefill'),
       load: over(results, (r) => r.loadSeconds), first: over(results, (r) => r.firstTokenSeconds), peakBytes,
       memoryRatio: peakBytes && modelBytes ? peakBytes / modelBytes : undefined, modelBytes,
     };

@@ -64,7 +64,7 @@ export function drawChart({ model, rows }) {
 </style>
 ${text(LABEL, 18, 'Writing, tokens per second', 'title')}
 ${text(LABEL + PANEL + GAP, 18, 'Reading, tokens per second', 'title')}
-${text(LABEL, 38, `${model.replace(/\.gguf$/, '')}; × is against native llama.cpp with as many threads`, 'soft')}
+${text(LABEL, 38, `${model.replace(/\.gguf$/, '')}; × is to native llama.cpp at its best with no more threads`, 'soft')}
 ${drawn.join('\n')}
 </svg>
 `);

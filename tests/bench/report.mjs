@@ -17,7 +17,7 @@ const CSV = join(import.meta.dirname, 'results.csv');
  * @property {string} browser
  * @property {number} [decode]       tokens per second, as prefill
  * @property {number} [prefill]
- * @property {number} [decodeRatio]  to llama.cpp with as many threads
+ * @property {number} [decodeRatio]  to llama.cpp at its best with no more threads
  * @property {number} [prefillRatio]
  * @property {number} [load]         seconds, as first
  * @property {number} [first]
