@@ -132,7 +132,7 @@ BLOCK_INLINE void block_scale_min(const uint8_t *q, size_t stride, uint32_t s, u
 
 /* The functions of the formats table, one of each kind per format that has it. */
 #define NUT_X(name)                                                                                         \
-    void pack_##name(uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks,                    \
+    bool pack_##name(uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks,                    \
                      const uint8_t *src);                                                                   \
     void unpack_##name(const uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks,            \
                        uint8_t *dst);                                                                       \

@@ -4,12 +4,13 @@
  * In a file a matrix is rows of blocks. In memory it is *packed*: rows are taken in groups of 8, and within
  * a group the same 4 columns of 8 rows stand together, so that one SIMD lane is one row, no kernel adds
  * across lanes, and one stretch of memory is read from front to back. Packing only permutes bytes and
- * nibbles: a packed matrix is as large as the file's (rows padded with zeros to a multiple of 8), and
- * unpacking gives the file's bytes back.
+ * nibbles, and scales halves: a packed matrix is as large as the file's (rows padded with zeros
+ * to a multiple of 8), and unpacking gives the file's bytes back.
  *
  * Packed group of one block (8 rows; r = row 0..7, step j = 4 columns 4j..4j+3, i = column within the step):
  *   F32            per column: float[8]
  *   F16, BF16      per column: uint16[8]
+ * f16 stands for a half times 2^10 (pack.c), but in the format F16.
  *   Q8_0           d[8] f16, then per step j = 0..7: 32 bytes, byte 4r+i
  *   Q4_0           d[8] f16, then NIBBLES
  *   Q4_1           d[8], m[8] f16, then NIBBLES
@@ -35,6 +36,7 @@
 enum { FORMAT_LANES = 8 };       // rows of a group
 enum { FORMAT_MAX_BLOCK = 256 }; // weights of the largest block
 enum { FORMAT_MAX_BYTES = 210 }; // bytes of the largest block in a file
+enum { FORMAT_HALF_UP = 10 };    // the halves of quantized blocks are packed as 2^10 times their value
 
 /* Order of the table; also the index into a kernel set's mul_mat. */
 #define FORMAT_LIST(X) X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q4_K) X(Q5_K) X(Q6_K)
@@ -62,8 +64,9 @@ typedef struct format {
 
     /* Packs n_blocks blocks of row `lane` from src into a group, from block first_block on. group is the
      * first byte of the group (all its blocks follow each other, each 8 * bytes long) and was cleared before
-     * the first pack. */
-    void (*pack)(uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, const uint8_t *src);
+     * the first pack. False where a scale is not a number or not below 64 in magnitude: such a block is
+     * damaged. */
+    bool (*pack)(uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, const uint8_t *src);
     /* The inverse: the file's bytes of those blocks. */
     void (*unpack)(const uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, uint8_t *dst);
     /* Blocks as a file has them to floats, (n_blocks * block). */

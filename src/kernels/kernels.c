@@ -62,40 +62,49 @@ static void probe_row(const format *f, uint32_t *state, uint8_t *blocks, int32_t
     }
 }
 
-static void probe_act(uint32_t *state, int8_t *q, float *d, int32_t *sum) {
-    memset(sum, 0, sizeof(int32_t) * PROBE_TOKENS * PROBE_COLS / 16);
-    for (size_t i = 0; i < PROBE_TOKENS * PROBE_COLS; i++) {
-        q[i] = (int8_t)probe_number(state, -127, 127);
-        sum[i / 16] += q[i];
-    }
-    for (size_t i = 0; i < PROBE_TOKENS * PROBE_COLS / 32; i++) d[i] = 1;
+/* Activations whose scales are all 1: floats that are integers, the largest of each block 127. */
+static void probe_act(uint32_t *state, float *x) {
+    for (size_t i = 0; i < PROBE_TOKENS * PROBE_COLS; i++)
+        x[i] = (float)(i % KERNEL_Q8_BLOCK == 0 ? 127 : probe_number(state, -127, 127));
 }
 
-/* Whether a product in a format whose scales are all 1 gives the exact integers, for tokens together (which
- * begin the rows of y) and for the first one alone (the last row): these are different code. */
+/* Quantizes the first n tokens in the set's layout, and multiplies. */
+static void probe_tokens(const kernel_set *set, const matrix *w, const float *x, size_t n, float *y) {
+    enum { PLACES = (PROBE_TOKENS + KERNEL_TILE) * PROBE_COLS };
+    _Alignas(16) uint8_t q[2 * PLACES];
+    float d[PLACES / 32], d_sum[PLACES / 32];
+    int32_t sum[PLACES / 32 * KERNEL_SUMS];
+    memset(q, 0, sizeof q);
+    memset(sum, 0, sizeof sum);
+    for (size_t i = 0; i < PLACES / 32; i++) d[i] = d_sum[i] = 0;
+    const kernel_act act = {n, PROBE_COLS, NULL, kernel_lanes(n), set->act_bytes, q, d, d_sum, sum};
+    for (size_t t = 0; t < n; t++) set->quantize_q8(x + t * PROBE_COLS, 0, PROBE_COLS, t, &act, NULL);
+    set->mul_mat[w->format->id](w, 0, 1, &act, y, PROBE_ROWS);
+}
+
+/* Whether a product in a format whose scales are all 1 gives the exact integers, for each way that tokens
+ * go: alone, as one tile, and many. These are different code. */
 static bool probe_product(const kernel_set *set, const format *f, uint32_t state) {
+    static const size_t counts[] = {1, 2, KERNEL_TILE, PROBE_TOKENS};
     _Alignas(64) uint8_t group[PROBE_ROWS * PROBE_COLS / 32 * 34] = {0};
-    _Alignas(16) int8_t q[PROBE_TOKENS * PROBE_COLS];
     uint8_t blocks[PROBE_COLS / 32 * 34];
-    int32_t values[PROBE_ROWS][PROBE_COLS], sum[PROBE_TOKENS * PROBE_COLS / 16];
-    float d[PROBE_TOKENS * PROBE_COLS / 32], y[(PROBE_TOKENS + 1) * PROBE_ROWS];
+    int32_t values[PROBE_ROWS][PROBE_COLS];
+    float x[PROBE_TOKENS * PROBE_COLS], y[PROBE_TOKENS * PROBE_ROWS];
     for (uint32_t r = 0; r < PROBE_ROWS; r++) {
         probe_row(f, &state, blocks, values[r]);
         f->pack(group, r, 0, PROBE_COLS / 32, blocks);
     }
-    probe_act(&state, q, d, sum);
+    probe_act(&state, x);
     const matrix w = {f, PROBE_ROWS, PROBE_COLS, group};
-    kernel_act x = {PROBE_TOKENS, PROBE_COLS, NULL, q, d, sum};
-    set->mul_mat[f->id](&w, 0, 1, &x, y, PROBE_ROWS);
-    x.n_tokens = 1;
-    set->mul_mat[f->id](&w, 0, 1, &x, y + PROBE_TOKENS * PROBE_ROWS, PROBE_ROWS);
-    for (size_t t = 0; t <= PROBE_TOKENS; t++)
-        for (size_t r = 0; r < PROBE_ROWS; r++) {
-            int32_t expected = 0;
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        probe_tokens(set, &w, x, counts[k], y);
+        for (size_t i = 0; i < counts[k] * PROBE_ROWS; i++) {
+            float expected = 0;
             for (size_t c = 0; c < PROBE_COLS; c++)
-                expected += values[r][c] * q[t % PROBE_TOKENS * PROBE_COLS + c];
-            if (y[t * PROBE_ROWS + r] != (float)expected) return false;
+                expected += (float)values[i % PROBE_ROWS][c] * x[i / PROBE_ROWS * PROBE_COLS + c];
+            if (y[i] != expected) return false;
         }
+    }
     return true;
 }
 

@@ -19,17 +19,40 @@
 #include "kernels/formats.h"
 
 enum { KERNEL_Q8_BLOCK = 32 }; // activations are quantized in blocks of 32 columns
+enum { KERNEL_TILE = 4 };      // tokens whose quantized activations lie interleaved, where there are several
+
+/* Scales travel apart by this power of two: what is said to be d below is stored as d * 2^102, and the
+ * kernels take a weight's scale at 2^-102 of its value. So a half becomes a float's fields by a shift and a
+ * mask, and no product is subnormal. */
+#define KERNEL_SCALE_UP   0x1p102f
+#define KERNEL_SCALE_DOWN 0x1p-102f
 
 /* Activations of n_tokens tokens. Where the weights' format asks for FORMAT_ACT_Q8 the quantized part is
- * read, else x. A value is d * q; q in -127..127. */
+ * read, else x. A value is d * q; q in -127..127. The quantized part is written by a set's quantize_q8 and
+ * read by its products: tokens stand in tiles of `lanes` (kernel_lanes), so that the same columns of several
+ * tokens are read together. */
 typedef struct kernel_act {
     size_t n_tokens;
     size_t n_cols;
-    const float *x;     // (n_tokens, n_cols)
-    const int8_t *q;    // (n_tokens, n_cols), 16-byte aligned
-    const float *d;     // (n_tokens, n_cols / 32)
-    const int32_t *sum; // (n_tokens, n_cols / 16) sums of q over 16 columns
+    const float *x; // (n_tokens, n_cols)
+    size_t lanes;   // tokens of a tile
+    size_t bytes;   // of a value of q, the set's act_bytes
+    uint8_t *q;   // (tiles, n_cols / 4, bytes, lanes, 4 bytes): four columns as int8; or as int16, columns 0
+                  // and 2 of them before columns 1 and 3. 16-byte aligned
+    float *d;     // (tiles, n_cols / 32, lanes)
+    float *d_sum; // (tiles, n_cols / 32, lanes) d * sum of q
+    int32_t *sum; // (tiles, n_cols / 32, KERNEL_SUMS, lanes)
 } kernel_act;
+
+/* Sums of q over a block of 32 columns: over all, over the last 16, over the negative ones (negated). */
+typedef enum kernel_sum { KERNEL_SUM_ALL, KERNEL_SUM_HALF, KERNEL_SUM_NEGATIVE, KERNEL_SUMS } kernel_sum;
+
+static inline size_t kernel_lanes(size_t n_tokens) {
+    return n_tokens < 3 ? n_tokens : KERNEL_TILE;
+}
+static inline size_t kernel_tiles(size_t n_tokens) {
+    return (n_tokens + kernel_lanes(n_tokens) - 1) / kernel_lanes(n_tokens);
+}
 
 /* y[t][r] = sum over c of w[r][c] * x[t][c], for the rows r of groups [g_begin, g_end) and all tokens t. w
  * is the whole packed matrix; y is (n_tokens, ldy) with ldy >= 8 * groups, since padding rows are written
@@ -41,11 +64,11 @@ typedef void kernel_mul_mat_fn(const matrix *w, size_t g_begin, size_t g_end, co
  * out[h] = softmax(scale * q[h] . k) v over n_kv positions, online over tiles (Milakov and Gimelshein 2018,
  * arXiv 1805.02867); memory does not grow with n_kv. */
 typedef struct kernel_attend {
-    const float *q;    // (n_q, head_dim)
-    const uint16_t *k; // (n_kv, head_dim) f16
-    const uint16_t *v; // (n_kv, head_dim) f16
+    const float *q;         // (n_q, head_dim)
+    const uint16_t *k;      // (n_kv, head_dim) f16
+    const uint16_t *v;      // (n_kv, head_dim) f16
     const float *k32, *v32; // (n_kv, head_dim) floats in place of k and v; read by the ref set alone
-    float *out; // (n_q, head_dim)
+    float *out;             // (n_q, head_dim)
     size_t n_q;
     size_t n_kv;     // >= 1
     size_t head_dim; // a multiple of 8, at most KERNEL_MAX_HEAD_DIM
@@ -56,9 +79,10 @@ enum { KERNEL_MAX_HEAD_DIM = 256 };
 /* The list of operations: result, name, parameters. One list feeds the struct, the sets, the tests and the
  * benches. */
 #define KERNEL_OPS(X)                                                                                       \
-    /* x (n) to int8 blocks: d = max|x| / 127 per 32 columns, q = round(x / d) half away from zero;         \
-     * sum over 16 columns. n is a multiple of 32. */                                                       \
-    X(quantize_q8, (const float *x, size_t n, int8_t *q, float *d, int32_t *sum))                           \
+    /* x (n) to columns [col, col + n) of a token's quantized activations: d = max|x| / 127 per 32 columns, \
+     * q = round(x / d) half away from zero. col and n are multiples of 32. rest (n), where it is not NULL, \
+     * receives x - d * q. */                                                                               \
+    X(quantize_q8, (const float *x, size_t col, size_t n, size_t token, const kernel_act *to, float *rest)) \
     /* y = x / sqrt(mean(x^2) + eps) * w, (n); y may be x. (Zhang and Sennrich 2019, arXiv 1910.07467) */   \
     X(rms_norm, (const float *x, const float *w, size_t n, float eps, float *y))                            \
     /* gate = silu(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                     \
@@ -71,6 +95,7 @@ enum { KERNEL_MAX_HEAD_DIM = 256 };
 
 typedef struct kernel_set {
     const char *name;
+    size_t act_bytes; // bytes of a quantized activation: 1, or 2 where products are made of int16
     kernel_mul_mat_fn *mul_mat[FORMAT_COUNT];
 #define NUT_X(name, params) void(*name) params;
     KERNEL_OPS(NUT_X)

@@ -9,16 +9,12 @@
  * high by (Q4_0: 8) is put in as -offset * sum(a).
  *
  * The includer defines, besides SET_NAME (kernel_set_<SET_NAME> is defined here, with that name):
- *   SET_PARTS, SET_ACT_PARTS    vectors that hold a step's weights (4 rows), and its activations
- *   SET_Q8_0_PARTS              the same for the signed weights of Q8_0
- *   SET_CHAINS                  integer sums that one row is best split into
- *   SET_Q8_0_OFFSET             what those stand too high by
- *   set_act(x, part)            four steps of one token, as parts
- *   quad_act, quad_load(q), quad_step(quad, i, part)    one of four steps in every lane
+ *   SET_PARTS                   vectors that hold a step's weights of 4 rows, and bytes of an activation
  *   set_dot(acc, w, a)          acc + products of one part
  *   set_codes(bytes, part), set_weights(bytes, part)    codes and int8 weights as parts
- *   set_instead(w, g_begin, g_end, x, y, ldy)    true where another set has done a Q8_0 product
- *   set_redo(w, g, n, x, y, ldy, lowest)  called after groups [g, g + n) of Q8_0 with their lowest weights
+ * and for the signed weights of Q8_0, of which the relaxed dot does not take two:
+ *   set_begin_signed(magic, sum, m)    what an integer sum begins with
+ *   set_signed_product(bytes, q, m, acc), set_signed_panel(codes, q, m, acc)    a step: acc (m) +=
  */
 #include "kernels/steps.h"
 
@@ -27,39 +23,54 @@ enum { FLOAT_TILE = 2 }; // tokens of a tile of the float formats
 #include "kernels/mul_vec.h"
 #include "kernels/panels.h"
 
-/* ---- one token ---- */
+/* ---- few tokens ---- */
 
-#define VEC_FUNCTION(name, vec)                                                                             \
-    static void vec_##name(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y) {  \
-        for (size_t g = g_begin; g < g_end; g++)                                                            \
-            pair_store(y + L * g, vec(&block_##name, w->data + g * matrix_group_bytes(w), x));              \
-    }
-VEC_FUNCTION(Q4_0, vec_simple)
-VEC_FUNCTION(Q4_1, vec_simple)
-VEC_FUNCTION(Q5_0, vec_simple)
-VEC_FUNCTION(Q5_1, vec_simple)
-VEC_FUNCTION(Q4_K, vec_min_k)
-VEC_FUNCTION(Q5_K, vec_min_k)
-VEC_FUNCTION(Q6_K, vec_q6_k)
-
-static void vec_Q8_0(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y) {
-    for (size_t g = g_begin; g < g_end; g++) {
-        v128_t lowest = wasm_i8x16_splat(0);
-        pair_store(y + L * g, vec_q8_0(w->data + g * matrix_group_bytes(w), x, &lowest));
-        set_redo(w, g, 1, x, y, 0, lowest);
-    }
+/* y's rows of n groups from g on, for the tile's tokens, from f (n, m, 8). */
+SIMD_INLINE void streams_store(const float *f, size_t n, size_t m, const kernel_act *x, size_t g, float *y,
+                               size_t ldy) {
+    for (size_t s = 0; s < n; s++)
+        for (size_t t = 0; t < x->n_tokens; t++)
+            pair_store(y + t * ldy + L * (g + s), pair_load(f + (s * m + t) * L));
 }
+
+/* Groups as even as can be, at most STREAMS at a time. */
+#define VEC_FUNCTION(name, vec, m)                                                                          \
+    static void vec_##name##_##m(const matrix *w, size_t g, size_t g_end, const kernel_act *x, float *y,    \
+                                 size_t ldy) {                                                              \
+        const size_t stride = matrix_group_bytes(w);                                                        \
+        _Alignas(16) float f[STREAMS * m * L];                                                              \
+        for (size_t left; (left = g_end - g) > 0;) {                                                        \
+            const size_t turns = (left + STREAMS - 1) / STREAMS, n = (left + turns - 1) / turns;            \
+            const streams at = {w->data + g * stride, stride, n, f};                                        \
+            memset(f, 0, n *m *L * sizeof *f);                                                              \
+            vec(&block_##name, &at, x, m);                                                                  \
+            streams_store(f, n, m, x, g, y, ldy);                                                           \
+            g += n;                                                                                         \
+        }                                                                                                   \
+    }
+#define VEC_FUNCTIONS(name, vec)                                                                            \
+    VEC_FUNCTION(name, vec, 1)                                                                              \
+    VEC_FUNCTION(name, vec, 2)                                                                              \
+    VEC_FUNCTION(name, vec, 4)
+VEC_FUNCTIONS(Q8_0, vec_q8_0)
+VEC_FUNCTIONS(Q4_0, vec_simple)
+VEC_FUNCTIONS(Q4_1, vec_simple)
+VEC_FUNCTIONS(Q5_0, vec_simple)
+VEC_FUNCTIONS(Q5_1, vec_simple)
+VEC_FUNCTIONS(Q4_K, vec_min_k)
+VEC_FUNCTIONS(Q5_K, vec_min_k)
+VEC_FUNCTIONS(Q6_K, vec_q6_k)
 
 /* ---- several tokens ---- */
 
-/* Unpacks n units of a group from unit `first` (a multiple of PANEL_UNITS) on; *lowest: see vec_q8_0. */
-typedef void panel_fill_fn(panel to, const uint8_t *group, size_t first, size_t n, v128_t *lowest);
+/* Unpacks n units of a group from unit `first` (a multiple of PANEL_UNITS) on. */
+typedef void panel_fill_fn(panel to, const uint8_t *group, size_t first, size_t n);
 
 #define FILL_FUNCTION(name, call)                                                                           \
-    static void fill_##name(panel to, const uint8_t *group, size_t first, size_t n, v128_t *lowest) {       \
+    static void fill_##name(panel to, const uint8_t *group, size_t first, size_t n) {                       \
         const block_layout *l = &block_##name;                                                              \
         const uint8_t *block = group + first / l->n_units * l->bytes * L;                                   \
-        (void)lowest, (void)n;                                                                              \
+        (void)n;                                                                                            \
         call;                                                                                               \
     }
 FILL_FUNCTION(Q4_0, panel_simple(to, l, block, n))
@@ -70,72 +81,62 @@ FILL_FUNCTION(Q4_K, panel_min_k(to, l, block))
 FILL_FUNCTION(Q5_K, panel_min_k(to, l, block))
 FILL_FUNCTION(Q6_K, panel_q6_k(to, l, block))
 
-static void fill_Q8_0(panel to, const uint8_t *group, size_t first, size_t n, v128_t *lowest) {
-    panel_q8_0(to, group + first * 34 * L, n, lowest);
-}
+FILL_FUNCTION(Q8_0, panel_q8_0(to, block, n))
 
 /* How a format goes through panels. */
 typedef struct panel_plan {
     panel_fill_fn *fill;
     panel_product_fn *product;
-    size_t parts;
-    int32_t offset; // of the codes
-    bool halves;
 } panel_plan;
 
-/* Groups [g, g + n) with all tokens, n <= PANELS / parts; returns the lowest weights for set_redo. */
-static __attribute__((noinline)) v128_t panels_product(const panel_plan *plan, const matrix *w, size_t g,
-                                                       size_t n, const kernel_act *x, float *y, size_t ldy) {
+/* Groups [g, g + n) with all tokens, n <= PANELS. */
+static __attribute__((noinline)) void panels_product(const panel_plan *plan, const matrix *w, size_t g,
+                                                     size_t n, const kernel_act *x, float *y, size_t ldy) {
     const size_t all_units = w->n_cols / BLOCK_UNIT, group_bytes = matrix_group_bytes(w);
     panels p;
-    tile act;
-    v128_t lowest = wasm_i8x16_splat(0);
     for (size_t first = 0; first < all_units; first += PANEL_UNITS) {
         const size_t n_units = all_units - first < PANEL_UNITS ? all_units - first : PANEL_UNITS;
         for (size_t i = 0; i < n; i++)
-            plan->fill(panel_at(&p, i, plan->parts), w->data + (g + i) * group_bytes, first, n_units,
-                       &lowest);
+            plan->fill(panel_at(&p, i), w->data + (g + i) * group_bytes, first, n_units);
         for (size_t t = 0; t < x->n_tokens; t += TILE) {
             const size_t n_tokens = x->n_tokens - t < TILE ? x->n_tokens - t : TILE;
-            tile_fill(&act, x, t, n_tokens, first, n_units, plan->offset, plan->halves);
+            const act_at act = act_first(x, t / TILE, first, TILE);
             for (size_t i = 0; i < n; i++)
-                plan->product(panel_at(&p, i, plan->parts), &act, n_units, first == 0,
-                              y + t * ldy + L * (g + i), ldy, n_tokens);
+                plan->product(panel_at(&p, i), act, n_units, first == 0, y + t * ldy + L * (g + i), ldy,
+                              n_tokens);
         }
     }
-    return lowest;
 }
 
 static void many_tokens(const panel_plan *plan, const matrix *w, size_t g_begin, size_t g_end,
                         const kernel_act *x, float *y, size_t ldy) {
-    const size_t each = PANELS / plan->parts;
-    for (size_t g = g_begin; g < g_end; g += each) {
-        const size_t n = g_end - g < each ? g_end - g : each;
-        v128_t lowest = panels_product(plan, w, g, n, x, y, ldy);
-        if (w->format->id == FORMAT_Q8_0) set_redo(w, g, n, x, y, ldy, lowest);
-    }
+    for (size_t g = g_begin; g < g_end; g += PANELS)
+        panels_product(plan, w, g, g_end - g < PANELS ? g_end - g : PANELS, x, y, ldy);
 }
 
 /* ---- the functions of the set ---- */
 
-#define MUL_MAT_FUNCTION(name, n_parts, offset, halves, product)                                            \
+#define MUL_MAT_FUNCTION(name, product)                                                                     \
     static void mul_mat_##name(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x,          \
                                float *y, size_t ldy) {                                                      \
-        static const panel_plan plan = {fill_##name, product, n_parts, offset, halves};                     \
-        if (plan.parts != SET_PARTS && set_instead(w, g_begin, g_end, x, y, ldy)) return;                   \
-        if (x->n_tokens == 1)                                                                               \
-            vec_##name(w, g_begin, g_end, x, y);                                                            \
-        else                                                                                                \
+        static const panel_plan plan = {fill_##name, product};                                              \
+        if (x->n_tokens > KERNEL_TILE)                                                                      \
             many_tokens(&plan, w, g_begin, g_end, x, y, ldy);                                               \
+        else if (x->lanes == KERNEL_TILE)                                                                   \
+            vec_##name##_4(w, g_begin, g_end, x, y, ldy);                                                   \
+        else if (x->lanes == 2)                                                                             \
+            vec_##name##_2(w, g_begin, g_end, x, y, ldy);                                                   \
+        else                                                                                                \
+            vec_##name##_1(w, g_begin, g_end, x, y, ldy);                                                   \
     }
-MUL_MAT_FUNCTION(Q8_0, SET_Q8_0_PARTS, SET_Q8_0_OFFSET, false, product_two_parts)
-MUL_MAT_FUNCTION(Q4_0, SET_PARTS, 8, false, product_plain)
-MUL_MAT_FUNCTION(Q4_1, SET_PARTS, 0, false, product_min)
-MUL_MAT_FUNCTION(Q5_0, SET_PARTS, 16, false, product_plain)
-MUL_MAT_FUNCTION(Q5_1, SET_PARTS, 0, false, product_min)
-MUL_MAT_FUNCTION(Q4_K, SET_PARTS, 0, false, product_min)
-MUL_MAT_FUNCTION(Q5_K, SET_PARTS, 0, false, product_min)
-MUL_MAT_FUNCTION(Q6_K, SET_PARTS, 32, true, product_halves)
+MUL_MAT_FUNCTION(Q8_0, product_signed)
+MUL_MAT_FUNCTION(Q4_0, product_offset_8)
+MUL_MAT_FUNCTION(Q4_1, product_min)
+MUL_MAT_FUNCTION(Q5_0, product_offset_16)
+MUL_MAT_FUNCTION(Q5_1, product_min)
+MUL_MAT_FUNCTION(Q4_K, product_min)
+MUL_MAT_FUNCTION(Q5_K, product_min)
+MUL_MAT_FUNCTION(Q6_K, product_halves)
 
 /* Floats: two tokens at a time, and the last alone. */
 #define FLOAT_FUNCTION(name)                                                                                \
@@ -167,6 +168,7 @@ FLOAT_FUNCTION(BF16)
 // clang-format off
 const kernel_set SET_JOIN(kernel_set_, SET_NAME) = {
     .name = SET_TEXT(SET_NAME),
+    .act_bytes = SET_PARTS,
     .mul_mat = {
 #define NUT_X(name) mul_mat_##name,
         FORMAT_LIST(NUT_X)

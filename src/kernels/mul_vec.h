@@ -1,147 +1,201 @@
 /*
- * One token: a group's 8 rows are read from front to back, a unit of 32 columns at a time. Integer sums are
- * exact, so they may be kept in several chains; the float sums take each unit as pair_scale_add does, then
- * its minimums. Part of mul_mat.h, which names what the including set defines.
+ * Few tokens: weights are unpacked in registers and multiplied at once with all tokens, which are one tile
+ * of 1, 2 or KERNEL_TILE. Sixteen groups of rows take turns, a unit of 32 columns each, so that memory is
+ * read in as many streams: a machine fetches several pages ahead at once, but one page after the other too
+ * slowly for a product with one token, which reads each weight once (measured: 8 GB/s in one stream, 21 in
+ * sixteen). Part of mul_mat.h, which names what the including set defines.
  */
 
-/* Integer sums of a group, SET_CHAINS each. */
-typedef struct chains {
-    v128_t v[2][SET_CHAINS];
-} chains;
+enum { STREAMS = 16 };
 
-/* Chains that add up to -offset * sum. */
-SIMD_INLINE chains chains_begin(int32_t offset, int32_t sum) {
-    chains s;
-    SIMD_UNROLL
-    for (int i = 0; i < SET_CHAINS; i++) s.v[0][i] = s.v[1][i] = wasm_i32x4_splat(0);
-    if (offset) s.v[0][0] = s.v[1][0] = wasm_i32x4_splat(-offset * sum);
-    return s;
+/* Where a tile's activations of one unit stand. */
+typedef struct act_at {
+    const uint8_t *q;
+    const float *d, *d_sum;
+    const int32_t *sum;
+} act_at;
+
+SIMD_INLINE act_at act_first(const kernel_act *x, size_t tile, size_t unit, int m) {
+    const size_t at = (tile * x->n_cols / BLOCK_UNIT + unit) * (size_t)m;
+    return (act_at){x->q + BLOCK_UNIT * SET_PARTS * at, x->d + at, x->d_sum + at, x->sum + KERNEL_SUMS * at};
 }
 
-SIMD_INLINE pair chains_end(const chains *s) {
-    pair sum = {{s->v[0][0], s->v[1][0]}};
-    SIMD_UNROLL
-    for (int i = 1; i < SET_CHAINS; i++) {
-        sum.v[0] = wasm_i32x4_add(sum.v[0], s->v[0][i]);
-        sum.v[1] = wasm_i32x4_add(sum.v[1], s->v[1][i]);
-    }
-    return sum;
-}
-
-/* Integer products of quads [from, end) of a unit with q, the unit's activations. */
-SIMD_INLINE pair unit_product(const uint8_t *unit, const block_layout *l, size_t from, size_t end,
-                              const int8_t *q, int32_t sum, unpack_consts c) {
-    chains s = chains_begin(l->offset, sum);
-    SIMD_NO_UNROLL
-    for (size_t quad = from; quad < end; quad++) {
-        pair high = l->n_high ? quad_high(unit, l->n_high, quad) : pair_zero();
-        quad_act act = quad_load(q + 16 * quad);
-        SIMD_UNROLL
-        for (int i = 0; i < 4; i++) {
-            pair bytes = step_bytes(unit, l->n_high, quad, i, high, c);
-            SIMD_UNROLL
-            for (int k = 0; k < 2; k++) {
-                v128_t *to = &s.v[k][i % SET_CHAINS];
-                SIMD_UNROLL
-                for (int p = 0; p < SET_PARTS; p++)
-                    *to = set_dot(*to, set_codes(bytes.v[k], p), quad_step(&act, i, p % SET_ACT_PARTS));
-            }
-        }
-    }
-    return chains_end(&s);
+SIMD_INLINE void act_next(act_at *a, int m) {
+    a->q += BLOCK_UNIT * SET_PARTS * m, a->d += m, a->d_sum += m, a->sum += KERNEL_SUMS * m;
 }
 
 SIMD_INLINE v128_t splat_float(const float *p) {
     return wasm_v128_load32_splat(p);
 }
 
-/* Q4_0, Q4_1, Q5_0, Q5_1 */
-SIMD_INLINE pair vec_simple(const block_layout *l, const uint8_t *block, const kernel_act *x) {
-    const unpack_consts c = unpack_begin(l->n_high);
-    const int8_t *q = x->q;
-    const int32_t *sum = x->sum;
-    pair f = pair_zero();
-    for (size_t b = 0; b < x->n_cols / 32; b++, block += l->bytes * L, q += 32, sum += 2) {
-        int32_t total = l->offset || l->n_half == 2 ? sum[0] + sum[1] : 0;
-        pair product = unit_product(block + 2 * L * l->n_half, l, 0, 2, q, total, c);
-        f = pair_scale_add(f, product, f16_pair(block, c), splat_float(x->d + b));
-        if (l->n_half == 2)
-            f = pair_mul_add(f, f16_pair(block + 2 * L, c), wasm_f32x4_splat(x->d[b] * (float)total));
-    }
-    return f;
+/* What a sum over columns begins with where codes stand too high by `offset`: MAGIC - offset * sum. */
+SIMD_INLINE v128_t begin_offset(int offset, v128_t sum, unpack_consts c) {
+    const int shift = offset == 8 ? 3 : offset == 16 ? 4 : 5;
+    return wasm_i32x4_sub(c.magic, wasm_i32x4_shl(sum, (uint32_t)shift));
 }
 
-/* Q4_K, Q5_K. A block's scales are worked out first, into the stack: in the loop over its units they would
- * take the registers. */
-SIMD_INLINE pair vec_min_k(const block_layout *l, const uint8_t *block, const kernel_act *x) {
-    const unpack_consts c = unpack_begin(l->n_high);
-    const size_t unit_bytes = 128 + 32 * (size_t)l->n_high;
-    const int8_t *q = x->q;
-    const int32_t *sum = x->sum;
-    const float *d_a = x->d;
-    pair f = pair_zero();
-    for (size_t b = 0; b < x->n_cols / FORMAT_MAX_BLOCK; b++, block += l->bytes * L) {
-        const uint8_t *unit = block + (4 + l->n_scale) * L;
-        float d[8][L], min[8][L];
-        min_k_scales(block, c, d, min);
-        for (size_t s = 0; s < 8; s++, unit += unit_bytes, q += 32, sum += 2, d_a++) {
-            pair product = unit_product(unit, l, 0, 2, q, 0, c);
-            f = pair_scale_add(f, product, pair_load(d[s]), splat_float(d_a));
-            f = pair_mul_add(f, pair_load(min[s]), wasm_f32x4_splat(*d_a * (float)(sum[0] + sum[1])));
+SIMD_INLINE v128_t load_sum(const int32_t *sum, kernel_sum which, int m) {
+    return wasm_v128_load32_splat(sum + (int)which * m);
+}
+
+/* The sum over half (0, 1) of a unit. */
+SIMD_INLINE v128_t half_sum(const int32_t *sum, int half, int m) {
+    v128_t second = load_sum(sum, KERNEL_SUM_HALF, m);
+    return half ? second : wasm_i32x4_sub(load_sum(sum, KERNEL_SUM_ALL, m), second);
+}
+
+/* Codes of a step with the m tokens of a tile: acc (m) += . */
+SIMD_INLINE void step_product(pair bytes, const uint8_t *q, int m, pair *acc) {
+    SIMD_UNROLL
+    for (int p = 0; p < SET_PARTS; p++) {
+        const pair w = {{set_codes(bytes.v[0], p), set_codes(bytes.v[1], p)}};
+        SIMD_UNROLL
+        for (int t = 0; t < m; t++) {
+            const v128_t a = wasm_v128_load32_splat(q + 4 * (p * m + t));
+            acc[t].v[0] = set_dot(acc[t].v[0], w.v[0], a);
+            acc[t].v[1] = set_dot(acc[t].v[1], w.v[1], a);
         }
     }
-    return f;
+}
+
+/* Integer products of quads [from, end) of a unit: acc (m) +=. */
+SIMD_INLINE void unit_product(const uint8_t *unit, const block_layout *l, size_t from, size_t end,
+                              const uint8_t *q, int m, unpack_consts c, pair *acc) {
+    SIMD_NO_UNROLL
+    for (size_t quad = from; quad < end; quad++) {
+        const pair high = l->n_high ? quad_high(unit, l->n_high, quad) : pair_zero();
+        SIMD_UNROLL
+        for (int i = 0; i < 4; i++)
+            step_product(step_bytes(unit, l->n_high, quad, i, high, c),
+                         q + (4 * quad + (size_t)i) * 4 * SET_PARTS * (size_t)m, m, acc);
+    }
+}
+
+/* Groups that take turns, and their sums. */
+typedef struct streams {
+    const uint8_t *group; // the first
+    size_t stride;        // bytes of a group
+    size_t n;
+    float *f; // (n, m, 8)
+} streams;
+
+/* The sums of a stream (m, 8) take in integer products acc (m). */
+SIMD_INLINE void stream_add(float *f, const pair *acc, pair d, const float *d_a, int m, unpack_consts c) {
+    SIMD_UNROLL
+    for (int t = 0; t < m; t++)
+        pair_store(f + L * t, pair_scale_add(pair_load(f + L * t), acc[t], d, splat_float(d_a + t), c));
+}
+
+SIMD_INLINE void stream_add_min(float *f, pair min, const float *d_sum, int m) {
+    SIMD_UNROLL
+    for (int t = 0; t < m; t++)
+        pair_store(f + L * t, pair_mul_add(pair_load(f + L * t), min, splat_float(d_sum + t)));
+}
+
+/* Q4_0, Q4_1, Q5_0, Q5_1 */
+SIMD_INLINE void vec_simple(const block_layout *l, const streams *w, const kernel_act *x, int m) {
+    const unpack_consts c = unpack_begin(l->n_high);
+    const uint8_t *block = w->group;
+    act_at a = act_first(x, 0, 0, m);
+    for (size_t u = 0; u < x->n_cols / BLOCK_UNIT; u++, block += l->bytes * L, act_next(&a, m)) {
+        const uint8_t *at = block;
+        float *f = w->f;
+        v128_t begin[KERNEL_TILE];
+        SIMD_UNROLL
+        for (int t = 0; t < m; t++)
+            begin[t] =
+                l->offset ? begin_offset(l->offset, load_sum(a.sum + t, KERNEL_SUM_ALL, m), c) : c.magic;
+        for (size_t s = 0; s < w->n; s++, at += w->stride, f += L * m) {
+            pair acc[KERNEL_TILE];
+            SIMD_UNROLL
+            for (int t = 0; t < m; t++) acc[t] = (pair){{begin[t], begin[t]}};
+            unit_product(at + 2 * L * l->n_half, l, 0, 2, a.q, m, c, acc);
+            stream_add(f, acc, scale_pair(at, c), a.d, m, c);
+            if (l->n_half == 2) stream_add_min(f, scale_pair(at + 2 * L, c), a.d_sum, m);
+        }
+    }
+}
+
+/* Q4_K, Q5_K: the streams' scales of a block are worked out first. */
+SIMD_INLINE void vec_min_k(const block_layout *l, const streams *w, const kernel_act *x, int m) {
+    const unpack_consts c = unpack_begin(l->n_high);
+    const size_t unit_bytes = 128 + 32 * (size_t)l->n_high;
+    const uint8_t *block = w->group;
+    _Alignas(16) float d[STREAMS][8][L], min[STREAMS][8][L];
+    act_at a = act_first(x, 0, 0, m);
+    for (size_t b = 0; b < x->n_cols / FORMAT_MAX_BLOCK; b++, block += l->bytes * L) {
+        for (size_t s = 0; s < w->n; s++) min_k_scales(block + s * w->stride, c, d[s], min[s]);
+        const uint8_t *unit = block + (4 + l->n_scale) * L;
+        for (size_t u = 0; u < 8; u++, unit += unit_bytes, act_next(&a, m)) {
+            const uint8_t *at = unit;
+            float *f = w->f;
+            for (size_t s = 0; s < w->n; s++, at += w->stride, f += L * m) {
+                pair acc[KERNEL_TILE];
+                SIMD_UNROLL
+                for (int t = 0; t < m; t++) acc[t] = (pair){{c.magic, c.magic}};
+                unit_product(at, l, 0, 2, a.q, m, c, acc);
+                stream_add(f, acc, pair_load(d[s][u]), a.d, m, c);
+                stream_add_min(f, pair_load(min[s][u]), a.d_sum, m);
+            }
+        }
+    }
 }
 
 /* Q6_K: scales are of 16 columns, half a unit. */
-SIMD_INLINE pair vec_q6_k(const block_layout *l, const uint8_t *block, const kernel_act *x) {
+SIMD_INLINE void vec_q6_k(const block_layout *l, const streams *w, const kernel_act *x, int m) {
     const unpack_consts c = unpack_begin(l->n_high);
     const size_t unit_bytes = 128 + 32 * (size_t)l->n_high;
-    const int8_t *q = x->q;
-    const int32_t *sum = x->sum;
-    const float *d_a = x->d;
-    pair f = pair_zero();
+    const uint8_t *block = w->group;
+    _Alignas(16) float d[STREAMS][L];
+    act_at a = act_first(x, 0, 0, m);
     for (size_t b = 0; b < x->n_cols / FORMAT_MAX_BLOCK; b++, block += l->bytes * L) {
+        for (size_t s = 0; s < w->n; s++) pair_store(d[s], scale_pair(block + s * w->stride, c));
         const uint8_t *scales = block + 2 * L, *unit = scales + l->n_scale * L;
-        pair d = f16_pair(block, c);
-        for (size_t u = 0; u < 8; u++, unit += unit_bytes, scales += 2 * L, q += 32, sum += 2, d_a++) {
-            SIMD_UNROLL
-            for (int half = 0; half < 2; half++) {
-                pair scale = i16_pair(wasm_i16x8_load8x8(scales + L * half));
-                pair product = unit_product(unit, l, (size_t)half, (size_t)half + 1, q, sum[half], c);
-                f = pair_scale_add(f, product, pair_mul(d, scale), splat_float(d_a));
-            }
-        }
-    }
-    return f;
-}
-
-/* Q8_0; *lowest becomes the lowest weight of each lane's bytes where the set's offset trick needs to know
- * it. */
-SIMD_INLINE pair vec_q8_0(const uint8_t *block, const kernel_act *x, v128_t *lowest) {
-    const unpack_consts c = unpack_begin(0);
-    const int8_t *q = x->q;
-    pair f = pair_zero();
-    for (size_t b = 0; b < x->n_cols / 32; b++, block += 34 * L, q += 32) {
-        chains s = chains_begin(SET_Q8_0_OFFSET, x->sum[2 * b] + x->sum[2 * b + 1]);
-        SIMD_NO_UNROLL
-        for (size_t quad = 0; quad < 2; quad++) {
-            quad_act act = quad_load(q + 16 * quad);
-            SIMD_UNROLL
-            for (int i = 0; i < 4; i++) {
-                pair bytes = pair_load(block + 2 * L + 128 * quad + 32 * (size_t)i);
+        for (size_t u = 0; u < 8; u++, unit += unit_bytes, scales += 2 * L, act_next(&a, m)) {
+            for (size_t s = 0; s < w->n; s++) {
+                const uint8_t *at = unit + s * w->stride, *scale = scales + s * w->stride;
                 SIMD_UNROLL
-                for (int k = 0; k < 2; k++) {
-                    v128_t *to = &s.v[k][i % SET_CHAINS];
-                    *to = set_dot(*to, set_weights(bytes.v[k], 0), quad_step(&act, i, 0));
-                    *to = set_dot(*to, set_weights(bytes.v[k], 1), quad_step(&act, i, SET_ACT_PARTS - 1));
-                    if (SET_Q8_0_OFFSET) *lowest = wasm_i8x16_min(*lowest, bytes.v[k]);
+                for (int half = 0; half < 2; half++) {
+                    pair acc[KERNEL_TILE];
+                    SIMD_UNROLL
+                    for (int t = 0; t < m; t++) {
+                        v128_t begin = begin_offset(l->offset, half_sum(a.sum + t, half, m), c);
+                        acc[t] = (pair){{begin, begin}};
+                    }
+                    unit_product(at, l, (size_t)half, (size_t)half + 1, a.q, m, c, acc);
+                    pair d_half = pair_mul(pair_load(d[s]), i16_pair(wasm_i16x8_load8x8(scale + L * half)));
+                    stream_add(w->f + s * L * (size_t)m, acc, d_half, a.d, m, c);
                 }
             }
         }
-        f = pair_scale_add(f, chains_end(&s), f16_pair(block, c), splat_float(x->d + b));
     }
-    return f;
+}
+
+/* Q8_0 */
+SIMD_INLINE void vec_q8_0(const block_layout *l, const streams *w, const kernel_act *x, int m) {
+    const unpack_consts c = unpack_begin(0);
+    const uint8_t *block = w->group;
+    act_at a = act_first(x, 0, 0, m);
+    for (size_t u = 0; u < x->n_cols / BLOCK_UNIT; u++, block += l->bytes * L, act_next(&a, m)) {
+        const uint8_t *at = block;
+        float *f = w->f;
+        v128_t begin[KERNEL_TILE];
+        SIMD_UNROLL
+        for (int t = 0; t < m; t++) begin[t] = set_begin_signed(c.magic, a.sum + t, m);
+        for (size_t s = 0; s < w->n; s++, at += w->stride, f += L * m) {
+            pair acc[KERNEL_TILE];
+            SIMD_UNROLL
+            for (int t = 0; t < m; t++) acc[t] = (pair){{begin[t], begin[t]}};
+            SIMD_NO_UNROLL
+            for (size_t step = 0; step < 8; step += 4) {
+                SIMD_UNROLL
+                for (size_t i = step; i < step + 4; i++)
+                    set_signed_product(pair_load(at + 2 * L + 32 * i), a.q + i * 4 * SET_PARTS * (size_t)m,
+                                       m, acc);
+            }
+            stream_add(f, acc, scale_pair(at, c), a.d, m, c);
+        }
+    }
 }
 
 /* Column c of 8 rows as floats. */

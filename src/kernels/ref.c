@@ -32,12 +32,17 @@ static void group_tile(const matrix *w, const uint8_t *group, size_t c, size_t n
 
 /* Columns [c, c + n) of token t as the product sees them. */
 static void act_tile(const kernel_act *x, format_act kind, size_t t, size_t c, size_t n, float *out) {
-    const size_t row = t * x->n_cols;
     if (kind == FORMAT_ACT_F32) {
-        memcpy(out, x->x + row + c, n * sizeof(float));
+        memcpy(out, x->x + t * x->n_cols + c, n * sizeof(float));
         return;
     }
-    for (size_t i = 0; i < n; i++) out[i] = x->d[(row + c + i) / KERNEL_Q8_BLOCK] * (float)x->q[row + c + i];
+    const size_t tile = t / x->lanes, lane = t % x->lanes;
+    for (size_t i = 0; i < n; i++) {
+        const size_t step = tile * x->n_cols / 4 + (c + i) / 4, at = tile * x->n_cols / 32 + (c + i) / 32;
+        int8_t q;
+        memcpy(&q, x->q + (step * x->lanes + lane) * 4 + (c + i) % 4, 1);
+        out[i] = x->d[at * x->lanes + lane] * KERNEL_SCALE_DOWN * (float)q;
+    }
 }
 
 /* sum (8) += tile (n, 8) * x (n); floats within 32 columns, doubles across. */
@@ -81,22 +86,38 @@ static void ref_mul_mat(const matrix *w, size_t g_begin, size_t g_end, const ker
 
 /* ---- vectors ---- */
 
-static void ref_quantize_q8(const float *x, size_t n, int8_t *q, float *d, int32_t *sum) {
-    for (size_t b = 0; b < n / KERNEL_Q8_BLOCK; b++) {
-        const float *in = x + KERNEL_Q8_BLOCK * b;
-        float amax = 0;
-        for (int i = 0; i < KERNEL_Q8_BLOCK; i++)
-            amax = fabsf(in[i]) > amax || in[i] != in[i] ? fabsf(in[i]) : amax;
-        bool zero = amax < KERNEL_Q8_LOWEST;
-        float scale = zero ? 0 : amax / 127.0f, inverse = zero ? 0 : 1.0f / scale;
-        d[b] = scale;
-        sum[2 * b] = sum[2 * b + 1] = 0;
-        for (int i = 0; i < KERNEL_Q8_BLOCK; i++) {
-            float v = in[i] * inverse;
-            int code = fabsf(v) <= 127.5f ? (int)(v + (v < 0 ? -0.5f : 0.5f)) : 0; // 0: not a number
-            q[KERNEL_Q8_BLOCK * b + (size_t)i] = (int8_t)code;
-            sum[2 * b + (i >= 16)] += code;
+/* 32 values to codes; returns their scale. */
+static float quantize_block(const float *x, int8_t *q) {
+    float amax = 0;
+    for (int i = 0; i < KERNEL_Q8_BLOCK; i++) amax = fabsf(x[i]) > amax || x[i] != x[i] ? fabsf(x[i]) : amax;
+    bool zero = amax < KERNEL_Q8_LOWEST;
+    float scale = zero ? 0 : amax / 127.0f, inverse = zero ? 0 : 1.0f / scale;
+    for (int i = 0; i < KERNEL_Q8_BLOCK; i++) {
+        float v = x[i] * inverse;
+        q[i] = (int8_t)(fabsf(v) <= 127.5f ? (int)(v + (v < 0 ? -0.5f : 0.5f)) : 0); // 0: not a number
+    }
+    return scale;
+}
+
+/* The set's act_bytes is 1: codes stand as they are, four columns together. */
+static void ref_quantize_q8(const float *x, size_t col, size_t n, size_t token, const kernel_act *to,
+                            float *rest) {
+    const size_t lanes = to->lanes, lane = token % lanes;
+    size_t block = (token / lanes * to->n_cols + col) / KERNEL_Q8_BLOCK;
+    for (size_t b = 0; b < n / KERNEL_Q8_BLOCK; b++, block++, x += KERNEL_Q8_BLOCK) {
+        int8_t q[KERNEL_Q8_BLOCK];
+        int32_t sum[KERNEL_SUMS] = {0};
+        const float scale = quantize_block(x, q), d = scale * KERNEL_SCALE_UP;
+        for (size_t i = 0; i < KERNEL_Q8_BLOCK; i++) {
+            memcpy(to->q + ((8 * block + i / 4) * lanes + lane) * 4 + i % 4, &q[i], 1);
+            sum[KERNEL_SUM_ALL] += q[i];
+            if (i >= 16) sum[KERNEL_SUM_HALF] += q[i];
+            if (q[i] < 0) sum[KERNEL_SUM_NEGATIVE] -= q[i];
+            if (rest) *rest++ = x[i] - scale * (float)q[i];
         }
+        to->d[block * lanes + lane] = d;
+        to->d_sum[block * lanes + lane] = d * (float)sum[KERNEL_SUM_ALL];
+        for (size_t k = 0; k < KERNEL_SUMS; k++) to->sum[(block * KERNEL_SUMS + k) * lanes + lane] = sum[k];
     }
 }
 
@@ -156,6 +177,7 @@ static void ref_attend(const kernel_attend *a) {
 // clang-format off
 const kernel_set kernel_set_ref = {
     .name = "ref",
+    .act_bytes = 1,
     .mul_mat = {
 #define NUT_X(name) ref_mul_mat,
         FORMAT_LIST(NUT_X)

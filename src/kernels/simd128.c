@@ -1,45 +1,12 @@
 /* The SIMD128 set: products of four columns by i32x4.dot_i16x8, even and odd columns apart so that every
- * lane stays one row. Exact for every int8. */
+ * lane stays one row. Exact for every int8. Activations are kept as int16 in that order. */
 #include "kernels/sets.h"
 
 #ifdef KERNEL_HAS_SIMD128
 #include "kernels/steps.h"
 
-#define SET_NAME        simd128
-#define SET_PARTS       2 // even columns, odd columns
-#define SET_ACT_PARTS   2
-#define SET_Q8_0_PARTS  2
-#define SET_CHAINS      1 // additions are quick
-#define SET_Q8_0_OFFSET 0
-
-SIMD_INLINE v128_t even_i16(v128_t x) {
-    return wasm_i16x8_shr(wasm_i16x8_shl(x, 8), 8);
-}
-SIMD_INLINE v128_t odd_i16(v128_t x) {
-    return wasm_i16x8_shr(x, 8);
-}
-
-SIMD_INLINE v128_t set_act(v128_t x, int part) {
-    return part == 0 ? even_i16(x) : odd_i16(x);
-}
-
-typedef struct quad_act {
-    v128_t part[SET_ACT_PARTS];
-} quad_act;
-
-SIMD_INLINE quad_act quad_load(const int8_t *q) {
-    v128_t x = wasm_v128_load(q);
-    return (quad_act){{even_i16(x), odd_i16(x)}};
-}
-
-SIMD_INLINE v128_t quad_step(const quad_act *a, int i, int part) {
-    switch (i) {
-    case 0: return wasm_i32x4_shuffle(a->part[part], a->part[part], 0, 0, 0, 0);
-    case 1: return wasm_i32x4_shuffle(a->part[part], a->part[part], 1, 1, 1, 1);
-    case 2: return wasm_i32x4_shuffle(a->part[part], a->part[part], 2, 2, 2, 2);
-    default: return wasm_i32x4_shuffle(a->part[part], a->part[part], 3, 3, 3, 3);
-    }
-}
+#define SET_NAME  simd128
+#define SET_PARTS 2 // even columns, odd columns
 
 SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) {
     return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, a));
@@ -50,11 +17,35 @@ SIMD_INLINE v128_t set_codes(v128_t bytes, int part) {
 }
 
 SIMD_INLINE v128_t set_weights(v128_t bytes, int part) {
-    return part == 0 ? even_i16(bytes) : odd_i16(bytes);
+    return wasm_i16x8_shr(part == 0 ? wasm_i16x8_shl(bytes, 8) : bytes, 8);
 }
 
-#define set_instead(w, g_begin, g_end, x, y, ldy) false
-#define set_redo(w, g, n, x, y, ldy, lowest)      ((void)(lowest)) // every weight is right
+SIMD_INLINE v128_t set_begin_signed(v128_t magic, const int32_t *sum, int m) {
+    (void)sum, (void)m;
+    return magic;
+}
+
+/* Part p of a step's weights, with all tokens. */
+SIMD_INLINE void part_product(pair w, int p, const uint8_t *q, int m, pair *acc) {
+    SIMD_UNROLL
+    for (int t = 0; t < m; t++) {
+        const v128_t a = wasm_v128_load32_splat(q + 4 * (p * m + t));
+        acc[t].v[0] = set_dot(acc[t].v[0], w.v[0], a);
+        acc[t].v[1] = set_dot(acc[t].v[1], w.v[1], a);
+    }
+}
+
+SIMD_INLINE void set_signed_product(pair bytes, const uint8_t *q, int m, pair *acc) {
+    SIMD_UNROLL
+    for (int p = 0; p < SET_PARTS; p++)
+        part_product((pair){{set_weights(bytes.v[0], p), set_weights(bytes.v[1], p)}}, p, q, m, acc);
+}
+
+SIMD_INLINE void set_signed_panel(const uint8_t *codes, const uint8_t *q, int m, pair *acc) {
+    SIMD_UNROLL
+    for (int p = 0; p < SET_PARTS; p++) part_product(pair_load(codes + 32 * p), p, q, m, acc);
+}
+
 #include "kernels/mul_mat.h"
 
 const kernel_set *const kernel_linked_simd128 = &kernel_set_simd128;

@@ -26,27 +26,82 @@ SIMD_INLINE float max_magnitude(const float *x) {
     return wasm_f32x4_extract_lane(most, 0);
 }
 
-/* 16 floats times `inverse` to int8; returns their sum. */
-SIMD_INLINE int32_t quantize_16(const float *x, v128_t inverse, int8_t *q) {
-    v128_t i0 = round_to_i32(wasm_f32x4_mul(wasm_v128_load(x), inverse));
-    v128_t i1 = round_to_i32(wasm_f32x4_mul(wasm_v128_load(x + 4), inverse));
-    v128_t i2 = round_to_i32(wasm_f32x4_mul(wasm_v128_load(x + 8), inverse));
-    v128_t i3 = round_to_i32(wasm_f32x4_mul(wasm_v128_load(x + 12), inverse));
-    wasm_v128_store(
-        q, wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(i0, i1), wasm_i16x8_narrow_i32x4(i2, i3)));
-    v128_t s = wasm_i32x4_add(wasm_i32x4_add(i0, i1), wasm_i32x4_add(i2, i3));
+/* 16 floats times `inverse` to int8; adds them to *sum by fours, and the negative ones to *negative. */
+SIMD_INLINE v128_t quantize_16(const float *x, v128_t inverse, v128_t *sum, v128_t *negative) {
+    const v128_t zero = wasm_i32x4_splat(0);
+    v128_t q[4];
+    SIMD_UNROLL
+    for (int i = 0; i < 4; i++) {
+        q[i] = round_to_i32(wasm_f32x4_mul(wasm_v128_load(x + 4 * i), inverse));
+        *sum = wasm_i32x4_add(*sum, q[i]);
+        *negative = wasm_i32x4_sub(*negative, wasm_i32x4_min(q[i], zero));
+    }
+    return wasm_i8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(q[0], q[1]), wasm_i16x8_narrow_i32x4(q[2], q[3]));
+}
+
+SIMD_INLINE int32_t sum_i32(v128_t s) {
     s = wasm_i32x4_add(s, wasm_i32x4_shuffle(s, s, 2, 3, 0, 1));
     return wasm_i32x4_extract_lane(s, 0) + wasm_i32x4_extract_lane(s, 1);
 }
 
-void simd_quantize_q8(const float *x, size_t n, int8_t *q, float *d, int32_t *sum) {
-    for (size_t b = 0; b < n / KERNEL_Q8_BLOCK; b++, x += KERNEL_Q8_BLOCK, q += KERNEL_Q8_BLOCK) {
-        float amax = max_magnitude(x);
-        bool zero = amax < KERNEL_Q8_LOWEST;
-        d[b] = zero ? 0 : amax / 127.0f;
-        v128_t inverse = wasm_f32x4_splat(zero ? 0 : 1.0f / d[b]);
-        sum[2 * b] = quantize_16(x, inverse, q);
-        sum[2 * b + 1] = quantize_16(x + 16, inverse, q + 16);
+/* rest (16) = x - d * q */
+SIMD_INLINE void rest_16(const float *x, v128_t q, float d, float *rest) {
+    const v128_t low = wasm_i16x8_extend_low_i8x16(q), high = wasm_i16x8_extend_high_i8x16(q);
+    const v128_t by_four[4] = {wasm_i32x4_extend_low_i16x8(low), wasm_i32x4_extend_high_i16x8(low),
+                               wasm_i32x4_extend_low_i16x8(high), wasm_i32x4_extend_high_i16x8(high)};
+    SIMD_UNROLL
+    for (int i = 0; i < 4; i++) {
+        v128_t part = wasm_f32x4_mul(wasm_f32x4_splat(d), wasm_f32x4_convert_i32x4(by_four[i]));
+        wasm_v128_store(rest + 4 * i, wasm_f32x4_sub(wasm_v128_load(x + 4 * i), part));
+    }
+}
+
+/* The four words of x to q, `stride` bytes apart. */
+SIMD_INLINE void store_words(uint8_t *q, size_t stride, v128_t x) {
+    wasm_v128_store32_lane(q, x, 0);
+    wasm_v128_store32_lane(q + stride, x, 1);
+    wasm_v128_store32_lane(q + 2 * stride, x, 2);
+    wasm_v128_store32_lane(q + 3 * stride, x, 3);
+}
+
+/* 16 codes to their lane of four steps, as the set keeps them. */
+SIMD_INLINE void store_codes(uint8_t *q, const kernel_act *to, v128_t x) {
+    const size_t part = 4 * to->lanes;
+    if (to->bytes == 1) {
+        store_words(q, part, x);
+    } else {
+        store_words(q, 2 * part, wasm_i16x8_shr(wasm_i16x8_shl(x, 8), 8));
+        store_words(q + part, 2 * part, wasm_i16x8_shr(x, 8));
+    }
+}
+
+void simd_quantize_q8(const float *x, size_t col, size_t n, size_t token, const kernel_act *to,
+                      float *rest) {
+    const size_t lanes = to->lanes, lane = token % lanes, step = 4 * to->bytes * lanes;
+    size_t block = (token / lanes * to->n_cols + col) / KERNEL_Q8_BLOCK;
+    for (const float *end = x + n; x < end; x += KERNEL_Q8_BLOCK, block++) {
+        const float amax = max_magnitude(x);
+        const bool zero = amax < KERNEL_Q8_LOWEST;
+        const float d = zero ? 0 : amax / 127.0f;
+        const v128_t inverse = wasm_f32x4_splat(zero ? 0 : 1.0f / d);
+        v128_t low = wasm_i32x4_splat(0), high = low, negative = low;
+        uint8_t *q = to->q + 8 * block * step + 4 * lane;
+        const v128_t first = quantize_16(x, inverse, &low, &negative),
+                     second = quantize_16(x + 16, inverse, &high, &negative);
+        store_codes(q, to, first);
+        store_codes(q + 4 * step, to, second);
+        if (rest) {
+            rest_16(x, first, d, rest);
+            rest_16(x + 16, second, d, rest + 16);
+            rest += KERNEL_Q8_BLOCK;
+        }
+        const int32_t half = sum_i32(high), all = sum_i32(low) + half;
+        int32_t *sum = to->sum + block * KERNEL_SUMS * lanes + lane;
+        sum[KERNEL_SUM_ALL * lanes] = all;
+        sum[KERNEL_SUM_HALF * lanes] = half;
+        sum[KERNEL_SUM_NEGATIVE * lanes] = sum_i32(negative);
+        to->d[block * lanes + lane] = d * KERNEL_SCALE_UP;
+        to->d_sum[block * lanes + lane] = d * KERNEL_SCALE_UP * (float)all;
     }
 }
 

@@ -12,6 +12,9 @@
 
 enum { L = FORMAT_LANES };
 
+/* Q8_0 is no format of codes, but its blocks are gone through like those. */
+static const block_layout block_Q8_0 = {.bytes = 34, .n_units = 1, .n_half = 1};
+
 /* Eight rows' values, rows 0..3 and 4..7. */
 typedef struct pair {
     v128_t v[2];
@@ -43,23 +46,28 @@ SIMD_INLINE pair pair_mul_add(pair f, pair a, v128_t s) {
     return pair_add(f, (pair){{wasm_f32x4_mul(a.v[0], s), wasm_f32x4_mul(a.v[1], s)}});
 }
 
-/* f + (integers * d) * d_a: how every product of quantized weights enters its sum. */
-SIMD_INLINE pair pair_scale_add(pair f, pair integers, pair d, v128_t d_a) {
-    pair floats = {{wasm_f32x4_convert_i32x4(integers.v[0]), wasm_f32x4_convert_i32x4(integers.v[1])}};
-    return pair_mul_add(f, pair_mul(floats, d), d_a);
-}
+/* Integer sums begin at the bits of this float, 1.5 * 2^23: while they stay below 2^22 their bits are then
+ * the float 1.5 * 2^23 + sum, and a subtraction makes a float of them. A conversion would take one of the
+ * two ports that multiply. */
+#define STEPS_MAGIC 0x4b400000u
 
 /* Masks and constants of unpacking, kept in locals. */
 typedef struct unpack_consts {
-    v128_t low;  // the low four bits of each byte
-    v128_t high; // where the bits beyond the fourth go
-    v128_t six;  // the low six
-    simd_f16 f16;
+    v128_t low;    // the low four bits of each byte
+    v128_t high;   // where the bits beyond the fourth go
+    v128_t magic;  // STEPS_MAGIC
+    v128_t fields; // SIMD_F16_FIELDS
 } unpack_consts;
 
 SIMD_INLINE unpack_consts unpack_begin(int n_high) {
     return (unpack_consts){simd_const(0x0f0f0f0f), simd_const(n_high == 2 ? 0x30303030 : 0x10101010),
-                           simd_const(0x3f3f3f3f), simd_f16_consts()};
+                           simd_const(STEPS_MAGIC), simd_const(SIMD_F16_FIELDS)};
+}
+
+/* f + (integers * d) * d_a: how every product of quantized weights enters its sum. */
+SIMD_INLINE pair pair_scale_add(pair f, pair integers, pair d, v128_t d_a, unpack_consts c) {
+    pair floats = {{wasm_f32x4_sub(integers.v[0], c.magic), wasm_f32x4_sub(integers.v[1], c.magic)}};
+    return pair_mul_add(f, pair_mul(floats, d), d_a);
 }
 
 /* The bits beyond the fourth of a quad (four steps), each byte's in its low end: 4 of one bit, or 4 of two.
@@ -92,9 +100,9 @@ SIMD_INLINE pair step_bytes(const uint8_t *unit, int n_high, size_t quad, int i,
     return codes;
 }
 
-/* Halves of 8 rows to floats. */
-SIMD_INLINE pair f16_pair(const uint8_t *p, unpack_consts c) {
-    return (pair){{simd_f16_load4(p, c.f16), simd_f16_load4(p + 8, c.f16)}};
+/* Scales of 8 rows as pack.c has written them, at KERNEL_SCALE_DOWN of their value. */
+SIMD_INLINE pair scale_pair(const uint8_t *p, unpack_consts c) {
+    return (pair){{simd_f16_fields(p, c.fields), simd_f16_fields(p + 8, c.fields)}};
 }
 
 /* int16 (8) to floats */
@@ -116,13 +124,14 @@ SIMD_INLINE void store_scale_min(v128_t scale, v128_t min, pair d, pair dmin, fl
 /* The scales and (negative) minimums of the 8 sub-blocks of a Q4_K or Q5_K block: bit fields as
  * block_scale_min, two sub-blocks at a time. */
 SIMD_INLINE void min_k_scales(const uint8_t *block, unpack_consts c, float (*to_d)[L], float (*to_min)[L]) {
-    const pair d = f16_pair(block, c), dmin = pair_neg(f16_pair(block + 2 * L, c));
+    const pair d = scale_pair(block, c), dmin = pair_neg(scale_pair(block + 2 * L, c));
+    const v128_t six = simd_const(0x3f3f3f3f);
     const uint8_t *scales = block + 4 * L;
     for (size_t s = 0; s < 4; s += 2) {
         v128_t low = wasm_v128_load(scales + L * s), mid = wasm_v128_load(scales + L * (s + 4));
         v128_t both = wasm_v128_load(scales + L * (s + 8)), top = wasm_i8x16_splat(0x30);
-        v128_t sc[2] = {wasm_v128_and(low, c.six), wasm_v128_and(both, c.low)};
-        v128_t mn[2] = {wasm_v128_and(mid, c.six), wasm_v128_and(wasm_u16x8_shr(both, 4), c.low)};
+        v128_t sc[2] = {wasm_v128_and(low, six), wasm_v128_and(both, c.low)};
+        v128_t mn[2] = {wasm_v128_and(mid, six), wasm_v128_and(wasm_u16x8_shr(both, 4), c.low)};
         sc[1] = wasm_v128_or(sc[1], wasm_v128_and(wasm_u16x8_shr(low, 2), top));
         mn[1] = wasm_v128_or(mn[1], wasm_v128_and(wasm_u16x8_shr(mid, 2), top));
         for (size_t i = 0; i < 2; i++) {

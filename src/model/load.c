@@ -71,7 +71,7 @@ uint64_t model_session_bytes(const model_hparams *hp, uint32_t n_ctx, uint32_t n
     const double wide = q > 2.0 * hp->n_embd ? q : 2.0 * hp->n_embd;
     double cache = 2.0 * hp->n_layer * kv * n_ctx * hp->kv_bytes + 2.0 * n_ctx * sizeof(int32_t);
     double token =
-        4 * (2.0 * hp->n_embd + 2 * q + 4 * kv + 2.0 * hp->n_ff + hp->n_rot) + 5.375 * (wide + hp->n_ff);
+        4 * (2.0 * hp->n_embd + 2 * q + 4 * kv + 2.0 * hp->n_ff + hp->n_rot) + 6.625 * (wide + hp->n_ff);
     double bytes = cache + token * n_batch + n_vocab * (16 + 4.0 * n_logits);
     return bytes < 9e18 ? (uint64_t)bytes : UINT64_MAX;
 }
@@ -143,17 +143,15 @@ static nut_status finish_header(nut_loader *l, nut_error *err) {
 
 /* ---- data ---- */
 
-/* Puts n blocks, the first being block `first` of the tensor, where they belong; all of one row. */
-static void put_blocks(const binding *b, uint64_t row, size_t first, size_t n, const uint8_t *src) {
+/* Puts n blocks, the first being block `first` of the tensor, where they belong; all of one row. False where
+ * one is damaged. */
+static bool put_blocks(const binding *b, uint64_t row, size_t first, size_t n, const uint8_t *src) {
     const size_t cols = (size_t)b->source->dims[0];
     float floats[FLOATS_AT_ONCE * FORMAT_MAX_BLOCK];
     const matrix w = {.format = b->to, .n_rows = 1, .n_cols = cols};
     uint8_t *group = b->data + (size_t)(row / FORMAT_LANES) * matrix_group_bytes(&w);
     uint32_t lane = (uint32_t)(row % FORMAT_LANES);
-    if (b->spec->kind == ARCH_MATRIX && b->to == b->from) {
-        b->to->pack(group, lane, first, n, src);
-        return;
-    }
+    if (b->spec->kind == ARCH_MATRIX && b->to == b->from) return b->to->pack(group, lane, first, n, src);
     size_t at_once = FLOATS_AT_ONCE * FORMAT_MAX_BLOCK / b->from->block;
     for (size_t i = 0; i < n; i += at_once) {
         size_t some = n - i < at_once ? n - i : at_once, col = (first + i) * b->from->block;
@@ -163,52 +161,61 @@ static void put_blocks(const binding *b, uint64_t row, size_t first, size_t n, c
         else
             b->to->pack(group, lane, col, some * b->from->block, (const uint8_t *)floats);
     }
+    return true;
 }
 
 /* Takes whole blocks that begin at byte `at` of the tensor. */
-static void take_blocks(const binding *b, uint64_t at, const uint8_t *src, size_t n_blocks) {
+static bool take_blocks(const binding *b, uint64_t at, const uint8_t *src, size_t n_blocks) {
     const size_t per_row = (size_t)b->source->dims[0] / b->from->block;
     uint64_t block = at / b->from->bytes;
     while (n_blocks) {
         size_t first = (size_t)(block % per_row),
                n = per_row - first < n_blocks ? per_row - first : n_blocks;
-        put_blocks(b, block / per_row, first, n, src);
+        if (!put_blocks(b, block / per_row, first, n, src)) return false;
         block += n;
         n_blocks -= n;
         src += n * b->from->bytes;
     }
+    return true;
 }
 
 /* Takes n bytes of tensor b's data from byte `at` of it on; a block at the end that is not whole is kept. */
-static void take_data(nut_loader *l, const binding *b, uint64_t at, const uint8_t *src, size_t n) {
-    if (!b->spec) return;
+static bool take_data(nut_loader *l, const binding *b, uint64_t at, const uint8_t *src, size_t n) {
+    if (!b->spec) return true;
     const size_t bytes = b->from->bytes;
     if (l->n_part) {
         size_t more = bytes - l->n_part < n ? bytes - l->n_part : n;
         memcpy(l->part + l->n_part, src, more);
         l->n_part += more;
         src += more, at += more, n -= more;
-        if (l->n_part < bytes) return;
-        take_blocks(b, at - bytes, l->part, 1);
+        if (l->n_part < bytes) return true;
+        if (!take_blocks(b, at - bytes, l->part, 1)) return false;
         l->n_part = 0;
     }
-    take_blocks(b, at, src, n / bytes);
+    if (!take_blocks(b, at, src, n / bytes)) return false;
     l->n_part = n % bytes;
     memcpy(l->part, src + n - l->n_part, l->n_part);
+    return true;
 }
 
 /* Shares bytes that stand at l->at among the tensors; padding between them is dropped. */
-static void take_bytes(nut_loader *l, const uint8_t *src, size_t n) {
+static nut_status take_bytes(nut_loader *l, const uint8_t *src, size_t n, nut_error *err) {
     const uint64_t end = l->at + n;
     while (l->current < l->model->header.n_tensors) {
         const binding *b = &l->bindings[l->current];
         uint64_t begin = b->source->offset, last = begin + b->source->n_bytes;
         uint64_t from = begin > l->at ? begin : l->at, to = last < end ? last : end;
-        if (from < to) take_data(l, b, from - begin, src + (from - l->at), (size_t)(to - from));
+        if (from < to && !take_data(l, b, from - begin, src + (from - l->at), (size_t)(to - from)))
+            return error_set(
+                err, NUT_E_CORRUPT,
+                "the model file is damaged: the tensor %.*s has a scale that is no ordinary number; "
+                "download the file again",
+                (int)b->source->name.n, b->source->name.s);
         if (last > end) break;
         l->current++;
     }
     l->at = end;
+    return NUT_OK;
 }
 
 static nut_status feed_header(nut_loader *l, const uint8_t *bytes, size_t n, size_t *n_used,
@@ -222,18 +229,20 @@ static nut_status feed_header(nut_loader *l, const uint8_t *bytes, size_t n, siz
 nut_status nut_load_feed(nut_loader *l, uint64_t offset, const void *bytes, size_t n, nut_error *err) {
     const uint8_t *p = bytes;
     size_t n_used = 0;
+    nut_status status;
     if (l->failed) return error_set(err, NUT_E_STATE, "this load has failed; abort it and begin again");
     if (offset != l->at)
         return error_set(err, NUT_E_ARGUMENT, "bytes at %llu were fed and those at %llu come next",
                          (unsigned long long)offset, (unsigned long long)l->at);
     if (!n) return NUT_OK;
     if (!l->header_done) {
-        nut_status status = feed_header(l, p, n, &n_used, err);
+        status = feed_header(l, p, n, &n_used, err);
         l->failed = status != NUT_OK;
         if (status != NUT_OK) return status;
     }
-    if (n_used < n) take_bytes(l, p + n_used, n - n_used);
-    return NUT_OK;
+    status = n_used < n ? take_bytes(l, p + n_used, n - n_used, err) : NUT_OK;
+    l->failed = status != NUT_OK;
+    return status;
 }
 
 nut_load_plan nut_load_get_plan(const nut_loader *l) {

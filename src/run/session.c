@@ -29,11 +29,14 @@ static void want(pieces *ps, void *to, size_t n, size_t size) {
     ps->p[ps->n++] = (piece){to, n, size};
 }
 
-static void want_act(pieces *ps, run_act *a, size_t n, size_t width) {
+/* Room for n tokens, their last tile filled up. */
+static void want_act(pieces *ps, run_act *a, size_t n, size_t width, size_t act_bytes) {
+    const size_t padded = (n + KERNEL_TILE - 1) / KERNEL_TILE * KERNEL_TILE * width;
     want(ps, &a->x, n * width, sizeof(float));
-    want(ps, &a->q, n * width, 1);
-    want(ps, &a->d, n * width / 32 + 1, sizeof(float));
-    want(ps, &a->sum, n * width / 16 + 1, sizeof(int32_t));
+    want(ps, &a->q, padded, act_bytes);
+    want(ps, &a->d, padded / 32 + 1, sizeof(float));
+    want(ps, &a->d_sum, padded / 32 + 1, sizeof(float));
+    want(ps, &a->sum, (padded / 32 + 1) * KERNEL_SUMS, sizeof(int32_t));
 }
 
 static void want_buffers(pieces *ps, nut_session *s) {
@@ -43,8 +46,8 @@ static void want_buffers(pieces *ps, nut_session *s) {
            kv_width = (size_t)hp->n_head_kv * hp->head_dim;
     want(ps, &b->residual, n * hp->n_embd, sizeof(float));
     size_t twice = 2 * (size_t)hp->n_embd; // see forward.c
-    want_act(ps, &b->act, n, q_width > twice ? q_width : twice);
-    want_act(ps, &b->hidden, n, hp->n_ff);
+    want_act(ps, &b->act, n, q_width > twice ? q_width : twice, s->model->kernels->act_bytes);
+    want_act(ps, &b->hidden, n, hp->n_ff, s->model->kernels->act_bytes);
     want(ps, &b->q, 2 * n * q_width, sizeof(float));
     want(ps, &b->k, 2 * n * kv_width, sizeof(float));
     want(ps, &b->v, 2 * n * kv_width, sizeof(float));

@@ -15,10 +15,10 @@
 
 /* An activation that is the input of products: as floats, and quantized where its consumers want that. */
 typedef struct run_act {
-    float *x;     // (n_batch, n_cols)
-    int8_t *q;    // (n_batch, n_cols)
-    float *d;     // (n_batch, n_cols / 32)
-    int32_t *sum; // (n_batch, n_cols / 16)
+    float *x;   // (n_batch, n_cols)
+    uint8_t *q; // the rest as in kernel_act
+    float *d, *d_sum;
+    int32_t *sum;
 } run_act;
 
 typedef struct run_buffers {

@@ -108,6 +108,12 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
         memcpy(w->data + at, w->data, group_bytes);
 }
 
+/* Puts n tokens into the set's layout. */
+static void quantize_tokens(const kernel_set *set, kernel_act *act, size_t n) {
+    act->n_tokens = n, act->lanes = kernel_lanes(n), act->bytes = set->act_bytes;
+    for (size_t t = 0; t < n; t++) set->quantize_q8(act->x + t * act->n_cols, 0, act->n_cols, t, act, NULL);
+}
+
 static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t *weights,
                           const kernel_act *act, float *y) {
     product p = {.w = {f, n_rows, n_cols, weights}, .act = *act, .y = y};
@@ -119,13 +125,13 @@ static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t
     p.n_copies = WORKING_SET / bytes;
     p.act.n_cols = n_cols;
     for (size_t i = 0; i < kernel_count(); i++) {
-        static const size_t tokens[] = {1, 4, TOKENS_MAX};
+        static const size_t tokens[] = {1, 2, 4, 8, TOKENS_MAX};
         p.set = kernel_at(i);
         if (only_set ? strcmp(only_set, p.set->name) != 0 : p.set == kernel_find("ref")) continue;
         printf("%-5s %-8s %5zu x %-5zu", f->name, p.set->name, n_rows, n_cols);
-        for (size_t k = 0; k < 3; k++) {
+        for (size_t k = 0; k < 5; k++) {
             char size[64];
-            p.act.n_tokens = tokens[k];
+            quantize_tokens(p.set, &p.act, tokens[k]);
             double t = best_time(run_product, &p), macs = (double)(n_rows * n_cols * tokens[k]) / t * 1e-9;
             if (k == 0) printf(" %7.1f", (double)bytes / t * 1e-9);
             printf(" %7.1f", macs);
@@ -141,16 +147,15 @@ static void bench_products(uint8_t *weights) {
     static const size_t shapes[][2] = {{1536, 576}, {576, 1536}, {4864, 896}, {896, 4864}, {2048, 2048}};
     const size_t n = TOKENS_MAX * 4864;
     float *x = malloc(n * sizeof(float)), *y = malloc(n * sizeof(float)),
-          *d = malloc(n / 32 * sizeof(float));
-    int8_t *q = aligned_alloc(64, n);
-    int32_t *sum = malloc(n / 16 * sizeof(int32_t));
+          *d = malloc(n / 16 * sizeof(float));
+    uint8_t *q = aligned_alloc(64, 2 * n);
+    int32_t *sum = malloc(n / 32 * KERNEL_SUMS * sizeof(int32_t));
     rng r;
     rng_seed(&r, 2);
     for (size_t i = 0; i < n; i++) x[i] = (float)rng_f64(&r) - 0.5f;
-    kernel_find("ref")->quantize_q8(x, n, q, d, sum);
-    const kernel_act act = {0, 0, x, q, d, sum};
-    printf("\n%-14s %13s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "GMAC 1", "GMAC 4",
-           "GMAC 64");
+    const kernel_act act = {.x = x, .q = q, .d = d, .d_sum = d + n / 32, .sum = sum};
+    printf("\n%-14s %13s %7s %7s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "GMAC 1", "GMAC 2",
+           "GMAC 4", "GMAC 8", "GMAC 64");
     for (size_t id = 0; id < FORMAT_COUNT; id++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             if (!only_format || format_by_name(only_format) == &format_table[id])
@@ -164,15 +169,16 @@ enum { OP_N = 1536, KV = 512, HEAD_DIM = 64, HEADS = 3 };
 
 typedef struct op_data {
     const kernel_set *set;
-    float x[OP_N], y[OP_N], z[OP_N], d[OP_N / 32];
-    int32_t sum[OP_N / 16];
-    _Alignas(16) int8_t q[OP_N];
+    float x[OP_N], y[OP_N], z[OP_N], d[OP_N / 32], d_sum[OP_N / 32];
+    int32_t sum[OP_N / 32 * KERNEL_SUMS];
+    _Alignas(16) uint8_t q[2 * OP_N];
     uint16_t half[OP_N], k[KV * HEAD_DIM], v[KV * HEAD_DIM];
 } op_data;
 
 static void run_quantize_q8(void *ctx, size_t i) {
     op_data *o = ctx;
-    (void)i, o->set->quantize_q8(o->x, OP_N, o->q, o->d, o->sum);
+    const kernel_act to = {1, OP_N, NULL, 1, o->set->act_bytes, o->q, o->d, o->d_sum, o->sum};
+    (void)i, o->set->quantize_q8(o->x, 0, OP_N, 0, &to, NULL);
 }
 static void run_rms_norm(void *ctx, size_t i) {
     op_data *o = ctx;

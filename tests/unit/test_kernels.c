@@ -8,6 +8,7 @@
 #include "base/half.h"
 #include "base/rng.h"
 #include "check.h"
+#include "halves.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -72,15 +73,6 @@ static void fill(float *x, size_t n, rng *r, double scale) {
 
 /* ---- mul_mat ---- */
 
-/* Where the f16 scales stand in a file's block. */
-static const struct {
-    format_id id;
-    int at[2];
-} half_places[] = {
-    {FORMAT_Q8_0, {0, -1}}, {FORMAT_Q4_0, {0, -1}}, {FORMAT_Q4_1, {0, 2}}, {FORMAT_Q5_0, {0, -1}},
-    {FORMAT_Q5_1, {0, 2}},  {FORMAT_Q4_K, {0, 2}},  {FORMAT_Q5_K, {0, 2}}, {FORMAT_Q6_K, {208, -1}},
-};
-
 /* Random codes, f16 scales of both signs, now and then subnormal or zero; in Q8_0 every byte but, half of
  * the time, -128. */
 static void random_block(const format *f, rng *r, uint8_t *block) {
@@ -95,13 +87,11 @@ static void random_block(const format *f, rng *r, uint8_t *block) {
         if (extreme) block[i] = f->id == FORMAT_Q8_0 ? (block[i] & 1 ? 127 : 129) : (block[i] & 1 ? 255 : 0);
         if (f->id == FORMAT_Q8_0 && block[i] == 128 && !lowest) block[i] = 129;
     }
-    for (size_t i = 0; i < sizeof half_places / sizeof *half_places; i++) {
-        if (half_places[i].id != f->id) continue;
-        for (int k = 0; k < 2 && half_places[i].at[k] >= 0; k++) {
-            double scale = rng_u64(r) % 8 == 0 ? 2e-5 : rng_u64(r) % 16 == 0 ? 0 : 0.02;
-            uint16_t half = half_f32_to_f16(random_float(r, scale));
-            memcpy(block + half_places[i].at[k], &half, 2);
-        }
+    int at[2];
+    for (int k = halves_of(f->id, at); k-- > 0;) {
+        double scale = rng_u64(r) % 8 == 0 ? 2e-5 : rng_u64(r) % 16 == 0 ? 0 : 0.02;
+        uint16_t half = half_f32_to_f16(random_float(r, scale));
+        memcpy(block + at[k], &half, 2);
     }
 }
 
@@ -119,38 +109,60 @@ static matrix random_matrix(const format *f, size_t n_rows, size_t n_cols, rng *
     return m;
 }
 
-/* Activations of one kind; the other pointers stay NULL, so that reading the wrong one is fatal. */
-typedef struct acts {
-    kernel_act act;
-    float *x, *d;
-    int8_t *q;
-    int32_t *sum;
-} acts;
-
-static acts random_acts(format_act kind, size_t n_tokens, size_t n_cols, rng *r) {
-    const size_t n = n_tokens * n_cols;
-    acts a = {.act = {.n_tokens = n_tokens, .n_cols = n_cols}};
+/* n tokens of floats as products of a format read them: as they are, or quantized by the set into its
+ * layout. The other pointers stay NULL, so that reading the wrong one is fatal. */
+static kernel_act act_new(const kernel_set *s, format_act kind, const float *x, size_t n_tokens,
+                          size_t n_cols) {
+    kernel_act a = {.n_tokens = n_tokens, .n_cols = n_cols};
     if (kind == FORMAT_ACT_F32) {
-        a.act.x = a.x = guard_floats(n);
-        fill(a.x, n, r, 1);
+        float *copy = guard_floats(n_tokens * n_cols);
+        memcpy(copy, x, n_tokens * n_cols * sizeof(float));
+        a.x = copy;
         return a;
     }
-    a.act.q = a.q = guard_new(n);
-    a.act.d = a.d = guard_floats(n / 32);
-    a.act.sum = a.sum = guard_new(n / 16 * sizeof(int32_t));
-    memset(a.sum, 0, n / 16 * sizeof(int32_t));
-    for (size_t i = 0; i < n / 32; i++) a.d[i] = fabsf(random_float(r, 0.02));
-    for (size_t i = 0; i < n; i++) {
-        bool extreme = i / 32 % 3 == 1;
-        a.q[i] = (int8_t)(extreme ? (rng_u64(r) % 2 ? 127 : -127) : (int)(rng_u64(r) % 255) - 127);
-        a.sum[i / 16] += a.q[i];
-    }
+    a.lanes = kernel_lanes(n_tokens), a.bytes = s->act_bytes;
+    const size_t padded = kernel_tiles(n_tokens) * a.lanes * n_cols;
+    a.q = guard_new(padded * a.bytes);
+    a.d = guard_floats(padded / 32), a.d_sum = guard_floats(padded / 32);
+    a.sum = guard_new(padded / 32 * KERNEL_SUMS * sizeof(int32_t));
+    for (size_t t = 0; t < n_tokens; t++) s->quantize_q8(x + t * n_cols, 0, n_cols, t, &a, NULL);
     return a;
 }
 
-static void acts_free(acts *a) {
-    if (a->x) guard_free(a->x, "activations");
-    if (a->q) guard_free(a->q, "int8 activations"), guard_free(a->d, "scales"), guard_free(a->sum, "sums");
+static void act_free(kernel_act *a) {
+    if (a->x) guard_free((void *)(uintptr_t)a->x, "activations");
+    if (!a->q) return;
+    guard_free(a->q, "codes"), guard_free(a->d, "scales"), guard_free(a->d_sum, "scaled sums");
+    guard_free(a->sum, "sums");
+}
+
+/* The code of token t at column c, wherever the set has put it (kernels.h). */
+static int act_code(const kernel_act *a, size_t t, size_t c) {
+    const size_t lane = t % a->lanes, step = t / a->lanes * a->n_cols / 4 + c / 4;
+    if (a->bytes == 1) return (int8_t)a->q[(step * a->lanes + lane) * 4 + c % 4];
+    int16_t wide;
+    memcpy(&wide, a->q + ((step * 2 + c % 2) * a->lanes + lane) * 4 + c % 4 / 2 * 2, 2);
+    return wide;
+}
+
+static size_t act_block(const kernel_act *a, size_t t, size_t c) {
+    return (t / a->lanes * a->n_cols + c) / 32;
+}
+
+static double act_scale(const kernel_act *a, size_t t, size_t c) {
+    return (double)a->d[act_block(a, t, c) * a->lanes + t % a->lanes] * 0x1p-102;
+}
+
+static int32_t act_sum(const kernel_act *a, size_t t, size_t c, kernel_sum which) {
+    return a->sum[(act_block(a, t, c) * KERNEL_SUMS + which) * a->lanes + t % a->lanes];
+}
+
+/* Floats that quantize to codes of all sizes; every third block to extremes. */
+static float *random_x(size_t n, rng *r) {
+    float *x = malloc(n * sizeof(float));
+    for (size_t i = 0; i < n; i++)
+        x[i] = i / 32 % 3 == 1 ? (rng_u64(r) % 2 ? 1.5f : -1.5f) : random_float(r, i / 32 % 3 ? 40 : 0.02);
+    return x;
 }
 
 /* Expected products and sums of magnitudes, (n_tokens, n_rows). */
@@ -161,8 +173,7 @@ static void expected_products(const matrix *w, const kernel_act *x, double *y, d
         for (size_t t = 0; t < x->n_tokens; t++) {
             double sum = 0, magnitude = 0;
             for (size_t c = 0; c < w->n_cols; c++) {
-                size_t at = t * x->n_cols + c;
-                double v = x->x ? (double)x->x[at] : (double)x->d[at / 32] * x->q[at];
+                double v = x->x ? (double)x->x[t * x->n_cols + c] : act_scale(x, t, c) * act_code(x, t, c);
                 sum += row[c] * v, magnitude += fabs(row[c] * v);
             }
             y[t * w->n_rows + r] = sum, size[t * w->n_rows + r] = magnitude;
@@ -175,6 +186,7 @@ typedef struct product_case {
     const kernel_set *set;
     const matrix *w;
     const kernel_act *x;
+    const float *floats; // (n_tokens, n_cols) before they were quantized
     size_t ldy;
 } product_case;
 
@@ -217,13 +229,9 @@ static void check_same_bits(const product_case *c, const float *y, size_t n_floa
     }
     memset(again, 0xff, n_floats * sizeof(float));
     for (size_t t = 0; t < c->x->n_tokens; t++) {
-        kernel_act one = *c->x;
-        one.n_tokens = 1;
-        if (one.x)
-            one.x += t * n;
-        else
-            one.q += t * n, one.d += t * n / 32, one.sum += t * n / 16;
+        kernel_act one = act_new(c->set, c->w->format->act, c->floats + t * n, 1, n);
         mul_mat(c->w, 0, groups, &one, again + t * c->ldy, c->ldy);
+        act_free(&one);
     }
     size_t differ = 0;
     for (size_t i = 0; i < n_floats; i++)
@@ -246,19 +254,21 @@ static bool usable(size_t i) {
 
 static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n_tokens, rng *r) {
     matrix w = random_matrix(f, n_rows, n_cols, r);
-    acts a = random_acts(f->act, n_tokens, n_cols, r);
+    float *x = random_x(n_tokens * n_cols, r);
     const size_t ldy = matrix_groups(&w) * FORMAT_LANES + 3, n_floats = n_tokens * ldy;
     double *expected = malloc(n_tokens * n_rows * sizeof(double)),
            *size = malloc(n_tokens * n_rows * sizeof(double));
     float *simd = NULL; // what the first SIMD set gave
-    expected_products(&w, &a.act, expected, size);
     for (size_t i = 0; i < kernel_count(); i++) {
-        product_case c = {kernel_at(i), &w, &a.act, ldy};
         if (!usable(i)) continue;
+        kernel_act act = act_new(kernel_at(i), f->act, x, n_tokens, n_cols);
+        product_case c = {kernel_at(i), &w, &act, x, ldy};
         float *y = guard_floats(n_floats);
-        c.set->mul_mat[f->id](&w, 0, matrix_groups(&w), &a.act, y, ldy);
+        expected_products(&w, &act, expected, size);
+        c.set->mul_mat[f->id](&w, 0, matrix_groups(&w), &act, y, ldy);
         check_product(&c, y, expected, size);
         check_same_bits(&c, y, n_floats);
+        act_free(&act);
         n_products[i][f->id]++;
         bool is_ref = strcmp(c.set->name, "ref") == 0;
         if (simd && !is_ref)
@@ -269,11 +279,12 @@ static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n
             guard_free(y, "outputs");
     }
     if (simd) guard_free(simd, "outputs");
-    guard_free(w.data, "weights"), acts_free(&a), free(expected), free(size);
+    guard_free(w.data, "weights"), free(x), free(expected), free(size);
 }
 
 static void test_products(void) {
-    static const size_t rows[] = {1, 7, 8, 9, 17}, blocks[] = {1, 2, 3, 5}, float_cols[] = {1, 2, 3, 33, 64};
+    static const size_t rows[] = {1, 7, 8, 9, 17}, many_rows[] = {129, 264}, blocks[] = {1, 2, 3, 5},
+                        float_cols[] = {1, 2, 3, 33, 64};
     static const size_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 33};
     rng r;
     rng_seed(&r, 3);
@@ -286,6 +297,9 @@ static void test_products(void) {
                     test_product(f, rows[i], f->block == 1 ? float_cols[j] : blocks[j] * f->block, tokens[k],
                                  &r);
         test_product(f, 24, 1536, 5, &r);
+        for (size_t k = 0; k < 4; k++)
+            for (size_t i = 0; i < 2; i++)
+                test_product(f, many_rows[i], 256, tokens[k], &r); // several turns of streams
     }
     for (size_t i = 0; i < kernel_count(); i++)
         for (size_t id = 0; id < FORMAT_COUNT && usable(i); id++)
@@ -302,55 +316,86 @@ typedef struct op_counts {
 } op_counts;
 static op_counts n_ops[8];
 
-static void check_quantized(const kernel_set *s, const float *x, size_t n, const int8_t *q, const float *d,
-                            const int32_t *sum) {
+/* A token's codes, scales, sums and rest against their definitions. */
+static size_t wrong_quantized(const kernel_act *a, size_t t, const float *x, const float *rest) {
     size_t wrong = 0;
-    for (size_t b = 0; b < n / 32; b++) {
+    for (size_t c = 0; c < a->n_cols; c += 32) {
         float amax = 0;
-        int32_t sums[2] = {0, 0};
-        for (size_t i = 32 * b; i < 32 * b + 32; i++)
-            amax = fmaxf(amax, fabsf(x[i])), sums[i / 16 % 2] += q[i];
-        wrong += d[b] != amax / 127.0f || sums[0] != sum[2 * b] || sums[1] != sum[2 * b + 1];
-        for (size_t i = 32 * b; i < 32 * b + 32; i++) {
-            double v = amax > 0 ? (double)x[i] / (double)d[b] : 0;
-            wrong += fabs(v - q[i]) > 0.50003 || (fabs(v - q[i]) < 1e-9 && v != 0 && q[i] == 0);
+        int32_t sums[KERNEL_SUMS] = {0};
+        for (size_t i = c; i < c + 32; i++) {
+            const int q = act_code(a, t, i);
+            amax = fmaxf(amax, fabsf(x[i]));
+            sums[KERNEL_SUM_ALL] += q;
+            if (i % 32 >= 16) sums[KERNEL_SUM_HALF] += q;
+            if (q < 0) sums[KERNEL_SUM_NEGATIVE] -= q;
+        }
+        const float d = amax / 127.0f;
+        wrong += act_scale(a, t, c) != (double)d;
+        wrong += a->d_sum[act_block(a, t, c) * a->lanes + t % a->lanes] !=
+                 d * 0x1p102f * (float)sums[KERNEL_SUM_ALL];
+        for (int k = 0; k < KERNEL_SUMS; k++) wrong += act_sum(a, t, c, (kernel_sum)k) != sums[k];
+        for (size_t i = c; i < c + 32; i++) {
+            const int q = act_code(a, t, i);
+            const double v = amax > 0 ? (double)x[i] / (double)d : 0;
+            wrong += fabs(v - q) > 0.50003 || (fabs(v - q) < 1e-9 && v != 0 && q == 0);
+            wrong += rest[i] != x[i] - d * (float)q;
         }
     }
-    CHECK(wrong == 0, "%s quantize_q8 (%zu): %zu values wrong", s->name, n, wrong);
+    return wrong;
+}
+
+/* Tokens together, each in two pieces, in the set's layout. */
+static void test_quantize_case(const kernel_set *s, const float *x, size_t n_cols, size_t n_tokens) {
+    kernel_act a = act_new(s, FORMAT_ACT_Q8, x, n_tokens, n_cols);
+    float *rest = guard_floats(n_cols);
+    size_t wrong = 0;
+    for (size_t t = 0; t < n_tokens; t++) {
+        const float *row = x + t * n_cols;
+        const size_t first = n_cols / 64 * 32;
+        s->quantize_q8(row + first, first, n_cols - first, t, &a, rest + first);
+        s->quantize_q8(row, 0, first, t, &a, rest);
+        wrong += wrong_quantized(&a, t, row, rest);
+    }
+    kernel_act ref = act_new(&kernel_set_ref, FORMAT_ACT_Q8, x, n_tokens, n_cols);
+    for (size_t i = 0; i < n_tokens * n_cols; i++)
+        wrong += act_code(&a, i / n_cols, i % n_cols) != act_code(&ref, i / n_cols, i % n_cols);
+    CHECK(wrong == 0, "%s quantize_q8, %zu tokens of %zu: %zu values wrong", s->name, n_tokens, n_cols,
+          wrong);
+    guard_free(rest, "rest"), act_free(&a), act_free(&ref);
+}
+
+/* What one block quantizes to: its scale, and the code at column c. */
+static float quantize_block(const kernel_set *s, const float *x, size_t c, int *code) {
+    kernel_act a = act_new(s, FORMAT_ACT_Q8, x, 1, 32);
+    *code = act_code(&a, 0, c);
+    const float d = (float)act_scale(&a, 0, 0);
+    act_free(&a);
+    return d;
 }
 
 static void test_quantize_q8(const kernel_set *s, op_counts *ran) {
-    static const size_t sizes[] = {32, 64, 96, 576};
+    static const size_t sizes[] = {32, 64, 96, 576}, tokens[] = {1, 2, 3, 4, 5, 9};
     rng r;
     rng_seed(&r, 11);
-    for (size_t k = 0; k < 4; k++) {
-        const size_t n = sizes[k];
-        float *x = guard_floats(n), *d = guard_floats(n / 32), *d_ref = guard_floats(n / 32);
-        int8_t *q = guard_new(n), *q_ref = guard_new(n);
-        int32_t *sum = guard_new(n / 16 * 4), *sum_ref = guard_new(n / 16 * 4);
-        fill(x, n, &r, k % 2 ? 1e-3 : 40);
-        for (size_t i = 0; i < 32; i++) x[i] = k == 0 ? 0 : k == 1 ? (float)i - 15.5f : x[i]; // zeros; ties
-        if (k == 1) x[0] = 127;
-        s->quantize_q8(x, n, q, d, sum);
-        check_quantized(s, x, n, q, d, sum);
-        if (k == 0) CHECK(d[0] == 0 && sum[0] == 0 && q[5] == 0, "%s quantize_q8: zeros", s->name);
-        if (k == 1)
-            CHECK(q[1] == -15 && q[15] == -1 && q[16] == 1, "%s quantize_q8: half away from zero", s->name);
-        kernel_find("ref")->quantize_q8(x, n, q_ref, d_ref, sum_ref);
-        CHECK(memcmp(q, q_ref, n) == 0 && memcmp(d, d_ref, n / 8) == 0 && memcmp(sum, sum_ref, n / 4) == 0,
-              "%s quantize_q8 (%zu) and ref give other bits", s->name, n);
-        guard_free(x, "x"), guard_free(d, "d"), guard_free(d_ref, "d");
-        guard_free(q, "q"), guard_free(q_ref, "q"), guard_free(sum, "sum"), guard_free(sum_ref, "sum");
-        ran->quantize_q8++;
-    }
-    float bad[32] = {0}, d, tiny[32] = {0};
-    int8_t q[32];
-    int32_t sum[2];
-    bad[7] = NAN, bad[9] = 3, tiny[3] = 1e-40f;
-    s->quantize_q8(bad, 32, q, &d, sum);
-    CHECK(d != d, "%s quantize_q8: a NaN must not vanish", s->name);
-    s->quantize_q8(tiny, 32, q, &d, sum);
-    CHECK(d == 0 && q[3] == 0, "%s quantize_q8: a subnormal block is zeros", s->name);
+    for (size_t k = 0; k < 4; k++)
+        for (size_t i = 0; i < 6; i++) {
+            float *x = random_x(tokens[i] * sizes[k], &r);
+            test_quantize_case(s, x, sizes[k], tokens[i]);
+            free(x);
+            ran->quantize_q8++;
+        }
+    float zeros[32] = {0}, ties[32], bad[32] = {0}, tiny[32] = {0};
+    int code;
+    for (int i = 0; i < 32; i++) ties[i] = (float)i - 15.5f;
+    ties[0] = 127, bad[7] = NAN, bad[9] = 3, tiny[3] = 1e-40f;
+    CHECK(quantize_block(s, zeros, 5, &code) == 0 && code == 0, "%s quantize_q8: zeros", s->name);
+    CHECK(quantize_block(s, ties, 1, &code) == 1 && code == -15, "%s quantize_q8: half away from zero",
+          s->name);
+    quantize_block(s, ties, 16, &code);
+    CHECK(code == 1, "%s quantize_q8: half away from zero", s->name);
+    CHECK(isnan(quantize_block(s, bad, 0, &code)), "%s quantize_q8: a NaN must not vanish", s->name);
+    CHECK(quantize_block(s, tiny, 3, &code) == 0 && code == 0, "%s quantize_q8: a subnormal block is zeros",
+          s->name);
 }
 
 static const size_t odd_sizes[] = {1, 3, 4, 5, 15, 16, 17, 64, 577};

@@ -309,6 +309,25 @@ static void test_after_failure(void) {
 }
 
 /* A file that ends at any of many places, its size told or not. */
+/* A scale that is no ordinary number means that the bytes are damaged, wherever the file is cut into pieces.
+ */
+static void test_bad_scales(void) {
+    static const uint16_t bad[] = {0x7c00, 0x7e00, 0xfc00, 0x5400, 0xd400}; // inf, NaN, -inf, 64, -64
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        for (size_t step = 7; step < 5000; step += 4096) {
+            make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q4_0});
+            memcpy(make_find(&g, "blk.0.ffn_up.weight")->data.p + 18 * 3, &bad[i], 2);
+            size_t n;
+            uint8_t *file = make_file(&g, &n);
+            nut_model *model = NULL;
+            nut_error err;
+            nut_status status = make_load(file, n, step, NULL, &model, &err);
+            CHECK(status == NUT_E_CORRUPT && strstr(err.message, "blk.0.ffn_up.weight") && !model, "%s %s",
+                  nut_status_name(status), err.message);
+            free(file), make_free(&g);
+        }
+}
+
 static void test_cuts(void) {
     make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q4_0});
     size_t n;
@@ -463,6 +482,7 @@ int main(void) {
     test_session_bytes();
     test_use();
     test_after_failure();
+    test_bad_scales();
     test_cuts();
     test_no_memory();
     test_wrong_bytes();
