@@ -51,7 +51,7 @@ SIMD_INLINE void streams_store(const float *f, size_t n, size_t m, const kernel_
 #define VEC_FUNCTIONS(name, vec)                                                                            \
     VEC_FUNCTION(name, vec, 1)                                                                              \
     VEC_FUNCTION(name, vec, 2)                                                                              \
-    VEC_FUNCTION(name, vec, 4)
+    VEC_FUNCTION(name, vec, KERNEL_TILE)
 VEC_FUNCTIONS(Q8_0, vec_q8_0)
 VEC_FUNCTIONS(Q4_0, vec_simple)
 VEC_FUNCTIONS(Q4_1, vec_simple)
@@ -89,22 +89,38 @@ typedef struct panel_plan {
     panel_product_fn *product;
 } panel_plan;
 
-/* Groups [g, g + n) with all tokens, n <= PANELS. */
-static __attribute__((noinline)) void panels_product(const panel_plan *plan, const matrix *w, size_t g,
-                                                     size_t n, const kernel_act *x, float *y, size_t ldy) {
-    const size_t all_units = w->n_cols / BLOCK_UNIT, group_bytes = matrix_group_bytes(w);
-    panels p;
-    for (size_t first = 0; first < all_units; first += PANEL_UNITS) {
-        const size_t n_units = all_units - first < PANEL_UNITS ? all_units - first : PANEL_UNITS;
-        for (size_t i = 0; i < n; i++)
-            plan->fill(panel_at(&p, i), w->data + (g + i) * group_bytes, first, n_units);
-        for (size_t t = 0; t < x->n_tokens; t += TILE) {
-            const size_t n_tokens = x->n_tokens - t < TILE ? x->n_tokens - t : TILE;
-            const act_at act = act_first(x, t / TILE, first, TILE);
-            for (size_t i = 0; i < n; i++)
-                plan->product(panel_at(&p, i), act, n_units, first == 0, y + t * ldy + L * (g + i), ldy,
-                              n_tokens);
+/* Units of a panel, so that a row is cut evenly: K-quants' blocks are whole panels in any case. */
+static size_t panel_units(const matrix *w) {
+    const size_t units = w->n_cols / BLOCK_UNIT, panels = (units + PANEL_UNITS - 1) / PANEL_UNITS;
+    return (units + panels - 1) / panels;
+}
+
+/* Sums of n groups and tiles [t, t_end) over all columns. */
+static void panels_sum(const panel_plan *plan, const matrix *w, size_t g, size_t n, const kernel_act *x, size_t t,
+                       size_t t_end, panels *p) {
+    const size_t all_units = w->n_cols / BLOCK_UNIT, each = panel_units(w), group_bytes = matrix_group_bytes(w);
+    memset(p->f, 0, sizeof p->f[0] * (t_end - t));
+    for (size_t first = 0; first < all_units; first += each) {
+        const size_t n_units = all_units - first < each ? all_units - first : each;
+        for (size_t i = 0; i < n; i++) plan->fill(panel_at(p, i), w->data + (g + i) * group_bytes, first, n_units);
+        for (size_t k = t; k < t_end; k++) {
+            const act_at act = act_first(x, k, first, TILE);
+            for (size_t i = 0; i < n; i++) plan->product(panel_at(p, i), act, n_units, p->f[k - t][i]);
         }
+    }
+}
+
+/* Groups [g, g + n) with all tokens, n <= PANELS. */
+static __attribute__((noinline)) void panels_product(const panel_plan *plan, const matrix *w, size_t g, size_t n,
+                                                     const kernel_act *x, float *y, size_t ldy) {
+    const size_t tiles = kernel_tiles(x->n_tokens);
+    panels p;
+    for (size_t t = 0; t < tiles; t += PASS_TILES) {
+        const size_t t_end = tiles - t < PASS_TILES ? tiles : t + PASS_TILES;
+        panels_sum(plan, w, g, n, x, t, t_end, &p);
+        for (size_t i = t * TILE; i < t_end * TILE && i < x->n_tokens; i++)
+            for (size_t k = 0; k < n; k++)
+                pair_store(y + i * ldy + L * (g + k), pair_load(p.f[i / TILE - t][k] + i % TILE * L));
     }
 }
 
@@ -123,7 +139,7 @@ static void many_tokens(const panel_plan *plan, const matrix *w, size_t g_begin,
         if (x->n_tokens > KERNEL_TILE)                                                                      \
             many_tokens(&plan, w, g_begin, g_end, x, y, ldy);                                               \
         else if (x->lanes == KERNEL_TILE)                                                                   \
-            vec_##name##_4(w, g_begin, g_end, x, y, ldy);                                                   \
+            vec_##name##_KERNEL_TILE(w, g_begin, g_end, x, y, ldy);                                                   \
         else if (x->lanes == 2)                                                                             \
             vec_##name##_2(w, g_begin, g_end, x, y, ldy);                                                   \
         else                                                                                                \

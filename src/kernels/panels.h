@@ -11,6 +11,7 @@ enum {
     PANEL_STEPS = 8 * PANEL_UNITS,
     PANELS = 8, // groups that take turns with a tile
     TILE = KERNEL_TILE,
+    PASS_TILES = 16, // tiles that go over the same panels
 };
 
 /* A group's columns, unpacked; a view into panels. */
@@ -20,9 +21,12 @@ typedef struct panel {
     float (*more)[L]; // (PANEL_UNITS) minimums, or scales of the units' second halves
 } panel;
 
+/* What a pass works on. Sums are kept here until all columns are in, since rows of y may lie so far apart that
+ * they push each other out of the cache. */
 typedef struct panels {
     _Alignas(16) uint8_t codes[PANELS][PANEL_STEPS * SET_PARTS * 32];
     float d[PANELS][PANEL_UNITS][L], more[PANELS][PANEL_UNITS][L];
+    _Alignas(16) float f[PASS_TILES][PANELS][TILE * L];
 } panels;
 
 SIMD_INLINE panel panel_at(panels *p, size_t i) {
@@ -130,13 +134,12 @@ SIMD_INLINE v128_t panel_begin(panel_kind kind, const int32_t *sum, int half, un
                         kind.halves ? half_sum(sum, half, TILE) : load_sum(sum, KERNEL_SUM_ALL, TILE), c);
 }
 
-/* y (n_tokens rows, 8 columns) += panel * tile; = where it is the first panel. */
-SIMD_INLINE void panel_product(panel_kind kind, panel w, act_at x, size_t n_units, bool first, float *y,
-                               size_t ldy, size_t n_tokens) {
+/* sums (TILE, 8) += panel * tile */
+SIMD_INLINE void panel_product(panel_kind kind, panel w, act_at x, size_t n_units, float *sums) {
     const unpack_consts c = unpack_begin(0);
     pair f[TILE];
     SIMD_UNROLL
-    for (size_t i = 0; i < TILE; i++) f[i] = first || i >= n_tokens ? pair_zero() : pair_load(y + i * ldy);
+    for (size_t i = 0; i < TILE; i++) f[i] = pair_load(sums + i * L);
     for (size_t u = 0; u < n_units; u++, act_next(&x, TILE)) {
         const int n = kind.halves ? 4 : 8;
         SIMD_UNROLL
@@ -157,17 +160,14 @@ SIMD_INLINE void panel_product(panel_kind kind, panel w, act_at x, size_t n_unit
         for (int i = 0; i < TILE; i++) f[i] = pair_mul_add(f[i], min, splat_float(x.d_sum + i));
     }
     SIMD_UNROLL
-    for (size_t i = 0; i < TILE; i++)
-        if (i < n_tokens) pair_store(y + i * ldy, f[i]);
+    for (size_t i = 0; i < TILE; i++) pair_store(sums + i * L, f[i]);
 }
 
-typedef void panel_product_fn(panel w, act_at x, size_t n_units, bool first, float *y, size_t ldy,
-                              size_t n_tokens);
+typedef void panel_product_fn(panel w, act_at x, size_t n_units, float *sums);
 
 #define PANEL_PRODUCT(name, ...)                                                                            \
-    static __attribute__((noinline)) void name(panel w, act_at x, size_t n_units, bool first, float *y,     \
-                                               size_t ldy, size_t n_tokens) {                               \
-        panel_product((panel_kind)__VA_ARGS__, w, x, n_units, first, y, ldy, n_tokens);                     \
+    static __attribute__((noinline)) void name(panel w, act_at x, size_t n_units, float *sums) {            \
+        panel_product((panel_kind)__VA_ARGS__, w, x, n_units, sums);                                        \
     }
 PANEL_PRODUCT(product_offset_8, {8, false, false, false})
 PANEL_PRODUCT(product_offset_16, {16, false, false, false})
