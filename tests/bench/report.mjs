@@ -1,7 +1,7 @@
 // What a run of the benchmark leaves: a table on the screen and rows in results.csv.
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { PEERS, ROOT } from './surfaces.mjs';
@@ -89,20 +89,28 @@ function commit() {
 const number = (value, digits) => (value === undefined ? '' : value.toFixed(digits));
 const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
+/** What every row says of where and when it was measured. */
+export function aboutMachine() {
+  return {
+    date: new Date().toISOString().slice(0, 16) + 'Z', commit: commit(), cpu: cpus()[0]?.model.trim() ?? '',
+    cpus: String(cpus().length), load_average: loadavg()[0].toFixed(2),
+  };
+}
+
+/** Appends to a file whose first line names the columns. @param {string} file @param {Record<string, string>[]} lines */
+export function appendLines(file, lines) {
+  if (lines.length === 0) return;
+  if (!existsSync(file)) appendFileSync(file, `${Object.keys(lines[0]).join(',')}\n`);
+  appendFileSync(file, lines.map((line) => `${Object.values(line).map(quoted).join(',')}\n`).join(''));
+}
+
 /** @param {Run} run */
 export function appendRows({ model, rounds, load, rows }) {
-  const about = {
-    date: new Date().toISOString().slice(0, 16) + 'Z', commit: commit(),
-    cpu: cpus()[0]?.model.trim() ?? '', cpus: String(cpus().length),
-    load_average: load.toFixed(2), model, rounds: String(rounds),
-  };
-  const lines = rows.map((row) => ({
+  const about = { ...aboutMachine(), load_average: load.toFixed(2), model, rounds: String(rounds) };
+  appendLines(CSV, rows.map((row) => ({
     ...about, surface: row.surface, browser: row.browser, kernel: row.kernel, threads: String(row.threads),
     decode_tps: number(row.decode, 2), prefill_tps: number(row.prefill, 2), decode_ratio: number(row.decodeRatio, 3),
     prefill_ratio: number(row.prefillRatio, 3), load_s: number(row.load, 3), first_token_s: number(row.first, 3),
     peak_bytes: number(row.peakBytes, 0), model_bytes: number(row.modelBytes, 0),
-  }));
-  if (lines.length === 0) return;
-  if (!existsSync(CSV)) appendFileSync(CSV, `${Object.keys(lines[0]).join(',')}\n`);
-  appendFileSync(CSV, lines.map((line) => `${Object.values(line).map(quoted).join(',')}\n`).join(''));
+  })));
 }
