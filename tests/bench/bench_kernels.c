@@ -68,7 +68,6 @@ static void row(const char *what, const char *set, const char *size, double valu
 
 /* ---- what bounds the kernels ---- */
 
-static double bandwidth;       // GB/s
 static double peaks[SETS_MAX]; // GMAC/s, by number of the set; 0: not known
 
 static volatile uint64_t sink;
@@ -87,8 +86,13 @@ static bool set_wanted(const kernel_set *set) {
     return only_set ? strcmp(only_set, set->name) == 0 : set != kernel_find("ref");
 }
 
+/* GB/s. What other programs do changes it from one second to the next. */
+static double read_bandwidth(void *weights) {
+    return (double)READ_BYTES / best_time(run_read, weights) * 1e-9;
+}
+
 static void bench_bounds(void *weights) {
-    bandwidth = (double)READ_BYTES / best_time(run_read, weights) * 1e-9;
+    const double bandwidth = read_bandwidth(weights);
     printf("read bandwidth %.1f GB/s", bandwidth);
     row("read", "-", "-", bandwidth, "GB/s");
     for (size_t i = 0; i < kernel_count(); i++) {
@@ -107,7 +111,8 @@ static void bench_bounds(void *weights) {
 
 typedef struct product {
     const kernel_set *set;
-    matrix w; // the first copy
+    uint8_t *weights; // the working set
+    matrix w;         // the first copy
     size_t n_copies;
     kernel_act act;
     float *y;
@@ -147,6 +152,7 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
 /* One line of the table: a matrix of so many bytes times 1, 4, 16 and 64 tokens. */
 static void bench_tokens(product *p, size_t bytes, double peak_gmacs) {
     const matrix *w = &p->w;
+    const double bandwidth = read_bandwidth(p->weights);
     double gmacs = 0;
     printf("%-5s %-8s %5zu x %-5zu", w->format->name, p->set->name, w->n_rows, w->n_cols);
     for (size_t n = 1; n <= TOKENS_MAX; n *= 4) {
@@ -155,7 +161,7 @@ static void bench_tokens(product *p, size_t bytes, double peak_gmacs) {
         double t = best_time(run_product, p);
         gmacs = (double)(w->n_rows * w->n_cols * n) / t * 1e-9;
         if (n == 1)
-            printf(" %7.1f %5.0f%%", (double)bytes / t * 1e-9, 100e-9 * (double)bytes / t / bandwidth);
+            printf(" %7.1f %6.0f%%", (double)bytes / t * 1e-9, 100e-9 * (double)bytes / t / bandwidth);
         printf(" %7.1f", gmacs);
         fflush(stdout);
         snprintf(size, sizeof size, "%zux%zux%zu", w->n_rows, w->n_cols, n);
@@ -168,7 +174,7 @@ static void bench_tokens(product *p, size_t bytes, double peak_gmacs) {
 
 static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t *weights,
                           const kernel_act *act, float *y) {
-    product p = {.w = {f, n_rows, n_cols, weights}, .act = *act, .y = y};
+    product p = {.weights = weights, .w = {f, n_rows, n_cols, weights}, .act = *act, .y = y};
     const size_t bytes = matrix_groups(&p.w) * matrix_group_bytes(&p.w);
     rng r;
     rng_seed(&r, 1);
@@ -194,7 +200,7 @@ static void bench_products(uint8_t *weights) {
     for (size_t i = 0; i < n; i++) x[i] = (float)rng_f64(&r) - 0.5f;
     kernel_find("ref")->quantize_q8(x, n, q, d, sum);
     const kernel_act act = {0, 0, x, q, d, sum};
-    printf("\n%-14s %13s %7s %6s %7s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "of rd",
+    printf("\n%-14s %13s %7s %7s %7s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "of read",
            "GMAC 1", "GMAC 4", "GMAC 16", "GMAC 64", "of peak");
     for (size_t id = 0; id < FORMAT_COUNT; id++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
