@@ -90,7 +90,8 @@ test: ## install what is missing, build everything, run every suite
 bench: ## speed beside llama.cpp and wllama; ROUNDS=1 for a quick look, MODELS="..." for others, LONG=1
 	@$(PARTS) native wasmtime node npm browsers peers model
 	@$(MAKE) -s build/native/nutshell
-	@PATH="$$PWD/$(T)/bin:$$PATH" node tests/bench/bench.mjs --rounds $(or $(ROUNDS),3) --surfaces "$(SURFACES)" $(if $(LONG),--long) $(MODELS)
+	@PATH="$$PWD/$(T)/bin:$$PATH" node tests/bench/bench.mjs --rounds $(or $(ROUNDS),3) --surfaces "$(SURFACES)" \
+	    $(if $(LONG),--long) $(MODELS)
 
 # KERNELS: options of tests/bench/kernels.mjs, such as "--surface chromium --format Q4_0 --only products"
 bench-kernels: ## speed of the kernels alone, natively, under wasmtime and in browsers; KERNELS="..." for some of it

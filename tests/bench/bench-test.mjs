@@ -1,5 +1,7 @@
 // The parts of the benchmark that compute and do not measure, on made-up results: what is counted as a fault, medians and
-// ratios, the table, the CSV file and the chart. Expected figures are worked out by hand beside each case.
+// ratios, the table, the CSV file and the chart. Expected figures are worked out by hand beside each case. And a short run of
+// the benchmark of the kernels, to see that it runs.
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -78,9 +80,12 @@ const run = { model: 'made-up.gguf', rounds: 3, load: 0.25, rows };
 
 await check('the table names both bases where there are two, and one otherwise', () => {
   const table = tableOf(run);
-  for (const part of ['x llama AMX', 'x llama VNNI', 'prefill 4096 t/s', 'x 1 thread']) ensure(table.includes(part), `no "${part}" in\n${table}`);
+  for (const part of ['x llama AMX', 'x llama VNNI', 'prefill 4096 t/s', 'x 1 thread']) {
+    ensure(table.includes(part), `no "${part}" in\n${table}`);
+  }
   ensure(/The chromium +1 +relaxed +100\.5 +0\.95 +/.test(table), table);
-  const plain = tableOf({ ...run, rows: summarize(WITH_AMX.filter(({ surface }) => surface.id !== BASE_VNNI).map(({ long, ...s }) => s)) });
+  const fewer = WITH_AMX.filter(({ surface }) => surface.id !== BASE_VNNI).map((one) => ({ ...one, long: [] }));
+  const plain = tableOf({ ...run, rows: summarize(fewer) });
   ensure(plain.includes('x llama.cpp') && !plain.includes('AMX') && !plain.includes('4096'), plain);
 });
 
@@ -161,6 +166,22 @@ await check('the chart tells every figure once, and bars are as long as their mu
   const reading = bars.filter((_, i) => i % 2).map(([, , width]) => Number(width));
   ensure(Math.abs(reading[2] / reading[1] - 2.2) < 0.01, `bars of ${reading}`);
   ensure(svg.includes('A &amp; B'), 'a name is not escaped');
+});
+
+const kernels = (...args) => spawnSync(process.execPath, [join(import.meta.dirname, 'kernels.mjs'), ...args], { encoding: 'utf8' });
+
+await check('the benchmark of the kernels measures a format natively', () => {
+  const { status, stdout, stderr } = kernels('--surface', 'native', '--format', 'q4_0', '--set', 'relaxed', '--seconds', '0.001');
+  equal(status, 0, `${stderr} status`);
+  const speeds = stdout.match(/^Q4_0 +relaxed +1536 x 576 (.*)/m)?.[1].trim().split(/ +/).map(parseFloat) ?? [];
+  ensure(speeds.length === 7 && speeds.every((speed) => speed > 0), stdout);
+  ensure(/read bandwidth [\d.]+ GB\/s; relaxed dots alone [\d.]+ GMAC\/s/.test(stdout), stdout);
+});
+
+await check('the benchmark of the kernels refuses a surface that it does not know', () => {
+  const { status, stderr } = kernels('--surface', 'safari');
+  equal(status, 1, 'status');
+  ensure(stderr.includes('only native, wasmtime, chromium, firefox'), stderr);
 });
 
 finish();

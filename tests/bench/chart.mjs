@@ -84,14 +84,15 @@ export function chartOf(runs) {
     return lines;
   });
   const { cpu, date } = runs[runs.length - 1];
-  const amx = groups.some(({ base }) => base.surface === BASE_VNNI);
+  const without = groups.some(({ base }) => base.surface === BASE_VNNI) ? ' without the matrix unit (AMX)' : '';
+  const about = `One thread, ${cpu}, ${date.slice(0, 10)}; × is to native llama.cpp${without}`;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y}" width="${WIDTH}" height="${y}" role="img">
 <title>Speed of Nutshell, llama.cpp and wllama on ${groups.length} models</title>
 <style>${STYLE}
 </style>
 ${text(LEFT.decode, 18, 'Writing, tokens per second', 'title')}
 ${text(LEFT.prefill, 18, 'Reading, tokens per second', 'title')}
-${text(0, 44, `One thread, ${cpu}, ${date.slice(0, 10)}; × is to native llama.cpp${amx ? ' without the matrix unit (AMX)' : ''}`, 'soft')}
+${text(0, 44, about, 'soft')}
 ${drawn.join('\n')}
 </svg>
 `;

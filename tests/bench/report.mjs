@@ -31,7 +31,7 @@ const SPEED = (amx) => [
   { heading: 'kernel', value: ({ kernel }) => kernel, left: true },
   ...(/** @type {const} */ (['decode', 'prefill'])).flatMap((what) => [
     { heading: `${what} t/s`, value: (row) => fixed(1)(row[what]) },
-    { heading: amx ? 'x llama AMX' : 'x llama.cpp', value: (row) => fixed(2)(row[`${what}Ratio`]) },
+    { heading: amx ? 'x llama AMX' : 'x llama.cpp', value: (row) => fixed(2)(row[`${what}Ratio`]), optional: true },
     { heading: 'x llama VNNI', value: (row) => fixed(2)(row[`${what}RatioVnni`]), optional: true },
     { heading: 'x 1 thread', value: (row) => fixed(2)(row[`${what}Gain`]), optional: true },
   ]),
