@@ -155,7 +155,8 @@ async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      rounds: { type: 'string', default: '3' }, surfaces: { type: 'string', default: '' }, long: { type: 'boolean', default: false },
+      rounds: { type: 'string', default: '3' }, surfaces: { type: 'string', default: '' },
+      long: { type: 'boolean', default: false },
     },
   });
   const rounds = Number(values.rounds);

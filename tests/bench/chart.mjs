@@ -38,7 +38,8 @@ function barsOf(rows) {
     ['wllama', 'wllama 2.2.1 in a tab', 'peer'], ['wllama3', 'wllama 3.8.1 in a tab', 'peer'],
   ];
   const of = (id) => rows.find(({ surface, threads }) => surface === id && threads === 1);
-  return { base: of(base), bars: kinds.flatMap(([id, name, kind]) => (of(id) ? [{ row: of(id), name, kind, isBase: id === base }] : [])) };
+  const bars = kinds.map(([id, name, kind]) => ({ row: of(id), name, kind, isBase: id === base })).filter(({ row }) => row);
+  return { base: of(base), bars };
 }
 
 /**
@@ -83,9 +84,10 @@ export function chartOf(runs) {
     y += TITLE + bars.length * ROW + SPACE;
     return lines;
   });
-  const { cpu, date } = runs[runs.length - 1];
+  const days = runs.map(({ date }) => date.slice(0, 10)).sort();
+  const period = days[0] === days.at(-1) ? days[0] : `${days[0]} to ${days.at(-1)}`;
   const without = groups.some(({ base }) => base.surface === BASE_VNNI) ? ' without the matrix unit (AMX)' : '';
-  const about = `One thread, ${cpu}, ${date.slice(0, 10)}; × is to native llama.cpp${without}`;
+  const about = `One thread, ${runs[0].cpu}, ${period}; × is to native llama.cpp${without}`;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y}" width="${WIDTH}" height="${y}" role="img">
 <title>Speed of Nutshell, llama.cpp and wllama on ${groups.length} models</title>
 <style>${STYLE}
