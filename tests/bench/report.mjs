@@ -45,7 +45,8 @@ const REST = [
   { heading: 'peak MB', value: ({ peakBytes }) => fixed(0, 1e6)(peakBytes) },
   { heading: 'x model', value: ({ peakBytes, modelBytes }) => fixed(2)(over(peakBytes, modelBytes)) },
   { heading: 'held MB', value: ({ heldBytes }) => fixed(0, 1e6)(heldBytes), optional: true },
-  { heading: 'x model', value: ({ heldBytes, modelBytes }) => fixed(2)(over(heldBytes, modelBytes)), optional: true },
+  { heading: 'wasm MB', value: ({ wasmBytes }) => fixed(0, 1e6)(wasmBytes), optional: true },
+  { heading: 'x model', value: ({ wasmBytes, modelBytes }) => fixed(2)(over(wasmBytes, modelBytes)), optional: true },
   { heading: 'prefill 4096 t/s', value: ({ longPrefill }) => fixed(1)(longPrefill), optional: true },
   { heading: 'x prefill 149', value: ({ longShare }) => fixed(2)(longShare), optional: true },
   { heading: 'then decode t/s', value: ({ longDecode }) => fixed(1)(longDecode), optional: true },
@@ -58,7 +59,7 @@ function memoryNotes(rows) {
   return [
     ...(modelBytes ? [`model: weights, key/value cache and buffers, ${fixed(1, 1e6)(modelBytes)} MB`] : []),
     ...(program ? [`peak: with the pages of the browser's program that were read meanwhile, up to ${fixed(0, 1e6)(program)} MB; `
-      + 'held: without them, for most of the time'] : []),
+      + 'held: without them, for most of the time; wasm: of that, the memory of the WebAssembly module'] : []),
   ];
 }
 
@@ -146,7 +147,7 @@ const FIGURES = {
   decodeRatioVnni: ['decode_ratio_vnni', 3], prefillRatioVnni: ['prefill_ratio_vnni', 3],
   decodeGain: ['decode_over_1_thread', 3], prefillGain: ['prefill_over_1_thread', 3], heldBytes: ['held_bytes', 0],
   programBytes: ['program_bytes', 0], longPrefill: ['prefill_4096_tps', 2], longShare: ['prefill_4096_share', 3],
-  longDecode: ['decode_4096_tps', 2],
+  longDecode: ['decode_4096_tps', 2], wasmBytes: ['wasm_bytes', 0],
 };
 
 /** @param {Run} run @param {ReturnType<typeof aboutMachine>} machine */

@@ -29,6 +29,7 @@ import { DRAWN_TOKENS, median } from '../../demo/bench/bench.js';
  * @property {number} [first]
  * @property {number} [peakBytes]
  * @property {number} [heldBytes]
+ * @property {number} [wasmBytes]
  * @property {number} [programBytes]
  * @property {number} [modelBytes]   weights, key/value cache and buffers
  * @property {number} [longPrefill]  tokens per second of the long prompt, and of the text after it
@@ -105,7 +106,8 @@ export function summarize(all) {
       decode: over(results, (r) => r.decode), prefill: over(results, (r) => r.prefill), ...ratios(series, all),
       load: over(results, (r) => r.loadSeconds), first: over(results, (r) => r.firstTokenSeconds),
       peakBytes: over(results, (r) => r.peakBytes), heldBytes: over(results, (r) => r.heldBytes),
-      programBytes: over(results, (r) => r.programBytes), modelBytes, ...longFigures(series),
+      wasmBytes: over(results, (r) => r.wasmBytes), programBytes: over(results, (r) => r.programBytes), modelBytes,
+      ...longFigures(series),
     };
   });
 }

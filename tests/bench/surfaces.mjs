@@ -8,6 +8,7 @@
 //   first     seconds from the same call until the first token after a prompt of a few words
 //   peakBytes what the process held at most, over what it held before (browsers: the page's own process)
 //   heldBytes of that, what was held for most of the time, without the pages of the browser's own program
+//   wasmBytes of that, the memory of the WebAssembly module: the largest that the process has in one piece
 import { spawn } from 'node:child_process';
 import { readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,8 +22,9 @@ const NATIVE = join(ROOT, 'build/native/nutshell');
 const CLI_WASM = 'dist/nutshell-cli.wasm';
 const WITHOUT_AMX = join(ROOT, 'build/bench/llama-vnni/node_modules');
 const WASMTIME = join(ROOT, '.toolchain/bin/wasmtime');
-const BROWSER_TIMEOUT = 4 * 60 * 1000;
+const BROWSER_TIMEOUT = 15 * 60 * 1000; // wllama 3.8.1 reads two tokens of a 1B model a second
 const POLL = 20; // ms between two looks at a process's memory
+const LOOKS_PER_MAP = 25; // looks to one at what its memory consists of, which takes the system longer
 
 /**
  * @typedef {object} Case      what every surface is given
@@ -47,6 +49,7 @@ const POLL = 20; // ms between two looks at a process's memory
  * @property {number} firstTokenSeconds
  * @property {number} [peakBytes]
  * @property {number} [heldBytes]
+ * @property {number} [wasmBytes]
  * @property {number} [programBytes] pages of the browser's program that were read meanwhile, part of the peak
  * @property {number} [modelBytes]  Nutshell: weights, key/value cache and buffers
  * @property {boolean} [fromCache]  false: the model file was fetched
@@ -86,11 +89,28 @@ function memoryOf(pid) {
   }
 }
 
-/** Looks at a process until stopped; the answer is over what it held at first. @param {number | undefined} pid */
+/** In a list of mappings, one that can be written and has no file, and its kilobytes in use. */
+const ANONYMOUS_PIECE = /^[\da-f]+-[\da-f]+ rw.. \S+ \S+ 0 *\n(?:.*\n){2,3}?Rss: +(\d+)/gm;
+
+/** Bytes in use of the largest piece of memory that is no file's. @param {number} pid */
+function largestPiece(pid) {
+  try {
+    const pieces = readFileSync(`/proc/${pid}/smaps`, 'latin1').matchAll(ANONYMOUS_PIECE);
+    return 1024 * Math.max(0, ...[...pieces].map(([, kilobytes]) => Number(kilobytes)));
+  } catch {
+    return 0;
+  }
+}
+
+/** Looks at a process until stopped; peak and held are over what it held at first. @param {number} pid */
 function watchMemory(pid) {
   const before = memoryOf(pid) ?? { peak: 0, now: 0, own: 0 };
   const looks = [before];
-  const look = () => { looks.push(memoryOf(pid) ?? before); };
+  let wasmBytes = 0;
+  const look = () => {
+    looks.push(memoryOf(pid) ?? before);
+    if (looks.length % LOOKS_PER_MAP === 0) wasmBytes = Math.max(wasmBytes, largestPiece(pid));
+  };
   const timer = setInterval(look, POLL);
   return {
     stop() {
@@ -99,7 +119,7 @@ function watchMemory(pid) {
       return {
         peakBytes: Math.max(...looks.map(({ peak }) => peak)) - before.now,
         heldBytes: median(looks.map(({ own }) => own)) - before.own,
-        programBytes: Math.max(...files) - files[0],
+        programBytes: Math.max(...files) - files[0], wasmBytes,
       };
     },
   };
