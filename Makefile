@@ -44,8 +44,9 @@ RUN_wasi128 := $(RUN_wasi)
 EXE_wasi := .wasm
 EXE_wasi128 := .wasm
 
-# Relaxed instructions are allowed in one file alone, so that no other code can come to depend on them.
-build/wasi/src/kernels/relaxed.o: CF_wasi += -mrelaxed-simd
+# Relaxed instructions are allowed in one file alone, so that no other code can come to depend on them; and in
+# the benchmark that counts how many of them a thread computes.
+build/wasi/src/kernels/relaxed.o build/wasi/tests/bench/bounds.o: CF_wasi += -mrelaxed-simd
 
 define variant_rules
 build/$(1)/%.o: %.c
@@ -57,6 +58,7 @@ build/$(1)/test_%$$(EXE_$(1)): build/$(1)/tests/unit/test_%.o $$(patsubst %.c,bu
 	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
 build/$(1)/bench_%$$(EXE_$(1)): build/$(1)/tests/bench/bench_%.o $$(patsubst %.c,build/$(1)/%.o,$$(LIB_SRC))
 	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
+build/$(1)/bench_kernels$$(EXE_$(1)): build/$(1)/tests/bench/bounds.o
 .PHONY: units-$(1)
 units-$(1): $$(UNIT:%=build/$(1)/%$$(EXE_$(1))) build/$(1)/nutshell$$(EXE_$(1))
 endef
@@ -69,10 +71,10 @@ build/native/make_model: build/native/tests/peers/make_model.o $(patsubst %.c,bu
 include wasm/modules.mk
 
 # ---- what people call ------------------------------------------------------------------------------------------
-.PHONY: help demo test cli dist bench lint format clean setup
+.PHONY: help demo test cli dist bench bench-kernels lint format clean setup
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n",$$1,$$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' Makefile
 
 demo: ## open the chat page on a real model (or, without a network, on the small one that is here)
 	@$(PARTS) node
@@ -83,11 +85,18 @@ test: ## install what is missing, build everything, run every suite
 	@$(PARTS) node
 	node tests/run.mjs
 
-# MODELS: files or SHAPE:TYPE, such as qwen2.5-0.5b:q4_k; SURFACES: "all" or a list as in tests/bench/surfaces.mjs
-bench: ## speed beside llama.cpp and wllama; ROUNDS=1 for a quick look, MODELS="..." for others
+# MODELS: "all", files or SHAPE:TYPE, such as qwen2.5-0.5b:q4_k; SURFACES: "all" or a list as in tests/bench/surfaces.mjs;
+# LONG=1: a prompt of 4,096 tokens too
+bench: ## speed beside llama.cpp and wllama; ROUNDS=1 for a quick look, MODELS="..." for others, LONG=1
 	@$(PARTS) native wasmtime node npm browsers peers model
 	@$(MAKE) -s build/native/nutshell
-	@PATH="$$PWD/$(T)/bin:$$PATH" node tests/bench/bench.mjs --rounds $(or $(ROUNDS),3) --surfaces "$(SURFACES)" $(MODELS)
+	@PATH="$$PWD/$(T)/bin:$$PATH" node tests/bench/bench.mjs --rounds $(or $(ROUNDS),3) --surfaces "$(SURFACES)" \
+	    $(if $(LONG),--long) $(MODELS)
+
+# KERNELS: options of tests/bench/kernels.mjs, such as "--surface chromium --format Q4_0 --only products"
+bench-kernels: ## speed of the kernels alone, natively, under wasmtime and in browsers; KERNELS="..." for some of it
+	@$(PARTS) native wasm wasi wasmtime node npm browsers
+	@PATH="$$PWD/$(T)/bin:$$PATH" node tests/bench/kernels.mjs --csv $(KERNELS)
 
 cli: ## the native command line tool, build/native/nutshell
 	@$(PARTS) native

@@ -48,6 +48,16 @@ build/web/nutshell-relaxed-mt.wasm: $(call web_relaxed,mt)
 	$(EMCC) $(filter %.o,$^) $(LF_webmt) -mrelaxed-simd -o $(@:.wasm=.js)
 $(WEB_MODULES): build/web/exports.list wasm/modules.mk
 
+# The benchmark of the kernels as a program for browsers: tests/bench/kernels/worker.js has the imports that it needs.
+BENCH_C := $(LIB_SRC) tests/bench/bench_kernels.c tests/bench/bounds.c
+BENCH_RELAXED_C := $(WEB_RELAXED_C) tests/bench/bounds.c
+LF_bench := -O2 -msimd128 -mbulk-memory -sSTANDALONE_WASM -sINITIAL_MEMORY=192MB -sSTACK_SIZE=256KB -sMALLOC=emmalloc
+build/web/bench_kernels-simd128.wasm: $(BENCH_C:%.c=build/web/st/%.o)
+	$(EMCC) $^ $(LF_bench) -o $@
+build/web/bench_kernels-relaxed.wasm: $(patsubst %.c,build/web/st/%.o,$(filter-out $(BENCH_RELAXED_C),$(BENCH_C))) \
+    $(BENCH_RELAXED_C:%.c=build/web/st-relaxed/%.o)
+	$(EMCC) $^ $(LF_bench) -mrelaxed-simd -o $@
+
 # What a page needs, in dist/: the modules, and the JavaScript bundled by wasm/bundle.mjs.
 .PHONY: web
 web: $(WEB_MODULES)

@@ -10,7 +10,7 @@
 #   node       Node 20 or newer with npm, if the machine's is older or has none  -> .toolchain/bin/node, npm, npx
 #   npm        bundler, type checker, bundled libraries, browser drivers         -> node_modules/
 #   browsers   Chromium, Firefox ESR, WebKitGTK's driver, Xvfb
-#   peers      llama.cpp and wllama, to compare with          -> .toolchain/peers/node_modules/
+#   peers      llama.cpp and wllama 2.2.1 and 3.8.1, to compare with            -> .toolchain/peers/node_modules/
 #   model      SmolLM2-135M-Instruct, Q4_1 (98 MB), for the demo and the tests that need a real model -> models/
 #
 # For Debian 12 (bookworm) on x86-64. Where things come from, and why:

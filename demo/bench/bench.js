@@ -33,12 +33,12 @@ went on.`.replace(/\s+/g, ' ');
 const FILLERS = [' a', ' the', '.', ',', 'e', 's', '!', ' 1'];
 
 /**
- * A text of exactly n tokens: words of the story, then fillers.
+ * A text of exactly n tokens: words of the story, told again as often as it takes, then fillers.
  * @param {(text: string) => Promise<number>} count  tokens of a text, as a generation would count them
  * @param {number} n
  */
 export async function fitPrompt(count, n = PROMPT_TOKENS) {
-  const words = STORY.split(' ');
+  const words = Array(Math.ceil(n / PROMPT_TOKENS)).fill(STORY).join(' ').split(' ');
   const textOf = (/** @type {number} */ i) => words.slice(0, i).join(' ');
   let text = '';
   for (let low = 0, high = words.length + 1, i = words.length; high - low > 1;) { // the most words that are not too many

@@ -96,13 +96,15 @@ static size_t panel_units(const matrix *w) {
 }
 
 /* Sums of n groups and tiles [t, t_end) over all columns. */
-static void panels_sum(const panel_plan *plan, const matrix *w, size_t g, size_t n, const kernel_act *x, size_t t,
-                       size_t t_end, panels *p) {
-    const size_t all_units = w->n_cols / BLOCK_UNIT, each = panel_units(w), group_bytes = matrix_group_bytes(w);
+static void panels_sum(const panel_plan *plan, const matrix *w, size_t g, size_t n, const kernel_act *x,
+                       size_t t, size_t t_end, panels *p) {
+    const size_t all_units = w->n_cols / BLOCK_UNIT, each = panel_units(w),
+                 group_bytes = matrix_group_bytes(w);
     memset(p->f, 0, sizeof p->f[0] * (t_end - t));
     for (size_t first = 0; first < all_units; first += each) {
         const size_t n_units = all_units - first < each ? all_units - first : each;
-        for (size_t i = 0; i < n; i++) plan->fill(panel_at(p, i), w->data + (g + i) * group_bytes, first, n_units);
+        for (size_t i = 0; i < n; i++)
+            plan->fill(panel_at(p, i), w->data + (g + i) * group_bytes, first, n_units);
         for (size_t k = t; k < t_end; k++) {
             const act_at act = act_first(x, k, first, TILE);
             for (size_t i = 0; i < n; i++) plan->product(panel_at(p, i), act, n_units, p->f[k - t][i]);
@@ -111,8 +113,8 @@ static void panels_sum(const panel_plan *plan, const matrix *w, size_t g, size_t
 }
 
 /* Groups [g, g + n) with all tokens, n <= PANELS. */
-static __attribute__((noinline)) void panels_product(const panel_plan *plan, const matrix *w, size_t g, size_t n,
-                                                     const kernel_act *x, float *y, size_t ldy) {
+static __attribute__((noinline)) void panels_product(const panel_plan *plan, const matrix *w, size_t g,
+                                                     size_t n, const kernel_act *x, float *y, size_t ldy) {
     const size_t tiles = kernel_tiles(x->n_tokens);
     panels p;
     for (size_t t = 0; t < tiles; t += PASS_TILES) {
@@ -139,7 +141,7 @@ static void many_tokens(const panel_plan *plan, const matrix *w, size_t g_begin,
         if (x->n_tokens > KERNEL_TILE)                                                                      \
             many_tokens(&plan, w, g_begin, g_end, x, y, ldy);                                               \
         else if (x->lanes == KERNEL_TILE)                                                                   \
-            vec_##name##_KERNEL_TILE(w, g_begin, g_end, x, y, ldy);                                                   \
+            vec_##name##_KERNEL_TILE(w, g_begin, g_end, x, y, ldy);                                         \
         else if (x->lanes == 2)                                                                             \
             vec_##name##_2(w, g_begin, g_end, x, y, ldy);                                                   \
         else                                                                                                \

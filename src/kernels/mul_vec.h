@@ -79,14 +79,14 @@ typedef struct streams {
     float *f; // (n, m, 8)
 } streams;
 
-/* The sums of a stream (m, 8) take in integer products acc (m). */
-SIMD_INLINE void stream_add(float *f, const pair *acc, pair d, const float *d_a, int m, unpack_consts c) {
+/* Float sums (m, 8) take in integer products acc (m). */
+SIMD_INLINE void sums_add(float *f, const pair *acc, pair d, const float *d_a, int m, unpack_consts c) {
     SIMD_UNROLL
     for (int t = 0; t < m; t++)
         pair_store(f + L * t, pair_scale_add(pair_load(f + L * t), acc[t], d, splat_float(d_a + t), c));
 }
 
-SIMD_INLINE void stream_add_min(float *f, pair min, const float *d_sum, int m) {
+SIMD_INLINE void sums_add_min(float *f, pair min, const float *d_sum, int m) {
     SIMD_UNROLL
     for (int t = 0; t < m; t++)
         pair_store(f + L * t, pair_mul_add(pair_load(f + L * t), min, splat_float(d_sum + t)));
@@ -110,8 +110,8 @@ SIMD_INLINE void vec_simple(const block_layout *l, const streams *w, const kerne
             SIMD_UNROLL
             for (int t = 0; t < m; t++) acc[t] = (pair){{begin[t], begin[t]}};
             unit_product(at + 2 * L * l->n_half, l, 0, 2, a.q, m, c, acc);
-            stream_add(f, acc, scale_pair(at, c), a.d, m, c);
-            if (l->n_half == 2) stream_add_min(f, scale_pair(at + 2 * L, c), a.d_sum, m);
+            sums_add(f, acc, scale_pair(at, c), a.d, m, c);
+            if (l->n_half == 2) sums_add_min(f, scale_pair(at + 2 * L, c), a.d_sum, m);
         }
     }
 }
@@ -134,8 +134,8 @@ SIMD_INLINE void vec_min_k(const block_layout *l, const streams *w, const kernel
                 SIMD_UNROLL
                 for (int t = 0; t < m; t++) acc[t] = (pair){{c.magic, c.magic}};
                 unit_product(at, l, 0, 2, a.q, m, c, acc);
-                stream_add(f, acc, pair_load(d[s][u]), a.d, m, c);
-                stream_add_min(f, pair_load(min[s][u]), a.d_sum, m);
+                sums_add(f, acc, pair_load(d[s][u]), a.d, m, c);
+                sums_add_min(f, pair_load(min[s][u]), a.d_sum, m);
             }
         }
     }
@@ -164,7 +164,7 @@ SIMD_INLINE void vec_q6_k(const block_layout *l, const streams *w, const kernel_
                     }
                     unit_product(at, l, (size_t)half, (size_t)half + 1, a.q, m, c, acc);
                     pair d_half = pair_mul(pair_load(d[s]), i16_pair(wasm_i16x8_load8x8(scale + L * half)));
-                    stream_add(w->f + s * L * (size_t)m, acc, d_half, a.d, m, c);
+                    sums_add(w->f + s * L * (size_t)m, acc, d_half, a.d, m, c);
                 }
             }
         }
@@ -193,7 +193,7 @@ SIMD_INLINE void vec_q8_0(const block_layout *l, const streams *w, const kernel_
                     set_signed_product(pair_load(at + 2 * L + 32 * i), a.q + i * 4 * SET_PARTS * (size_t)m,
                                        m, acc);
             }
-            stream_add(f, acc, scale_pair(at, c), a.d, m, c);
+            sums_add(f, acc, scale_pair(at, c), a.d, m, c);
         }
     }
 }

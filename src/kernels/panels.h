@@ -21,8 +21,8 @@ typedef struct panel {
     float (*more)[L]; // (PANEL_UNITS) minimums, or scales of the units' second halves
 } panel;
 
-/* What a pass works on. Sums are kept here until all columns are in, since rows of y may lie so far apart that
- * they push each other out of the cache. */
+/* What a pass works on. Sums are kept here until all columns are in, since rows of y may lie so far apart
+ * that they push each other out of the cache. */
 typedef struct panels {
     _Alignas(16) uint8_t codes[PANELS][PANEL_STEPS * SET_PARTS * 32];
     float d[PANELS][PANEL_UNITS][L], more[PANELS][PANEL_UNITS][L];
@@ -134,12 +134,9 @@ SIMD_INLINE v128_t panel_begin(panel_kind kind, const int32_t *sum, int half, un
                         kind.halves ? half_sum(sum, half, TILE) : load_sum(sum, KERNEL_SUM_ALL, TILE), c);
 }
 
-/* sums (TILE, 8) += panel * tile */
+/* sums (TILE, 8) += panel * tile. They stay in memory: the registers are for the loop over the steps. */
 SIMD_INLINE void panel_product(panel_kind kind, panel w, act_at x, size_t n_units, float *sums) {
     const unpack_consts c = unpack_begin(0);
-    pair f[TILE];
-    SIMD_UNROLL
-    for (size_t i = 0; i < TILE; i++) f[i] = pair_load(sums + i * L);
     for (size_t u = 0; u < n_units; u++, act_next(&x, TILE)) {
         const int n = kind.halves ? 4 : 8;
         SIMD_UNROLL
@@ -150,17 +147,10 @@ SIMD_INLINE void panel_product(panel_kind kind, panel w, act_at x, size_t n_unit
             for (int i = 0; i < TILE; i++) acc[i].v[0] = acc[i].v[1] = panel_begin(kind, x.sum + i, half, c);
             panel_steps(w.codes + (8 * u + step) * 32 * SET_PARTS, x.q + step * 4 * TILE * SET_PARTS, n,
                         kind.is_signed, acc);
-            pair d = pair_load(half ? w.more[u] : w.d[u]);
-            SIMD_UNROLL
-            for (int i = 0; i < TILE; i++) f[i] = pair_scale_add(f[i], acc[i], d, splat_float(x.d + i), c);
+            sums_add(sums, acc, pair_load(half ? w.more[u] : w.d[u]), x.d, TILE, c);
         }
-        if (!kind.min) continue;
-        pair min = pair_load(w.more[u]);
-        SIMD_UNROLL
-        for (int i = 0; i < TILE; i++) f[i] = pair_mul_add(f[i], min, splat_float(x.d_sum + i));
+        if (kind.min) sums_add_min(sums, pair_load(w.more[u]), x.d_sum, TILE);
     }
-    SIMD_UNROLL
-    for (size_t i = 0; i < TILE; i++) pair_store(sums + i * L, f[i]);
 }
 
 typedef void panel_product_fn(panel w, act_at x, size_t n_units, float *sums);

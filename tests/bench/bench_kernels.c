@@ -1,16 +1,17 @@
 /*
- * Speed of the kernels: every set, every format, one token (streaming the weights), a small and a large
- * batch, beside the machine's read bandwidth measured in the same run. Prints tables; --csv FILE appends
- * rows.
+ * Speed of the kernels: every set, every format, one token (streaming the weights), small and large
+ * batches, beside what bounds them, measured in the same run: the read bandwidth and the integer dots that
+ * one thread computes from registers. Natively and under wasmtime a program of its own; kernels.mjs also
+ * runs it in browsers. Prints tables.
  *
- *     bench_kernels [--set NAME] [--format NAME] [--only products|ops|pack] [--seconds S]
- *                   [--csv FILE]
+ *     bench_kernels [--set NAME] [--format NAME] [--only products|ops|pack] [--seconds S] [--rows yes]
  *
  * Weights are several copies of a matrix, together larger than the last cache, used in turn as layers are.
  * Each figure is the best slice of 0.3 ms within S seconds (0.3): short, so that some fall between other
- * programs' turns.
+ * programs' turns. Where the clock is coarse, as in browsers, a slice is 100 of its steps. --rows writes
+ * each figure to stderr too, for a program to read: what,set,size,value,unit.
  */
-#include "kernels/kernels.h"
+#include "bounds.h"
 #include "base/half.h"
 #include "base/rng.h"
 
@@ -19,10 +20,11 @@
 #include <string.h>
 #include <time.h>
 
-enum { TOKENS_MAX = 64, WORKING_SET = 96 << 20 };
+enum { TOKENS_MAX = 64, WORKING_SET = 96 << 20, READ_BYTES = 2 << 20, SETS_MAX = 8 };
 
-static double seconds = 0.3;
-static const char *only_set, *only_format, *only_part, *csv_path;
+static double seconds = 0.3, slice = 3e-4;
+static const char *only_set, *only_format, *only_part;
+static bool rows;
 
 static double now(void) {
     struct timespec t;
@@ -30,9 +32,21 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Smallest step of the clock in seconds. */
+static double clock_step(void) {
+    double least = 1;
+    for (int i = 0; i < 10; i++) {
+        double begin = now(), t;
+        while ((t = now()) == begin) {
+        }
+        least = t - begin < least ? t - begin : least;
+    }
+    return least;
+}
+
 /* Seconds per call of run(ctx, i), i counting up. */
 static double best_time(void (*run)(void *ctx, size_t i), void *ctx) {
-    const double slice = 3e-4, end = now() + seconds;
+    const double end = now() + seconds;
     double best = 1e30;
     size_t i = 0;
     do {
@@ -48,30 +62,57 @@ static double best_time(void (*run)(void *ctx, size_t i), void *ctx) {
     return best;
 }
 
-static void csv(const char *what, const char *set, const char *size, double value, const char *unit) {
-    FILE *f = csv_path ? fopen(csv_path, "a") : NULL;
-    if (!f) return;
-    fprintf(f, "%lld,%s,%s,%s,%.2f,%s\n", (long long)time(NULL), what, set, size, value, unit);
-    fclose(f);
+static void row(const char *what, const char *set, const char *size, double value, const char *unit) {
+    if (rows) fprintf(stderr, "%s,%s,%s,%.2f,%s\n", what, set, size, value, unit);
 }
 
-/* ---- read bandwidth ---- */
+/* ---- what bounds the kernels ---- */
+
+static double peaks[SETS_MAX]; // GMAC/s, by number of the set; 0: not known
 
 static volatile uint64_t sink;
 
-static void read_all(void *ctx, size_t i) {
-    const uint64_t *p = ctx;
-    uint64_t s[8] = {i};
-    for (size_t k = 0; k < WORKING_SET / 8; k += 8)
-        for (size_t j = 0; j < 8; j++) s[j] += p[k + j];
-    sink = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
+static void run_read(void *ctx, size_t i) {
+    const uint8_t *weights = ctx;
+    sink = bound_read(weights + i % (WORKING_SET / READ_BYTES) * READ_BYTES, READ_BYTES);
+}
+
+static void run_dots(void *ctx, size_t i) {
+    const bound_dots *b = ctx;
+    sink = b->run((uint32_t)i);
+}
+
+static bool set_wanted(const kernel_set *set) {
+    return only_set ? strcmp(only_set, set->name) == 0 : set != kernel_find("ref");
+}
+
+/* GB/s. What other programs do changes it from one second to the next. */
+static double read_bandwidth(void *weights) {
+    return (double)READ_BYTES / best_time(run_read, weights) * 1e-9;
+}
+
+static void bench_bounds(void *weights) {
+    const double bandwidth = read_bandwidth(weights);
+    printf("read bandwidth %.1f GB/s", bandwidth);
+    row("read", "-", "-", bandwidth, "GB/s");
+    for (size_t i = 0; i < kernel_count(); i++) {
+        const char *set = kernel_at(i)->name;
+        const bound_dots *b = bound_dots_find(set);
+        if (!b || !set_wanted(kernel_at(i))) continue;
+        bound_dots dots = *b;
+        peaks[i] = b->macs / best_time(run_dots, &dots) * 1e-9;
+        printf("; %s dots alone %.1f GMAC/s", set, peaks[i]);
+        row("peak", set, "-", peaks[i], "GMAC/s");
+    }
+    printf("\nset in use: %s\n", kernel_find(NULL)->name);
 }
 
 /* ---- products ---- */
 
 typedef struct product {
     const kernel_set *set;
-    matrix w; // the first copy
+    uint8_t *weights; // the working set
+    matrix w;         // the first copy
     size_t n_copies;
     kernel_act act;
     float *y;
@@ -114,9 +155,32 @@ static void quantize_tokens(const kernel_set *set, kernel_act *act, size_t n) {
     for (size_t t = 0; t < n; t++) set->quantize_q8(act->x + t * act->n_cols, 0, act->n_cols, t, act, NULL);
 }
 
+/* One line of the table: a matrix of so many bytes times 1, 4, 16 and 64 tokens. */
+static void bench_tokens(product *p, size_t bytes, double peak_gmacs) {
+    const matrix *w = &p->w;
+    const double bandwidth = read_bandwidth(p->weights);
+    double gmacs = 0;
+    printf("%-5s %-8s %5zu x %-5zu", w->format->name, p->set->name, w->n_rows, w->n_cols);
+    for (size_t n = 1; n <= TOKENS_MAX; n *= 4) {
+        char size[64];
+        quantize_tokens(p->set, &p->act, n);
+        double t = best_time(run_product, p);
+        gmacs = (double)(w->n_rows * w->n_cols * n) / t * 1e-9;
+        if (n == 1)
+            printf(" %7.1f %6.0f%%", (double)bytes / t * 1e-9, 100e-9 * (double)bytes / t / bandwidth);
+        printf(" %7.1f", gmacs);
+        fflush(stdout);
+        snprintf(size, sizeof size, "%zux%zux%zu", w->n_rows, w->n_cols, n);
+        row(w->format->name, p->set->name, size, gmacs, "GMAC/s");
+        if (n == 1) row(w->format->name, p->set->name, size, (double)bytes / t * 1e-9, "GB/s");
+    }
+    if (peak_gmacs > 0) printf(" %6.0f%%", 100 * gmacs / peak_gmacs);
+    printf("\n");
+}
+
 static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t *weights,
                           const kernel_act *act, float *y) {
-    product p = {.w = {f, n_rows, n_cols, weights}, .act = *act, .y = y};
+    product p = {.weights = weights, .w = {f, n_rows, n_cols, weights}, .act = *act, .y = y};
     const size_t bytes = matrix_groups(&p.w) * matrix_group_bytes(&p.w);
     rng r;
     rng_seed(&r, 1);
@@ -125,21 +189,8 @@ static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t
     p.n_copies = WORKING_SET / bytes;
     p.act.n_cols = n_cols;
     for (size_t i = 0; i < kernel_count(); i++) {
-        static const size_t tokens[] = {1, 2, 4, 8, TOKENS_MAX};
         p.set = kernel_at(i);
-        if (only_set ? strcmp(only_set, p.set->name) != 0 : p.set == kernel_find("ref")) continue;
-        printf("%-5s %-8s %5zu x %-5zu", f->name, p.set->name, n_rows, n_cols);
-        for (size_t k = 0; k < 5; k++) {
-            char size[64];
-            quantize_tokens(p.set, &p.act, tokens[k]);
-            double t = best_time(run_product, &p), macs = (double)(n_rows * n_cols * tokens[k]) / t * 1e-9;
-            if (k == 0) printf(" %7.1f", (double)bytes / t * 1e-9);
-            printf(" %7.1f", macs);
-            fflush(stdout);
-            snprintf(size, sizeof size, "%zux%zux%zu", n_rows, n_cols, tokens[k]);
-            csv(f->name, p.set->name, size, macs, "GMAC/s");
-        }
-        printf("\n");
+        if (set_wanted(p.set)) bench_tokens(&p, bytes, peaks[i]);
     }
 }
 
@@ -154,8 +205,8 @@ static void bench_products(uint8_t *weights) {
     rng_seed(&r, 2);
     for (size_t i = 0; i < n; i++) x[i] = (float)rng_f64(&r) - 0.5f;
     const kernel_act act = {.x = x, .q = q, .d = d, .d_sum = d + n / 32, .sum = sum};
-    printf("\n%-14s %13s %7s %7s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "GMAC 1", "GMAC 2",
-           "GMAC 4", "GMAC 8", "GMAC 64");
+    printf("\n%-14s %13s %7s %7s %7s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "of read",
+           "GMAC 1", "GMAC 4", "GMAC 16", "GMAC 64", "of peak");
     for (size_t id = 0; id < FORMAT_COUNT; id++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             if (!only_format || format_by_name(only_format) == &format_table[id])
@@ -226,6 +277,7 @@ static void bench_ops(void) {
 #undef NUT_X
     for (size_t i = 0; i < kernel_count(); i++) {
         o->set = kernel_at(i);
+        if (only_set && !set_wanted(o->set)) continue;
         printf("\n%-9s", o->set->name);
 #define NUT_X(op, params) printf(" %12.2f", 1e6 * best_time(run_##op, o));
         KERNEL_OPS(NUT_X)
@@ -273,8 +325,8 @@ int main(int argc, char **argv) {
             only_format = argv[i + 1];
         else if (strcmp(argv[i], "--only") == 0)
             only_part = argv[i + 1];
-        else if (strcmp(argv[i], "--csv") == 0)
-            csv_path = argv[i + 1];
+        else if (strcmp(argv[i], "--rows") == 0)
+            rows = true;
         else if (strcmp(argv[i], "--seconds") == 0)
             seconds = atof(argv[i + 1]);
         else
@@ -283,10 +335,8 @@ int main(int argc, char **argv) {
     uint8_t *weights = aligned_alloc(64, WORKING_SET + 4096);
     if (!weights) return printf("no memory for %d MB of weights\n", WORKING_SET >> 20), 1;
     memset(weights, 1, WORKING_SET + 4096);
-    const kernel_set *best = kernel_find(NULL);
-    double bandwidth = (double)WORKING_SET / best_time(read_all, weights) * 1e-9;
-    printf("read bandwidth %.1f GB/s; set in use: %s\n", bandwidth, best->name);
-    csv("read", "-", "-", bandwidth, "GB/s");
+    slice = 100 * clock_step() > slice ? 100 * clock_step() : slice;
+    bench_bounds(weights);
     if (part_wanted("products")) bench_products(weights);
     if (part_wanted("ops")) bench_ops();
     if (part_wanted("pack")) bench_pack(weights, weights + (WORKING_SET >> 1));

@@ -1,60 +1,84 @@
 // What a run of the benchmark leaves: a table on the screen and rows in results.csv.
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { PEERS, ROOT } from './surfaces.mjs';
 
-const CSV = join(import.meta.dirname, 'results.csv');
+/** @typedef {import('./summary.mjs').Row} Row */
+/** @typedef {import('./summary.mjs').Run} Run */
 
-/**
- * @typedef {object} Row
- * @property {string} surface
- * @property {string} name
- * @property {number} threads
- * @property {string} kernel
- * @property {string} browser
- * @property {number} [decode]       tokens per second, as prefill
- * @property {number} [prefill]
- * @property {number} [decodeRatio]  to llama.cpp at its best with no more threads
- * @property {number} [prefillRatio]
- * @property {number} [load]         seconds, as first
- * @property {number} [first]
- * @property {number} [peakBytes]
- * @property {number} [memoryRatio]  peak over weights, key/value cache and buffers
- * @property {number} [modelBytes]
- *
- * @typedef {{ model: string, rounds: number, load: number, rows: Row[] }} Run
- */
+const RESULTS = join(import.meta.dirname, 'results.csv');
 
-const fixed = (digits) => (value) => (value === undefined ? '–' : value.toFixed(digits));
+// --- the table --------------------------------------------------------------------------------------------------------
 
-/** The table's columns: heading, value. @type {[string, (row: Row) => string][]} */
-const COLUMNS = [
-  ['', ({ name }) => name],
-  ['threads', ({ threads }) => String(threads)],
-  ['kernel', ({ kernel }) => kernel],
-  ['decode t/s', ({ decode }) => fixed(1)(decode)],
-  ['x llama.cpp', ({ decodeRatio }) => fixed(2)(decodeRatio)],
-  ['prefill t/s', ({ prefill }) => fixed(1)(prefill)],
-  ['x llama.cpp', ({ prefillRatio }) => fixed(2)(prefillRatio)],
-  ['load s', ({ load }) => fixed(2)(load)],
-  ['first token s', ({ first }) => fixed(2)(first)],
-  ['peak MB', ({ peakBytes }) => fixed(0)(peakBytes === undefined ? undefined : peakBytes / 1e6)],
-  ['x model', ({ memoryRatio }) => fixed(2)(memoryRatio)],
+const fixed = (digits, unit = 1) => (value) => (value === undefined ? '–' : (value / unit).toFixed(digits));
+const over = (a, b) => (a === undefined || !b ? undefined : a / b);
+
+/** @typedef {{ heading: string, value: (row: Row) => string, left?: boolean, optional?: boolean }} Column  optional: left out
+ *    where no row has it */
+
+/** @type {Column[]} */
+const WHO = [
+  { heading: '', value: ({ name }) => name, left: true },
+  { heading: 'threads', value: ({ threads }) => String(threads) },
 ];
 
-/** @param {Run} run */
-export function printTable({ model, rounds, rows }) {
-  const cells = [COLUMNS.map(([heading]) => heading), ...rows.map((row) => COLUMNS.map(([, value]) => value(row)))];
-  const widths = COLUMNS.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
-  console.log(`\n${model}: medians of ${rounds} round${rounds > 1 ? 's' : ''}`);
-  for (const line of cells) {
-    console.log(line.map((cell, i) => (i === 0 || i === 2 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '));
-  }
+/** Speed. Where llama.cpp used AMX there are ratios to it with AMX and without. @type {(amx: boolean) => Column[]} */
+const SPEED = (amx) => [
+  ...WHO,
+  { heading: 'kernel', value: ({ kernel }) => kernel, left: true },
+  ...(/** @type {const} */ (['decode', 'prefill'])).flatMap((what) => [
+    { heading: `${what} t/s`, value: (row) => fixed(1)(row[what]) },
+    { heading: amx ? 'x llama AMX' : 'x llama.cpp', value: (row) => fixed(2)(row[`${what}Ratio`]), optional: true },
+    { heading: 'x llama VNNI', value: (row) => fixed(2)(row[`${what}RatioVnni`]), optional: true },
+    { heading: 'x 1 thread', value: (row) => fixed(2)(row[`${what}Gain`]), optional: true },
+  ]),
+];
+
+/** @type {Column[]} */
+const REST = [
+  ...WHO,
+  { heading: 'load s', value: ({ load }) => fixed(2)(load) },
+  { heading: 'first token s', value: ({ first }) => fixed(2)(first) },
+  { heading: 'peak MB', value: ({ peakBytes }) => fixed(0, 1e6)(peakBytes) },
+  { heading: 'x model', value: ({ peakBytes, modelBytes }) => fixed(2)(over(peakBytes, modelBytes)) },
+  { heading: 'held MB', value: ({ heldBytes }) => fixed(0, 1e6)(heldBytes), optional: true },
+  { heading: 'wasm MB', value: ({ wasmBytes }) => fixed(0, 1e6)(wasmBytes), optional: true },
+  { heading: 'x model', value: ({ wasmBytes, modelBytes }) => fixed(2)(over(wasmBytes, modelBytes)), optional: true },
+  { heading: 'prefill 4096 t/s', value: ({ longPrefill }) => fixed(1)(longPrefill), optional: true },
+  { heading: 'x prefill 149', value: ({ longShare }) => fixed(2)(longShare), optional: true },
+  { heading: 'then decode t/s', value: ({ longDecode }) => fixed(1)(longDecode), optional: true },
+];
+
+/** What the memory columns mean, in the run's own figures. @param {Row[]} rows */
+function memoryNotes(rows) {
   const { modelBytes } = rows.find((row) => row.modelBytes) ?? {};
-  if (modelBytes) console.log(`model: weights, key/value cache and buffers, ${(modelBytes / 1e6).toFixed(1)} MB`);
+  const program = Math.max(...rows.map((row) => row.programBytes ?? 0));
+  return [
+    ...(modelBytes ? [`model: weights, key/value cache and buffers, ${fixed(1, 1e6)(modelBytes)} MB`] : []),
+    ...(program ? [`peak: with the pages of the browser's program that were read meanwhile, up to ${fixed(0, 1e6)(program)} MB; `
+      + 'held: without them, for most of the time; wasm: of that, the memory of the WebAssembly module'] : []),
+  ];
+}
+
+/** @param {Column[]} columns @param {Row[]} rows */
+function layOut(columns, rows) {
+  const shown = columns.filter(({ optional, value }) => !optional || rows.some((row) => value(row) !== '–'));
+  const cells = [shown.map(({ heading }) => heading), ...rows.map((row) => shown.map(({ value }) => value(row)))];
+  const widths = shown.map((_, i) => Math.max(...cells.map((line) => line[i].length)));
+  const pad = (cell, i) => (shown[i].left ? cell.padEnd(widths[i]) : cell.padStart(widths[i]));
+  return cells.map((line) => line.map(pad).join('  ').trimEnd());
+}
+
+/** @param {Run} run */
+export function tableOf({ model, rounds, rows }) {
+  const amx = rows.some((row) => row.decodeRatioVnni !== undefined);
+  return [
+    `${model}: medians of ${rounds} round${rounds > 1 ? 's' : ''}`,
+    ...layOut(SPEED(amx), rows), '', ...layOut(REST, rows), ...memoryNotes(rows),
+  ].join('\n');
 }
 
 const zipped = (path) => gzipSync(readFileSync(path), { level: 9 }).length;
@@ -64,16 +88,16 @@ const kilobytes = (bytes) => `${(bytes / 1000).toFixed(1)} kB`;
 export function printSizes() {
   const dist = (name) => zipped(join(ROOT, 'dist', name));
   const js = dist('nutshell.js') + dist('nutshell-worker.mjs');
-  const wllama = (name) => join(PEERS, '@wllama/wllama/esm', name, 'wllama.wasm');
+  const peer = (name) => (existsSync(join(PEERS, name)) ? kilobytes(zipped(join(PEERS, name))) : 'not here');
   console.log('\nWhat a page fetches, gzipped:');
   console.log(`  Nutshell, one thread: ${kilobytes(dist('nutshell-relaxed.wasm'))} wasm, ${kilobytes(js)} JavaScript`);
   console.log(`  Nutshell, threads: ${kilobytes(dist('nutshell-relaxed-mt.wasm'))} wasm, ${kilobytes(js)} JavaScript`);
-  if (!existsSync(wllama('single-thread'))) return;
-  const [single, multi] = ['single-thread', 'multi-thread'].map((kind) => kilobytes(zipped(wllama(kind))));
-  console.log(`  wllama 2.2.1: ${single} wasm, threads ${multi}`);
+  const old = (kind) => peer(`@wllama/wllama/esm/${kind}-thread/wllama.wasm`);
+  console.log(`  wllama 2.2.1: ${old('single')} wasm, threads ${old('multi')}`);
+  console.log(`  wllama 3.8.1: ${peer('wllama-3/esm/wasm/wllama.wasm')} wasm, ${peer('wllama-3/esm/index.min.js')} JavaScript`);
 }
 
-// --- results.csv ------------------------------------------------------------------------------------------------------
+// --- CSV --------------------------------------------------------------------------------------------------------------
 
 /** The commit that was measured, marked where files differ from it. */
 function commit() {
@@ -86,23 +110,81 @@ function commit() {
   }
 }
 
-const number = (value, digits) => (value === undefined ? '' : value.toFixed(digits));
+/** What every row says of where and when it was measured. */
+export function aboutMachine() {
+  return {
+    date: new Date().toISOString().slice(0, 16) + 'Z', commit: commit(), cpu: cpus()[0]?.model.trim() ?? '',
+    cpus: String(cpus().length), load_average: loadavg()[0].toFixed(2),
+  };
+}
+
 const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+const joined = (fields) => `${fields.map(quoted).join(',')}\n`;
+
+/** @param {string} line */
+const split = (line) => [...`,${line}`.matchAll(/,(?:"((?:[^"]|"")*)"|([^,]*))/g)]
+  .map(([, quote, plain]) => quote?.replaceAll('""', '"') ?? plain);
+
+/** @param {string} text @returns {Record<string, string>[]} */
+export function parseLines(text) {
+  const [head, ...lines] = text.trim().split('\n').map(split);
+  return lines.map((line) => Object.fromEntries(head.map((name, i) => [name, line[i] ?? ''])));
+}
+
+/** Appends to a file whose first line names the columns. @param {string} file @param {Record<string, string>[]} lines */
+export function appendLines(file, lines) {
+  if (lines.length === 0) return;
+  const head = joined(Object.keys(lines[0]));
+  if (!existsSync(file)) appendFileSync(file, head);
+  if (!readFileSync(file, 'utf8').startsWith(head)) throw new Error(`${file} has other columns than ${head.trim()}`);
+  appendFileSync(file, lines.map((line) => joined(Object.values(line))).join(''));
+}
+
+/** Figures of a row: the column's name, digits after the point. @type {{ [field in keyof Row]?: [string, number] }} */
+const FIGURES = {
+  decode: ['decode_tps', 2], prefill: ['prefill_tps', 2], decodeRatio: ['decode_ratio', 3], prefillRatio: ['prefill_ratio', 3],
+  load: ['load_s', 3], first: ['first_token_s', 3], peakBytes: ['peak_bytes', 0], modelBytes: ['model_bytes', 0],
+  decodeRatioVnni: ['decode_ratio_vnni', 3], prefillRatioVnni: ['prefill_ratio_vnni', 3],
+  decodeGain: ['decode_over_1_thread', 3], prefillGain: ['prefill_over_1_thread', 3], heldBytes: ['held_bytes', 0],
+  programBytes: ['program_bytes', 0], longPrefill: ['prefill_4096_tps', 2], longShare: ['prefill_4096_share', 3],
+  longDecode: ['decode_4096_tps', 2], wasmBytes: ['wasm_bytes', 0],
+};
+
+/** @param {Run} run @param {ReturnType<typeof aboutMachine>} machine */
+export function linesOf({ model, rounds, load, rows }, machine) {
+  const about = { ...machine, load_average: load.toFixed(2), model, rounds: String(rounds) };
+  return rows.map((row) => ({
+    ...about, surface: row.surface, browser: row.browser, kernel: row.kernel, threads: String(row.threads),
+    ...Object.fromEntries(Object.entries(FIGURES).map(([field, [name, digits]]) => [name, row[field]?.toFixed(digits) ?? ''])),
+  }));
+}
 
 /** @param {Run} run */
-export function appendRows({ model, rounds, load, rows }) {
-  const about = {
-    date: new Date().toISOString().slice(0, 16) + 'Z', commit: commit(),
-    cpu: cpus()[0]?.model.trim() ?? '', cpus: String(cpus().length),
-    load_average: load.toFixed(2), model, rounds: String(rounds),
+export function appendRows(run) {
+  appendLines(RESULTS, linesOf(run, aboutMachine()));
+}
+
+/** @param {Record<string, string>} line @returns {Row} */
+function rowOf(line) {
+  const known = Object.entries(FIGURES).filter(([, [name]]) => line[name]);
+  const figures = known.map(([field, [name]]) => [field, Number(line[name])]);
+  return {
+    surface: line.surface, name: line.surface, threads: Number(line.threads), kernel: line.kernel, browser: line.browser,
+    ...Object.fromEntries(figures),
   };
-  const lines = rows.map((row) => ({
-    ...about, surface: row.surface, browser: row.browser, kernel: row.kernel, threads: String(row.threads),
-    decode_tps: number(row.decode, 2), prefill_tps: number(row.prefill, 2), decode_ratio: number(row.decodeRatio, 3),
-    prefill_ratio: number(row.prefillRatio, 3), load_s: number(row.load, 3), first_token_s: number(row.first, 3),
-    peak_bytes: number(row.peakBytes, 0), model_bytes: number(row.modelBytes, 0),
-  }));
-  if (lines.length === 0) return;
-  if (!existsSync(CSV)) appendFileSync(CSV, `${Object.keys(lines[0]).join(',')}\n`);
-  appendFileSync(CSV, lines.map((line) => `${Object.values(line).map(quoted).join(',')}\n`).join(''));
+}
+
+/**
+ * @typedef {Run & { date: string, cpu: string }} PastRun
+ *
+ * The runs that a file of results tells of, the oldest first. @param {string} [text] @returns {PastRun[]}
+ */
+export function readRuns(text = readFileSync(RESULTS, 'utf8')) {
+  /** @type {Record<string, Record<string, string>[]>} */
+  const runs = {};
+  for (const line of parseLines(text)) (runs[[line.date, line.cpu, line.model].join()] ??= []).push(line);
+  return Object.values(runs).map((lines) => {
+    const [{ date, cpu, model, rounds, load_average: load }] = lines;
+    return { date, cpu, model, rounds: Number(rounds), load: Number(load), rows: lines.map(rowOf) };
+  });
 }
