@@ -105,6 +105,27 @@ SIMD_INLINE v128_t simd_exp(v128_t x, const simd_exp_c *e) {
     return wasm_v128_andnot(wasm_f32x4_mul(p, power), zero);
 }
 
+/* Constants of simd_exp2. */
+typedef struct simd_exp2_c {
+    v128_t lowest, round, c[6];
+} simd_exp2_c;
+
+SIMD_INLINE simd_exp2_c simd_exp2_consts(void) {
+    return (simd_exp2_c){simd_const_f32(EXP2_LOWEST),
+                         simd_const_f32(EXP_ROUND),
+                         {simd_const_f32(1.0f), simd_const_f32(EXP2_C1), simd_const_f32(EXP2_C2),
+                          simd_const_f32(EXP2_C3), simd_const_f32(EXP2_C4), simd_const_f32(EXP2_C5)}};
+}
+
+SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e) {
+    x = wasm_f32x4_pmax(x, e->lowest);
+    v128_t rounded = wasm_f32x4_add(x, e->round), f = wasm_f32x4_sub(x, wasm_f32x4_sub(rounded, e->round));
+    v128_t p = e->c[5];
+    SIMD_UNROLL
+    for (int i = 4; i >= 0; i--) p = wasm_f32x4_add(wasm_f32x4_mul(p, f), e->c[i]);
+    return wasm_i32x4_add(p, wasm_i32x4_shl(rounded, 23));
+}
+
 /* The sum of four lanes, pairs first: (0 + 1) + (2 + 3). */
 SIMD_INLINE float simd_sum(v128_t x) {
     return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1)) +
