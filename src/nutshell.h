@@ -48,17 +48,17 @@ extern "C" {
 /* One row per kind of failure: enumerator and the stable name that pages see as NutshellError.code. */
 #define NUT_STATUS_LIST(X)                                                                                  \
     X(NUT_OK, "ok")                                                                                         \
-    X(NUT_E_ARGUMENT, "bad-argument")     /* an option or parameter is out of its range */                  \
-    X(NUT_E_MEMORY, "out-of-memory")      /* an allocation failed */                                        \
-    X(NUT_E_NOT_GGUF, "not-gguf")         /* the bytes are not a GGUF file at all */                        \
-    X(NUT_E_TRUNCATED, "truncated-model") /* the file ends before its own tables say it does */             \
-    X(NUT_E_CORRUPT, "corrupt-model")     /* the file contradicts itself */                                 \
-    X(NUT_E_UNSUPPORTED, "unsupported-model") /* sound, but of a kind not known here */                    \
-    X(NUT_E_TOO_LARGE, "model-too-large") /* weights and cache cannot fit in the memory there is */         \
-    X(NUT_E_CONTEXT, "context-full")      /* the prompt does not fit in the context */                      \
-    X(NUT_E_BUSY, "busy")                 /* a generation is already running in this session */             \
-    X(NUT_E_STATE, "bad-state")           /* the call does not fit what was called before */                \
-    X(NUT_E_IO, "io")                     /* a source or sink of the caller's failed */
+    X(NUT_E_ARGUMENT, "bad-argument")         /* an option or parameter is out of its range */              \
+    X(NUT_E_MEMORY, "out-of-memory")          /* an allocation failed */                                    \
+    X(NUT_E_NOT_GGUF, "not-gguf")             /* the bytes are not a GGUF file at all */                    \
+    X(NUT_E_TRUNCATED, "truncated-model")     /* the file ends before its own tables say it does */         \
+    X(NUT_E_CORRUPT, "corrupt-model")         /* the file contradicts itself */                             \
+    X(NUT_E_UNSUPPORTED, "unsupported-model") /* sound, but of a kind not known here */                     \
+    X(NUT_E_TOO_LARGE, "model-too-large")     /* weights and cache cannot fit in the memory there is */     \
+    X(NUT_E_CONTEXT, "context-full")          /* the prompt does not fit in the context */                  \
+    X(NUT_E_BUSY, "busy")                     /* a generation is already running in this session */         \
+    X(NUT_E_STATE, "bad-state")               /* the call does not fit what was called before */            \
+    X(NUT_E_IO, "io")                         /* a source or sink of the caller's failed */
 
 typedef enum nut_status {
 #define NUT_X(name, text) name,
@@ -92,8 +92,8 @@ void nut_set_allocator(const nut_allocator *allocator);
 
 /* ---- keys and values ---- */
 
-/* How a session holds keys and values, with the names that are shown for it. Every kind has a scale per token
- * and head, so that no number overflows. */
+/* How a session holds keys and values, with the names that are shown for it. Every kind has a scale per
+ * token and head, so that no number overflows. */
 #define NUT_KV_LIST(X)                                                                                      \
     X(NUT_KV_F16, "f16")   /* two bytes a number, as exact as half floats; the default */                   \
     X(NUT_KV_Q8_0, "q8_0") /* one byte a number, a scale for 32: longer contexts in the same memory */
@@ -199,7 +199,8 @@ typedef struct nut_session_options {
     uint32_t n_threads; // threads that share one step, the caller's included; 1 where the build has none
     uint32_t n_batch;   // tokens of a prompt per step; 0: 64
     uint32_t n_logits;  // rows of logits kept by one nut_session_eval; 0: 1
-    nut_kv_type kv_type; // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
+    nut_kv_type
+        kv_type; // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
 } nut_session_options;
 nut_session_options nut_session_defaults(void);
 

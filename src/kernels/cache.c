@@ -47,7 +47,8 @@ float cache_value(const cache_head *h, size_t pos, size_t c) {
 float cache_scale(float largest, float squares, float most, float length) {
     if (!(largest >= CACHE_LOWEST)) return 0; // also where it is a NaN
     const float by_length = length > 0 ? sqrtf(squares) / length : 0, by_most = largest / most;
-    return by_length > by_most ? by_length : by_most;
+    const float scale = by_length > by_most ? by_length : by_most;
+    return scale < 0x1p100f ? scale : 0x1p100f;
 }
 
 /* The integer nearest to x; 0 where x is no number. */

@@ -1,8 +1,8 @@
 /*
  * How keys and values are held, one row per kind, and where each number lies.
  *
- * Numbers are integers with a scale, so that attention multiplies integers: exact whatever the order, twice as
- * many to an instruction as floats. They lie as the products read them, in tiles of 64 positions of one
+ * Numbers are integers with a scale, so that attention multiplies integers: exact whatever the order, twice
+ * as many to an instruction as floats. They lie as the products read them, in tiles of 64 positions of one
  * key/value head, front to back:
  *
  *     keys         (64 / 8, head_dim / 2, 8, 2)   two columns of each of eight positions
@@ -10,9 +10,9 @@
  *     key scales   (blocks, 64) floats            a block being up to `block` columns of a position
  *     value scales (blocks, 64) floats
  *
- * Tiles begin at multiples of 64 positions whatever was asked for, and spans, which attention takes apart and
- * joins, at multiples of four tiles: what a token's attention adds up, and in which order, depends on its
- * position alone.
+ * Tiles begin at multiples of 64 positions whatever was asked for, and spans, which attention takes apart
+ * and joins, at multiples of four tiles: what a token's attention adds up, and in which order, depends on
+ * its position alone.
  */
 #ifndef NUT_KERNELS_CACHE_H
 #define NUT_KERNELS_CACHE_H
@@ -20,9 +20,9 @@
 #include "nutshell.h"
 
 enum {
-    CACHE_TILE = 64,                  // positions
-    CACHE_SPAN = 4 * CACHE_TILE,      // positions
-    CACHE_MAX_DIM = 256,              // head_dim is a multiple of 8 up to this
+    CACHE_TILE = 64,             // positions
+    CACHE_SPAN = 4 * CACHE_TILE, // positions
+    CACHE_MAX_DIM = 256,         // head_dim is a multiple of 8 up to this
     CACHE_MAX_BLOCKS = CACHE_MAX_DIM / 32,
 };
 
@@ -65,7 +65,8 @@ static inline size_t cache_half_bytes(const cache_kind *kind, size_t head_dim) {
 }
 
 static inline size_t cache_tile_bytes(const cache_kind *kind, size_t head_dim) {
-    return 2 * cache_half_bytes(kind, head_dim) + 2 * CACHE_TILE * cache_blocks(kind, head_dim) * sizeof(float);
+    return 2 * cache_half_bytes(kind, head_dim) +
+           2 * CACHE_TILE * cache_blocks(kind, head_dim) * sizeof(float);
 }
 
 static inline size_t cache_tiles(size_t n_positions) {
@@ -102,8 +103,9 @@ static inline size_t cache_v_index(size_t pos, size_t c) {
 float cache_key(const cache_head *h, size_t pos, size_t c);
 float cache_value(const cache_head *h, size_t pos, size_t c);
 
-/* The integers' scale for a block of n columns: the smallest that keeps within `most` and `length`; 0 for a
- * block of zeros. squares: their sum of squares. */
+/* The scale of integers for numbers whose largest magnitude and sum of squares are given: the smallest that
+ * keeps them within `most` and `length`; 0 for zeros, and never infinite, so that a position that is not
+ * seen adds nothing. */
 float cache_scale(float largest, float squares, float most, float length);
 
 /* Stores the key and value (head_dim) of a position, number by number. */

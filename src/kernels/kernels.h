@@ -49,7 +49,8 @@ typedef struct kernel_rope {
 /* Attention of some tokens, which follow one another, over one key/value head, for the query heads of its
  * group: softmax(scale * q . k) v over the positions that a token sees, online over tiles (Milakov and
  * Gimelshein 2018, arXiv 1805.02867), in spans that are joined in their order (Dao 2023, arXiv 2307.08691);
- * memory does not grow with the positions. Query heads and results of token t begin at t * stride. */
+ * memory does not grow with the positions. The SIMD sets take queries as integers too, as keys of NUT_KV_F16
+ * are held. Query heads and results of token t begin at t * stride. */
 typedef struct kernel_attend {
     const cache_head *cache;
     const float *q; // (n_tokens, n_q, head_dim)
@@ -60,15 +61,14 @@ typedef struct kernel_attend {
 } kernel_attend;
 
 /* The positions [first, first + CACHE_SPAN) that one token sees, of one query head: a part of the above, not
- * divided by `total` yet. It is head_dim numbers, then the logarithm to base 2 of what they are multiples of,
- * then the sum of the weights. */
+ * divided by `total` yet. It is head_dim numbers, then the logarithm to base 2 of what they are multiples
+ * of, then the sum of the weights. */
 static inline size_t kernel_part_size(size_t head_dim) {
     return head_dim + 2;
 }
 
-/* The list of operations: result, name, parameters. One list feeds the struct, the sets, the tests and the
- * benches. */
-#define KERNEL_OPS(X)                                                                                       \
+/* The lists of operations: name, parameters. They feed the struct, the sets, the tests and the benches. */
+#define KERNEL_VECTOR_OPS(X)                                                                                \
     /* x (n) to int8 blocks: d = max|x| / 127 per 32 columns, q = round(x / d) half away from zero;         \
      * sum over 16 columns. n is a multiple of 32. */                                                       \
     X(quantize_q8, (const float *x, size_t n, int8_t *q, float *d, int32_t *sum))                           \
@@ -77,9 +77,9 @@ static inline size_t kernel_part_size(size_t head_dim) {
     /* gate = silu(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                     \
     X(silu_mul, (float *gate, const float *up, size_t n))                                                   \
     /* x += y, (n) */                                                                                       \
-    X(add, (float *x, const float *y, size_t n))                                                            \
-    /* half floats, round to nearest even, (n) */                                                           \
-    X(to_f16, (const float *x, size_t n, uint16_t *y))                                                      \
+    X(add, (float *x, const float *y, size_t n))
+
+#define KERNEL_ATTEND_OPS(X)                                                                                \
     /* Turns n_heads heads (n_heads, head_dim) of one token in place */                                     \
     X(rope, (float *heads, size_t n_heads, size_t head_dim, const kernel_rope *r))                          \
     /* Puts a position's key (head_dim), turned by r on the way, and value into the cache */                \
@@ -90,6 +90,8 @@ static inline size_t kernel_part_size(size_t head_dim) {
     /* out (head_dim) = n parts of one head joined: the same bits that attend gives for their positions.    \
      * They are `stride` apart. */                                                                          \
     X(attend_join, (const float *parts, size_t n, size_t stride, size_t head_dim, float *out))
+
+#define KERNEL_OPS(X) KERNEL_VECTOR_OPS(X) KERNEL_ATTEND_OPS(X)
 
 typedef struct kernel_set {
     const char *name;
@@ -113,7 +115,7 @@ const kernel_set *kernel_find(const char *name);
  * build. */
 float kernel_exp(float x);
 
-/* 2^x for x <= 0, relative error below 2e-7 down to -100, and 2^-100 below. */
+/* 2^x for x <= 0, relative error below 3e-6 down to -100, and 2^-100 below. */
 float kernel_exp2(float x);
 
 #endif

@@ -115,10 +115,6 @@ static void ref_add(float *x, const float *y, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] += y[i];
 }
 
-static void ref_to_f16(const float *x, size_t n, uint16_t *y) {
-    for (size_t i = 0; i < n; i++) y[i] = half_f32_to_f16(x[i]);
-}
-
 /* ---- attention ---- */
 
 static void ref_rope(float *heads, size_t n_heads, size_t head_dim, const kernel_rope *r) {
@@ -131,7 +127,8 @@ static void ref_rope(float *heads, size_t n_heads, size_t head_dim, const kernel
         }
 }
 
-static void ref_store(const cache_head *c, size_t pos, const kernel_rope *r, const float *k, const float *v) {
+static void ref_store(const cache_head *c, size_t pos, const kernel_rope *r, const float *k,
+                      const float *v) {
     float turned[CACHE_MAX_DIM];
     memcpy(turned, k, c->head_dim * sizeof *k);
     ref_rope(turned, 1, c->head_dim, r);
@@ -205,7 +202,8 @@ static void ref_attend(const kernel_attend *a) {
         const size_t at = r / a->n_q * a->stride + r % a->n_q * dim, n_kv = a->n_kv + r / a->n_q;
         attended_begin(&all);
         for (size_t first = 0; first < n_kv; first += CACHE_SPAN) {
-            attend_positions(a, a->q + at, first, n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN, part);
+            attend_positions(a, a->q + at, first, n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN,
+                             part);
             part_add(&all, dim, part);
         }
         attended_end(&all, dim, a->out + at);

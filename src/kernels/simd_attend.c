@@ -1,9 +1,9 @@
 /*
  * Attention over integers (kernels/cache.h): keys times queries, then values times softmax weights, both by
- * i32x4.dot_i16x8 with two columns, or two positions, to a lane, so that nothing is added across lanes. Sums of
- * integers are exact; floats come in once for a tile of 64 positions, where a row takes the same operations
- * whatever else is computed with it. A row is one query head of one token; four rows go through a tile
- * together, and up to 32 through all of it while it is in the first cache.
+ * i32x4.dot_i16x8 with two columns, or two positions, to a lane, so that nothing is added across lanes. Sums
+ * of integers are exact; floats come in once for a tile of 64 positions, where a row takes the same
+ * operations whatever else is computed with it. A row is one query head of one token; four rows go through a
+ * tile together, and up to 32 through all of it while it is in the first cache.
  */
 #include "kernels/sets.h"
 
@@ -24,13 +24,16 @@ enum {
 
 typedef struct rows {
     const kernel_attend *a;
-    size_t first, n;     // rows of the call: row r is head r % n_q of token r / n_q
-    size_t size;         // of a part
-    float *part;         // (n) of the span, see kernel_part_size
-    float to_log2[ROWS]; // what integer scores are multiplied by, besides their key's scale
+    size_t first, n; // rows of the call: row r is head r % n_q of token r / n_q
+    float *sums;     // (n, stride) of the span, multiples of 2^highest
+    size_t stride;
+    /* One lane a row, so that a group's are computed at once; the last three are never used. */
+    float to_log2[ROWS + 3]; // what integer scores are multiplied by, besides their key's scale
+    float highest[ROWS + 3]; // of all scores so far, to base 2
+    float total[ROWS + 3];   // of all weights so far, multiples of 2^highest
     _Alignas(16) int16_t q[ROWS / GROUP][CACHE_MAX_DIM / 2][GROUP][2];
-    /* of the tile and group at hand: scores, then weights; their integers for each block of columns, what one
-     * of those stands for, and what the sums before are multiplied by */
+    /* Of the tile and group at hand: scores, then weights; their integers for each block of columns, what
+     * one of those stands for, and what the sums before are multiplied by. */
     _Alignas(16) float score[GROUP][TILE];
     _Alignas(16) int16_t weight[CACHE_MAX_BLOCKS][GROUP][TILE];
     float unit[CACHE_MAX_BLOCKS][GROUP], factor[GROUP];
@@ -192,8 +195,8 @@ SIMD_INLINE v128_t numbers_load(int bytes, const uint8_t *p) {
     return bytes == 2 ? wasm_v128_load(p) : wasm_i16x8_load8x8(p);
 }
 
-/* acc (m rows, 8 lanes) = products of n pairs: those of row i at a + i * a_row, a_step apart, in every lane, and
- * those of the cache at b. Strides are counted in int16. */
+/* acc (m rows, 8 lanes) = products of n pairs: those of row i at a + i * a_row, a_step apart, in every lane,
+ * and those of the cache at b. Strides are counted in int16. */
 SIMD_INLINE void dots(int m, int bytes, const int16_t *a, size_t a_row, size_t a_step, const uint8_t *b,
                       size_t n, v128_t (*acc)[2]) {
     SIMD_UNROLL
@@ -236,51 +239,114 @@ SIMD_INLINE void tile_scores(rows *s, int m, int bytes, size_t r, const cache_ti
 
 /* ---- softmax ---- */
 
-/* 2^(x * scale - base) of the first n of four scores, 0 of the rest. */
-SIMD_INLINE v128_t weights_of_4(const float *x, size_t n, v128_t scale, v128_t base, const simd_exp2_c *e) {
-    static const uint32_t mask[] = {~0u, ~0u, ~0u, ~0u, 0, 0, 0};
-    v128_t w = simd_exp2(wasm_f32x4_sub(wasm_f32x4_mul(wasm_v128_load(x), scale), base), e);
-    return n < 4 ? wasm_v128_and(w, wasm_v128_load(mask + 4 - n)) : w;
+/* Lane i: the largest, or the sum, of the lanes of x[i]. */
+SIMD_INLINE v128_t each_reduced(const v128_t *x, bool largest) {
+    v128_t ab = wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5), cd = wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5);
+    v128_t ab_hi = wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7),
+           cd_hi = wasm_i32x4_shuffle(x[2], x[3], 2, 6, 3, 7);
+    v128_t both_ab = largest ? wasm_f32x4_pmax(ab, ab_hi) : wasm_f32x4_add(ab, ab_hi);
+    v128_t both_cd = largest ? wasm_f32x4_pmax(cd, cd_hi) : wasm_f32x4_add(cd, cd_hi);
+    v128_t even = wasm_i64x2_shuffle(both_ab, both_cd, 0, 2),
+           odd = wasm_i64x2_shuffle(both_ab, both_cd, 1, 3);
+    return largest ? wasm_f32x4_pmax(even, odd) : wasm_f32x4_add(even, odd);
 }
 
-/* Scores of row r, the i-th of its group, over its n positions of a tile to weights; zeros up to `padded`. */
-static void tile_softmax(rows *s, size_t r, size_t i, size_t n, size_t padded) {
+/* Stores the first m lanes of x. */
+SIMD_INLINE void store_lanes(float *to, v128_t x, int m) {
+    static const int32_t mask[7] = {-1, -1, -1, -1};
+    wasm_v128_store(to, wasm_v128_bitselect(x, wasm_v128_load(to), wasm_v128_load(mask + 4 - m)));
+}
+
+/* The largest of n scores, in four lanes; -infinity is put behind them up to a multiple of 8. */
+static v128_t scores_most(float *score, size_t n) {
+    v128_t most[2] = {wasm_f32x4_splat(-INFINITY), wasm_f32x4_splat(-INFINITY)};
+    SIMD_NO_VECTORS
+    for (size_t p = n; p % 8; p++) score[p] = -INFINITY;
+    SIMD_NO_UNROLL
+    for (size_t p = 0; p < n; p += 8) {
+        most[0] = wasm_f32x4_pmax(most[0], wasm_v128_load(score + p));
+        most[1] = wasm_f32x4_pmax(most[1], wasm_v128_load(score + p + 4));
+    }
+    return wasm_f32x4_pmax(most[0], most[1]);
+}
+
+/* n scores to weights 2^(score * scale - base), with zeros behind them up to `padded`, a multiple of 8.
+ * Returns their sum, in four lanes. */
+SIMD_INLINE v128_t scores_to_weights(float *score, size_t n, size_t padded, v128_t scale, v128_t base,
+                                     const simd_exp2_c *e) {
+    static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    v128_t sum[2] = {wasm_f32x4_splat(0), wasm_f32x4_splat(0)};
+    size_t p = 0;
+    SIMD_NO_UNROLL
+    for (; p < n; p += 8) {
+        const size_t inside = n - p < 8 ? n - p : 8;
+        SIMD_UNROLL
+        for (size_t k = 0; k < 2; k++) {
+            v128_t x = wasm_f32x4_mul(wasm_v128_load(score + p + 4 * k), scale);
+            x = simd_exp2(wasm_f32x4_sub(x, base), e);
+            x = wasm_v128_and(x, wasm_v128_load(mask + 8 - inside + 4 * k));
+            wasm_v128_store(score + p + 4 * k, x);
+            sum[k] = wasm_f32x4_add(sum[k], x);
+        }
+    }
+    SIMD_NO_VECTORS
+    for (; p < padded; p += 4) wasm_v128_store(score + p, wasm_f32x4_splat(0));
+    return wasm_f32x4_add(sum[0], sum[1]);
+}
+
+/* Scores of rows [r, r + m), of which the i-th sees n[i] positions of the tile, to weights. */
+static void tile_softmax(rows *s, int m, size_t r, const size_t *n, size_t padded) {
     const simd_exp2_c e = simd_exp2_consts();
-    float *score = s->score[i], *highest = s->part + r * s->size + s->a->cache->head_dim, *total = highest + 1;
-    v128_t most = wasm_f32x4_splat(-INFINITY), sum = wasm_f32x4_splat(0);
-    for (size_t p = n; p < padded; p++) score[p] = -INFINITY;
-    for (size_t p = 0; p < n; p += 4) most = wasm_f32x4_pmax(most, wasm_v128_load(score + p));
-    const float top = max_of_4(most) * s->to_log2[r], now = top > *highest ? top : *highest;
-    const v128_t scale = wasm_f32x4_splat(s->to_log2[r]), base = wasm_f32x4_splat(now);
-    for (size_t p = 0; p < n; p += 4) {
-        v128_t w = weights_of_4(score + p, n - p, scale, base, &e);
-        wasm_v128_store(score + p, w);
-        sum = wasm_f32x4_add(sum, w);
-    }
-    for (size_t p = n; p < padded; p++) score[p] = 0;
-    s->factor[i] = exp2_scalar(*highest - now);
-    *total = *total * s->factor[i] + simd_sum(sum);
-    *highest = now;
+    v128_t found[GROUP];
+    float base[GROUP];
+    for (int i = 0; i < GROUP; i++) found[i] = scores_most(s->score[i], i < m ? n[i] : 0);
+    v128_t highest = wasm_v128_load(s->highest + r);
+    v128_t top = wasm_f32x4_mul(each_reduced(found, true), wasm_v128_load(s->to_log2 + r));
+    v128_t now = wasm_f32x4_pmax(highest, top), factor = simd_exp2(wasm_f32x4_sub(highest, now), &e);
+    wasm_v128_store(base, now);
+    for (int i = 0; i < GROUP; i++) found[i] = wasm_f32x4_splat(0);
+    for (int i = 0; i < m; i++)
+        found[i] = scores_to_weights(s->score[i], n[i], padded, wasm_v128_load32_splat(s->to_log2 + r + i),
+                                     wasm_v128_load32_splat(base + i), &e);
+    v128_t total = wasm_f32x4_mul(wasm_v128_load(s->total + r), factor);
+    store_lanes(s->total + r, wasm_f32x4_add(total, each_reduced(found, false)), m);
+    store_lanes(s->highest + r, now, m);
+    wasm_v128_store(s->factor, factor);
 }
 
-/* Weights of row i of the group times their values' scales of one block, to integers. */
-static void weights_to_i16(rows *s, size_t i, size_t block, const float *scale, size_t n, size_t padded) {
-    const v128_t round = simd_const_f32(EXP_ROUND);
-    const float *weight = s->score[i];
-    _Alignas(16) float y[TILE] = {0};
-    v128_t most = wasm_f32x4_splat(0), sum = most;
-    for (size_t p = 0; p < n; p += 4) {
-        v128_t x = wasm_f32x4_mul(wasm_v128_load(weight + p), wasm_v128_load(scale + p));
-        wasm_v128_store(y + p, x);
-        most = wasm_f32x4_pmax(most, x);
-        sum = wasm_f32x4_add(sum, x);
+/* m rows of weights times their values' scales of one block to integers. */
+static void weights_to_i16(rows *s, int m, size_t block, const float *scale, size_t padded) {
+    const v128_t round = simd_const_f32(EXP_ROUND), zero = wasm_f32x4_splat(0);
+    _Alignas(16) float y[GROUP][TILE], inverse[GROUP];
+    v128_t most[GROUP] = {zero, zero, zero, zero}, sum[GROUP] = {zero, zero, zero, zero};
+    for (int i = 0; i < m; i++) {
+        v128_t most_2[2] = {zero, zero}, sum_2[2] = {zero, zero};
+        SIMD_NO_UNROLL
+        for (size_t p = 0; p < padded; p += 8) {
+            SIMD_UNROLL
+            for (size_t k = 0; k < 2; k++) {
+                v128_t x = wasm_v128_load(s->score[i] + p + 4 * k);
+                x = wasm_f32x4_mul(x, wasm_v128_load(scale + p + 4 * k));
+                wasm_v128_store(y[i] + p + 4 * k, x);
+                most_2[k] = wasm_f32x4_pmax(most_2[k], x);
+                sum_2[k] = wasm_f32x4_add(sum_2[k], x);
+            }
+        }
+        most[i] = wasm_f32x4_pmax(most_2[0], most_2[1]);
+        sum[i] = wasm_f32x4_add(sum_2[0], sum_2[1]);
     }
-    const float by_sum = simd_sum(sum) / s->a->cache->kind->weight_sum, by_most = max_of_4(most) / WEIGHT_MOST;
-    const float unit = by_most > by_sum ? by_most : by_sum;
-    const v128_t inverse = inverse_of(unit);
-    for (size_t p = 0; p < padded; p += 8)
-        wasm_v128_store(s->weight[block][i] + p, to_i16(y + p, inverse, round));
-    s->unit[block][i] = unit;
+    v128_t by_most = wasm_f32x4_mul(each_reduced(most, true), wasm_f32x4_splat(1 / WEIGHT_MOST));
+    v128_t by_sum =
+        wasm_f32x4_mul(each_reduced(sum, false), wasm_f32x4_splat(1 / s->a->cache->kind->weight_sum));
+    v128_t unit = wasm_f32x4_pmax(by_most, by_sum), over = wasm_f32x4_div(wasm_f32x4_splat(1), unit);
+    wasm_v128_store(inverse, wasm_v128_and(over, wasm_f32x4_gt(unit, zero)));
+    wasm_v128_store(s->unit[block], unit);
+    for (int i = 0; i < m; i++) {
+        const v128_t each = wasm_v128_load32_splat(inverse + i);
+        SIMD_NO_UNROLL
+        for (size_t p = 0; p < padded; p += 8)
+            wasm_v128_store(s->weight[block][i] + p, to_i16(y[i] + p, each, round));
+    }
 }
 
 /* ---- tiles ---- */
@@ -294,7 +360,7 @@ SIMD_INLINE void tile_values(rows *s, int m, int bytes, size_t r, const cache_ti
         dots(m, bytes, s->weight[b][0], TILE, 2, t->v + c * TILE * (size_t)bytes, (n + 1) / 2, acc);
         SIMD_UNROLL
         for (int i = 0; i < 2 * m; i++) {
-            float *to = s->part + (r + (size_t)i / 2) * s->size + c + 4 * (i % 2);
+            float *to = s->sums + (r + (size_t)i / 2) * s->stride + c + 4 * (i % 2);
             v128_t x = wasm_f32x4_convert_i32x4(acc[i / 2][i % 2]);
             x = wasm_f32x4_mul(x, wasm_v128_load32_splat(&s->unit[b][i / 2]));
             v128_t before = wasm_f32x4_mul(wasm_v128_load(to), wasm_v128_load32_splat(&s->factor[i / 2]));
@@ -303,22 +369,30 @@ SIMD_INLINE void tile_values(rows *s, int m, int bytes, size_t r, const cache_ti
     }
 }
 
+/* Integers for the weights of rows [0, m) of the group and the first n positions of a tile. Scales of those
+ * that follow may be anything. */
+static void tile_weights(rows *s, int m, const cache_tile *t, size_t n, size_t padded) {
+    const size_t blocks = cache_blocks(s->a->cache->kind, s->a->cache->head_dim);
+    _Alignas(16) float scale[TILE] = {0};
+    for (size_t b = 0; b < blocks; b++) {
+        const float *from = t->v_scale + b * TILE;
+        if (n < padded) from = memcpy(scale, from, n * sizeof *scale);
+        weights_to_i16(s, m, b, from, padded);
+    }
+}
+
 /* Rows [r, r + m) of a group through the tile that begins at position `first`, of which each sees some. */
 SIMD_INLINE void tile_rows(rows *s, int m, int bytes, size_t r, size_t first) {
-    const cache_head *cache = s->a->cache;
-    const cache_tile t = cache_tile_of(cache, first);
-    size_t n[GROUP], most = 0;
+    const cache_tile t = cache_tile_of(s->a->cache, first);
+    size_t n[GROUP] = {0}, most = 0;
     for (size_t i = 0; i < (size_t)m; i++) {
         n[i] = row_positions(s, r + i) - first < TILE ? row_positions(s, r + i) - first : TILE;
         most = n[i] > most ? n[i] : most;
     }
     const size_t padded = (most + 7) / 8 * 8;
     tile_scores(s, m, bytes, r, &t, padded);
-    for (size_t i = 0; i < (size_t)m; i++) {
-        tile_softmax(s, r + i, i, n[i], padded);
-        for (size_t b = 0; b < cache_blocks(cache->kind, cache->head_dim); b++)
-            weights_to_i16(s, i, b, t.v_scale + b * TILE, n[i], padded);
-    }
+    tile_softmax(s, m, r, n, padded);
+    tile_weights(s, m, &t, most, padded);
     tile_values(s, m, bytes, r, &t, most);
 }
 
@@ -335,15 +409,17 @@ ROWS_FUNCTION(2, 2)
 ROWS_FUNCTION(3, 2)
 ROWS_FUNCTION(4, 2)
 
-/* All rows through the tiles of the span that begins at `first`. Rows that see nothing of a tile are the first
- * of theirs group and stay out. */
+/* All rows through the tiles of the span that begins at `first`. Rows that see nothing of a tile are the
+ * first of theirs group and stay out. */
 static void span_rows(rows *s, size_t first) {
     static void (*const by_bytes[][GROUP])(rows *, size_t, size_t) = {
         {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
         {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2}};
-    const size_t end = first + CACHE_SPAN, dim = s->a->cache->head_dim;
-    memset(s->part, 0, s->n * s->size * sizeof *s->part);
-    for (size_t r = 0; r < s->n; r++) s->part[r * s->size + dim] = -INFINITY;
+    const size_t end = first + CACHE_SPAN;
+    for (size_t r = 0; r < s->n; r++) {
+        memset(s->sums + r * s->stride, 0, s->a->cache->head_dim * sizeof *s->sums);
+        s->highest[r] = -INFINITY, s->total[r] = 0;
+    }
     for (; first < end && first < row_positions(s, s->n - 1); first += TILE)
         for (size_t g = 0; g < s->n; g += GROUP) {
             const size_t stop = s->n - g < GROUP ? s->n : g + GROUP;
@@ -365,16 +441,17 @@ static float *row_out(const rows *s, size_t r) {
 }
 
 /* Rows [first, first + n) of a call: their queries to integers. */
-static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, float *part) {
+static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, float *sums, size_t stride) {
     const size_t dim = a->cache->head_dim;
     const v128_t round = wasm_f32x4_splat(EXP_ROUND);
-    s->a = a, s->first = first, s->n = n, s->size = kernel_part_size(dim), s->part = part;
+    s->a = a, s->first = first, s->n = n, s->sums = sums, s->stride = stride;
     for (size_t r = 0; r < n; r++) {
         const float *x = row_query(s, r), scale = scale_of(x, dim, WEIGHT_MOST, CACHE_LENGTH);
+        const v128_t inverse = inverse_of(scale);
         int16_t(*q)[GROUP][2] = s->q[r / GROUP];
         s->to_log2[r] = scale * a->scale * LOG2E;
         for (size_t c = 0; c < dim; c += 8, q += 4) {
-            v128_t q8 = to_i16(x + c, inverse_of(scale), round);
+            v128_t q8 = to_i16(x + c, inverse, round);
             wasm_v128_store32_lane(q[0][r % GROUP], q8, 0);
             wasm_v128_store32_lane(q[1][r % GROUP], q8, 1);
             wasm_v128_store32_lane(q[2][r % GROUP], q8, 2);
@@ -383,58 +460,67 @@ static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, 
     }
 }
 
-/* Adds a part to the sums so far, out and state {logarithm, total}. */
-static void part_add(const float *part, size_t dim, float *out, float *state) {
-    const float now = part[dim] > state[0] ? part[dim] : state[0];
-    const float before = exp2_scalar(state[0] - now), after = exp2_scalar(part[dim] - now);
+/* What spans add up to: out (head_dim), a multiple of 2^highest, and the weights' sum likewise. */
+typedef struct joined {
+    float *out, highest, total;
+} joined;
+
+static joined join_begin(float *out, size_t dim) {
+    memset(out, 0, dim * sizeof *out);
+    return (joined){out, -INFINITY, 0};
+}
+
+static void join_add(joined *to, const float *sums, size_t dim, float highest, float total) {
+    const float now = highest > to->highest ? highest : to->highest;
+    const float before = exp2_scalar(to->highest - now), after = exp2_scalar(highest - now);
     const v128_t a = wasm_f32x4_splat(before), b = wasm_f32x4_splat(after);
     for (size_t c = 0; c < dim; c += 4)
-        wasm_v128_store(out + c, wasm_f32x4_add(wasm_f32x4_mul(wasm_v128_load(out + c), a),
-                                                wasm_f32x4_mul(wasm_v128_load(part + c), b)));
-    state[0] = now;
-    state[1] = state[1] * before + part[dim + 1] * after;
+        wasm_v128_store(to->out + c, wasm_f32x4_add(wasm_f32x4_mul(wasm_v128_load(to->out + c), a),
+                                                    wasm_f32x4_mul(wasm_v128_load(sums + c), b)));
+    to->highest = now;
+    to->total = to->total * before + total * after;
 }
 
-static void part_begin(size_t dim, float *out, float *state) {
-    memset(out, 0, dim * sizeof *out);
-    state[0] = -INFINITY, state[1] = 0;
-}
-
-static void part_end(size_t dim, float *out, const float *state) {
-    const v128_t inverse = wasm_f32x4_splat(1.0f / state[1]);
+static void join_end(const joined *to, size_t dim) {
+    const v128_t inverse = wasm_f32x4_splat(1.0f / to->total);
     for (size_t c = 0; c < dim; c += 4)
-        wasm_v128_store(out + c, wasm_f32x4_mul(wasm_v128_load(out + c), inverse));
+        wasm_v128_store(to->out + c, wasm_f32x4_mul(wasm_v128_load(to->out + c), inverse));
 }
 
 void simd_attend(const kernel_attend *a) {
     const size_t all = a->n_tokens * a->n_q, dim = a->cache->head_dim;
-    _Alignas(16) float part[ROWS * (CACHE_MAX_DIM + 2)], state[ROWS][2];
+    _Alignas(16) float sums[ROWS * CACHE_MAX_DIM];
+    joined out[ROWS];
     rows s;
     for (size_t begin = 0; begin < all; begin += ROWS) {
-        rows_begin(&s, a, begin, all - begin < ROWS ? all - begin : ROWS, part);
-        for (size_t r = 0; r < s.n; r++) part_begin(dim, row_out(&s, r), state[r]);
+        rows_begin(&s, a, begin, all - begin < ROWS ? all - begin : ROWS, sums, dim);
+        for (size_t r = 0; r < s.n; r++) out[r] = join_begin(row_out(&s, r), dim);
         for (size_t first = 0; first < row_positions(&s, s.n - 1); first += CACHE_SPAN) {
             span_rows(&s, first);
             for (size_t r = 0; r < s.n; r++)
-                if (first < row_positions(&s, r)) part_add(part + r * s.size, dim, row_out(&s, r), state[r]);
+                if (first < row_positions(&s, r))
+                    join_add(&out[r], sums + r * dim, dim, s.highest[r], s.total[r]);
         }
-        for (size_t r = 0; r < s.n; r++) part_end(dim, row_out(&s, r), state[r]);
+        for (size_t r = 0; r < s.n; r++) join_end(&out[r], dim);
     }
 }
 
 void simd_attend_span(const kernel_attend *a, size_t first, float *parts) {
+    const size_t dim = a->cache->head_dim, size = kernel_part_size(dim);
     rows s;
-    for (size_t h = 0; h < a->n_q; h += ROWS) {
-        rows_begin(&s, a, h, a->n_q - h < ROWS ? a->n_q - h : ROWS, parts + h * kernel_part_size(a->cache->head_dim));
+    for (size_t h = 0; h < a->n_q; h += ROWS, parts += ROWS * size) {
+        rows_begin(&s, a, h, a->n_q - h < ROWS ? a->n_q - h : ROWS, parts, size);
         span_rows(&s, first);
+        for (size_t r = 0; r < s.n; r++)
+            parts[r * size + dim] = s.highest[r], parts[r * size + dim + 1] = s.total[r];
     }
 }
 
 void simd_attend_join(const float *parts, size_t n, size_t stride, size_t head_dim, float *out) {
-    float state[2];
-    part_begin(head_dim, out, state);
-    for (size_t i = 0; i < n; i++) part_add(parts + i * stride, head_dim, out, state);
-    part_end(head_dim, out, state);
+    joined all = join_begin(out, head_dim);
+    for (size_t i = 0; i < n; i++, parts += stride)
+        join_add(&all, parts, head_dim, parts[head_dim], parts[head_dim + 1]);
+    join_end(&all, head_dim);
 }
 #else
 typedef int kernel_simd_attend_is_not_in_this_build;

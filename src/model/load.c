@@ -72,8 +72,8 @@ const cache_kind *model_cache_kind(const model_hparams *hp, nut_kv_type type) {
     return &cache_kinds[hp->exact && type == NUT_KV_F16 ? (int)CACHE_F32 : (int)type];
 }
 
-uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, uint32_t n_ctx, uint32_t n_batch,
-                             uint32_t n_logits) {
+uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, uint32_t n_ctx,
+                             uint32_t n_batch, uint32_t n_logits) {
     const double n_vocab = hp->n_vocab, q = (double)hp->n_head * hp->head_dim,
                  kv = (double)hp->n_head_kv * hp->head_dim;
     const double wide = q > 2.0 * hp->n_embd ? q : 2.0 * hp->n_embd;
@@ -82,7 +82,8 @@ uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, ui
     double cache = tiles * (double)cache_tile_bytes(kind, hp->head_dim) + 2.0 * n_ctx * sizeof(int32_t);
     double token =
         4 * (2.0 * hp->n_embd + 2 * q + 4 * kv + 2.0 * hp->n_ff + hp->n_rot) + 5.375 * (wide + hp->n_ff);
-    double bytes = cache + token * n_batch + n_vocab * (16 + 4.0 * n_logits) + spans * 4 * (q + 2.0 * hp->n_head);
+    double bytes =
+        cache + token * n_batch + n_vocab * (16 + 4.0 * n_logits) + spans * 4 * (q + 2.0 * hp->n_head);
     return bytes < 9e18 ? (uint64_t)bytes : UINT64_MAX;
 }
 

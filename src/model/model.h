@@ -66,7 +66,7 @@ const cache_kind *model_cache_kind(const model_hparams *hp, nut_kv_type type);
 
 /* Bytes of the KV cache and activations of one session of n_ctx positions; UINT64_MAX when it overflows.
  * Lives in src/model because the loader must know it before weights are fetched. */
-uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, uint32_t n_ctx, uint32_t n_batch,
-                             uint32_t n_logits);
+uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, uint32_t n_ctx,
+                             uint32_t n_batch, uint32_t n_logits);
 
 #endif

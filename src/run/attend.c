@@ -2,8 +2,8 @@
  * What a position takes from those before it: the cache, and how the work of attention is shared.
  *
  * Several tokens are cut into blocks whose rows (query heads of a group) fill the kernel's, one token into
- * spans of positions, so that a long context is shared by more threads than there are key/value heads. Either
- * way a token's result is the same sequence of operations (kernels/kernels.h).
+ * spans of positions, so that a long context is shared by more threads than there are key/value heads.
+ * Either way a token's result is the same sequence of operations (kernels/kernels.h).
  */
 #include "run/session.h"
 
@@ -93,7 +93,9 @@ void attend_member(const attend_batch *b, unsigned i, unsigned n_members) {
 }
 
 void attend_finish(const attend_batch *b) {
-    const size_t n_head = b->s->model->hp.n_head, dim = b->s->model->hp.head_dim, size = kernel_part_size(dim);
+    const size_t n_head = b->s->model->hp.n_head, dim = b->s->model->hp.head_dim,
+                 size = kernel_part_size(dim);
     for (size_t h = 0; b->n == 1 && h < n_head; h++)
-        kernels_of(b->s)->attend_join(b->s->parts + h * size, spans_seen(b), n_head * size, dim, b->out + h * dim);
+        kernels_of(b->s)->attend_join(b->s->parts + h * size, spans_seen(b), n_head * size, dim,
+                                      b->out + h * dim);
 }

@@ -128,7 +128,8 @@ static void qkv_member(void *ctx, unsigned i, unsigned n) {
 }
 
 /* Bias and norm of the heads of q or k of one token, in place. */
-static void prepare_heads(const batch *b, float *heads, size_t n_heads, const float *bias, const float *norm) {
+static void prepare_heads(const batch *b, float *heads, size_t n_heads, const float *bias,
+                          const float *norm) {
     size_t dim = b->m->hp.head_dim;
     if (bias) b->m->kernels->add(heads, bias, n_heads * dim);
     for (size_t h = 0; norm && h < n_heads; h++)

@@ -69,8 +69,7 @@ static void want_all(pieces *ps, nut_session *s) {
     const model_hparams *hp = &s->model->hp;
     want(ps, &s->cache, (size_t)hp->n_layer * hp->n_head_kv * cache_tiles(s->n_ctx),
          cache_tile_bytes(s->cache_kind, hp->head_dim));
-    want(ps, &s->parts, cache_spans(s->n_ctx) * hp->n_head,
-         kernel_part_size(hp->head_dim) * sizeof(float));
+    want(ps, &s->parts, cache_spans(s->n_ctx) * hp->n_head, kernel_part_size(hp->head_dim) * sizeof(float));
     want(ps, &s->tokens, s->n_ctx, sizeof(int32_t));
     want(ps, &s->generation.prompt, s->n_ctx, sizeof(int32_t));
     want(ps, &s->sampler.candidates, hp->n_vocab, sizeof(sampler_candidate));
@@ -82,7 +81,8 @@ static void want_all(pieces *ps, nut_session *s) {
 }
 
 static nut_status take_memory(nut_session *s, nut_error *err) {
-    uint64_t bytes = model_session_bytes(&s->model->hp, s->cache_kind, s->n_ctx, s->n_batch, s->n_logits_max);
+    uint64_t bytes =
+        model_session_bytes(&s->model->hp, s->cache_kind, s->n_ctx, s->n_batch, s->n_logits_max);
     if (bytes > SIZE_MAX / 2)
         return error_set(err, NUT_E_TOO_LARGE,
                          "a session of %u positions cannot be addressed; use a shorter context", s->n_ctx);

@@ -1,8 +1,8 @@
 /*
  * A session: all mutable state of one timeline. Its memory is one arena taken when it is made; nothing is
- * allocated while it runs. The room is split by purpose: forward.c computes a batch, attend.c what one position
- * takes from others, rope.c its rotations, sampler.c draws, stream.c turns tokens into whole characters and
- * watches for stop texts, generate.c drives them, session.c owns them.
+ * allocated while it runs. The room is split by purpose: forward.c computes a batch, attend.c what one
+ * position takes from others, rope.c its rotations, sampler.c draws, stream.c turns tokens into whole
+ * characters and watches for stop texts, generate.c drives them, session.c owns them.
  */
 #ifndef NUT_RUN_SESSION_H
 #define NUT_RUN_SESSION_H
@@ -96,8 +96,8 @@ struct nut_session {
     arena memory;
     uint32_t n_ctx, n_batch, n_logits_max;
     uint32_t n_past;
-    size_t n_logits;  // rows that the last eval kept
-    int32_t *tokens;  // (n_ctx) the n_past tokens in the cache
+    size_t n_logits; // rows that the last eval kept
+    int32_t *tokens; // (n_ctx) the n_past tokens in the cache
     const cache_kind *cache_kind;
     uint8_t *cache; // (n_layer, n_head_kv, tiles of n_ctx positions), see kernels/cache.h
     float *parts;   // (spans of n_ctx positions, n_head) of the token that attends alone, see attend.c
@@ -126,7 +126,8 @@ kernel_rope rope_of(const nut_session *s, size_t t);
 
 /* ---- attention (attend.c) ---- */
 
-/* Puts the keys and values (n_head_kv, head_dim) of token t of a batch into the cache, keys turned on the way. */
+/* Puts the keys and values (n_head_kv, head_dim) of token t of a batch into the cache, keys turned on the
+ * way. */
 void attend_store(const nut_session *s, size_t layer, size_t t, const float *k, const float *v);
 
 /* A batch of n tokens whose keys and values are stored: queries to results, both (n, n_head, head_dim). */

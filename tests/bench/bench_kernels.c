@@ -167,7 +167,6 @@ typedef struct op_data {
     float x[OP_N], y[OP_N], z[OP_N], d[OP_N / 32];
     int32_t sum[OP_N / 16];
     _Alignas(16) int8_t q[OP_N];
-    uint16_t half[OP_N];
     _Alignas(16) uint8_t tiles[CACHE_SPAN * HEAD_DIM * 5]; // of a span of either kind
     float parts[HEADS * (HEAD_DIM + 2)];
 } op_data;
@@ -188,10 +187,6 @@ static void run_silu_mul(void *ctx, size_t i) {
 static void run_add(void *ctx, size_t i) {
     op_data *o = ctx;
     (void)i, o->set->add(o->z, o->y, OP_N);
-}
-static void run_to_f16(void *ctx, size_t i) {
-    op_data *o = ctx;
-    (void)i, o->set->to_f16(o->x, OP_N, o->half);
 }
 static kernel_rope op_rope(const op_data *o) {
     return (kernel_rope){o->x, o->y, HEAD_DIM / 2, false};
@@ -235,8 +230,8 @@ static void bench_ops(void) {
     for (size_t i = 0; i < OP_N; i++) o->x[i] = (float)rng_f64(&r) - 0.5f, o->y[i] = (float)rng_f64(&r);
     const cache_head c = op_cache(o);
     for (size_t p = 0; p < CACHE_SPAN; p++) cache_put(&c, p, o->x + p, o->y + p);
-    printf("\nmicroseconds per call: %d elements; attention: %d heads of %d, %d positions\n%-9s", OP_N, HEADS,
-           HEAD_DIM, CACHE_SPAN, "set");
+    printf("\nmicroseconds per call: %d elements; attention: %d heads of %d, %d positions\n%-9s", OP_N,
+           HEADS, HEAD_DIM, CACHE_SPAN, "set");
 #define NUT_X(op, params) printf(" %11s", #op);
     KERNEL_OPS(NUT_X)
 #undef NUT_X
@@ -265,8 +260,9 @@ typedef struct attend_data {
 
 static void run_attention(void *ctx, size_t i) {
     const attend_data *d = ctx;
-    const kernel_attend a = {&d->cache,   d->q, d->out, d->n_tokens, d->n_q, d->n_q * d->cache.head_dim,
-                             d->n_kv - d->n_tokens + 1, 0.125f};
+    const kernel_attend a = {
+        &d->cache, d->q, d->out, d->n_tokens, d->n_q, d->n_q * d->cache.head_dim, d->n_kv - d->n_tokens + 1,
+        0.125f};
     (void)i, d->set->attend(&a);
 }
 
@@ -296,14 +292,17 @@ static void bench_attend(void) {
     rng r;
     rng_seed(&r, 4);
     for (size_t i = 0; i < BLOCK * 128; i++) d.q[i] = (float)rng_f64(&r) * 4 - 2;
-    printf("\nattention: microseconds and GMAC/s per token, alone and in a block\n%-6s %-8s %-8s %15s %15s %15s %15s\n",
+    printf("\nattention: microseconds and GMAC/s per token, alone and in a block\n%-6s %-8s %-8s %15s %15s "
+           "%15s %15s\n",
            "cache", "set", "heads", "512 alone", "in a block", "4096 alone", "in a block");
     for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
         d.cache = (cache_head){&cache_kinds[i % 2], shapes[i / 2][1], NULL};
         d.n_q = shapes[i / 2][0];
-        d.cache.tiles = aligned_alloc(64, cache_tiles(LONG) * cache_tile_bytes(d.cache.kind, d.cache.head_dim));
+        d.cache.tiles =
+            aligned_alloc(64, cache_tiles(LONG) * cache_tile_bytes(d.cache.kind, d.cache.head_dim));
         for (size_t p = 0; p < LONG; p++) {
-            for (size_t c = 0; c < 128; c++) k[c] = (float)rng_f64(&r) - 0.5f, v[c] = (float)rng_f64(&r) - 0.5f;
+            for (size_t c = 0; c < 128; c++)
+                k[c] = (float)rng_f64(&r) - 0.5f, v[c] = (float)rng_f64(&r) - 0.5f;
             cache_put(&d.cache, p, k, v);
         }
         for (size_t set = 0; set < kernel_count(); set++) {
