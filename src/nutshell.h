@@ -48,17 +48,17 @@ extern "C" {
 /* One row per kind of failure: enumerator and the stable name that pages see as NutshellError.code. */
 #define NUT_STATUS_LIST(X)                                                                                  \
     X(NUT_OK, "ok")                                                                                         \
-    X(NUT_E_ARGUMENT, "bad-argument")     /* an option or parameter is out of its range */                  \
-    X(NUT_E_MEMORY, "out-of-memory")      /* an allocation failed */                                        \
-    X(NUT_E_NOT_GGUF, "not-gguf")         /* the bytes are not a GGUF file at all */                        \
-    X(NUT_E_TRUNCATED, "truncated-model") /* the file ends before its own tables say it does */             \
-    X(NUT_E_CORRUPT, "corrupt-model")     /* the file contradicts itself */                                 \
-    X(NUT_E_UNSUPPORTED, "unsupported-model") /* sound, but of a kind not known here */                    \
-    X(NUT_E_TOO_LARGE, "model-too-large") /* weights and cache cannot fit in the memory there is */         \
-    X(NUT_E_CONTEXT, "context-full")      /* the prompt does not fit in the context */                      \
-    X(NUT_E_BUSY, "busy")                 /* a generation is already running in this session */             \
-    X(NUT_E_STATE, "bad-state")           /* the call does not fit what was called before */                \
-    X(NUT_E_IO, "io")                     /* a source or sink of the caller's failed */
+    X(NUT_E_ARGUMENT, "bad-argument")         /* an option or parameter is out of its range */              \
+    X(NUT_E_MEMORY, "out-of-memory")          /* an allocation failed */                                    \
+    X(NUT_E_NOT_GGUF, "not-gguf")             /* the bytes are not a GGUF file at all */                    \
+    X(NUT_E_TRUNCATED, "truncated-model")     /* the file ends before its own tables say it does */         \
+    X(NUT_E_CORRUPT, "corrupt-model")         /* the file contradicts itself */                             \
+    X(NUT_E_UNSUPPORTED, "unsupported-model") /* sound, but of a kind not known here */                     \
+    X(NUT_E_TOO_LARGE, "model-too-large")     /* weights and cache cannot fit in the memory there is */     \
+    X(NUT_E_CONTEXT, "context-full")          /* the prompt does not fit in the context */                  \
+    X(NUT_E_BUSY, "busy")                     /* a generation is already running in this session */         \
+    X(NUT_E_STATE, "bad-state")               /* the call does not fit what was called before */            \
+    X(NUT_E_IO, "io")                         /* a source or sink of the caller's failed */
 
 typedef enum nut_status {
 #define NUT_X(name, text) name,
@@ -90,6 +90,24 @@ typedef struct nut_allocator {
 } nut_allocator;
 void nut_set_allocator(const nut_allocator *allocator);
 
+/* ---- keys and values ---- */
+
+/* How a session holds keys and values, with the names that are shown for it. Every kind has a scale per
+ * token and head, so that no number overflows. */
+#define NUT_KV_LIST(X)                                                                                      \
+    X(NUT_KV_F16, "f16")   /* two bytes a number, as exact as half floats; the default */                   \
+    X(NUT_KV_Q8_0, "q8_0") /* one byte a number, a scale for 32: longer contexts in the same memory */
+
+typedef enum nut_kv_type {
+#define NUT_X(name, text) name,
+    NUT_KV_LIST(NUT_X)
+#undef NUT_X
+        NUT_KV_COUNT
+} nut_kv_type;
+
+/* The name of a kind ("q8_0"); "unknown" outside the list. */
+const char *nut_kv_type_name(nut_kv_type type);
+
 /* ---- loading a model, pushed ---- */
 
 typedef struct nut_model nut_model;
@@ -100,6 +118,7 @@ typedef struct nut_load_options {
     bool dequantize;    // hold all weights as F32: the reference path, 4 to 8 times the memory
     uint64_t memory_limit; // refuse a model whose weights and cache need more bytes; 0: no limit but size_t
     uint32_t n_ctx;        // context length that the memory plan counts with; 0: min(the model's own, 4096)
+    nut_kv_type kv_type;   // kind of cache that the memory plan counts with
 } nut_load_options;
 nut_load_options nut_load_defaults(void);
 
@@ -180,6 +199,8 @@ typedef struct nut_session_options {
     uint32_t n_threads; // threads that share one step, the caller's included; 1 where the build has none
     uint32_t n_batch;   // tokens of a prompt per step; 0: 64
     uint32_t n_logits;  // rows of logits kept by one nut_session_eval; 0: 1
+    nut_kv_type
+        kv_type; // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
 } nut_session_options;
 nut_session_options nut_session_defaults(void);
 
@@ -193,6 +214,7 @@ uint32_t nut_session_n_past(const nut_session *session); // positions in the cac
 uint32_t
 nut_session_n_threads(const nut_session *session);      // threads at work, 1 where more could not be started
 uint64_t nut_session_bytes(const nut_session *session); // memory that it holds
+const char *nut_session_kv_type(const nut_session *session); // "f16", "q8_0", or "f32" on the reference path
 
 /* Appends n tokens (1 .. n_ctx - n_past, else E_CONTEXT) and keeps the logits of the last n_logits of them
  * (0 .. options.n_logits and <= n). */

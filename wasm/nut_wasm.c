@@ -135,13 +135,15 @@ void nutw_reset(void) {
     show(NULL, 0);
 }
 
-/* kernel: terminated name, or 0 for the fastest; file_size and n_ctx: 0 if unknown. */
-int nutw_load_begin(double file_size, double n_ctx, const char *kernel) {
+/* kernel: terminated name, or 0 for the fastest; file_size and n_ctx: 0 if unknown; kv_type: see nutshell.h.
+ */
+int nutw_load_begin(double file_size, double n_ctx, int kv_type, const char *kernel) {
     nutw_reset();
     nut_load_options o = nut_load_defaults();
     o.kernel = kernel;
     o.memory_limit = MEMORY_LIMIT;
     o.n_ctx = to_u32(n_ctx);
+    o.kv_type = (nut_kv_type)kv_type;
     return check(nut_load_begin(&o, to_u64(file_size), &w.loader, &w.err));
 }
 
@@ -153,13 +155,14 @@ int nutw_load_feed(double offset, double n) {
 }
 
 /* Ends the load and opens the session. After an error only nutw_reset and nutw_load_begin make sense. */
-int nutw_load_finish(double n_ctx, double n_threads) {
+int nutw_load_finish(double n_ctx, int kv_type, double n_threads) {
     if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
     if (nut_load_finish(w.loader, &w.model, &w.err) != NUT_OK) return -1;
     w.loader = NULL;
     nut_session_options o = nut_session_defaults();
     o.n_ctx = to_u32(n_ctx);
     o.n_threads = to_u32(n_threads);
+    o.kv_type = (nut_kv_type)kv_type;
     return check(nut_session_new(w.model, &o, &w.session, &w.err));
 }
 
@@ -185,6 +188,11 @@ const double *nutw_session(void) {
     w.facts[3] = (double)nut_session_bytes(w.session);
     w.facts[4] = nut_model_n_vocab(w.model);
     return w.facts;
+}
+
+/* The name of the kind of cache that the session has; NULL without one. */
+const char *nutw_kv_type(void) {
+    return need_session() ? nut_session_kv_type(w.session) : NULL;
 }
 
 /* ---- text and tokens ---- */

@@ -14,6 +14,15 @@ const char *nut_status_name(nut_status status) {
     return (unsigned)status < NUT_STATUS_COUNT ? names[status] : "unknown";
 }
 
+const char *nut_kv_type_name(nut_kv_type type) {
+    static const char *const names[] = {
+#define NUT_X(name, text) text,
+        NUT_KV_LIST(NUT_X)
+#undef NUT_X
+    };
+    return (unsigned)type < NUT_KV_COUNT ? names[type] : "unknown";
+}
+
 const char *nut_version(void) {
     return "0.1.0";
 }

@@ -45,9 +45,12 @@ typedef struct file_options {
     const char *kernel;
     bool reference; // all weights as F32
     uint32_t n_ctx;
+    const char *kv_type; // name, NULL: the default
 } file_options;
 
 nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err);
+/* The kind of cache by its name. */
+nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error *err);
 /* A whole text file, terminated; free with free(). */
 nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err);
 

@@ -36,12 +36,23 @@ static nut_status feed_file(nut_loader *loader, FILE *f, const char *path, nut_e
     return status == NUT_OK && ferror(f) ? io_error(err, "read", path) : status;
 }
 
+nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error *err) {
+    for (int type = 0; type < NUT_KV_COUNT; type++)
+        if (!options->kv_type || !strcmp(options->kv_type, nut_kv_type_name((nut_kv_type)type))) {
+            *out = (nut_kv_type)type;
+            return NUT_OK;
+        }
+    return cli_error(err, NUT_E_ARGUMENT, "--kv-type must be %s or %s, not \"%s\"",
+                     nut_kv_type_name(NUT_KV_F16), nut_kv_type_name(NUT_KV_Q8_0), options->kv_type);
+}
+
 nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err) {
     FILE *f;
     uint64_t size;
     nut_loader *loader = NULL;
-    TRY(open_sized(path, &f, &size, err));
     nut_load_options lo = nut_load_defaults();
+    TRY(file_kv_type(options, &lo.kv_type, err));
+    TRY(open_sized(path, &f, &size, err));
     lo.kernel = options->kernel;
     lo.dequantize = options->reference;
     lo.n_ctx = options->n_ctx;

@@ -34,6 +34,7 @@ static size_t generate_options(generate_args *a, arg_option *o) {
         {"--threads", ARG_U32, &a->n_threads, "threads (1)"},
         {"--context", ARG_U32, &a->file.n_ctx,
          "positions of the context (0: the model's own, at most 4096)"},
+        {"--kv-type", ARG_TEXT, &a->file.kv_type, "keys and values: f16, or q8_0 in half the memory (f16)"},
         {"--kernel", ARG_TEXT, &a->file.kernel,
          "ref, simd128 or relaxed (the fastest that computes rightly)"},
         {"--reference", ARG_FLAG, &a->file.reference, "hold all weights as floats"},
@@ -98,8 +99,9 @@ static void print_json(const output *out, const nut_step *last, const nut_sessio
     print_json_text(out->text ? out->text : "", out->n);
     printf(",\"ids\":[");
     for (size_t i = 0; i < out->n_ids; i++) printf("%s%d", i ? "," : "", (int)out->ids[i]);
-    printf("],\"finish\":\"%s\",\"kernel\":\"%s\",\"threads\":%u,\"timings\":%s}\n", finishes[last->finish],
-           nut_model_kernel(m), nut_session_n_threads(s), timings);
+    printf("],\"finish\":\"%s\",\"kernel\":\"%s\",\"kv_type\":\"%s\",\"threads\":%u,\"timings\":%s}\n",
+           finishes[last->finish], nut_model_kernel(m), nut_session_kv_type(s), nut_session_n_threads(s),
+           timings);
 }
 
 static void print_figures(const nut_session *s, const nut_model *m) {
@@ -153,10 +155,11 @@ static nut_status run_prompt(const generate_args *a, const nut_model *m, nut_ses
 
 static nut_status open_session(const generate_args *a, const char *path, nut_model **m, nut_session **s,
                                nut_error *err) {
-    TRY(file_load_model(path, &a->file, m, err));
     nut_session_options so = nut_session_defaults();
     so.n_ctx = a->file.n_ctx;
     so.n_threads = a->n_threads;
+    TRY(file_kv_type(&a->file, &so.kv_type, err));
+    TRY(file_load_model(path, &a->file, m, err));
     nut_status status = nut_session_new(*m, &so, s, err);
     if (status != NUT_OK) nut_model_free(*m);
     return status;

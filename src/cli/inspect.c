@@ -103,6 +103,7 @@ static nut_status judge(const perplexity_args *a, const nut_model *m, const char
     nut_session *s;
     nut_perplexity_result r;
     nut_session_options so = {.n_ctx = a->window, .n_threads = a->n_threads, .n_batch = 64, .n_logits = 64};
+    TRY(file_kv_type(&a->file, &so.kv_type, err));
     TRY(cli_tokenize(m, text, n_text, NUT_TOKENIZE_ADD_BOS, &ids, &n, err));
     nut_status status = nut_session_new(m, &so, &s, err);
     if (status == NUT_OK) {
@@ -127,6 +128,7 @@ nut_status command_perplexity(int argc, char **argv, nut_error *err) {
         {"--context", ARG_U32, &a.window, "tokens of a window; the second half of each is scored (512)"},
         {"--windows", ARG_U32, &a.windows, "at most so many windows (0: all)"},
         {"--threads", ARG_U32, &a.n_threads, "threads (1)"},
+        {"--kv-type", ARG_TEXT, &a.file.kv_type, "keys and values: f16 or q8_0 (f16)"},
         {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128 or relaxed"},
         {"--reference", ARG_FLAG, &a.file.reference, "hold all weights as floats"},
         {"--json", ARG_FLAG, &a.json, "one JSON object"},

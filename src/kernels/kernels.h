@@ -16,6 +16,7 @@
 #ifndef NUT_KERNELS_KERNELS_H
 #define NUT_KERNELS_KERNELS_H
 
+#include "kernels/cache.h"
 #include "kernels/formats.h"
 
 enum { KERNEL_Q8_BLOCK = 32 }; // activations are quantized in blocks of 32 columns
@@ -60,25 +61,37 @@ static inline size_t kernel_tiles(size_t n_tokens) {
 typedef void kernel_mul_mat_fn(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y,
                                size_t ldy);
 
-/* One key/value head with the n_q query heads of its group, for one token.
- * out[h] = softmax(scale * q[h] . k) v over n_kv positions, online over tiles (Milakov and Gimelshein 2018,
- * arXiv 1805.02867); memory does not grow with n_kv. */
+/* How the heads of a token are turned: pair i by the angle whose cosine is cosine[i]. (Su et al. 2021, arXiv
+ * 2104.09864) */
+typedef struct kernel_rope {
+    const float *cosine, *sine; // (n_pairs)
+    size_t n_pairs;             // at most head_dim / 2; what is beyond them stays
+    bool adjacent;              // pairs are (2i, 2i + 1), else (i, i + n_pairs)
+} kernel_rope;
+
+/* Attention of some tokens, which follow one another, over one key/value head, for the query heads of its
+ * group: softmax(scale * q . k) v over the positions that a token sees, online over tiles (Milakov and
+ * Gimelshein 2018, arXiv 1805.02867), in spans that are joined in their order (Dao 2023, arXiv 2307.08691);
+ * memory does not grow with the positions. The SIMD sets take queries as integers too, as keys of NUT_KV_F16
+ * are held. Query heads and results of token t begin at t * stride. */
 typedef struct kernel_attend {
-    const float *q;         // (n_q, head_dim)
-    const uint16_t *k;      // (n_kv, head_dim) f16
-    const uint16_t *v;      // (n_kv, head_dim) f16
-    const float *k32, *v32; // (n_kv, head_dim) floats in place of k and v; read by the ref set alone
-    float *out;             // (n_q, head_dim)
-    size_t n_q;
-    size_t n_kv;     // >= 1
-    size_t head_dim; // a multiple of 8, at most KERNEL_MAX_HEAD_DIM
+    const cache_head *cache;
+    const float *q; // (n_tokens, n_q, head_dim)
+    float *out;     // (n_tokens, n_q, head_dim)
+    size_t n_tokens, n_q, stride;
+    size_t n_kv; // positions that the first token sees, >= 1; each following one sees one more
     float scale;
 } kernel_attend;
-enum { KERNEL_MAX_HEAD_DIM = 256 };
 
-/* The list of operations: result, name, parameters. One list feeds the struct, the sets, the tests and the
- * benches. */
-#define KERNEL_OPS(X)                                                                                       \
+/* The positions [first, first + CACHE_SPAN) that one token sees, of one query head: a part of the above, not
+ * divided by `total` yet. It is head_dim numbers, then the logarithm to base 2 of what they are multiples
+ * of, then the sum of the weights. */
+static inline size_t kernel_part_size(size_t head_dim) {
+    return head_dim + 2;
+}
+
+/* The lists of operations: name, parameters. They feed the struct, the sets, the tests and the benches. */
+#define KERNEL_VECTOR_OPS(X)                                                                                \
     /* x (n) to columns [col, col + n) of a token's quantized activations: d = max|x| / 127 per 32 columns, \
      * q = round(x / d) half away from zero. col and n are multiples of 32. rest (n), where it is not NULL, \
      * receives x - d * q. */                                                                               \
@@ -88,10 +101,21 @@ enum { KERNEL_MAX_HEAD_DIM = 256 };
     /* gate = silu(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                     \
     X(silu_mul, (float *gate, const float *up, size_t n))                                                   \
     /* x += y, (n) */                                                                                       \
-    X(add, (float *x, const float *y, size_t n))                                                            \
-    /* half floats, round to nearest even, (n) */                                                           \
-    X(to_f16, (const float *x, size_t n, uint16_t *y))                                                      \
-    X(attend, (const kernel_attend *a))
+    X(add, (float *x, const float *y, size_t n))
+
+#define KERNEL_ATTEND_OPS(X)                                                                                \
+    /* Turns n_heads heads (n_heads, head_dim) of one token in place */                                     \
+    X(rope, (float *heads, size_t n_heads, size_t head_dim, const kernel_rope *r))                          \
+    /* Puts a position's key (head_dim), turned by r on the way, and value into the cache */                \
+    X(store, (const cache_head *c, size_t pos, const kernel_rope *r, const float *k, const float *v))       \
+    X(attend, (const kernel_attend *a))                                                                     \
+    /* One token's parts of the span that begins at `first`, < n_kv: (n_q) parts, `stride` apart */         \
+    X(attend_span, (const kernel_attend *a, size_t first, float *parts))                                    \
+    /* out (head_dim) = n parts of one head joined: the same bits that attend gives for their positions.    \
+     * They are `stride` apart. */                                                                          \
+    X(attend_join, (const float *parts, size_t n, size_t stride, size_t head_dim, float *out))
+
+#define KERNEL_OPS(X) KERNEL_VECTOR_OPS(X) KERNEL_ATTEND_OPS(X)
 
 typedef struct kernel_set {
     const char *name;
@@ -115,5 +139,8 @@ const kernel_set *kernel_find(const char *name);
 /* e^x, relative error below 2e-7 for x in [-87, 88], 0 below, clamped above: the same bits in every set and
  * build. */
 float kernel_exp(float x);
+
+/* 2^x for x <= 0, relative error below 3e-6 down to -100, and 2^-100 below. */
+float kernel_exp2(float x);
 
 #endif

@@ -136,40 +136,99 @@ static void ref_add(float *x, const float *y, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] += y[i];
 }
 
-static void ref_to_f16(const float *x, size_t n, uint16_t *y) {
-    for (size_t i = 0; i < n; i++) y[i] = half_f32_to_f16(x[i]);
-}
-
 /* ---- attention ---- */
 
-/* Number i of a cached key or value, which is a half, or a float where there are floats. */
-static double cached(const uint16_t *halves, const float *floats, size_t i) {
-    return (double)(floats ? floats[i] : half_f16_to_f32(halves[i]));
+static void ref_rope(float *heads, size_t n_heads, size_t head_dim, const kernel_rope *r) {
+    const size_t step = r->adjacent ? 2 : 1, apart = r->adjacent ? 1 : r->n_pairs;
+    for (size_t h = 0; h < n_heads; h++)
+        for (size_t i = 0; i < r->n_pairs; i++) {
+            float *a = heads + h * head_dim + i * step, *b = a + apart, x = *a, y = *b;
+            *a = x * r->cosine[i] - y * r->sine[i];
+            *b = x * r->sine[i] + y * r->cosine[i];
+        }
 }
 
-/* One query head: positions one by one, the sums so far rescaled whenever a larger score comes. */
-static void attend_head(const kernel_attend *a, const float *q, float *out) {
-    double acc[KERNEL_MAX_HEAD_DIM] = {0}, total = 0;
-    float highest = -INFINITY;
-    for (size_t p = 0; p < a->n_kv; p++) {
-        size_t at = p * a->head_dim;
+static void ref_store(const cache_head *c, size_t pos, const kernel_rope *r, const float *k,
+                      const float *v) {
+    float turned[CACHE_MAX_DIM];
+    memcpy(turned, k, c->head_dim * sizeof *k);
+    ref_rope(turned, 1, c->head_dim, r);
+    cache_put(c, pos, turned, v);
+}
+
+/* Sums that are multiples of 2^highest. */
+typedef struct attended {
+    double sums[CACHE_MAX_DIM], total;
+    float highest;
+} attended;
+
+static void attended_begin(attended *to) {
+    memset(to, 0, sizeof *to);
+    to->highest = -INFINITY;
+}
+
+/* Adds sums (head_dim) that are multiples of 2^highest and weights that sum to total. */
+static void attended_add(attended *to, size_t head_dim, const double *sums, float highest, double total) {
+    const float now = highest > to->highest ? highest : to->highest;
+    const double before = exp2((double)(to->highest - now)), after = exp2((double)(highest - now));
+    for (size_t i = 0; i < head_dim; i++) to->sums[i] = to->sums[i] * before + sums[i] * after;
+    to->total = to->total * before + total * after;
+    to->highest = now;
+}
+
+static void attended_end(const attended *from, size_t head_dim, float *out) {
+    for (size_t i = 0; i < head_dim; i++) out[i] = (float)(from->sums[i] / from->total);
+}
+
+/* Positions [first, end) one by one for the query q, as a part of floats. */
+static void attend_positions(const kernel_attend *a, const float *q, size_t first, size_t end, float *part) {
+    const size_t dim = a->cache->head_dim;
+    double value[CACHE_MAX_DIM];
+    attended all;
+    attended_begin(&all);
+    for (size_t p = first; p < end; p++) {
         double dot = 0;
-        for (size_t i = 0; i < a->head_dim; i++) dot += (double)q[i] * cached(a->k, a->k32, at + i);
-        float score = (float)dot * a->scale, before = 1;
-        if (score > highest) {
-            before = exp_scalar(highest - score);
-            highest = score;
-        }
-        double weight = (double)exp_scalar(score - highest);
-        total = total * (double)before + weight;
-        for (size_t i = 0; i < a->head_dim; i++)
-            acc[i] = acc[i] * (double)before + weight * cached(a->v, a->v32, at + i);
+        for (size_t i = 0; i < dim; i++) dot += (double)q[i] * (double)cache_key(a->cache, p, i);
+        for (size_t i = 0; i < dim; i++) value[i] = (double)cache_value(a->cache, p, i);
+        attended_add(&all, dim, value, (float)(dot * (double)a->scale * 1.4426950408889634), 1);
     }
-    for (size_t i = 0; i < a->head_dim; i++) out[i] = (float)(acc[i] / total);
+    for (size_t i = 0; i < dim; i++) part[i] = (float)all.sums[i];
+    part[dim] = all.highest, part[dim + 1] = (float)all.total;
+}
+
+static void ref_attend_span(const kernel_attend *a, size_t first, float *parts) {
+    const size_t dim = a->cache->head_dim, end = a->n_kv < first + CACHE_SPAN ? a->n_kv : first + CACHE_SPAN;
+    for (size_t h = 0; h < a->n_q; h++)
+        attend_positions(a, a->q + h * dim, first, end, parts + h * kernel_part_size(dim));
+}
+
+static void part_add(attended *to, size_t head_dim, const float *part) {
+    double sums[CACHE_MAX_DIM];
+    for (size_t i = 0; i < head_dim; i++) sums[i] = (double)part[i];
+    attended_add(to, head_dim, sums, part[head_dim], (double)part[head_dim + 1]);
+}
+
+static void ref_attend_join(const float *parts, size_t n, size_t stride, size_t head_dim, float *out) {
+    attended all;
+    attended_begin(&all);
+    for (size_t i = 0; i < n; i++) part_add(&all, head_dim, parts + i * stride);
+    attended_end(&all, head_dim, out);
 }
 
 static void ref_attend(const kernel_attend *a) {
-    for (size_t h = 0; h < a->n_q; h++) attend_head(a, a->q + h * a->head_dim, a->out + h * a->head_dim);
+    const size_t dim = a->cache->head_dim;
+    float part[CACHE_MAX_DIM + 2];
+    attended all;
+    for (size_t r = 0; r < a->n_tokens * a->n_q; r++) {
+        const size_t at = r / a->n_q * a->stride + r % a->n_q * dim, n_kv = a->n_kv + r / a->n_q;
+        attended_begin(&all);
+        for (size_t first = 0; first < n_kv; first += CACHE_SPAN) {
+            attend_positions(a, a->q + at, first, n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN,
+                             part);
+            part_add(&all, dim, part);
+        }
+        attended_end(&all, dim, a->out + at);
+    }
 }
 
 /* ---- the set ---- */

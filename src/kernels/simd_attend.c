@@ -1,10 +1,9 @@
 /*
- * Attention of one token over one key/value head, for the query heads of its group at once: softmax computed
- * online over tiles of positions (Milakov and Gimelshein 2018, arXiv 1805.02867).
- *
- * Keys and values are halves. Shifted into a float's fields (simd_f16_fields) a half is 2^112 too small;
- * that factor goes into the queries and into the softmax weights, so that no key or value costs a
- * multiplication. Each is turned into floats once for up to four heads, in registers.
+ * Attention over integers (kernels/cache.h): keys times queries, then values times softmax weights, both by
+ * i32x4.dot_i16x8 with two columns, or two positions, to a lane, so that nothing is added across lanes. Sums
+ * of integers are exact; floats come in once for a tile of 64 positions, where a row takes the same
+ * operations whatever else is computed with it. A row is one query head of one token; four rows go through a
+ * tile together, and up to 32 through all of it while it is in the first cache.
  */
 #include "kernels/sets.h"
 
@@ -12,158 +11,516 @@
 #include "kernels/simd_math.h"
 
 #include <math.h>
+#include <string.h>
 
 enum {
-    TILE = 32,     // positions of a tile
-    HEADS_MAX = 4, // heads of a pass; more take turns
+    TILE = CACHE_TILE,
+    ROWS = 32, // that take turns with a tile
+    GROUP = 4, // that go through it together
 };
 
-#define HALF_SCALE 0x1p112f
+#define LOG2E       1.44269504f
+#define WEIGHT_MOST 32767.0f // of an integer query or weight
 
-/* One pass: heads [0, m) of q and out. */
-typedef struct pass {
+typedef struct rows {
     const kernel_attend *a;
-    float *out;                                           // (m, head_dim), sums not yet divided
-    float highest[HEADS_MAX];                             // largest score so far
-    float total[HEADS_MAX];                               // sum of weights
-    _Alignas(16) float weight[HEADS_MAX][TILE];           // scores of the tile, then weights * 2^112
-    _Alignas(16) float q[HEADS_MAX][KERNEL_MAX_HEAD_DIM]; // queries * scale * 2^112
-} pass;
+    size_t first, n; // rows of the call: row r is head r % n_q of token r / n_q
+    float *sums;     // (n, stride) of the span, multiples of 2^highest
+    size_t stride;
+    /* One lane a row, so that a group's are computed at once; the last three are never used. */
+    float to_log2[ROWS + 3]; // what integer scores are multiplied by, besides their key's scale
+    float highest[ROWS + 3]; // of all scores so far, to base 2
+    float total[ROWS + 3];   // of all weights so far, multiples of 2^highest
+    _Alignas(16) int16_t q[ROWS / GROUP][CACHE_MAX_DIM / 2][GROUP][2];
+    /* Of the tile and group at hand: scores, then weights; their integers for each block of columns, what
+     * one of those stands for, and what the sums before are multiplied by. */
+    _Alignas(16) float score[GROUP][TILE];
+    _Alignas(16) int16_t weight[CACHE_MAX_BLOCKS][GROUP][TILE];
+    float unit[CACHE_MAX_BLOCKS][GROUP], factor[GROUP];
+} rows;
 
-/* The sums of a, b, c, d as lanes; each is (0 + 2) + (1 + 3). */
-SIMD_INLINE v128_t sums_of_4(v128_t a, v128_t b, v128_t c, v128_t d) {
-    v128_t ab = wasm_f32x4_add(wasm_i32x4_shuffle(a, b, 0, 4, 1, 5), wasm_i32x4_shuffle(a, b, 2, 6, 3, 7));
-    v128_t cd = wasm_f32x4_add(wasm_i32x4_shuffle(c, d, 0, 4, 1, 5), wasm_i32x4_shuffle(c, d, 2, 6, 3, 7));
-    return wasm_f32x4_add(wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7));
+static size_t row_positions(const rows *s, size_t r) {
+    return s->a->n_kv + (s->first + r) / s->a->n_q;
 }
 
-/* Scores of two positions with m heads. k1 may be k0: the second score then means nothing. */
-SIMD_INLINE void scores_of_2(pass *s, int m, const uint16_t *k0, const uint16_t *k1, size_t position) {
-    const v128_t fields = simd_const(SIMD_F16_FIELDS);
-    v128_t sum[HEADS_MAX][2];
-    SIMD_UNROLL
-    for (int h = 0; h < HEADS_MAX; h++) sum[h][0] = sum[h][1] = wasm_f32x4_splat(0);
-    const float *q = s->q[0];
-    const uint16_t *end = k0 + s->a->head_dim;
-    SIMD_NO_UNROLL
-    for (; k0 < end; k0 += 8, k1 += 8, q += 8) {
-        SIMD_UNROLL
-        for (int c = 0; c < 8; c += 4) {
-            v128_t x0 = simd_f16_fields(k0 + c, fields), x1 = simd_f16_fields(k1 + c, fields);
-            SIMD_UNROLL
-            for (int h = 0; h < m; h++) {
-                v128_t part = wasm_v128_load(q + h * KERNEL_MAX_HEAD_DIM + c);
-                sum[h][0] = wasm_f32x4_add(sum[h][0], wasm_f32x4_mul(part, x0));
-                sum[h][1] = wasm_f32x4_add(sum[h][1], wasm_f32x4_mul(part, x1));
+/* ---- integers ---- */
+
+SIMD_INLINE float max_of_4(v128_t x) {
+    x = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 2, 3, 0, 1));
+    x = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 1, 0, 3, 2));
+    return wasm_f32x4_extract_lane(x, 0);
+}
+
+/* Four floats, of magnitude below 2^22, to the nearest integers; ties to even. */
+SIMD_INLINE v128_t nearest(v128_t x, v128_t round) {
+    return wasm_i32x4_sub(wasm_f32x4_add(x, round), round);
+}
+
+/* The scale of n columns of x (a multiple of 8). */
+static float scale_of(const float *x, size_t n, float most, float length) {
+    v128_t largest = wasm_f32x4_splat(0), squares = largest;
+    for (size_t i = 0; i < n; i += 4) {
+        v128_t v = wasm_v128_load(x + i);
+        largest = wasm_f32x4_pmax(largest, wasm_f32x4_abs(v));
+        squares = wasm_f32x4_add(squares, wasm_f32x4_mul(v, v));
+    }
+    return cache_scale(max_of_4(largest), simd_sum(squares), most, length);
+}
+
+/* Eight floats times inverse to int16. */
+SIMD_INLINE v128_t to_i16(const float *x, v128_t inverse, v128_t round) {
+    return wasm_i16x8_narrow_i32x4(nearest(wasm_f32x4_mul(wasm_v128_load(x), inverse), round),
+                                   nearest(wasm_f32x4_mul(wasm_v128_load(x + 4), inverse), round));
+}
+
+SIMD_INLINE v128_t inverse_of(float scale) {
+    return wasm_f32x4_splat(scale > 0 ? 1 / scale : 0);
+}
+
+/* ---- the cache ---- */
+
+SIMD_INLINE void turn_4(float *x, float *y, v128_t a, v128_t b, const kernel_rope *r, size_t i) {
+    v128_t c = wasm_v128_load(r->cosine + i), s = wasm_v128_load(r->sine + i);
+    v128_t turned_a = wasm_f32x4_sub(wasm_f32x4_mul(a, c), wasm_f32x4_mul(b, s));
+    v128_t turned_b = wasm_f32x4_add(wasm_f32x4_mul(a, s), wasm_f32x4_mul(b, c));
+    if (r->adjacent) {
+        wasm_v128_store(x, wasm_i32x4_shuffle(turned_a, turned_b, 0, 4, 1, 5));
+        wasm_v128_store(y, wasm_i32x4_shuffle(turned_a, turned_b, 2, 6, 3, 7));
+    } else {
+        wasm_v128_store(x, turned_a);
+        wasm_v128_store(y, turned_b);
+    }
+}
+
+static void turn_head(float *x, const kernel_rope *r) {
+    const size_t n = r->n_pairs, step = r->adjacent ? 2 : 1, apart = r->adjacent ? 1 : n;
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        float *at = x + i * step, *other = r->adjacent ? at + 4 : at + n;
+        v128_t a = wasm_v128_load(at), b = wasm_v128_load(other);
+        if (r->adjacent) {
+            v128_t even = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6);
+            b = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
+            a = even;
+        }
+        turn_4(at, other, a, b, r, i);
+    }
+    for (; i < n; i++) {
+        float *a = x + i * step, *b = a + apart, before = *a;
+        *a = before * r->cosine[i] - *b * r->sine[i];
+        *b = before * r->sine[i] + *b * r->cosine[i];
+    }
+}
+
+void simd_rope(float *heads, size_t n_heads, size_t head_dim, const kernel_rope *r) {
+    for (size_t h = 0; h < n_heads; h++) turn_head(heads + h * head_dim, r);
+}
+
+/* Columns [c, c + 8) of a key or value, as int16, to their places in the tile: index is that of column c. */
+SIMD_INLINE void put_k_i16(uint8_t *tile, size_t index, v128_t x) {
+    int16_t *to = (int16_t *)(void *)tile + index;
+    wasm_v128_store32_lane(to, x, 0);
+    wasm_v128_store32_lane(to + 16, x, 1);
+    wasm_v128_store32_lane(to + 32, x, 2);
+    wasm_v128_store32_lane(to + 48, x, 3);
+}
+
+SIMD_INLINE void put_k_i8(uint8_t *to, size_t index, v128_t x) {
+    x = wasm_i8x16_narrow_i16x8(x, x);
+    to += index;
+    wasm_v128_store16_lane(to, x, 0);
+    wasm_v128_store16_lane(to + 16, x, 1);
+    wasm_v128_store16_lane(to + 32, x, 2);
+    wasm_v128_store16_lane(to + 48, x, 3);
+}
+
+/* Lane by lane, since the position beside may be stored by another thread. */
+SIMD_INLINE void put_v_i16(uint8_t *tile, size_t index, v128_t x) {
+    int16_t *to = (int16_t *)(void *)tile + index;
+    wasm_v128_store16_lane(to, x, 0);
+    wasm_v128_store16_lane(to + 2, x, 1);
+    wasm_v128_store16_lane(to + 4, x, 2);
+    wasm_v128_store16_lane(to + 6, x, 3);
+    wasm_v128_store16_lane(to + 8, x, 4);
+    wasm_v128_store16_lane(to + 10, x, 5);
+    wasm_v128_store16_lane(to + 12, x, 6);
+    wasm_v128_store16_lane(to + 14, x, 7);
+}
+
+SIMD_INLINE void put_v_i8(uint8_t *to, size_t index, v128_t x) {
+    x = wasm_i8x16_narrow_i16x8(x, x);
+    to += index;
+    wasm_v128_store8_lane(to, x, 0);
+    wasm_v128_store8_lane(to + 2, x, 1);
+    wasm_v128_store8_lane(to + 4, x, 2);
+    wasm_v128_store8_lane(to + 6, x, 3);
+    wasm_v128_store8_lane(to + 8, x, 4);
+    wasm_v128_store8_lane(to + 10, x, 5);
+    wasm_v128_store8_lane(to + 12, x, 6);
+    wasm_v128_store8_lane(to + 14, x, 7);
+}
+
+void simd_store(const cache_head *h, size_t pos, const kernel_rope *r, const float *k, const float *v) {
+    const cache_kind *kind = h->kind;
+    const cache_tile t = cache_tile_of(h, pos);
+    const size_t dim = h->head_dim, step = kind->block < dim ? kind->block : dim;
+    const v128_t round = wasm_f32x4_splat(EXP_ROUND);
+    _Alignas(16) float key[CACHE_MAX_DIM];
+    memcpy(key, k, dim * sizeof *k);
+    turn_head(key, r);
+    for (size_t begin = 0; begin < dim; begin += step) {
+        const size_t n = dim - begin < step ? dim - begin : step;
+        const size_t at = begin / step * TILE + pos % TILE;
+        t.k_scale[at] = scale_of(key + begin, n, kind->k_most, kind->k_length);
+        t.v_scale[at] = scale_of(v + begin, n, kind->v_most, 0);
+        const v128_t k_inverse = inverse_of(t.k_scale[at]), v_inverse = inverse_of(t.v_scale[at]);
+        for (size_t c = begin; c < begin + n; c += 8) {
+            const size_t k_index = cache_k_index(dim, pos, c), v_index = cache_v_index(pos, c);
+            const v128_t k8 = to_i16(key + c, k_inverse, round), v8 = to_i16(v + c, v_inverse, round);
+            if (kind->bytes == 2) {
+                put_k_i16(t.k, k_index, k8);
+                put_v_i16(t.v, v_index, v8);
+            } else {
+                put_k_i8(t.k, k_index, k8);
+                put_v_i8(t.v, v_index, v8);
             }
         }
     }
-    SIMD_UNROLL
-    for (int h = 0; h < m; h += 2) {
-        v128_t both = sums_of_4(sum[h][0], sum[h][1], sum[h + 1][0], sum[h + 1][1]);
-        wasm_v128_store64_lane(s->weight[h] + position, both, 0);
-        if (h + 1 < m) wasm_v128_store64_lane(s->weight[h + 1] + position, both, 1);
-    }
 }
 
-/* Scores of head h to weights; what was summed before is scaled down where a larger score has come. */
-static void tile_softmax(pass *s, size_t h, size_t n) {
-    float *weight = s->weight[h], highest = s->highest[h];
-    const size_t padded = (n + 3) / 4 * 4, dim = s->a->head_dim;
-    for (size_t p = 0; p < n; p++) highest = weight[p] > highest ? weight[p] : highest;
-    for (size_t p = n; p < padded; p++) weight[p] = -INFINITY;
-    v128_t sum = wasm_f32x4_splat(0);
-    const simd_exp_c e = simd_exp_consts();
-    for (size_t p = 0; p < padded; p += 4) {
-        v128_t w = simd_exp(wasm_f32x4_sub(wasm_v128_load(weight + p), wasm_f32x4_splat(highest)), &e);
-        wasm_v128_store(weight + p, wasm_f32x4_mul(w, wasm_f32x4_splat(HALF_SCALE)));
-        sum = wasm_f32x4_add(sum, w);
-    }
-    if (highest > s->highest[h]) {
-        float factor = exp_scalar(s->highest[h] - highest), *out = s->out + h * dim;
-        s->total[h] *= factor;
-        s->highest[h] = highest;
-        for (size_t c = 0; c < dim; c += 4)
-            wasm_v128_store(out + c, wasm_f32x4_mul(wasm_v128_load(out + c), wasm_f32x4_splat(factor)));
-    }
-    s->total[h] += simd_sum(sum);
+/* ---- products ---- */
+
+/* Eight numbers of the cache, two to a lane. */
+SIMD_INLINE v128_t numbers_load(int bytes, const uint8_t *p) {
+    return bytes == 2 ? wasm_v128_load(p) : wasm_i16x8_load8x8(p);
 }
 
-/* out (m heads, 8 columns from c on) += weights * values v (n, head_dim). */
-SIMD_INLINE void values_of_8(pass *s, int m, const uint16_t *v, size_t c, size_t n) {
-    const size_t dim = s->a->head_dim;
-    const v128_t fields = simd_const(SIMD_F16_FIELDS);
-    v128_t sum[HEADS_MAX][2];
+/* acc (m rows, 8 lanes) = products of n pairs: those of row i at a + i * a_row, a_step apart, in every lane,
+ * and those of the cache at b. Strides are counted in int16. */
+SIMD_INLINE void dots(int m, int bytes, const int16_t *a, size_t a_row, size_t a_step, const uint8_t *b,
+                      size_t n, v128_t (*acc)[2]) {
     SIMD_UNROLL
-    for (size_t h = 0; h < (size_t)m; h++) {
-        sum[h][0] = wasm_v128_load(s->out + h * dim + c);
-        sum[h][1] = wasm_v128_load(s->out + h * dim + c + 4);
-    }
-    const float *weight = s->weight[0], *end = weight + n;
+    for (int i = 0; i < m; i++) acc[i][0] = acc[i][1] = wasm_i32x4_splat(0);
+    const uint8_t *end = b + n * (size_t)(16 * bytes);
     SIMD_NO_UNROLL
-    for (v += c; weight < end; weight++, v += dim) {
-        v128_t x0 = simd_f16_fields(v, fields), x1 = simd_f16_fields(v + 4, fields);
+    for (; b < end; b += 16 * bytes, a += a_step) {
+        v128_t b0 = numbers_load(bytes, b), b1 = numbers_load(bytes, b + 8 * bytes);
         SIMD_UNROLL
-        for (int h = 0; h < m; h++) {
-            v128_t w = wasm_v128_load32_splat(weight + h * TILE);
-            sum[h][0] = wasm_f32x4_add(sum[h][0], wasm_f32x4_mul(w, x0));
-            sum[h][1] = wasm_f32x4_add(sum[h][1], wasm_f32x4_mul(w, x1));
+        for (int i = 0; i < m; i++) {
+            v128_t x = wasm_v128_load32_splat(a + (size_t)i * a_row);
+            acc[i][0] = wasm_i32x4_add(acc[i][0], wasm_i32x4_dot_i16x8(b0, x));
+            acc[i][1] = wasm_i32x4_add(acc[i][1], wasm_i32x4_dot_i16x8(b1, x));
         }
-    }
-    SIMD_UNROLL
-    for (size_t h = 0; h < (size_t)m; h++) {
-        wasm_v128_store(s->out + h * dim + c, sum[h][0]);
-        wasm_v128_store(s->out + h * dim + c + 4, sum[h][1]);
     }
 }
 
-SIMD_INLINE void pass_tiles(pass *s, int m) {
+/* Scores of rows [r, r + m) with the first n positions of a tile, a multiple of 8. */
+SIMD_INLINE void tile_scores(rows *s, int m, int bytes, size_t r, const cache_tile *t, size_t n) {
+    const cache_kind *kind = s->a->cache->kind;
+    const size_t dim = s->a->cache->head_dim, step = kind->block < dim ? kind->block : dim;
+    const int16_t *q = s->q[r / GROUP][0][r % GROUP];
+    for (size_t p = 0; p < n; p += 8) {
+        const uint8_t *k = t->k + p * dim * (size_t)bytes;
+        for (size_t c = 0; c < dim; c += step) {
+            const float *scale = t->k_scale + c / step * TILE + p;
+            v128_t acc[GROUP][2];
+            dots(m, bytes, q + c * GROUP, 2, 2 * GROUP, k + 8 * c * (size_t)bytes,
+                 (dim - c < step ? dim - c : step) / 2, acc);
+            SIMD_UNROLL
+            for (int i = 0; i < 2 * m; i++) {
+                float *to = s->score[i / 2] + p + 4 * (i % 2);
+                v128_t x = wasm_f32x4_convert_i32x4(acc[i / 2][i % 2]);
+                x = wasm_f32x4_mul(x, wasm_v128_load(scale + 4 * (i % 2)));
+                wasm_v128_store(to, c ? wasm_f32x4_add(wasm_v128_load(to), x) : x);
+            }
+        }
+    }
+}
+
+/* ---- softmax ---- */
+
+/* Lane i: the largest, or the sum, of the lanes of x[i]. */
+SIMD_INLINE v128_t each_reduced(const v128_t *x, bool largest) {
+    v128_t ab = wasm_i32x4_shuffle(x[0], x[1], 0, 4, 1, 5), cd = wasm_i32x4_shuffle(x[2], x[3], 0, 4, 1, 5);
+    v128_t ab_hi = wasm_i32x4_shuffle(x[0], x[1], 2, 6, 3, 7),
+           cd_hi = wasm_i32x4_shuffle(x[2], x[3], 2, 6, 3, 7);
+    v128_t both_ab = largest ? wasm_f32x4_pmax(ab, ab_hi) : wasm_f32x4_add(ab, ab_hi);
+    v128_t both_cd = largest ? wasm_f32x4_pmax(cd, cd_hi) : wasm_f32x4_add(cd, cd_hi);
+    v128_t even = wasm_i64x2_shuffle(both_ab, both_cd, 0, 2),
+           odd = wasm_i64x2_shuffle(both_ab, both_cd, 1, 3);
+    return largest ? wasm_f32x4_pmax(even, odd) : wasm_f32x4_add(even, odd);
+}
+
+/* Stores the first m lanes of x. */
+SIMD_INLINE void store_lanes(float *to, v128_t x, int m) {
+    static const int32_t mask[7] = {-1, -1, -1, -1};
+    wasm_v128_store(to, wasm_v128_bitselect(x, wasm_v128_load(to), wasm_v128_load(mask + 4 - m)));
+}
+
+/* The largest of n scores, in four lanes; -infinity is put behind them up to a multiple of 8. */
+static v128_t scores_most(float *score, size_t n) {
+    v128_t most[2] = {wasm_f32x4_splat(-INFINITY), wasm_f32x4_splat(-INFINITY)};
+    SIMD_NO_VECTORS
+    for (size_t p = n; p % 8; p++) score[p] = -INFINITY;
+    SIMD_NO_UNROLL
+    for (size_t p = 0; p < n; p += 8) {
+        most[0] = wasm_f32x4_pmax(most[0], wasm_v128_load(score + p));
+        most[1] = wasm_f32x4_pmax(most[1], wasm_v128_load(score + p + 4));
+    }
+    return wasm_f32x4_pmax(most[0], most[1]);
+}
+
+/* n scores to weights 2^(score * scale - base), with zeros behind them up to `padded`, a multiple of 8.
+ * Returns their sum, in four lanes. */
+SIMD_INLINE v128_t scores_to_weights(float *score, size_t n, size_t padded, v128_t scale, v128_t base,
+                                     const simd_exp2_c *e) {
+    static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    v128_t sum[2] = {wasm_f32x4_splat(0), wasm_f32x4_splat(0)};
+    size_t p = 0;
+    SIMD_NO_UNROLL
+    for (; p < n; p += 8) {
+        const size_t inside = n - p < 8 ? n - p : 8;
+        SIMD_UNROLL
+        for (size_t k = 0; k < 2; k++) {
+            v128_t x = wasm_f32x4_mul(wasm_v128_load(score + p + 4 * k), scale);
+            x = simd_exp2(wasm_f32x4_sub(x, base), e);
+            x = wasm_v128_and(x, wasm_v128_load(mask + 8 - inside + 4 * k));
+            wasm_v128_store(score + p + 4 * k, x);
+            sum[k] = wasm_f32x4_add(sum[k], x);
+        }
+    }
+    SIMD_NO_VECTORS
+    for (; p < padded; p += 4) wasm_v128_store(score + p, wasm_f32x4_splat(0));
+    return wasm_f32x4_add(sum[0], sum[1]);
+}
+
+/* Scores of rows [r, r + m), of which the i-th sees n[i] positions of the tile, to weights. */
+static void tile_softmax(rows *s, int m, size_t r, const size_t *n, size_t padded) {
+    const simd_exp2_c e = simd_exp2_consts();
+    v128_t found[GROUP];
+    float base[GROUP];
+    for (int i = 0; i < GROUP; i++) found[i] = scores_most(s->score[i], i < m ? n[i] : 0);
+    v128_t highest = wasm_v128_load(s->highest + r);
+    v128_t top = wasm_f32x4_mul(each_reduced(found, true), wasm_v128_load(s->to_log2 + r));
+    v128_t now = wasm_f32x4_pmax(highest, top), factor = simd_exp2(wasm_f32x4_sub(highest, now), &e);
+    wasm_v128_store(base, now);
+    for (int i = 0; i < GROUP; i++) found[i] = wasm_f32x4_splat(0);
+    for (int i = 0; i < m; i++)
+        found[i] = scores_to_weights(s->score[i], n[i], padded, wasm_v128_load32_splat(s->to_log2 + r + i),
+                                     wasm_v128_load32_splat(base + i), &e);
+    v128_t total = wasm_f32x4_mul(wasm_v128_load(s->total + r), factor);
+    store_lanes(s->total + r, wasm_f32x4_add(total, each_reduced(found, false)), m);
+    store_lanes(s->highest + r, now, m);
+    wasm_v128_store(s->factor, factor);
+}
+
+/* m rows of weights times their values' scales of one block to integers. */
+static void weights_to_i16(rows *s, int m, size_t block, const float *scale, size_t padded) {
+    const v128_t round = simd_const_f32(EXP_ROUND), zero = wasm_f32x4_splat(0);
+    _Alignas(16) float y[GROUP][TILE], inverse[GROUP];
+    v128_t most[GROUP] = {zero, zero, zero, zero}, sum[GROUP] = {zero, zero, zero, zero};
+    for (int i = 0; i < m; i++) {
+        v128_t most_2[2] = {zero, zero}, sum_2[2] = {zero, zero};
+        SIMD_NO_UNROLL
+        for (size_t p = 0; p < padded; p += 8) {
+            SIMD_UNROLL
+            for (size_t k = 0; k < 2; k++) {
+                v128_t x = wasm_v128_load(s->score[i] + p + 4 * k);
+                x = wasm_f32x4_mul(x, wasm_v128_load(scale + p + 4 * k));
+                wasm_v128_store(y[i] + p + 4 * k, x);
+                most_2[k] = wasm_f32x4_pmax(most_2[k], x);
+                sum_2[k] = wasm_f32x4_add(sum_2[k], x);
+            }
+        }
+        most[i] = wasm_f32x4_pmax(most_2[0], most_2[1]);
+        sum[i] = wasm_f32x4_add(sum_2[0], sum_2[1]);
+    }
+    v128_t by_most = wasm_f32x4_mul(each_reduced(most, true), wasm_f32x4_splat(1 / WEIGHT_MOST));
+    v128_t by_sum =
+        wasm_f32x4_mul(each_reduced(sum, false), wasm_f32x4_splat(1 / s->a->cache->kind->weight_sum));
+    v128_t unit = wasm_f32x4_pmax(by_most, by_sum), over = wasm_f32x4_div(wasm_f32x4_splat(1), unit);
+    wasm_v128_store(inverse, wasm_v128_and(over, wasm_f32x4_gt(unit, zero)));
+    wasm_v128_store(s->unit[block], unit);
+    for (int i = 0; i < m; i++) {
+        const v128_t each = wasm_v128_load32_splat(inverse + i);
+        SIMD_NO_UNROLL
+        for (size_t p = 0; p < padded; p += 8)
+            wasm_v128_store(s->weight[block][i] + p, to_i16(y[i] + p, each, round));
+    }
+}
+
+/* ---- tiles ---- */
+
+/* Sums of rows [r, r + m) += weights * the first n positions' values. */
+SIMD_INLINE void tile_values(rows *s, int m, int bytes, size_t r, const cache_tile *t, size_t n) {
+    const size_t dim = s->a->cache->head_dim, block = s->a->cache->kind->block;
+    for (size_t c = 0; c < dim; c += 8) {
+        const size_t b = c / block;
+        v128_t acc[GROUP][2];
+        dots(m, bytes, s->weight[b][0], TILE, 2, t->v + c * TILE * (size_t)bytes, (n + 1) / 2, acc);
+        SIMD_UNROLL
+        for (int i = 0; i < 2 * m; i++) {
+            float *to = s->sums + (r + (size_t)i / 2) * s->stride + c + 4 * (i % 2);
+            v128_t x = wasm_f32x4_convert_i32x4(acc[i / 2][i % 2]);
+            x = wasm_f32x4_mul(x, wasm_v128_load32_splat(&s->unit[b][i / 2]));
+            v128_t before = wasm_f32x4_mul(wasm_v128_load(to), wasm_v128_load32_splat(&s->factor[i / 2]));
+            wasm_v128_store(to, wasm_f32x4_add(before, x));
+        }
+    }
+}
+
+/* Integers for the weights of rows [0, m) of the group and the first n positions of a tile. Scales of those
+ * that follow may be anything. */
+static void tile_weights(rows *s, int m, const cache_tile *t, size_t n, size_t padded) {
+    const size_t blocks = cache_blocks(s->a->cache->kind, s->a->cache->head_dim);
+    _Alignas(16) float scale[TILE] = {0};
+    for (size_t b = 0; b < blocks; b++) {
+        const float *from = t->v_scale + b * TILE;
+        if (n < padded) from = memcpy(scale, from, n * sizeof *scale);
+        weights_to_i16(s, m, b, from, padded);
+    }
+}
+
+/* Rows [r, r + m) of a group through the tile that begins at position `first`, of which each sees some. */
+SIMD_INLINE void tile_rows(rows *s, int m, int bytes, size_t r, size_t first) {
+    const cache_tile t = cache_tile_of(s->a->cache, first);
+    size_t n[GROUP] = {0}, most = 0;
+    for (size_t i = 0; i < (size_t)m; i++) {
+        n[i] = row_positions(s, r + i) - first < TILE ? row_positions(s, r + i) - first : TILE;
+        most = n[i] > most ? n[i] : most;
+    }
+    const size_t padded = (most + 7) / 8 * 8;
+    tile_scores(s, m, bytes, r, &t, padded);
+    tile_softmax(s, m, r, n, padded);
+    tile_weights(s, m, &t, most, padded);
+    tile_values(s, m, bytes, r, &t, most);
+}
+
+#define ROWS_FUNCTION(m, bytes)                                                                             \
+    static void tile_rows_##m##_##bytes(rows *s, size_t r, size_t first) {                                  \
+        tile_rows(s, m, bytes, r, first);                                                                   \
+    }
+ROWS_FUNCTION(1, 1)
+ROWS_FUNCTION(2, 1)
+ROWS_FUNCTION(3, 1)
+ROWS_FUNCTION(4, 1)
+ROWS_FUNCTION(1, 2)
+ROWS_FUNCTION(2, 2)
+ROWS_FUNCTION(3, 2)
+ROWS_FUNCTION(4, 2)
+
+/* All rows through the tiles of the span that begins at `first`. Rows that see nothing of a tile are the
+ * first of theirs group and stay out. */
+static void span_rows(rows *s, size_t first) {
+    static void (*const by_bytes[][GROUP])(rows *, size_t, size_t) = {
+        {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
+        {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2}};
+    const size_t end = first + CACHE_SPAN;
+    for (size_t r = 0; r < s->n; r++) {
+        memset(s->sums + r * s->stride, 0, s->a->cache->head_dim * sizeof *s->sums);
+        s->highest[r] = -INFINITY, s->total[r] = 0;
+    }
+    for (; first < end && first < row_positions(s, s->n - 1); first += TILE)
+        for (size_t g = 0; g < s->n; g += GROUP) {
+            const size_t stop = s->n - g < GROUP ? s->n : g + GROUP;
+            size_t r = g;
+            while (r < stop && row_positions(s, r) <= first) r++;
+            if (r < stop) by_bytes[s->a->cache->kind->bytes - 1][stop - r - 1](s, r, first);
+        }
+}
+
+/* ---- rows ---- */
+
+static const float *row_query(const rows *s, size_t r) {
     const kernel_attend *a = s->a;
-    const size_t dim = a->head_dim;
-    for (size_t first = 0; first < a->n_kv; first += TILE) {
-        const size_t n = a->n_kv - first < TILE ? a->n_kv - first : TILE;
-        const uint16_t *k = a->k + first * dim, *v = a->v + first * dim;
-        for (size_t p = 0; p < n; p += 2)
-            scores_of_2(s, m, k + p * dim, k + (p + 1 < n ? p + 1 : p) * dim, p);
-        for (size_t h = 0; h < (size_t)m; h++) tile_softmax(s, h, n);
-        for (size_t c = 0; c < dim; c += 8) values_of_8(s, m, v, c, n);
+    return a->q + (s->first + r) / a->n_q * a->stride + (s->first + r) % a->n_q * a->cache->head_dim;
+}
+
+static float *row_out(const rows *s, size_t r) {
+    return s->a->out + (row_query(s, r) - s->a->q);
+}
+
+/* Rows [first, first + n) of a call: their queries to integers. */
+static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, float *sums, size_t stride) {
+    const size_t dim = a->cache->head_dim;
+    const v128_t round = wasm_f32x4_splat(EXP_ROUND);
+    s->a = a, s->first = first, s->n = n, s->sums = sums, s->stride = stride;
+    for (size_t r = 0; r < n; r++) {
+        const float *x = row_query(s, r), scale = scale_of(x, dim, WEIGHT_MOST, CACHE_LENGTH);
+        const v128_t inverse = inverse_of(scale);
+        int16_t(*q)[GROUP][2] = s->q[r / GROUP];
+        s->to_log2[r] = scale * a->scale * LOG2E;
+        for (size_t c = 0; c < dim; c += 8, q += 4) {
+            v128_t q8 = to_i16(x + c, inverse, round);
+            wasm_v128_store32_lane(q[0][r % GROUP], q8, 0);
+            wasm_v128_store32_lane(q[1][r % GROUP], q8, 1);
+            wasm_v128_store32_lane(q[2][r % GROUP], q8, 2);
+            wasm_v128_store32_lane(q[3][r % GROUP], q8, 3);
+        }
     }
 }
 
-#define PASS_FUNCTION(m)                                                                                    \
-    static void pass_tiles_##m(pass *s) {                                                                   \
-        pass_tiles(s, m);                                                                                   \
-    }
-PASS_FUNCTION(1)
-PASS_FUNCTION(2)
-PASS_FUNCTION(3)
-PASS_FUNCTION(4)
+/* What spans add up to: out (head_dim), a multiple of 2^highest, and the weights' sum likewise. */
+typedef struct joined {
+    float *out, highest, total;
+} joined;
 
-/* Heads [h, h + m) of a. */
-static void pass_run(const kernel_attend *a, size_t h, size_t m) {
-    static void (*const tiles[])(pass *) = {pass_tiles_1, pass_tiles_2, pass_tiles_3, pass_tiles_4};
-    const size_t dim = a->head_dim;
-    const v128_t scale = wasm_f32x4_splat(a->scale * HALF_SCALE);
-    pass s;
-    s.a = a;
-    s.out = a->out + h * dim;
-    for (size_t i = 0; i < m; i++) {
-        s.highest[i] = -INFINITY, s.total[i] = 0;
-        for (size_t c = 0; c < dim; c += 4) {
-            wasm_v128_store(s.q[i] + c, wasm_f32x4_mul(wasm_v128_load(a->q + (h + i) * dim + c), scale));
-            wasm_v128_store(s.out + i * dim + c, wasm_f32x4_splat(0));
-        }
-    }
-    tiles[m - 1](&s);
-    for (size_t i = 0; i < m; i++) {
-        const float inverse = 1.0f / s.total[i];
-        for (size_t c = 0; c < dim; c++) s.out[i * dim + c] *= inverse;
-    }
+static joined join_begin(float *out, size_t dim) {
+    memset(out, 0, dim * sizeof *out);
+    return (joined){out, -INFINITY, 0};
+}
+
+static void join_add(joined *to, const float *sums, size_t dim, float highest, float total) {
+    const float now = highest > to->highest ? highest : to->highest;
+    const float before = exp2_scalar(to->highest - now), after = exp2_scalar(highest - now);
+    const v128_t a = wasm_f32x4_splat(before), b = wasm_f32x4_splat(after);
+    for (size_t c = 0; c < dim; c += 4)
+        wasm_v128_store(to->out + c, wasm_f32x4_add(wasm_f32x4_mul(wasm_v128_load(to->out + c), a),
+                                                    wasm_f32x4_mul(wasm_v128_load(sums + c), b)));
+    to->highest = now;
+    to->total = to->total * before + total * after;
+}
+
+static void join_end(const joined *to, size_t dim) {
+    const v128_t inverse = wasm_f32x4_splat(1.0f / to->total);
+    for (size_t c = 0; c < dim; c += 4)
+        wasm_v128_store(to->out + c, wasm_f32x4_mul(wasm_v128_load(to->out + c), inverse));
 }
 
 void simd_attend(const kernel_attend *a) {
-    for (size_t h = 0; h < a->n_q; h += HEADS_MAX)
-        pass_run(a, h, a->n_q - h < HEADS_MAX ? a->n_q - h : HEADS_MAX);
+    const size_t all = a->n_tokens * a->n_q, dim = a->cache->head_dim;
+    _Alignas(16) float sums[ROWS * CACHE_MAX_DIM];
+    joined out[ROWS];
+    rows s;
+    for (size_t begin = 0; begin < all; begin += ROWS) {
+        rows_begin(&s, a, begin, all - begin < ROWS ? all - begin : ROWS, sums, dim);
+        for (size_t r = 0; r < s.n; r++) out[r] = join_begin(row_out(&s, r), dim);
+        for (size_t first = 0; first < row_positions(&s, s.n - 1); first += CACHE_SPAN) {
+            span_rows(&s, first);
+            for (size_t r = 0; r < s.n; r++)
+                if (first < row_positions(&s, r))
+                    join_add(&out[r], sums + r * dim, dim, s.highest[r], s.total[r]);
+        }
+        for (size_t r = 0; r < s.n; r++) join_end(&out[r], dim);
+    }
+}
+
+void simd_attend_span(const kernel_attend *a, size_t first, float *parts) {
+    const size_t dim = a->cache->head_dim, size = kernel_part_size(dim);
+    rows s;
+    for (size_t h = 0; h < a->n_q; h += ROWS, parts += ROWS * size) {
+        rows_begin(&s, a, h, a->n_q - h < ROWS ? a->n_q - h : ROWS, parts, size);
+        span_rows(&s, first);
+        for (size_t r = 0; r < s.n; r++)
+            parts[r * size + dim] = s.highest[r], parts[r * size + dim + 1] = s.total[r];
+    }
+}
+
+void simd_attend_join(const float *parts, size_t n, size_t stride, size_t head_dim, float *out) {
+    joined all = join_begin(out, head_dim);
+    for (size_t i = 0; i < n; i++, parts += stride)
+        join_add(&all, parts, head_dim, parts[head_dim], parts[head_dim + 1]);
+    join_end(&all, head_dim);
 }
 #else
 typedef int kernel_simd_attend_is_not_in_this_build;

@@ -1,4 +1,4 @@
-/* Vector arithmetic that the SIMD kernels share: half floats to floats and back, e^x. Each function gives
+/* Vector arithmetic that the SIMD kernels share: half floats to floats, e^x and 2^x. Each function gives
  * the bits that its scalar counterpart gives (base/half.h, exp.h). */
 #ifndef NUT_KERNELS_SIMD_MATH_H
 #define NUT_KERNELS_SIMD_MATH_H
@@ -9,11 +9,13 @@
 
 #define SIMD_INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
-#define SIMD_UNROLL    _Pragma("unroll")
-#define SIMD_NO_UNROLL _Pragma("nounroll")
+#define SIMD_UNROLL     _Pragma("unroll")
+#define SIMD_NO_UNROLL  _Pragma("nounroll")
+#define SIMD_NO_VECTORS _Pragma("clang loop vectorize(disable) unroll(disable)")
 #else
-#define SIMD_UNROLL    _Pragma("GCC unroll 8")
-#define SIMD_NO_UNROLL _Pragma("GCC unroll 1")
+#define SIMD_UNROLL     _Pragma("GCC unroll 8")
+#define SIMD_NO_UNROLL  _Pragma("GCC unroll 1")
+#define SIMD_NO_VECTORS _Pragma("GCC unroll 1")
 #endif
 
 /* A constant vector of 32-bit lanes to be kept in a register through a loop. In wasm it passes through
@@ -55,19 +57,6 @@ SIMD_INLINE v128_t simd_f16_fields(const void *p, v128_t fields) {
     return wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p), 13), fields);
 }
 
-/* Four floats to halves in the low 16 bits of each lane, round to nearest even, as half_f32_to_f16. */
-SIMD_INLINE v128_t simd_f32_to_f16(v128_t x) {
-    v128_t u = wasm_v128_and(x, wasm_i32x4_splat(0x7fffffff));
-    v128_t odd = wasm_v128_and(wasm_u32x4_shr(u, 13), wasm_i32x4_splat(1));
-    v128_t bias = wasm_i32x4_splat((int32_t)0xc8000fffu);
-    v128_t normal = wasm_u32x4_shr(wasm_i32x4_add(wasm_i32x4_add(u, bias), odd), 13);
-    v128_t tiny = wasm_i32x4_sub(wasm_f32x4_add(u, wasm_f32x4_splat(0.5f)), wasm_i32x4_splat(0x3f000000));
-    v128_t out = wasm_v128_bitselect(tiny, normal, wasm_i32x4_lt(u, wasm_i32x4_splat(0x38800000)));
-    out = wasm_v128_bitselect(out, wasm_i32x4_splat(0x7c00), wasm_i32x4_lt(u, wasm_i32x4_splat(0x477ff000)));
-    out = wasm_v128_bitselect(wasm_i32x4_splat(0x7e00), out, wasm_i32x4_gt(u, wasm_i32x4_splat(0x7f800000)));
-    return wasm_v128_or(out, wasm_v128_and(wasm_u32x4_shr(x, 16), wasm_i32x4_splat(0x8000)));
-}
-
 /* Constants of simd_exp. */
 typedef struct simd_exp_c {
     v128_t lowest, highest, log2e, round, ln2_hi, ln2_lo, c[6], one;
@@ -103,6 +92,27 @@ SIMD_INLINE v128_t simd_exp(v128_t x, const simd_exp_c *e) {
     p = wasm_f32x4_add(p, e->one);
     v128_t power = wasm_i32x4_add(wasm_i32x4_shl(rounded, 23), e->one); // the bits of 2^n
     return wasm_v128_andnot(wasm_f32x4_mul(p, power), zero);
+}
+
+/* Constants of simd_exp2. */
+typedef struct simd_exp2_c {
+    v128_t lowest, round, c[5];
+} simd_exp2_c;
+
+SIMD_INLINE simd_exp2_c simd_exp2_consts(void) {
+    return (simd_exp2_c){simd_const_f32(EXP2_LOWEST),
+                         simd_const_f32(EXP_ROUND),
+                         {simd_const_f32(1.0f), simd_const_f32(EXP2_C1), simd_const_f32(EXP2_C2),
+                          simd_const_f32(EXP2_C3), simd_const_f32(EXP2_C4)}};
+}
+
+SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e) {
+    x = wasm_f32x4_pmax(x, e->lowest);
+    v128_t rounded = wasm_f32x4_add(x, e->round), f = wasm_f32x4_sub(x, wasm_f32x4_sub(rounded, e->round));
+    v128_t p = e->c[4];
+    SIMD_UNROLL
+    for (int i = 3; i >= 0; i--) p = wasm_f32x4_add(wasm_f32x4_mul(p, f), e->c[i]);
+    return wasm_i32x4_add(p, wasm_i32x4_shl(rounded, 23));
 }
 
 /* The sum of four lanes, pairs first: (0 + 1) + (2 + 3). */

@@ -142,15 +142,6 @@ void simd_add(float *x, const float *y, size_t n) {
         wasm_v128_store(x + i, wasm_f32x4_add(wasm_v128_load(x + i), wasm_v128_load(y + i)));
     for (; i < n; i++) x[i] += y[i];
 }
-
-void simd_to_f16(const float *x, size_t n, uint16_t *y) {
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        v128_t lo = simd_f32_to_f16(wasm_v128_load(x + i)), hi = simd_f32_to_f16(wasm_v128_load(x + i + 4));
-        wasm_v128_store(y + i, wasm_u16x8_narrow_i32x4(lo, hi));
-    }
-    for (; i < n; i++) y[i] = half_f32_to_f16(x[i]);
-}
 #else
 typedef int kernel_simd_ops_are_not_in_this_build;
 #endif

@@ -114,10 +114,10 @@ static nut_status get_heads(keys *k, model_hparams *hp, nut_error *err) {
         return error_set(err, NUT_E_UNSUPPORTED,
                          "keys of %u and values of %u numbers are not supported: they must be alike",
                          hp->head_dim, value_length);
-    if (hp->head_dim % 8 || hp->head_dim > KERNEL_MAX_HEAD_DIM)
+    if (hp->head_dim % 8 || hp->head_dim > CACHE_MAX_DIM)
         return error_set(err, NUT_E_UNSUPPORTED,
                          "a head size of %u is not supported: a multiple of 8 up to %d is", hp->head_dim,
-                         KERNEL_MAX_HEAD_DIM);
+                         CACHE_MAX_DIM);
     TRY(get_count(k, "rope.dimension_count", hp->head_dim, hp->head_dim, &hp->n_rot, err));
     if (hp->n_rot % 2)
         return error_set(err, NUT_E_CORRUPT, "the model file is damaged: its rotary size %u is odd",

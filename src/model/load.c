@@ -48,6 +48,8 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
                           nut_error *err) {
     const kernel_set *kernels;
     TRY(find_kernels(options->kernel, &kernels, err));
+    if ((unsigned)options->kv_type >= NUT_KV_COUNT)
+        return error_set(err, NUT_E_ARGUMENT, "there is no kind %d of cache", (int)options->kv_type);
     nut_loader *l = mem_calloc(1, sizeof *l);
     nut_model *m = mem_calloc(1, sizeof *m);
     nut_status status =
@@ -65,14 +67,23 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
 
 /* ---- the plan ---- */
 
-uint64_t model_session_bytes(const model_hparams *hp, uint32_t n_ctx, uint32_t n_batch, uint32_t n_logits) {
+const cache_kind *model_cache_kind(const model_hparams *hp, nut_kv_type type) {
+    if ((unsigned)type >= NUT_KV_COUNT) return NULL;
+    return &cache_kinds[hp->exact && type == NUT_KV_F16 ? (int)CACHE_F32 : (int)type];
+}
+
+uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, uint32_t n_ctx,
+                             uint32_t n_batch, uint32_t n_logits) {
     const double n_vocab = hp->n_vocab, q = (double)hp->n_head * hp->head_dim,
                  kv = (double)hp->n_head_kv * hp->head_dim;
     const double wide = q > 2.0 * hp->n_embd ? q : 2.0 * hp->n_embd;
-    double cache = 2.0 * hp->n_layer * kv * n_ctx * hp->kv_bytes + 2.0 * n_ctx * sizeof(int32_t);
+    const double tiles = (double)hp->n_layer * hp->n_head_kv * (double)cache_tiles(n_ctx);
+    const double spans = (double)cache_spans(n_ctx);
+    double cache = tiles * (double)cache_tile_bytes(kind, hp->head_dim) + 2.0 * n_ctx * sizeof(int32_t);
     double token =
         4 * (2.0 * hp->n_embd + 2 * q + 4 * kv + 2.0 * hp->n_ff + hp->n_rot) + 6.625 * (wide + hp->n_ff);
-    double bytes = cache + token * n_batch + n_vocab * (16 + 4.0 * n_logits);
+    double bytes =
+        cache + token * n_batch + n_vocab * (16 + 4.0 * n_logits) + spans * 4 * (q + 2.0 * hp->n_head);
     return bytes < 9e18 ? (uint64_t)bytes : UINT64_MAX;
 }
 
@@ -80,12 +91,13 @@ static nut_status check_fit(nut_loader *l, nut_error *err) {
     const nut_model *m = l->model;
     uint32_t trained = m->hp.n_ctx_train, n_ctx = l->options.n_ctx;
     if (!n_ctx) n_ctx = trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
+    const cache_kind *kind = model_cache_kind(&m->hp, l->options.kv_type);
     uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX, need;
     l->plan = (nut_load_plan){.complete = true,
                               .header_bytes = m->header.data_offset,
                               .file_bytes = m->header.file_bytes,
                               .weight_bytes = m->weights.overflow ? UINT64_MAX : m->weights.size,
-                              .cache_bytes = model_session_bytes(&m->hp, n_ctx, PLAN_BATCH, 1)};
+                              .cache_bytes = model_session_bytes(&m->hp, kind, n_ctx, PLAN_BATCH, 1)};
     if (u64_add(l->plan.weight_bytes, l->plan.cache_bytes, &need) && need <= limit) return NUT_OK;
     return error_set(
         err, NUT_E_TOO_LARGE,
@@ -121,7 +133,7 @@ static nut_status read_model(nut_loader *l, nut_error *err) {
     TRY(find_arch(m, err));
     TRY(vocab_new(&m->header, &m->vocab, err));
     TRY(arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, err));
-    m->hp.kv_bytes = l->options.dequantize ? sizeof(float) : sizeof(uint16_t);
+    m->hp.exact = l->options.dequantize;
     if (m->hp.n_layer > m->header.n_tensors)
         return error_set(err, NUT_E_CORRUPT, "the model file is damaged: it has %llu tensors and %u layers",
                          (unsigned long long)m->header.n_tensors, m->hp.n_layer);

@@ -25,7 +25,7 @@ typedef struct model_hparams {
     uint32_t n_head;
     uint32_t n_head_kv;
     uint32_t head_dim; // of q, k and v
-    uint32_t kv_bytes; // of a cached number: 2, or 4 where the weights are held as floats (reference path)
+    bool exact;        // weights are held as floats, and so are keys and values (reference path)
     uint32_t n_rot;    // leading values of a head that are rotated
     float rms_eps;
     float rope_base;
@@ -61,8 +61,12 @@ struct nut_model {
     const float *rope_freqs;  // (n_rot / 2) divisors of the rotation frequencies, or NULL (llama3 scaling)
 };
 
+/* The cache that a session with this option has; NULL where the option is not in the list. */
+const cache_kind *model_cache_kind(const model_hparams *hp, nut_kv_type type);
+
 /* Bytes of the KV cache and activations of one session of n_ctx positions; UINT64_MAX when it overflows.
  * Lives in src/model because the loader must know it before weights are fetched. */
-uint64_t model_session_bytes(const model_hparams *hp, uint32_t n_ctx, uint32_t n_batch, uint32_t n_logits);
+uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, uint32_t n_ctx,
+                             uint32_t n_batch, uint32_t n_logits);
 
 #endif

@@ -3,12 +3,11 @@
  *
  * Letters: n tokens of the batch, n_embd, n_ff, n_head query heads in n_head_kv groups, head_dim values
  * each. Work is cut into regions that the team runs together; a return from threads_run is the only barrier.
- * A product is cut by rows, attention by (token, key/value head), everything else by token; with one token
+ * A product is cut by rows, attention as attend.c says, everything else by token; with one token
  * the latter is too little work to share and the caller does it alone. A layer costs five regions.
  */
 #include "run/session.h"
 
-#include <math.h>
 #include <string.h>
 
 enum {
@@ -132,75 +131,38 @@ static void qkv_member(void *ctx, unsigned i, unsigned n) {
     multiply_twice(b, &b->layer->wv, buf->v, i, n);
 }
 
-/* Bias, norm and rotation of the heads of q or k of one token, in place. */
-static void turn_heads(const batch *b, size_t t, float *heads, size_t n_heads, const float *bias,
-                       const float *norm) {
-    const model_hparams *hp = &b->m->hp;
-    size_t dim = hp->head_dim, n_pairs = hp->n_rot / 2;
-    if (bias) b->m->kernels->add(heads, bias, n_heads * dim);
-    for (size_t h = 0; h < n_heads; h++) {
-        float *head = heads + h * dim;
-        if (norm) b->m->kernels->rms_norm(head, norm, dim, hp->rms_eps, head);
-        rope_apply(head, b->s->buf.rope + t * n_pairs * 2, n_pairs, hp->rope);
-    }
-}
-
-/* Offset of a position of a key/value head in the cache. */
-static size_t cache_at(const batch *b, size_t head, size_t pos) {
-    const model_hparams *hp = &b->m->hp;
-    return ((b->il * hp->n_head_kv + head) * b->s->n_ctx + pos) * hp->head_dim;
-}
-
-/* Puts one head's keys and values of a position into the cache. */
-static void store_head(const batch *b, const float *k, const float *v, size_t at) {
-    const nut_session *s = b->s;
+/* Bias and norm of the heads of q or k of one token, in place. */
+static void prepare_heads(const batch *b, float *heads, size_t n_heads, const float *bias,
+                          const float *norm) {
     size_t dim = b->m->hp.head_dim;
-    if (s->k32) {
-        memcpy(s->k32 + at, k, dim * sizeof *k);
-        memcpy(s->v32 + at, v, dim * sizeof *v);
-    } else {
-        b->m->kernels->to_f16(k, dim, s->k + at);
-        b->m->kernels->to_f16(v, dim, s->v + at);
-    }
+    if (bias) b->m->kernels->add(heads, bias, n_heads * dim);
+    for (size_t h = 0; norm && h < n_heads; h++)
+        b->m->kernels->rms_norm(heads + h * dim, norm, dim, b->m->hp.rms_eps, heads + h * dim);
 }
 
 static void store_token(const batch *b, size_t t) {
     const nut_session *s = b->s;
     const model_hparams *hp = &b->m->hp;
     size_t dim = hp->head_dim, width = hp->n_head_kv * dim;
-    float *k = s->buf.k + t * width, *v = s->buf.v + t * width;
+    float *q = s->buf.q + t * hp->n_head * dim, *k = s->buf.k + t * width, *v = s->buf.v + t * width;
     add_rest(b, &b->layer->wq, s->buf.q, t);
     add_rest(b, &b->layer->wk, s->buf.k, t);
     add_rest(b, &b->layer->wv, s->buf.v, t);
-    turn_heads(b, t, s->buf.q + t * hp->n_head * dim, hp->n_head, b->layer->bq, b->layer->q_norm);
-    turn_heads(b, t, k, hp->n_head_kv, b->layer->bk, b->layer->k_norm);
+    prepare_heads(b, q, hp->n_head, b->layer->bq, b->layer->q_norm);
+    prepare_heads(b, k, hp->n_head_kv, b->layer->bk, b->layer->k_norm);
     if (b->layer->bv) b->m->kernels->add(v, b->layer->bv, width);
-    for (size_t h = 0; h < hp->n_head_kv; h++)
-        store_head(b, k + h * dim, v + h * dim, cache_at(b, h, s->n_past + t));
+    kernel_rope r = rope_of(s, t);
+    b->m->kernels->rope(q, hp->n_head, dim, &r);
+    attend_store(s, b->il, t, k, v);
 }
 
-/* Members take (token, head) pairs in turn, since later tokens see more positions. */
-static void attend_member(void *ctx, unsigned i, unsigned n) {
-    const batch *b = ctx;
-    const nut_session *s = b->s;
-    const model_hparams *hp = &b->m->hp;
-    const kernel_set *kernels =
-        s->k32 ? kernel_at(kernel_count() - 1) : b->m->kernels; // ref: it alone takes floats
-    size_t dim = hp->head_dim, n_kv = hp->n_head_kv, group = hp->n_head / n_kv, width = hp->n_head * dim;
-    for (size_t u = i; u < b->n * n_kv; u += n) {
-        size_t t = u / n_kv, h = u % n_kv, at = t * width + h * group * dim, kv = cache_at(b, h, 0);
-        kernel_attend a = {.q = s->buf.q + at,
-                           .out = s->buf.act.x + at,
-                           .n_q = group,
-                           .head_dim = dim,
-                           .n_kv = s->n_past + t + 1,
-                           .scale = 1.0f / sqrtf((float)dim)};
-        if (s->k32)
-            a.k32 = s->k32 + kv, a.v32 = s->v32 + kv;
-        else
-            a.k = s->k + kv, a.v = s->v + kv;
-        kernels->attend(&a);
-    }
+static attend_batch attend_view(const batch *b) {
+    return (attend_batch){.s = b->s, .layer = b->il, .n = b->n, .q = b->s->buf.q, .out = b->s->buf.act.x};
+}
+
+static void attended_member(void *ctx, unsigned i, unsigned n) {
+    attend_batch a = attend_view(ctx);
+    attend_member(&a, i, n);
 }
 
 static kernel_act attended_view(const batch *b) {
@@ -229,7 +191,9 @@ static void attention(batch *b) {
     each_token(b, attn_norm_token);
     threads_run(team, qkv_member, b);
     each_token(b, store_token);
-    threads_run(team, attend_member, b);
+    attend_batch a = attend_view(b);
+    threads_run(team, attended_member, b);
+    attend_finish(&a);
     if (wants_q8(&b->layer->wo)) each_token(b, attended_token);
     threads_run(team, wo_member, b);
 }

@@ -13,20 +13,17 @@ void rope_prepare(const nut_model *m, double *freq) {
 }
 
 void rope_table(const double *freq, size_t n_pairs, uint32_t first, size_t n, float *table) {
-    for (size_t t = 0; t < n; t++) {
+    for (size_t t = 0; t < n; t++, table += 2 * n_pairs) {
         for (size_t i = 0; i < n_pairs; i++) {
             double angle = freq[i] * ((double)first + (double)t);
-            *table++ = (float)cos(angle);
-            *table++ = (float)sin(angle);
+            table[i] = (float)cos(angle);
+            table[n_pairs + i] = (float)sin(angle);
         }
     }
 }
 
-void rope_apply(float *head, const float *row, size_t n_pairs, model_rope order) {
-    size_t step = order == MODEL_ROPE_NORM ? 2 : 1, apart = order == MODEL_ROPE_NORM ? 1 : n_pairs;
-    for (size_t i = 0; i < n_pairs; i++) {
-        float *a = head + i * step, *b = a + apart, c = row[2 * i], s = row[2 * i + 1], x = *a, y = *b;
-        *a = x * c - y * s;
-        *b = x * s + y * c;
-    }
+kernel_rope rope_of(const nut_session *s, size_t t) {
+    const size_t n_pairs = s->model->hp.n_rot / 2;
+    const float *row = s->buf.rope + t * 2 * n_pairs;
+    return (kernel_rope){row, row + n_pairs, n_pairs, s->model->hp.rope == MODEL_ROPE_NORM};
 }

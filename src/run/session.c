@@ -70,10 +70,9 @@ static size_t longest_piece(const vocab *v) {
 
 static void want_all(pieces *ps, nut_session *s) {
     const model_hparams *hp = &s->model->hp;
-    size_t cache = (size_t)hp->n_layer * hp->n_head_kv * s->n_ctx;
-    bool exact = hp->kv_bytes == sizeof(float);
-    want(ps, exact ? (void *)&s->k32 : (void *)&s->k, cache, hp->head_dim * hp->kv_bytes);
-    want(ps, exact ? (void *)&s->v32 : (void *)&s->v, cache, hp->head_dim * hp->kv_bytes);
+    want(ps, &s->cache, (size_t)hp->n_layer * hp->n_head_kv * cache_tiles(s->n_ctx),
+         cache_tile_bytes(s->cache_kind, hp->head_dim));
+    want(ps, &s->parts, cache_spans(s->n_ctx) * hp->n_head, kernel_part_size(hp->head_dim) * sizeof(float));
     want(ps, &s->tokens, s->n_ctx, sizeof(int32_t));
     want(ps, &s->generation.prompt, s->n_ctx, sizeof(int32_t));
     want(ps, &s->sampler.candidates, hp->n_vocab, sizeof(sampler_candidate));
@@ -85,7 +84,8 @@ static void want_all(pieces *ps, nut_session *s) {
 }
 
 static nut_status take_memory(nut_session *s, nut_error *err) {
-    uint64_t bytes = model_session_bytes(&s->model->hp, s->n_ctx, s->n_batch, s->n_logits_max);
+    uint64_t bytes =
+        model_session_bytes(&s->model->hp, s->cache_kind, s->n_ctx, s->n_batch, s->n_logits_max);
     if (bytes > SIZE_MAX / 2)
         return error_set(err, NUT_E_TOO_LARGE,
                          "a session of %u positions cannot be addressed; use a shorter context", s->n_ctx);
@@ -122,6 +122,9 @@ static nut_status set_options(nut_session *s, const nut_session_options *o, nut_
     if (s->n_logits_max > s->n_batch)
         return error_set(err, NUT_E_ARGUMENT, "n_logits must be at most the batch of %u tokens, not %u",
                          s->n_batch, s->n_logits_max);
+    s->cache_kind = model_cache_kind(&s->model->hp, o->kv_type);
+    if (!s->cache_kind)
+        return error_set(err, NUT_E_ARGUMENT, "there is no kind %d of cache", (int)o->kv_type);
     return NUT_OK;
 }
 
@@ -161,6 +164,9 @@ uint32_t nut_session_n_threads(const nut_session *s) {
 }
 uint64_t nut_session_bytes(const nut_session *s) {
     return s->memory.size + sizeof *s;
+}
+const char *nut_session_kv_type(const nut_session *s) {
+    return s->cache_kind->name;
 }
 
 /* ---- tokens ---- */

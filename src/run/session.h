@@ -1,8 +1,8 @@
 /*
  * A session: all mutable state of one timeline. Its memory is one arena taken when it is made; nothing is
- * allocated while it runs. The room is split by purpose: forward.c computes a batch, rope.c its rotations,
- * sampler.c draws, stream.c turns tokens into whole characters and watches for stop texts, generate.c drives
- * them, session.c owns them.
+ * allocated while it runs. The room is split by purpose: forward.c computes a batch, attend.c what one
+ * position takes from others, rope.c its rotations, sampler.c draws, stream.c turns tokens into whole
+ * characters and watches for stop texts, generate.c drives them, session.c owns them.
  */
 #ifndef NUT_RUN_SESSION_H
 #define NUT_RUN_SESSION_H
@@ -96,10 +96,11 @@ struct nut_session {
     arena memory;
     uint32_t n_ctx, n_batch, n_logits_max;
     uint32_t n_past;
-    size_t n_logits;  // rows that the last eval kept
-    int32_t *tokens;  // (n_ctx) the n_past tokens in the cache
-    uint16_t *k, *v;  // (n_layer, n_head_kv, n_ctx, head_dim) f16, or
-    float *k32, *v32; // the same as floats, on the reference path
+    size_t n_logits; // rows that the last eval kept
+    int32_t *tokens; // (n_ctx) the n_past tokens in the cache
+    const cache_kind *cache_kind;
+    uint8_t *cache; // (n_layer, n_head_kv, tiles of n_ctx positions), see kernels/cache.h
+    float *parts;   // (spans of n_ctx positions, n_head) of the token that attends alone, see attend.c
     run_buffers buf;
     sampler sampler;
     stream stream;
@@ -118,10 +119,28 @@ void forward_batch(nut_session *s, const int32_t *ids, size_t n, size_t n_logits
 /* Fills freq (n_rot / 2): radians per position of each pair (Su et al. 2021, arXiv 2104.09864), with linear
  * scaling and the model's divisors. */
 void rope_prepare(const nut_model *m, double *freq);
-/* cos/sin table of n positions from `first` on: (n, n_pairs, 2). */
+/* Cosines and sines of n positions from `first` on: (n, 2, n_pairs). */
 void rope_table(const double *freq, size_t n_pairs, uint32_t first, size_t n, float *table);
-/* Rotates the first 2 * n_pairs values of one head in place by one row of the table. */
-void rope_apply(float *head, const float *row, size_t n_pairs, model_rope order);
+/* How heads of token t of a batch are turned, by that table. */
+kernel_rope rope_of(const nut_session *s, size_t t);
+
+/* ---- attention (attend.c) ---- */
+
+/* Puts the keys and values (n_head_kv, head_dim) of token t of a batch into the cache, keys turned on the
+ * way. */
+void attend_store(const nut_session *s, size_t layer, size_t t, const float *k, const float *v);
+
+/* A batch of n tokens whose keys and values are stored: queries to results, both (n, n_head, head_dim). */
+typedef struct attend_batch {
+    const nut_session *s;
+    size_t layer, n;
+    const float *q;
+    float *out;
+} attend_batch;
+
+/* What member i of n_members does of it; attend_finish, called once after all have, completes it. */
+void attend_member(const attend_batch *b, unsigned i, unsigned n_members);
+void attend_finish(const attend_batch *b);
 
 /* Checks the options and resets the random state. */
 nut_status sampler_reset(sampler *s, const nut_generate_options *options, nut_error *err);

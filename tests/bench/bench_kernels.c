@@ -4,7 +4,8 @@
  * one thread computes from registers. Natively and under wasmtime a program of its own; kernels.mjs also
  * runs it in browsers. Prints tables.
  *
- *     bench_kernels [--set NAME] [--format NAME] [--only products|ops|pack] [--seconds S] [--rows yes]
+ *     bench_kernels [--set NAME] [--format NAME] [--only products|ops|attend|pack] [--seconds S] [--rows
+ * yes]
  *
  * Weights are several copies of a matrix, together larger than the last cache, used in turn as layers are.
  * Each figure is the best slice of 0.3 ms within S seconds (0.3): short, so that some fall between other
@@ -216,14 +217,15 @@ static void bench_products(uint8_t *weights) {
 
 /* ---- operations ---- */
 
-enum { OP_N = 1536, KV = 512, HEAD_DIM = 64, HEADS = 3 };
+enum { OP_N = 1536, HEAD_DIM = 64, HEADS = 3 };
 
 typedef struct op_data {
     const kernel_set *set;
     float x[OP_N], y[OP_N], z[OP_N], d[OP_N / 32], d_sum[OP_N / 32];
     int32_t sum[OP_N / 32 * KERNEL_SUMS];
     _Alignas(16) uint8_t q[2 * OP_N];
-    uint16_t half[OP_N], k[KV * HEAD_DIM], v[KV * HEAD_DIM];
+    _Alignas(16) uint8_t tiles[CACHE_SPAN * HEAD_DIM * 5]; // of a span of either kind
+    float parts[HEADS * (HEAD_DIM + 2)];
 } op_data;
 
 static void run_quantize_q8(void *ctx, size_t i) {
@@ -244,21 +246,39 @@ static void run_add(void *ctx, size_t i) {
     op_data *o = ctx;
     (void)i, o->set->add(o->z, o->y, OP_N);
 }
-static void run_to_f16(void *ctx, size_t i) {
+static kernel_rope op_rope(const op_data *o) {
+    return (kernel_rope){o->x, o->y, HEAD_DIM / 2, false};
+}
+static cache_head op_cache(op_data *o) {
+    return (cache_head){&cache_kinds[NUT_KV_F16], HEAD_DIM, o->tiles};
+}
+static void run_rope(void *ctx, size_t i) {
     op_data *o = ctx;
-    (void)i, o->set->to_f16(o->x, OP_N, o->half);
+    const kernel_rope r = op_rope(o);
+    memcpy(o->z, o->x, sizeof o->z);
+    (void)i, o->set->rope(o->z, OP_N / HEAD_DIM, HEAD_DIM, &r);
+}
+static void run_store(void *ctx, size_t i) {
+    op_data *o = ctx;
+    const cache_head c = op_cache(o);
+    const kernel_rope r = op_rope(o);
+    o->set->store(&c, i % CACHE_SPAN, &r, o->x, o->y);
 }
 static void run_attend(void *ctx, size_t i) {
     op_data *o = ctx;
-    const kernel_attend a = {.q = o->x,
-                             .k = o->k,
-                             .v = o->v,
-                             .out = o->z,
-                             .n_q = HEADS,
-                             .n_kv = KV,
-                             .head_dim = HEAD_DIM,
-                             .scale = 0.125f};
+    const cache_head c = op_cache(o);
+    const kernel_attend a = {&c, o->x, o->z, 1, HEADS, HEADS * HEAD_DIM, CACHE_SPAN, 0.125f};
     (void)i, o->set->attend(&a);
+}
+static void run_attend_span(void *ctx, size_t i) {
+    op_data *o = ctx;
+    const cache_head c = op_cache(o);
+    const kernel_attend a = {&c, o->x, o->z, 1, HEADS, HEADS * HEAD_DIM, CACHE_SPAN, 0.125f};
+    (void)i, o->set->attend_span(&a, 0, o->parts);
+}
+static void run_attend_join(void *ctx, size_t i) {
+    op_data *o = ctx;
+    (void)i, o->set->attend_join(o->parts, HEADS, HEAD_DIM + 2, HEAD_DIM, o->z);
 }
 
 static void bench_ops(void) {
@@ -266,25 +286,91 @@ static void bench_ops(void) {
     rng r;
     rng_seed(&r, 3);
     for (size_t i = 0; i < OP_N; i++) o->x[i] = (float)rng_f64(&r) - 0.5f, o->y[i] = (float)rng_f64(&r);
-    for (size_t i = 0; i < KV * HEAD_DIM; i++) {
-        o->k[i] = half_f32_to_f16((float)rng_f64(&r) - 0.5f);
-        o->v[i] = half_f32_to_f16((float)rng_f64(&r) - 0.5f);
-    }
-    printf("\nmicroseconds per call: %d elements; attend: %d heads of %d, %d positions\n%-9s", OP_N, HEADS,
-           HEAD_DIM, KV, "set");
-#define NUT_X(op, params) printf(" %12s", #op);
+    const cache_head c = op_cache(o);
+    for (size_t p = 0; p < CACHE_SPAN; p++) cache_put(&c, p, o->x + p, o->y + p);
+    printf("\nmicroseconds per call: %d elements; attention: %d heads of %d, %d positions\n%-9s", OP_N,
+           HEADS, HEAD_DIM, CACHE_SPAN, "set");
+#define NUT_X(op, params) printf(" %11s", #op);
     KERNEL_OPS(NUT_X)
 #undef NUT_X
     for (size_t i = 0; i < kernel_count(); i++) {
         o->set = kernel_at(i);
         if (only_set && !set_wanted(o->set)) continue;
         printf("\n%-9s", o->set->name);
-#define NUT_X(op, params) printf(" %12.2f", 1e6 * best_time(run_##op, o));
+#define NUT_X(op, params) printf(" %11.2f", 1e6 * best_time(run_##op, o));
         KERNEL_OPS(NUT_X)
 #undef NUT_X
     }
     printf("\n");
     free(o);
+}
+
+/* ---- attention ---- */
+
+enum { LONG = 4096, BLOCK = 32 };
+
+/* One key/value head of LONG positions, and a block of tokens that are the last to read it. */
+typedef struct attend_data {
+    const kernel_set *set;
+    cache_head cache;
+    size_t n_q, n_kv, n_tokens;
+    float *q, *out;
+} attend_data;
+
+static void run_attention(void *ctx, size_t i) {
+    const attend_data *d = ctx;
+    const kernel_attend a = {
+        &d->cache, d->q, d->out, d->n_tokens, d->n_q, d->n_q * d->cache.head_dim, d->n_kv - d->n_tokens + 1,
+        0.125f};
+    (void)i, d->set->attend(&a);
+}
+
+static void attend_row(attend_data *d) {
+    static const size_t positions[] = {512, LONG};
+    char what[32], size[64];
+    printf("%-6s %-8s %2zu x %-3zu", d->cache.kind->name, d->set->name, d->n_q, d->cache.head_dim);
+    snprintf(what, sizeof what, "attend %s", d->cache.kind->name);
+    for (size_t i = 0; i < 4; i++) {
+        d->n_tokens = i % 2 ? BLOCK / d->n_q / 4 * 4 : 1;
+        d->n_kv = positions[i / 2];
+        double t = best_time(run_attention, d) / (double)d->n_tokens;
+        double macs = (double)(2 * d->n_q * d->cache.head_dim * d->n_kv) / t * 1e-9;
+        printf(" %8.2f %6.1f", 1e6 * t, macs);
+        fflush(stdout);
+        snprintf(size, sizeof size, "%zux%zux%zux%zu", d->n_tokens, d->n_q, d->cache.head_dim, d->n_kv);
+        row(what, d->set->name, size, macs, "GMAC/s");
+    }
+    printf("\n");
+}
+
+/* Heads of a group, and their size: SmolLM2-135M, Qwen2.5-0.5B, Llama-3.2-1B, and one of 128. */
+static void bench_attend(void) {
+    static const size_t shapes[][2] = {{3, 64}, {7, 64}, {4, 64}, {4, 128}};
+    attend_data d = {.q = malloc(BLOCK * 128 * sizeof(float)), .out = malloc(BLOCK * 128 * sizeof(float))};
+    float k[128], v[128];
+    rng r;
+    rng_seed(&r, 4);
+    for (size_t i = 0; i < BLOCK * 128; i++) d.q[i] = (float)rng_f64(&r) * 4 - 2;
+    printf("\nattention: microseconds and GMAC/s per token, alone and in a block\n%-6s %-8s %-8s %15s %15s "
+           "%15s %15s\n",
+           "cache", "set", "heads", "512 alone", "in a block", "4096 alone", "in a block");
+    for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
+        d.cache = (cache_head){&cache_kinds[i % 2], shapes[i / 2][1], NULL};
+        d.n_q = shapes[i / 2][0];
+        d.cache.tiles =
+            aligned_alloc(64, cache_tiles(LONG) * cache_tile_bytes(d.cache.kind, d.cache.head_dim));
+        for (size_t p = 0; p < LONG; p++) {
+            for (size_t c = 0; c < 128; c++)
+                k[c] = (float)rng_f64(&r) - 0.5f, v[c] = (float)rng_f64(&r) - 0.5f;
+            cache_put(&d.cache, p, k, v);
+        }
+        for (size_t set = 0; set < kernel_count(); set++) {
+            d.set = kernel_at(set);
+            if (only_set ? strcmp(only_set, d.set->name) == 0 : d.set == kernel_find(NULL)) attend_row(&d);
+        }
+        free(d.cache.tiles);
+    }
+    free(d.q), free(d.out);
 }
 
 /* ---- packing ---- */
@@ -339,6 +425,7 @@ int main(int argc, char **argv) {
     bench_bounds(weights);
     if (part_wanted("products")) bench_products(weights);
     if (part_wanted("ops")) bench_ops();
+    if (part_wanted("attend")) bench_attend();
     if (part_wanted("pack")) bench_pack(weights, weights + (WORKING_SET >> 1));
     free(weights);
     return 0;

@@ -1,75 +1,19 @@
 /*
- * Kernels: one driver for every set of this build, every operation, every format, at sizes around the tiles.
- * Expected values are computed here in double precision from matrix_row and from the definitions in
- * kernels.h. Buffers end in NaNs (and are poisoned under ASan), so that a read outside shows in the result
- * and a write outside is seen.
+ * Kernels: one driver for every set of this build, every vector operation, every format, at sizes around the
+ * tiles (attention: test_attend.c). Expected values are computed here in double precision from matrix_row
+ * and from the definitions in kernels.h. Buffers end in NaNs (and are poisoned under ASan), so that a read
+ * outside shows in the result and a write outside is seen.
  */
 #include "kernels/sets.h"
 #include "base/half.h"
 #include "base/rng.h"
 #include "check.h"
+#include "guard.h"
 #include "halves.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define TEST_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define TEST_ASAN 1
-#endif
-#endif
-#ifdef TEST_ASAN
-#include <sanitizer/asan_interface.h>
-#define POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
-#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
-#else
-#define POISON(p, n)   ((void)(p), (void)(n))
-#define UNPOISON(p, n) ((void)(p), (void)(n))
-#endif
-
-/* ---- buffers with guards ---- */
-
-enum { GUARD = 256 };
-
-/* n_bytes of 0xff (NaN as floats), 64-byte aligned, between two guards of the same. */
-static void *guard_new(size_t n_bytes) {
-    uint8_t *block = aligned_alloc(64, (2 * GUARD + n_bytes + 63) / 64 * 64 + 64);
-    size_t after = (2 * GUARD + n_bytes + 63) / 64 * 64 + 64 - GUARD - n_bytes;
-    memset(block, 0xff, GUARD + n_bytes + after);
-    memcpy(block, &n_bytes, sizeof n_bytes);
-    POISON(block + sizeof n_bytes, GUARD - sizeof n_bytes);
-    POISON(block + GUARD + n_bytes, after);
-    return block + GUARD;
-}
-
-/* Checks the guards and frees. */
-static void guard_free(void *p, const char *what) {
-    uint8_t *block = (uint8_t *)p - GUARD;
-    size_t n_bytes, changed = 0;
-    memcpy(&n_bytes, block, sizeof n_bytes);
-    size_t after = (2 * GUARD + n_bytes + 63) / 64 * 64 + 64 - GUARD - n_bytes;
-    UNPOISON(block, GUARD);
-    UNPOISON(block + GUARD + n_bytes, after);
-    for (size_t i = sizeof n_bytes; i < GUARD; i++) changed += block[i] != 0xff;
-    for (size_t i = 0; i < after; i++) changed += block[GUARD + n_bytes + i] != 0xff;
-    CHECK(changed == 0, "%s: %zu bytes outside were written", what, changed);
-    free(block);
-}
-
-static float *guard_floats(size_t n) {
-    return guard_new(n * sizeof(float));
-}
-
-static float random_float(rng *r, double scale) {
-    return (float)((rng_f64(r) + rng_f64(r) + rng_f64(r) - 1.5) * scale);
-}
-
-static void fill(float *x, size_t n, rng *r, double scale) {
-    for (size_t i = 0; i < n; i++) x[i] = random_float(r, scale);
-}
 
 /* ---- mul_mat ---- */
 
@@ -243,15 +187,6 @@ static void check_same_bits(const product_case *c, const float *y, size_t n_floa
 
 static size_t n_products[8][FORMAT_COUNT]; // by set, format: cases that ran
 
-/* Whether set i is to be tested, asked once, as an engine's later compilation of the same code may compute
- * differently. It may compute the relaxed dot wrongly, which the probe must see; no other set is refused. */
-static bool usable(size_t i) {
-    static int known[8];
-    const char *name = kernel_at(i)->name;
-    if (!known[i]) known[i] = strcmp(name, "relaxed") != 0 || kernel_find(name) ? 1 : 2;
-    return known[i] == 1;
-}
-
 static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n_tokens, rng *r) {
     matrix w = random_matrix(f, n_rows, n_cols, r);
     float *x = random_x(n_tokens * n_cols, r);
@@ -311,7 +246,7 @@ static void test_products(void) {
 /* How often each operation ran, by set. */
 typedef struct op_counts {
 #define NUT_X(name, params) size_t name;
-    KERNEL_OPS(NUT_X)
+    KERNEL_VECTOR_OPS(NUT_X)
 #undef NUT_X
 } op_counts;
 static op_counts n_ops[8];
@@ -462,106 +397,6 @@ static void test_add(const kernel_set *s, op_counts *ran) {
     }
 }
 
-/* All halves, the middles between neighbours, a little beside them, and random floats. */
-static void test_to_f16(const kernel_set *s, op_counts *ran) {
-    enum { N = 7 };
-    size_t wrong = 0;
-    rng r;
-    rng_seed(&r, 15);
-    for (uint32_t h = 0; h < 0x10000; h++) {
-        if ((h & 0x7fff) > 0x7c00) continue; // NaN
-        float x = half_f16_to_f32((uint16_t)h), next = half_f16_to_f32((uint16_t)(h + 1));
-        float middle = (h & 0x7fff) == 0x7bff ? (x < 0 ? -65520.0f : 65520.0f) : (x + next) / 2;
-        uint32_t m = half_f32_to_bits(middle);
-        float in[N] = {x, middle, half_bits_to_f32(m + 1), half_bits_to_f32(m - 1), x, middle, x};
-        uint16_t even = (uint16_t)(h + (h & 1)), out[N];
-        uint16_t expected[N] = {(uint16_t)h, even, (uint16_t)(h + 1), (uint16_t)h,
-                                (uint16_t)h, even, (uint16_t)h};
-        if ((h & 0x7fff) == 0x7c00) expected[1] = expected[2] = expected[3] = expected[5] = (uint16_t)h;
-        if ((h & 0x7fff) == 0x7c00) in[1] = in[2] = in[3] = in[5] = x;
-        s->to_f16(in, N, out);
-        wrong += memcmp(out, expected, sizeof out) != 0;
-        ran->to_f16++;
-    }
-    CHECK(wrong == 0, "%s to_f16: %zu halves wrong", s->name, wrong);
-    for (int trial = 0; trial < 2000; trial++) {
-        float *x = guard_floats(19);
-        uint16_t *y = guard_new(19 * 2), one;
-        for (int i = 0; i < 19; i++) x[i] = half_bits_to_f32((uint32_t)rng_u64(&r));
-        s->to_f16(x, 19, y);
-        for (int i = 0; i < 19; i++) s->to_f16(x + i, 1, &one), wrong += one != y[i];
-        guard_free(x, "x"), guard_free(y, "y");
-    }
-    CHECK(wrong == 0, "%s to_f16: %zu random floats differ alone", s->name, wrong);
-}
-
-/* ---- attention ---- */
-
-static void expected_attend(const kernel_attend *a, size_t h, double *out) {
-    double *score = malloc(a->n_kv * sizeof(double)), highest = -INFINITY, total = 0;
-    for (size_t p = 0; p < a->n_kv; p++) {
-        score[p] = 0;
-        for (size_t i = 0; i < a->head_dim; i++)
-            score[p] +=
-                (double)a->q[h * a->head_dim + i] * (double)half_f16_to_f32(a->k[p * a->head_dim + i]);
-        score[p] *= (double)a->scale;
-        highest = fmax(highest, score[p]);
-    }
-    for (size_t i = 0; i < a->head_dim; i++) out[i] = 0;
-    for (size_t p = 0; p < a->n_kv; p++) total += score[p] = exp(score[p] - highest);
-    for (size_t p = 0; p < a->n_kv; p++)
-        for (size_t i = 0; i < a->head_dim; i++)
-            out[i] += score[p] / total * (double)half_f16_to_f32(a->v[p * a->head_dim + i]);
-    free(score);
-}
-
-/* `rise` adds to each key a part of the first query, growing with the position: the largest score is always
- * the last. */
-static void test_attend_case(const kernel_set *s, size_t n_q, size_t n_kv, size_t dim, double rise, rng *r) {
-    float *q = guard_floats(n_q * dim), *out = guard_floats(n_q * dim);
-    uint16_t *k = guard_new(n_kv * dim * 2), *v = guard_new(n_kv * dim * 2);
-    double *expected = malloc(dim * sizeof(double));
-    fill(q, n_q * dim, r, 1);
-    for (size_t i = 0; i < n_kv * dim; i++) {
-        double part = rise * (double)(i / dim) / (double)n_kv * (double)q[i % dim];
-        k[i] = half_f32_to_f16(random_float(r, 1) + (float)part);
-        v[i] = half_f32_to_f16(random_float(r, i % 5 ? 1 : 1e-6)); // some subnormal
-    }
-    const kernel_attend a = {.q = q,
-                             .k = k,
-                             .v = v,
-                             .out = out,
-                             .n_q = n_q,
-                             .n_kv = n_kv,
-                             .head_dim = dim,
-                             .scale = 1.0f / sqrtf((float)dim)};
-    s->attend(&a);
-    double worst = 0;
-    for (size_t h = 0; h < n_q; h++) {
-        expected_attend(&a, h, expected);
-        for (size_t i = 0; i < dim; i++) {
-            double error = fabs((double)out[h * dim + i] - expected[i]);
-            worst = error <= worst ? worst : error; // also where it is a NaN
-        }
-    }
-    CHECK(worst <= 4e-6, "%s attend, %zu heads, %zu positions of %zu: error %g", s->name, n_q, n_kv, dim,
-          worst);
-    guard_free(q, "q"), guard_free(out, "out"), guard_free(k, "k"), guard_free(v, "v"), free(expected);
-}
-
-static void test_attend(const kernel_set *s, op_counts *ran) {
-    static const size_t heads[] = {1, 2, 3, 7, 9, 17}, positions[] = {1, 2, 3, 4, 5, 31, 32, 33, 100};
-    static const size_t dims[] = {8, 16, 40, 64, 128, 256};
-    rng r;
-    rng_seed(&r, 16);
-    for (size_t i = 0; i < 6; i++)
-        for (size_t j = 0; j < 9; j++)
-            for (size_t k = 0; k < 6; k++) {
-                test_attend_case(s, heads[i], positions[j], dims[k], (double)((i + j) % 2) * 8, &r);
-                ran->attend++;
-            }
-}
-
 static void test_exp(void) {
     double worst = 0;
     for (float x = -87; x <= 88; x += 0.000731f) {
@@ -606,10 +441,8 @@ static void test_sets(void) {
         test_rms_norm(s, &n_ops[i]);
         test_silu_mul(s, &n_ops[i]);
         test_add(s, &n_ops[i]);
-        test_to_f16(s, &n_ops[i]);
-        test_attend(s, &n_ops[i]);
 #define NUT_X(op, params) CHECK(n_ops[i].op > 0, "%s " #op " ran no case", s->name);
-        KERNEL_OPS(NUT_X)
+        KERNEL_VECTOR_OPS(NUT_X)
 #undef NUT_X
     }
     CHECK(kernel_at(kernel_count()) == NULL && kernel_find("avx") == NULL, "sets that do not exist");

@@ -223,7 +223,8 @@ static void check_session(const nut_model *m, nut_session_options so) {
     nut_session *s;
     nut_error err = {0};
     if (!CHECK(nut_session_new(m, &so, &s, &err) == NUT_OK, "%s", err.message)) return;
-    double planned = (double)model_session_bytes(&m->hp, so.n_ctx, so.n_batch, so.n_logits),
+    double planned = (double)model_session_bytes(&m->hp, model_cache_kind(&m->hp, so.kv_type), so.n_ctx,
+                                                 so.n_batch, so.n_logits),
            taken = (double)nut_session_bytes(s);
     CHECK(fabs(planned / taken - 1) < 0.1, "context %u, batch %u, logits %u: %g planned, %g taken", so.n_ctx,
           so.n_batch, so.n_logits, planned, taken);
@@ -247,6 +248,8 @@ static void test_session_bytes(void) {
                 m, (nut_session_options){.n_ctx = 512, .n_threads = 1, .n_batch = 64, .n_logits = 64});
             check_session(m,
                           (nut_session_options){.n_ctx = 4096, .n_threads = 1, .n_batch = 1, .n_logits = 1});
+            check_session(m, (nut_session_options){
+                                 .n_ctx = 4096, .n_batch = 64, .n_logits = 1, .kv_type = NUT_KV_Q8_0});
             nut_model_free(m);
         }
         free(file);

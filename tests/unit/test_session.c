@@ -7,12 +7,11 @@
 
 #include "run/session.h"
 
-enum { N_CTX = 96, N_PROMPT = 70 };
-static int32_t prompt[N_CTX];
+enum { N_CTX = 96, N_PROMPT = 70, LONG = 330 };
+static int32_t prompt[LONG];
 
-static nut_model *load(format_id id) {
-    make_gguf g =
-        make_model(&(make_options){.matrices = id, .n_embd = 256, .n_ff = 512, .n_ctx = 128, .seed = 5});
+static nut_model *load_options(const make_options *o) {
+    make_gguf g = make_model(o);
     size_t n;
     uint8_t *file = make_file(&g, &n);
     nut_model *m = NULL;
@@ -21,6 +20,11 @@ static nut_model *load(format_id id) {
     free(file);
     make_free(&g);
     return m;
+}
+
+static nut_model *load(format_id id) {
+    return load_options(
+        &(make_options){.matrices = id, .n_embd = 256, .n_ff = 512, .n_ctx = 128, .seed = 5});
 }
 
 static nut_session *open_session(const nut_model *m, uint32_t n_threads, uint32_t n_batch) {
@@ -58,6 +62,40 @@ static void test_same_bits(format_id id) {
     CHECK(!nut_session_logits(s, 5), "only five rows are kept");
     free(want);
     nut_session_free(s);
+    nut_model_free(m);
+}
+
+/* Logits after LONG tokens, of which the first five come alone, so that batches begin at odd positions. */
+static void long_logits(const nut_model *m, nut_kv_type kv_type, uint32_t n_threads, uint32_t n_batch,
+                        float *out) {
+    const nut_session_options o = {
+        .n_ctx = LONG, .n_threads = n_threads, .n_batch = n_batch, .kv_type = kv_type};
+    nut_session *s = NULL;
+    if (!CHECK(nut_session_new(m, &o, &s, NULL) == NUT_OK, "session")) return;
+    CHECK(!strcmp(nut_session_kv_type(s), nut_kv_type_name(kv_type)), "cache %s", nut_session_kv_type(s));
+    nut_session_eval(s, prompt, 5, 0, NULL);
+    nut_session_eval(s, prompt + 5, LONG - 5, 1, NULL);
+    memcpy(out, nut_session_logits(s, 0), nut_model_n_vocab(m) * sizeof *out);
+    nut_session_free(s);
+}
+
+/* A context of several tiles and two spans of the cache, for groups of query heads that fill the kernels'
+ * rows and that do not. Head sizes 24 and 40 are no multiples of Q8_0's 32. */
+static void test_long(uint32_t group, nut_kv_type kv_type) {
+    static const uint32_t batches[] = {1, 3, 16, 61};
+    nut_model *m = load_options(&(make_options){
+        .n_head = 2 * group, .n_head_kv = 2, .head_dim = 24 + 8 * (group % 3), .n_ctx = 512, .seed = 6});
+    const size_t n_bytes = nut_model_n_vocab(m) * sizeof(float);
+    float *want = malloc(n_bytes), *got = malloc(n_bytes);
+    long_logits(m, kv_type, 1, 64, want);
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+        const uint32_t n_threads = 1 + (uint32_t)(i + group) % 3;
+        long_logits(m, kv_type, n_threads, batches[i], got);
+        CHECK(!memcmp(want, got, n_bytes),
+              "%s, groups of %u: logits differ with %u threads and batches of %u", nut_kv_type_name(kv_type),
+              group, n_threads, batches[i]);
+    }
+    free(want), free(got);
     nut_model_free(m);
 }
 
@@ -126,7 +164,8 @@ static void test_refusals(const nut_model *m) {
                                               {.n_ctx = 129},
                                               {.n_ctx = 64, .n_batch = 5000},
                                               {.n_ctx = 64, .n_threads = 65},
-                                              {.n_ctx = 64, .n_batch = 8, .n_logits = 9}};
+                                              {.n_ctx = 64, .n_batch = 8, .n_logits = 9},
+                                              {.n_ctx = 64, .kv_type = NUT_KV_COUNT}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK(nut_session_new(m, &bad[i], &s, &err) == NUT_E_ARGUMENT && !s, "options %zu are refused", i);
     s = open_session(m, 1, 16);
@@ -150,8 +189,8 @@ static void test_refusals(const nut_model *m) {
 
 /* ---- memory ---- */
 
-static void test_memory(const nut_model *m) {
-    const nut_session_options o = {.n_ctx = N_CTX, .n_threads = 2, .n_batch = 16};
+static void test_memory(const nut_model *m, nut_kv_type kv_type) {
+    const nut_session_options o = {.n_ctx = N_CTX, .n_threads = 2, .n_batch = 16, .kv_type = kv_type};
     nut_session *s = NULL;
     nut_error err;
     int32_t out[64];
@@ -159,7 +198,8 @@ static void test_memory(const nut_model *m) {
     counting_start(0);
     nut_session_new(m, &o, &s, NULL);
     size_t n_allocs = counting.n, bytes = counting.bytes;
-    uint64_t planned = model_session_bytes(&m->hp, N_CTX, 16, 1), held = nut_session_bytes(s);
+    uint64_t planned = model_session_bytes(&m->hp, model_cache_kind(&m->hp, kv_type), N_CTX, 16, 1),
+             held = nut_session_bytes(s);
     CHECK(held <= bytes && held >= bytes * 9 / 10, "%llu of %zu bytes are told", (unsigned long long)held,
           bytes);
     CHECK(planned * 10 >= held * 9 && planned * 9 <= held * 10, "planned %llu bytes, held %llu",
@@ -180,14 +220,17 @@ static void test_memory(const nut_model *m) {
 }
 
 int main(void) {
-    for (int i = 0; i < N_CTX; i++) prompt[i] = 3 + (i * 37) % 256;
+    for (int i = 0; i < LONG; i++) prompt[i] = 3 + (i * 37) % 256;
     static const format_id ids[] = {FORMAT_F32, FORMAT_Q8_0, FORMAT_Q4_0, FORMAT_Q4_K, FORMAT_Q6_K};
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) test_same_bits(ids[i]);
+    static const uint32_t groups[] = {1, 2, 3, 4, 7, 8};
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        for (int kv = 0; kv < NUT_KV_COUNT; kv++) test_long(groups[i], (nut_kv_type)kv);
     nut_model *m = load(FORMAT_Q8_0);
     test_generations(m);
     test_stopping(m);
     test_refusals(m);
-    test_memory(m);
+    for (int kv = 0; kv < NUT_KV_COUNT; kv++) test_memory(m, (nut_kv_type)kv);
     nut_model_free(m);
     return check_report();
 }

@@ -133,7 +133,7 @@ export class Loads {
   }
 
   /** @param {Opened} opened @param {any} options @returns {Promise<Model>} */
-  async #load(opened, { onProgress, signal, contextLength, kernel, cache = opened.cacheable, ...engine }) {
+  async #load(opened, { onProgress, signal, contextLength, kvType, kernel, cache = opened.cacheable, ...engine }) {
     const host = await this.#takeHost(this.#engineOptions({ kernel, ...engine }));
     let id = 0;
     const stop = () => host.tell(id, 'stop');
@@ -143,7 +143,7 @@ export class Loads {
     };
     try {
       signal?.throwIfAborted();
-      const request = { source: opened.source, cache, contextLength, kernel };
+      const request = { source: opened.source, cache, contextLength, kvType, kernel };
       const loading = host.ask('load', request, onEvent, (given) => { id = given; });
       signal?.addEventListener('abort', stop);
       const info = await loading;

@@ -62,6 +62,7 @@ const LOAD = {
   onProgress: ofType('function', 'a function'),
   signal: abortSignal,
   contextLength: whole(1, 2 ** 31 - 1, 0),
+  kvType: oneOf(['f16', 'q8_0'], 'f16'),
   cache: oneOf([true, false, 'reload', 'required']),
 };
 

@@ -8,6 +8,7 @@ const decoder = new TextDecoder();
 const ADD_BOS = 1, SPECIAL = 2; // NUT_TOKENIZE_*
 const STEP_KINDS = /** @type {const} */ (['prefill', 'token', 'done']);
 const FINISHES = /** @type {const} */ ([null, 'eos', 'stop', 'length']);
+const KV_TYPES = ['f16', 'q8_0']; // the order of nut_kv_type
 const FACTS = 5;
 
 // The order of the numbers that nutw_generate_begin reads.
@@ -105,15 +106,18 @@ export class Engine {
     return this.#cString(this.#call('version'));
   }
 
-  /** @param {{ fileSize: number, contextLength: number, kernel: string | undefined }} options sizes 0 if unknown */
-  loadBegin({ fileSize, contextLength, kernel }) {
+  /**
+   * Sizes are 0 if unknown.
+   * @param {{ fileSize: number, contextLength: number, kvType: string, kernel: string | undefined }} options
+   */
+  loadBegin({ fileSize, contextLength, kvType, kernel }) {
     let name = 0;
     if (kernel) {
       const bytes = encoder.encode(kernel + '\0');
       this.staging(bytes.length).set(bytes);
       name = this.#stage(bytes.length);
     }
-    this.#check('load_begin', fileSize, contextLength, name);
+    this.#check('load_begin', fileSize, contextLength, KV_TYPES.indexOf(kvType), name);
   }
 
   /** Takes the first n bytes of the staging buffer as the file's next ones. @param {number} offset @param {number} n */
@@ -121,9 +125,9 @@ export class Engine {
     this.#check('load_feed', offset, n);
   }
 
-  /** @param {{ contextLength: number, threads: number }} options */
-  loadFinish({ contextLength, threads }) {
-    this.#check('load_finish', contextLength, threads);
+  /** @param {{ contextLength: number, kvType: string, threads: number }} options */
+  loadFinish({ contextLength, kvType, threads }) {
+    this.#check('load_finish', contextLength, KV_TYPES.indexOf(kvType), threads);
   }
 
   /** Frees the model, or what was loaded of it. */
@@ -135,7 +139,7 @@ export class Engine {
     const at = this.#call('session');
     if (at === 0) throw this.#error();
     const [contextLength, positions, threads, bytes, vocabulary] = this.#facts(at);
-    return { contextLength, positions, threads, bytes, vocabulary };
+    return { contextLength, positions, threads, bytes, vocabulary, kvType: this.#cString(this.#call('kv_type')) };
   }
 
   /** The model's facts: see src/model/info.c. @returns {Record<string, any>} */

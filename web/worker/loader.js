@@ -22,7 +22,7 @@ const REFUSALS = [...BAD_BYTES, 'unsupported-model', 'model-too-large'];
  * @property {Source | null} source  null: the cache alone
  * @property {Manifest | null} stored  what the cache is known to hold of it
  * @property {boolean | 'reload' | 'required'} cache
- * @property {{ contextLength: number, kernel: string | undefined, threads: number }} options
+ * @property {{ contextLength: number, kvType: string, kernel: string | undefined, threads: number }} options
  * @property {import('./progress.js').ProgressMeter} meter
  * @property {AbortSignal} signal
  */

@@ -54,7 +54,7 @@ const operations = {
     const source = found ? urlSource(found.stored.url, job) : openSource(request.source, job);
     const meter = new ProgressMeter((progress) => job.send({ progress }));
     meter.flush();
-    const options = { contextLength: request.contextLength, kernel: request.kernel, threads };
+    const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
     const loader = new Loader({ engine, source, stored: found?.stored ?? null, cache: request.cache, options, meter,
       signal: job.abort.signal }, found?.store ?? null);
     const { cache, fileBytes } = await loader.run();
@@ -133,8 +133,8 @@ function modelInfo() {
   const session = engine.session();
   template = new ChatTemplate(model.chat_template, { bos: model.bos ?? '', eos: model.eos ?? '' });
   return {
-    kernel: model.kernel, threads: session.threads, contextLength: session.contextLength, weightBytes: model.weight_bytes,
-    sessionBytes: session.bytes, chat: template.exists, model,
+    kernel: model.kernel, threads: session.threads, contextLength: session.contextLength, kvType: session.kvType,
+    weightBytes: model.weight_bytes, sessionBytes: session.bytes, chat: template.exists, model,
   };
 }
 

@@ -1,0 +1,402 @@
+/*
+ * Attention and the cache, in every set of this build and every kind of cache: rotation, what is stored, and
+ * what attention makes of it. Expected values are computed here in double precision from the definitions in
+ * kernels.h and cache.h. Memory of the cache begins as NaNs, so that a position that a token does not see
+ * shows where it counts for anything.
+ */
+#include "base/half.h"
+#include "guard.h"
+
+#include <math.h>
+
+typedef struct op_counts {
+#define NUT_X(name, params) size_t name;
+    KERNEL_ATTEND_OPS(NUT_X)
+#undef NUT_X
+} op_counts;
+static op_counts n_ops[8];
+
+static bool is_ref(const kernel_set *s) {
+    return s == &kernel_set_ref;
+}
+
+/* ---- 2^x ---- */
+
+static void test_exp2(void) {
+    double worst = 0;
+    for (float x = -100; x <= 0; x += 0.000731f) {
+        double e = exp2((double)x), error = fabs((double)kernel_exp2(x) - e) / e;
+        worst = error > worst ? error : worst;
+    }
+    CHECK(worst < 3e-6, "kernel_exp2: relative error %g", worst);
+    CHECK(kernel_exp2(0) == 1 && kernel_exp2(-1) == 0.5f && kernel_exp2(-99) == 0x1p-99f, "whole numbers");
+    CHECK(kernel_exp2(-100.5f) == 0x1p-100f && kernel_exp2(-INFINITY) == 0x1p-100f,
+          "kernel_exp2: far below");
+    CHECK(kernel_exp2(NAN) != kernel_exp2(NAN), "kernel_exp2: a NaN must stay one");
+}
+
+/* ---- rotation ---- */
+
+typedef struct turn {
+    kernel_rope r;
+    float *table;
+} turn;
+
+static turn random_turn(size_t n_pairs, bool adjacent, rng *r) {
+    float *table = guard_floats(2 * n_pairs);
+    for (size_t i = 0; i < n_pairs; i++) {
+        double angle = 7 * rng_f64(r);
+        table[i] = (float)cos(angle), table[n_pairs + i] = (float)sin(angle);
+    }
+    return (turn){{table, table + n_pairs, n_pairs, adjacent}, table};
+}
+
+/* x (head_dim) turned, in double precision. */
+static void expected_turn(const kernel_rope *r, const float *x, size_t head_dim, double *out) {
+    for (size_t i = 0; i < head_dim; i++) out[i] = (double)x[i];
+    for (size_t i = 0; i < r->n_pairs; i++) {
+        size_t a = r->adjacent ? 2 * i : i, b = r->adjacent ? 2 * i + 1 : i + r->n_pairs;
+        double c = (double)r->cosine[i], s = (double)r->sine[i];
+        out[a] = (double)x[a] * c - (double)x[b] * s;
+        out[b] = (double)x[a] * s + (double)x[b] * c;
+    }
+}
+
+static void test_rope_case(const kernel_set *s, size_t n_heads, size_t dim, size_t n_pairs, bool adjacent,
+                           rng *r) {
+    turn t = random_turn(n_pairs, adjacent, r);
+    float *x = guard_floats(n_heads * dim), *before = malloc(n_heads * dim * sizeof(float)),
+          *by_ref = malloc(n_heads * dim * sizeof(float));
+    double expected[CACHE_MAX_DIM], worst = 0;
+    fill(x, n_heads * dim, r, 3);
+    memcpy(before, x, n_heads * dim * sizeof(float));
+    memcpy(by_ref, x, n_heads * dim * sizeof(float));
+    s->rope(x, n_heads, dim, &t.r);
+    kernel_set_ref.rope(by_ref, n_heads, dim, &t.r);
+    for (size_t h = 0; h < n_heads; h++) {
+        expected_turn(&t.r, before + h * dim, dim, expected);
+        for (size_t i = 0; i < dim; i++) worst = fmax(worst, fabs((double)x[h * dim + i] - expected[i]));
+    }
+    CHECK(worst < 2e-6, "%s rope of %zu pairs of %zu: error %g", s->name, n_pairs, dim, worst);
+    CHECK(!memcmp(x, by_ref, n_heads * dim * sizeof(float)), "%s rope and ref give other bits", s->name);
+    guard_free(x, "heads"), guard_free(t.table, "table"), free(before), free(by_ref);
+}
+
+static void test_rope(const kernel_set *s, op_counts *ran) {
+    static const size_t cases[][2] = {{8, 4},    {16, 8}, {64, 32}, {64, 16}, {40, 20},
+                                      {128, 64}, {40, 5}, {8, 1},   {8, 0}};
+    rng r;
+    rng_seed(&r, 21);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t k = 0; k < 2; k++, ran->rope++) test_rope_case(s, 3, cases[i][0], cases[i][1], k, &r);
+}
+
+/* ---- the cache ---- */
+
+typedef struct cache {
+    cache_head head;
+    size_t n_bytes;
+} cache;
+
+static cache new_cache(const cache_kind *kind, size_t dim, size_t n_positions) {
+    const size_t n_bytes = cache_tiles(n_positions) * cache_tile_bytes(kind, dim);
+    return (cache){{kind, dim, guard_new(n_bytes)}, n_bytes};
+}
+
+static void cache_free(cache *c) {
+    guard_free(c->head.tiles, "cache");
+}
+
+/* The error that a number may have: half of its integer's scale, which is the least that holds the block,
+ * and what floats round. */
+static double number_bound(const cache_kind *kind, const double *x, size_t dim, size_t i, float most,
+                           float length) {
+    if (!kind->block) return fabs(x[i]) * 1e-7;
+    const size_t begin = i / kind->block * kind->block,
+                 end = begin + kind->block < dim ? begin + kind->block : dim;
+    double largest = 0, squares = 0;
+    for (size_t k = begin; k < end; k++) largest = fmax(largest, fabs(x[k])), squares += x[k] * x[k];
+    double scale = largest / (double)most;
+    if (length > 0) scale = fmax(scale, sqrt(squares) / (double)length);
+    return scale * 0.5 + fabs(x[i]) * 4e-7;
+}
+
+static void check_stored(const kernel_set *s, const cache_head *h, size_t pos, const double *k,
+                         const float *v) {
+    double value[CACHE_MAX_DIM];
+    size_t wrong = 0;
+    for (size_t i = 0; i < h->head_dim; i++) value[i] = (double)v[i];
+    for (size_t i = 0; i < h->head_dim; i++) {
+        double k_bound = number_bound(h->kind, k, h->head_dim, i, h->kind->k_most, h->kind->k_length) + 1e-6;
+        double v_bound = number_bound(h->kind, value, h->head_dim, i, h->kind->v_most, 0) + 1e-9;
+        wrong += !(fabs((double)cache_key(h, pos, i) - k[i]) <= k_bound);
+        wrong += !(fabs((double)cache_value(h, pos, i) - value[i]) <= v_bound);
+    }
+    CHECK(wrong == 0, "%s store, %s of %zu, position %zu: %zu numbers are wrong", s->name, h->kind->name,
+          h->head_dim, pos, wrong);
+}
+
+/* Positions in an order that goes to and fro; then all must be there, the first no less than the last. */
+static void test_store_case(const kernel_set *s, const cache_kind *kind, size_t dim, rng *r) {
+    enum { N = 150 };
+    cache c = new_cache(kind, dim, N);
+    turn t = random_turn(dim / 4, dim % 16 == 0, r);
+    float *k = guard_floats(N * dim), *v = guard_floats(N * dim);
+    double expected[CACHE_MAX_DIM];
+    fill(k, N * dim, r, 2), fill(v, N * dim, r, 2);
+    for (size_t i = 0; i < dim; i++) k[3 * dim + i] = v[4 * dim + i] = 0;
+    for (size_t i = 0; i < N; i++) {
+        size_t pos = i * 77 % N;
+        s->store(&c.head, pos, &t.r, k + pos * dim, v + pos * dim);
+    }
+    for (size_t pos = 0; pos < N; pos++) {
+        expected_turn(&t.r, k + pos * dim, dim, expected);
+        check_stored(s, &c.head, pos, expected, v + pos * dim);
+    }
+    cache_free(&c), guard_free(k, "keys"), guard_free(v, "values"), guard_free(t.table, "table");
+}
+
+static const size_t dims[] = {8, 16, 40, 64, 96, 128, 256};
+enum { N_DIMS = sizeof dims / sizeof *dims };
+
+/* The SIMD sets hold integers; floats are the reference set's. */
+static size_t n_kinds(const kernel_set *s) {
+    return is_ref(s) ? CACHE_KINDS : NUT_KV_COUNT;
+}
+
+static void test_store(const kernel_set *s, op_counts *ran) {
+    rng r;
+    rng_seed(&r, 22);
+    for (size_t kind = 0; kind < n_kinds(s); kind++)
+        for (size_t i = 0; i < N_DIMS; i++, ran->store++)
+            test_store_case(s, &cache_kinds[kind], dims[i], &r);
+}
+
+/* ---- attention ---- */
+
+/* Stores a key and value that are not turned. */
+static void store_still(const kernel_set *s, const cache_head *h, size_t pos, const float *k,
+                        const float *v) {
+    static const float nothing[1];
+    const kernel_rope still = {nothing, nothing, 0, false};
+    s->store(h, pos, &still, k, v);
+}
+
+/* A query as the set takes it: as a key of NUT_KV_F16 is stored, or as it is. */
+static void taken_query(const kernel_set *s, const float *q, size_t dim, double *out) {
+    cache c = new_cache(&cache_kinds[NUT_KV_F16], dim, 1);
+    store_still(s, &c.head, 0, q, q);
+    for (size_t i = 0; i < dim; i++) out[i] = (double)(is_ref(s) ? q[i] : cache_key(&c.head, 0, i));
+    cache_free(&c);
+}
+
+/* Expected results of one query over n_kv positions, and how far off they may be: rounding each weight,
+ * times its value's scale, to an integer (cache.h says how fine), and of the values 2e-5 for 2^x and for
+ * floats, and 1e-6 for every 1 that scores reach, since floats round them. */
+static void expected_attend(const kernel_set *s, const cache_head *h, const float *q, size_t n_kv,
+                            double scale, double *out, double *bound) {
+    const size_t dim = h->head_dim, block = h->kind->block;
+    double query[CACHE_MAX_DIM], *p = malloc(n_kv * sizeof *p), highest = -INFINITY, total = 0, size = 0;
+    taken_query(s, q, dim, query);
+    for (size_t i = 0; i < n_kv; i++) {
+        p[i] = 0;
+        for (size_t c = 0; c < dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * scale;
+        highest = fmax(highest, p[i]), size = fmax(size, fabs(p[i]));
+    }
+    const double rounding = (is_ref(s) ? 2e-6 : 2e-5) + 1e-6 * size;
+    for (size_t i = 0; i < n_kv; i++) total += p[i] = exp(p[i] - highest);
+    for (size_t c = 0; c < dim; c++) {
+        out[c] = bound[c] = 0;
+        for (size_t first = 0; first < n_kv; first += CACHE_TILE) {
+            double most = 0, sum = 0, numbers = 0;
+            for (size_t i = first; i < n_kv && i < first + CACHE_TILE; i++) {
+                const double v = (double)cache_value(h, i, c);
+                out[c] += p[i] / total * v;
+                bound[c] += p[i] / total * fabs(v) * rounding;
+                if (!block) continue;
+                const double v_scale =
+                    (double)cache_tile_of(h, i).v_scale[c / block * CACHE_TILE + i % CACHE_TILE];
+                most = fmax(most, p[i] * v_scale), sum += p[i] * v_scale;
+                numbers += v_scale > 0 ? fabs(v) / v_scale : 0;
+            }
+            if (block && !is_ref(s))
+                bound[c] += fmax(most / 32767, sum / (double)h->kind->weight_sum) * 0.51 * numbers / total;
+        }
+        bound[c] += 1e-9;
+    }
+    free(p);
+}
+
+/* Keys, values and queries that attention is tested with. */
+typedef struct content {
+    const char *name;
+    void (*fill)(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r);
+} content;
+
+static void fill_random(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+    (void)pos, (void)n_kv, (void)q;
+    fill(k, dim, r, 1), fill(v, dim, r, 1);
+}
+
+/* Each key is more like the first query than the one before: the largest score is always the last. */
+static void fill_rising(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+    fill(k, dim, r, 1), fill(v, dim, r, pos % 3 ? 1 : 1e-3);
+    for (size_t i = 0; i < dim; i++) k[i] += 8 * (float)pos / (float)n_kv * q[i];
+}
+
+/* The longest vectors that there are, all alike: the largest sums of integers. */
+static void fill_flat(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+    (void)pos, (void)n_kv, (void)r;
+    for (size_t i = 0; i < dim; i++) k[i] = q[i], v[i] = i % 2 ? -5 : 5;
+}
+
+/* One column far above the others, in keys as in queries, as some models have. */
+static void fill_outlier(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+    (void)pos, (void)n_kv, (void)q;
+    fill(k, dim, r, 1), fill(v, dim, r, 1);
+    k[dim / 2] = 100, v[dim / 2] = -100;
+}
+
+/* Scores so far apart that all but some weights vanish, and zeros. */
+static void fill_sharp(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+    (void)n_kv;
+    fill(v, dim, r, pos % 5 ? 1 : 0);
+    for (size_t i = 0; i < dim; i++) k[i] = pos % 7 == 0 ? 0 : (pos % 11 == 3 ? 90 : -90) * q[i];
+}
+
+static const content contents[] = {{"random", fill_random},
+                                   {"rising", fill_rising},
+                                   {"flat", fill_flat},
+                                   {"outlier", fill_outlier},
+                                   {"sharp", fill_sharp}};
+enum { N_CONTENTS = sizeof contents / sizeof *contents };
+
+typedef struct attend_case {
+    const kernel_set *set;
+    const cache_kind *kind;
+    const content *content;
+    size_t n_tokens, n_q, n_kv, dim; // n_kv positions are seen by the first token
+    cache cache;
+    float *q, *out;
+} attend_case;
+
+static void case_new(attend_case *c, rng *r) {
+    const size_t n = c->n_tokens * c->n_q * c->dim, all = c->n_kv + c->n_tokens - 1;
+    float k[CACHE_MAX_DIM], v[CACHE_MAX_DIM];
+    c->cache = new_cache(c->kind, c->dim, all);
+    c->q = guard_floats(n), c->out = guard_floats(n);
+    fill(c->q, n, r, 1);
+    if (c->content->fill == fill_flat)
+        for (size_t i = 0; i < n; i++) c->q[i] = i % 3 ? 2 : -2;
+    if (c->content->fill == fill_outlier)
+        for (size_t i = c->dim / 2; i < n; i += c->dim) c->q[i] = i % 3 ? 9 : -9;
+    for (size_t pos = 0; pos < all; pos++) {
+        c->content->fill(pos, all, c->q, c->dim, k, v, r);
+        store_still(c->set, &c->cache.head, pos, k, v);
+    }
+}
+
+static void case_free(attend_case *c) {
+    cache_free(&c->cache), guard_free(c->q, "q"), guard_free(c->out, "out");
+}
+
+static kernel_attend case_call(const attend_case *c, size_t token, size_t n_tokens, float *out) {
+    const size_t stride = c->n_q * c->dim;
+    return (kernel_attend){.cache = &c->cache.head,
+                           .q = c->q + token * stride,
+                           .out = out,
+                           .n_tokens = n_tokens,
+                           .n_q = c->n_q,
+                           .stride = stride,
+                           .n_kv = c->n_kv + token,
+                           .scale = 1.0f / sqrtf((float)c->dim)};
+}
+
+/* All tokens in one call, against the definition. */
+static void check_results(attend_case *c) {
+    double expected[CACHE_MAX_DIM], bound[CACHE_MAX_DIM], worst = 0;
+    const kernel_attend a = case_call(c, 0, c->n_tokens, c->out);
+    c->set->attend(&a);
+    const size_t n_rows = c->n_tokens * c->n_q;
+    const size_t step = n_rows < 14 ? 1 : 7;
+    for (size_t r = (n_rows - 1) % step; r < n_rows; r += step) { // the last among them
+        expected_attend(c->set, &c->cache.head, c->q + r * c->dim, c->n_kv + r / c->n_q, (double)a.scale,
+                        expected, bound);
+        for (size_t i = 0; i < c->dim; i++) {
+            double error = fabs((double)c->out[r * c->dim + i] - expected[i]) / bound[i];
+            worst = error <= worst ? worst : error; // also where it is a NaN
+        }
+    }
+    CHECK(worst <= 1,
+          "%s attend, %s, %s: %zu tokens of %zu heads of %zu, %zu positions: error %g of what may be",
+          c->set->name, c->kind->name, c->content->name, c->n_tokens, c->n_q, c->dim, c->n_kv, worst);
+}
+
+/* Each token alone, and each in spans, against all in one call: the same bits. */
+static void check_alone(const attend_case *c, op_counts *ran) {
+    const size_t width = c->n_q * c->dim, size = kernel_part_size(c->dim);
+    const size_t most_spans = cache_spans(c->n_kv + c->n_tokens);
+    float *alone = guard_floats(width), *parts = guard_floats(most_spans * c->n_q * size);
+    size_t differ = 0, spans_differ = 0;
+    for (size_t t = 0; t < c->n_tokens; t++) {
+        const kernel_attend a = case_call(c, t, 1, alone);
+        const float *together = c->out + t * width;
+        const size_t n_spans = cache_spans(a.n_kv);
+        c->set->attend(&a);
+        differ += memcmp(alone, together, width * sizeof(float)) != 0;
+        for (size_t i = 0; i < n_spans; i++, ran->attend_span++)
+            c->set->attend_span(&a, i * CACHE_SPAN, parts + i * c->n_q * size);
+        for (size_t h = 0; h < c->n_q; h++, ran->attend_join++)
+            c->set->attend_join(parts + h * size, n_spans, c->n_q * size, c->dim, alone + h * c->dim);
+        spans_differ += memcmp(alone, together, width * sizeof(float)) != 0;
+    }
+    CHECK(differ + spans_differ == 0,
+          "%s attend, %s: %zu tokens of %zu heads of %zu from %zu positions on: %zu differ alone, %zu in "
+          "spans",
+          c->set->name, c->kind->name, c->n_tokens, c->n_q, c->dim, c->n_kv, differ, spans_differ);
+    guard_free(alone, "out"), guard_free(parts, "parts");
+}
+
+static void test_attend(const kernel_set *s, op_counts *ran) {
+    static const size_t heads[] = {1, 2, 3, 4, 7, 8, 9, 33};
+    static const size_t positions[] = {1,   2,   7,   8,   9,   31,  63,  64, 65,
+                                       100, 129, 191, 255, 256, 257, 300, 515};
+    static const size_t tokens[] = {0, 1, 2, 4, 8, 11, 32};
+    enum { HEADS = sizeof heads / sizeof *heads, POSITIONS = sizeof positions / sizeof *positions };
+    rng r;
+    rng_seed(&r, 16);
+    for (size_t i = 0; i < HEADS * POSITIONS; i++)
+        for (size_t kind = 0; kind < n_kinds(s); kind++) {
+            attend_case c = {
+                .set = s,
+                .kind = &cache_kinds[kind],
+                .content = &contents[i % N_CONTENTS],
+                .n_tokens = is_ref(s) ? 2 : tokens[(i + i / 7) % 7] / (heads[i % HEADS] > 9 ? 5 : 1) + 1,
+                .n_q = heads[i % HEADS],
+                .n_kv = positions[i / HEADS],
+                .dim = dims[(i + i / N_DIMS) % N_DIMS]};
+            case_new(&c, &r);
+            check_results(&c);
+            check_alone(&c, ran);
+            case_free(&c);
+            ran->attend++;
+        }
+}
+
+int main(void) {
+    test_exp2();
+    for (size_t i = 0; i < kernel_count(); i++) {
+        const kernel_set *s = kernel_at(i);
+        if (!usable(i)) {
+            CHECK_SKIP("this machine computes the relaxed dot wrongly, and the probe says so");
+            continue;
+        }
+        test_rope(s, &n_ops[i]);
+        test_store(s, &n_ops[i]);
+        test_attend(s, &n_ops[i]);
+#define NUT_X(op, params) CHECK(n_ops[i].op > 0, "%s " #op " ran no case", s->name);
+        KERNEL_ATTEND_OPS(NUT_X)
+#undef NUT_X
+    }
+    return check_report();
+}
