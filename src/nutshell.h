@@ -200,7 +200,8 @@ typedef struct nut_session_options {
     uint32_t n_batch;   // tokens of a prompt per step; 0: 64
     uint32_t n_logits;  // rows of logits kept by one nut_session_eval; 0: 1
     nut_kv_type
-        kv_type; // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
+        kv_type;  // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
+    bool profile; // times the parts of each step, for nut_session_profile
 } nut_session_options;
 nut_session_options nut_session_defaults(void);
 
@@ -233,6 +234,17 @@ nut_status nut_session_truncate(nut_session *session, uint32_t n_past, nut_error
  * {"prefill":{"tokens":..,"seconds":..},"decode":{..}}. Buffer convention of nut_model_info. */
 nut_status nut_session_timings(const nut_session *session, char *out, size_t cap, size_t *n_out,
                                nut_error *err);
+
+/* A part of all steps so far, and the seconds that went into it: reading prompts, and drawing tokens one by
+ * one. */
+typedef struct nut_profile_part {
+    const char *name; // lives as long as the program
+    double prefill, decode;
+} nut_profile_part;
+
+/* Part i of a session made with `profile`, in the order of a step; false beyond the last. The parts of one
+ * kind add up to the seconds of nut_session_timings. */
+bool nut_session_profile(const nut_session *session, size_t i, nut_profile_part *part);
 
 /* ---- generation ---- */
 

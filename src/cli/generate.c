@@ -9,7 +9,7 @@ typedef struct generate_args {
     nut_generate_options options;
     arg_texts stop;
     uint32_t n_threads;
-    bool json, raw;
+    bool json, raw, profile;
     const char *system;
 } generate_args;
 
@@ -40,6 +40,7 @@ static size_t generate_options(generate_args *a, arg_option *o) {
         {"--reference", ARG_FLAG, &a->file.reference, "hold all weights as floats"},
         {"--special", ARG_FLAG, &a->raw, "read special tokens in the prompt, and show those drawn"},
         {"--json", ARG_FLAG, &a->json, "one JSON object on stdout instead of the text"},
+        {"--profile", ARG_FLAG, &a->profile, "say where the time goes, in a table"},
         {"--system", ARG_TEXT, &a->system, "system text of a chat"},
     };
     memcpy(o, all, sizeof all);
@@ -104,7 +105,26 @@ static void print_json(const output *out, const nut_step *last, const nut_sessio
            timings);
 }
 
-static void print_figures(const nut_session *s, const nut_model *m) {
+/* One row of the table: microseconds per token and shares of the whole. */
+static void print_part(const nut_profile_part *part, const nut_profile_part *whole,
+                       unsigned long long prompt, unsigned long long drawn) {
+    const double prefill = prompt ? 1e6 * part->prefill / (double)prompt : 0,
+                 decode = drawn ? 1e6 * part->decode / (double)drawn : 0;
+    fprintf(stderr, "%-26s %9.1f %6.1f %% %9.1f %6.1f %%\n", part->name, prefill,
+            whole->prefill > 0 ? 100 * part->prefill / whole->prefill : 0, decode,
+            whole->decode > 0 ? 100 * part->decode / whole->decode : 0);
+}
+
+static void print_profile(const nut_session *s, unsigned long long prompt, unsigned long long drawn) {
+    nut_profile_part part, whole = {.name = "all"};
+    for (size_t i = 0; nut_session_profile(s, i, &part); i++)
+        whole.prefill += part.prefill, whole.decode += part.decode;
+    fprintf(stderr, "%-26s %18s %18s\n", "microseconds per token", "prompt", "drawn");
+    for (size_t i = 0; nut_session_profile(s, i, &part); i++) print_part(&part, &whole, prompt, drawn);
+    print_part(&whole, &whole, prompt, drawn);
+}
+
+static void print_figures(const generate_args *a, const nut_session *s, const nut_model *m) {
     char t[256];
     size_t n;
     unsigned long long prompt, drawn;
@@ -120,6 +140,7 @@ static void print_figures(const nut_session *s, const nut_model *m) {
             prompt, prompt_s > 0 ? (double)prompt / prompt_s : 0, drawn,
             drawn_s > 0 ? (double)drawn / drawn_s : 0, nut_model_kernel(m), nut_session_n_threads(s),
             nut_session_n_threads(s) == 1 ? "" : "s");
+    if (a->profile) print_profile(s, prompt, drawn);
 }
 
 static nut_status drain(nut_session *s, output *out, nut_step *step, nut_error *err) {
@@ -158,6 +179,7 @@ static nut_status open_session(const generate_args *a, const char *path, nut_mod
     nut_session_options so = nut_session_defaults();
     so.n_ctx = a->file.n_ctx;
     so.n_threads = a->n_threads;
+    so.profile = a->profile;
     TRY(file_kv_type(&a->file, &so.kv_type, err));
     TRY(file_load_model(path, &a->file, m, err));
     nut_status status = nut_session_new(*m, &so, s, err);
@@ -178,7 +200,7 @@ nut_status command_run(int argc, char **argv, nut_error *err) {
     a.options.special = a.raw;
     TRY(open_session(&a, positionals[0], &m, &s, err));
     nut_status status = run_prompt(&a, m, s, positionals[1], err);
-    if (status == NUT_OK) print_figures(s, m);
+    if (status == NUT_OK) print_figures(&a, s, m);
     nut_session_free(s);
     nut_model_free(m);
     return status;
@@ -253,7 +275,7 @@ nut_status command_chat(int argc, char **argv, nut_error *err) {
     a.options.n_stop = a.stop.n;
     TRY(open_session(&a, positionals[0], &m, &s, err));
     nut_status status = chat_loop(&a, m, s, err);
-    if (status == NUT_OK) print_figures(s, m);
+    if (status == NUT_OK) print_figures(&a, s, m);
     nut_session_free(s);
     nut_model_free(m);
     return status;

@@ -25,27 +25,27 @@ enum { FLOAT_TILE = 2 }; // tokens of a tile of the float formats
 
 /* ---- few tokens ---- */
 
-/* y's rows of n groups from g on, for the tile's tokens, from f (n, m, 8). */
-SIMD_INLINE void streams_store(const float *f, size_t n, size_t m, const kernel_act *x, size_t g, float *y,
-                               size_t ldy) {
-    for (size_t s = 0; s < n; s++)
+/* y's rows of the streams' groups, `apart` groups from one to the next, the first being g; from f (n, m, 8).
+ */
+SIMD_INLINE void streams_store(const streams *w, size_t m, const kernel_act *x, size_t g, size_t apart,
+                               float *y, size_t ldy) {
+    for (size_t s = 0; s < w->n; s++)
         for (size_t t = 0; t < x->n_tokens; t++)
-            pair_store(y + t * ldy + L * (g + s), pair_load(f + (s * m + t) * L));
+            pair_store(y + t * ldy + L * (g + s * apart), pair_load(w->f + (s * m + t) * L));
 }
 
-/* Groups as even as can be, at most STREAMS at a time. */
+/* Each stream goes through groups that follow one another, so that it goes on where it was: a new one is
+ * slow to begin with. */
 #define VEC_FUNCTION(name, vec, m)                                                                          \
     static void vec_##name##_##m(const matrix *w, size_t g, size_t g_end, const kernel_act *x, float *y,    \
                                  size_t ldy) {                                                              \
-        const size_t stride = matrix_group_bytes(w);                                                        \
+        const size_t bytes = matrix_group_bytes(w), turns = (g_end - g + STREAMS - 1) / STREAMS;            \
         _Alignas(16) float f[STREAMS * m * L];                                                              \
-        for (size_t left; (left = g_end - g) > 0;) {                                                        \
-            const size_t turns = (left + STREAMS - 1) / STREAMS, n = (left + turns - 1) / turns;            \
-            const streams at = {w->data + g * stride, stride, n, f};                                        \
-            memset(f, 0, n *m *L * sizeof *f);                                                              \
+        for (size_t k = 0; k < turns; k++, g++) {                                                           \
+            const streams at = {w->data + g * bytes, turns * bytes, (g_end - g + turns - 1) / turns, f};    \
+            memset(f, 0, at.n *m *L * sizeof *f);                                                           \
             vec(&block_##name, &at, x, m);                                                                  \
-            streams_store(f, n, m, x, g, y, ldy);                                                           \
-            g += n;                                                                                         \
+            streams_store(&at, m, x, g, turns, y, ldy);                                                     \
         }                                                                                                   \
     }
 #define VEC_FUNCTIONS(name, vec)                                                                            \

@@ -186,16 +186,26 @@ static void add_out(const batch *b, size_t t) {
     b->m->kernels->add(b->s->buf.residual + t * n_embd, b->s->buf.out + t * run_pad8(n_embd), n_embd);
 }
 
+/* The end of a part of a step. */
+static void done(const batch *b, profile_part part) {
+    profile_end(&b->s->profile, part);
+}
+
 static void attention(batch *b) {
     threads *team = b->s->team;
     each_token(b, attn_norm_token);
+    done(b, PROFILE_ATTN_NORM);
     threads_run(team, qkv_member, b);
+    done(b, PROFILE_QKV);
     each_token(b, store_token);
+    done(b, PROFILE_STORE);
     attend_batch a = attend_view(b);
     threads_run(team, attended_member, b);
     attend_finish(&a);
     if (wants_q8(&b->layer->wo)) each_token(b, attended_token);
+    done(b, PROFILE_ATTEND);
     threads_run(team, wo_member, b);
+    done(b, PROFILE_WO);
 }
 
 /* ---- feed-forward ---- */
@@ -254,9 +264,13 @@ static void down_member(void *ctx, unsigned i, unsigned n) {
 
 static void feed_forward(batch *b) {
     each_token(b, ffn_norm_token);
+    done(b, PROFILE_FFN_NORM);
     threads_run(b->s->team, gate_up_member, b);
+    done(b, PROFILE_GATE_UP);
     threads_run(b->s->team, down_member, b);
+    done(b, PROFILE_DOWN);
     each_token(b, add_out);
+    done(b, PROFILE_ADD);
 }
 
 /* ---- ends ---- */
@@ -281,7 +295,9 @@ static void output(batch *b, size_t n_logits) {
     memmove(residual, residual + (b->n - n_logits) * n_embd, n_logits * n_embd * sizeof(float));
     b->n = n_logits;
     each_token(b, output_norm_token);
+    done(b, PROFILE_OUTPUT_NORM);
     threads_run(b->s->team, output_member, b);
+    done(b, PROFILE_OUTPUT);
 }
 
 void forward_batch(nut_session *s, const int32_t *ids, size_t n, size_t n_logits) {
@@ -290,6 +306,7 @@ void forward_batch(nut_session *s, const int32_t *ids, size_t n, size_t n_logits
     rope_table(s->buf.rope_freq, m->hp.n_rot / 2, s->n_past, n, s->buf.rope);
     for (size_t t = 0; t < n; t++)
         matrix_row(&m->token_embd, (size_t)ids[t], s->buf.residual + t * m->hp.n_embd);
+    done(&b, PROFILE_EMBED);
     for (b.il = 0; b.il < m->hp.n_layer; b.il++) {
         b.layer = &m->layers[b.il];
         attention(&b);

@@ -56,7 +56,8 @@ void nut_generate_end(nut_session *s) {
     s->generation.state = GENERATION_IDLE;
 }
 
-static void time_step(session_timing *t, uint64_t tokens, double since) {
+static void time_step(nut_session *s, session_timing *t, uint64_t tokens, double since) {
+    profile_end(&s->profile, PROFILE_REST);
     t->tokens += tokens;
     t->seconds += clock_seconds() - since;
 }
@@ -64,9 +65,10 @@ static void time_step(session_timing *t, uint64_t tokens, double since) {
 static nut_status step_prompt(nut_session *s, nut_step *step, nut_error *err) {
     generation *g = &s->generation;
     double since = clock_seconds();
+    profile_begin(&s->profile, false);
     uint32_t left = g->n_prompt - s->n_past, n = left < s->n_batch ? left : s->n_batch;
     TRY(nut_session_eval(s, g->prompt + s->n_past, n, n == left, err));
-    time_step(&s->prefill, n, since);
+    time_step(s, &s->prefill, n, since);
     if (n == left) g->state = GENERATION_DRAWING;
     step->kind = NUT_STEP_PREFILL;
     step->n_done = s->n_past;
@@ -102,11 +104,12 @@ static void take_token(nut_session *s, int32_t id) {
 static nut_status step_draw(nut_session *s, nut_step *step, nut_error *err) {
     generation *g = &s->generation;
     double since = clock_seconds();
+    profile_begin(&s->profile, true);
     if (g->pending >= 0) TRY(nut_session_eval(s, &g->pending, 1, 1, err));
     g->pending = -1;
     int32_t id = sampler_draw(&s->sampler, nut_session_logits(s, 0), s->tokens, s->n_past);
     take_token(s, id);
-    time_step(&s->decode, 1, since);
+    time_step(s, &s->decode, 1, since);
     step->kind = NUT_STEP_TOKEN;
     step->token = id;
     step->n_done = g->n_drawn;

@@ -140,6 +140,7 @@ nut_status nut_session_new(const nut_model *model, const nut_session_options *op
         nut_session_free(s);
         return status;
     }
+    s->profile.on = options->profile;
     s->sampler.n_vocab = model->hp.n_vocab;
     rope_prepare(model, s->buf.rope_freq);
     *out = s;
@@ -232,4 +233,15 @@ nut_status nut_session_timings(const nut_session *s, char *out, size_t cap, size
     if ((size_t)n >= cap)
         return error_set(err, NUT_E_ARGUMENT, "the timings need %d bytes, not %zu", n + 1, cap);
     return NUT_OK;
+}
+
+bool nut_session_profile(const nut_session *s, size_t i, nut_profile_part *part) {
+    static const char *const names[PROFILE_COUNT] = {
+#define NUT_X(id, name) name,
+        PROFILE_PARTS(NUT_X)
+#undef NUT_X
+    };
+    if (i >= PROFILE_COUNT) return false;
+    *part = (nut_profile_part){names[i], s->profile.seconds[0][i], s->profile.seconds[1][i]};
+    return true;
 }

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "base/threads.h"
 #include "model/model.h"
+#include "run/profile.h"
 
 /* ---- one batch through the layers (forward.c) ---- */
 
@@ -106,6 +107,7 @@ struct nut_session {
     stream stream;
     generation generation;
     session_timing prefill, decode;
+    profile profile;
 };
 
 static inline size_t run_pad8(size_t n) {
