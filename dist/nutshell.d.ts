@@ -55,6 +55,8 @@ export interface LoadOptions extends EngineOptions {
   signal?: AbortSignal;
   /** Positions that prompt and answer share. Default: what the model was trained with, at most 4096. */
   contextLength?: number;
+  /** How keys and values of the context are held. 'f16' (default): two bytes a number; 'q8_0': in little more than half. */
+  kvType?: 'f16' | 'q8_0';
   /**
    * true (default for a URL): a stored copy is used unless the server offers another version; else the model is stored
    * while it arrives. 'reload': downloaded anew. 'required': as true, but the load fails where it cannot be stored
@@ -107,6 +109,8 @@ export interface ModelInfo {
   threads: number;
   /** Positions that prompt and answer share. */
   contextLength: number;
+  /** How keys and values are held. */
+  kvType: 'f16' | 'q8_0';
   /** File name or the last part of the URL; '' for bytes without a name. */
   fileName: string;
   /** Size of the model file in bytes. */

@@ -13,12 +13,15 @@
  *   set_dot(acc, w, a)          acc + products of one part
  *   set_codes(bytes, part), set_weights(bytes, part)    codes and int8 weights as parts
  * and for the signed weights of Q8_0, of which the relaxed dot does not take two:
+ *   set_find_form()             the form that many tokens take them in (steps.h)
  *   set_begin_signed(magic, sum, m)    what an integer sum begins with
  *   set_signed_product(bytes, q, m, acc), set_signed_panel(codes, q, m, acc)    a step: acc (m) +=
  */
 #include "kernels/steps.h"
 
 enum { FLOAT_TILE = 2 }; // tokens of a tile of the float formats
+
+#include <stdatomic.h>
 
 #include "kernels/mul_vec.h"
 #include "kernels/panels.h"
@@ -81,7 +84,10 @@ FILL_FUNCTION(Q4_K, panel_min_k(to, l, block))
 FILL_FUNCTION(Q5_K, panel_min_k(to, l, block))
 FILL_FUNCTION(Q6_K, panel_q6_k(to, l, block))
 
-FILL_FUNCTION(Q8_0, panel_q8_0(to, block, n))
+FILL_FUNCTION(Q8_0, panel_q8_0(to, block, n, SET_PARTS, 0))
+static void fill_Q8_0_unsigned(panel to, const uint8_t *group, size_t first, size_t n) {
+    panel_q8_0(to, group + first * 34 * L, n, SET_PARTS, 0x80808080u);
+}
 
 /* How a format goes through panels. */
 typedef struct panel_plan {
@@ -91,8 +97,8 @@ typedef struct panel_plan {
 
 /* Units of a panel, so that a row is cut evenly: K-quants' blocks are whole panels in any case. */
 static size_t panel_units(const matrix *w) {
-    const size_t units = w->n_cols / BLOCK_UNIT, panels = (units + PANEL_UNITS - 1) / PANEL_UNITS;
-    return (units + panels - 1) / panels;
+    const size_t units = w->n_cols / BLOCK_UNIT, n = (units + PANEL_UNITS - 1) / PANEL_UNITS;
+    return (units + n - 1) / n;
 }
 
 /* Sums of n groups and tiles [t, t_end) over all columns. */
@@ -134,12 +140,11 @@ static void many_tokens(const panel_plan *plan, const matrix *w, size_t g_begin,
 
 /* ---- the functions of the set ---- */
 
-#define MUL_MAT_FUNCTION(name, product)                                                                     \
+#define MUL_MAT_PLAN(name, the_plan)                                                                        \
     static void mul_mat_##name(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x,          \
                                float *y, size_t ldy) {                                                      \
-        static const panel_plan plan = {fill_##name, product};                                              \
         if (x->n_tokens > KERNEL_TILE)                                                                      \
-            many_tokens(&plan, w, g_begin, g_end, x, y, ldy);                                               \
+            many_tokens(the_plan, w, g_begin, g_end, x, y, ldy);                                            \
         else if (x->lanes == KERNEL_TILE)                                                                   \
             vec_##name##_KERNEL_TILE(w, g_begin, g_end, x, y, ldy);                                         \
         else if (x->lanes == 2)                                                                             \
@@ -147,7 +152,24 @@ static void many_tokens(const panel_plan *plan, const matrix *w, size_t g_begin,
         else                                                                                                \
             vec_##name##_1(w, g_begin, g_end, x, y, ldy);                                                   \
     }
-MUL_MAT_FUNCTION(Q8_0, product_signed)
+#define MUL_MAT_FUNCTION(name, product)                                                                     \
+    static const panel_plan plan_##name = {fill_##name, product};                                           \
+    MUL_MAT_PLAN(name, &plan_##name)
+
+/* What the engine's dot makes of int8 weights is found out at the first product. Threads may do so at once:
+ * they find the same. */
+static const panel_plan *plan_signed(void) {
+    static const panel_plan plans[] = {
+        [SET_AS_HALVES] = {fill_Q8_0, product_signed},
+        [SET_AS_UNSIGNED] = {fill_Q8_0_unsigned, product_offset_128},
+        [SET_AS_SIGNED] = {fill_Q8_0, product_plain},
+    };
+    static atomic_int known = -1;
+    int form = atomic_load_explicit(&known, memory_order_relaxed);
+    if (form < 0) atomic_store_explicit(&known, form = (int)set_find_form(), memory_order_relaxed);
+    return &plans[form];
+}
+MUL_MAT_PLAN(Q8_0, plan_signed())
 MUL_MAT_FUNCTION(Q4_0, product_offset_8)
 MUL_MAT_FUNCTION(Q4_1, product_min)
 MUL_MAT_FUNCTION(Q5_0, product_offset_16)

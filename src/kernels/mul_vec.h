@@ -30,7 +30,7 @@ SIMD_INLINE v128_t splat_float(const float *p) {
 
 /* What a sum over columns begins with where codes stand too high by `offset`: MAGIC - offset * sum. */
 SIMD_INLINE v128_t begin_offset(int offset, v128_t sum, unpack_consts c) {
-    const int shift = offset == 8 ? 3 : offset == 16 ? 4 : 5;
+    const int shift = offset == 8 ? 3 : offset == 16 ? 4 : offset == 32 ? 5 : 7;
     return wasm_i32x4_sub(c.magic, wasm_i32x4_shl(sum, (uint32_t)shift));
 }
 

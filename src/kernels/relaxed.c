@@ -4,6 +4,11 @@
  * as the first. Q8_0 weights are signed, so there the weights come first and the activations are split into
  * a = p - n, both in 0..127. The second product uses ~w = -w - 1, so that all is added: the sum of w * a is
  * that of w * p, of ~w * n and of n.
+ *
+ * That takes two dots. Beyond 127 WebAssembly leaves an engine the choice whether the second operand is
+ * signed or not, and it keeps to its choice. Where many tokens make it worth while, the weights of Q8_0
+ * therefore go through one dot in the form that this engine takes, which a computation with extremes tells
+ * (set_signed_form).
  */
 #include "kernels/sets.h"
 
@@ -47,6 +52,27 @@ SIMD_INLINE void set_signed_product(pair w, const uint8_t *q, int m, pair *acc) 
 
 SIMD_INLINE void set_signed_panel(const uint8_t *codes, const uint8_t *q, int m, pair *acc) {
     set_signed_product(pair_load(codes), q, m, acc);
+}
+
+/* The sum of four products of a with b, by the instruction itself. */
+static int32_t dot_of(int8_t a, int8_t b) {
+    volatile int8_t va = a, vb = b; // see kernels.c
+    v128_t dot = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_i8x16_splat(va), wasm_i8x16_splat(vb),
+                                                        wasm_i32x4_splat(0));
+    return wasm_i32x4_extract_lane(dot, 0);
+}
+
+/* Whether four products of every a and b in the list, b read as this form reads it, are exact. */
+static bool dot_is_exact(bool with_sign) {
+    static const int8_t a[] = {-127, 127, -1, 1, 64}, b[] = {-128, -127, -1, -2, 127, 100, 0};
+    for (size_t i = 0; i < sizeof a; i++)
+        for (size_t k = 0; k < sizeof b; k++)
+            if (dot_of(a[i], b[k]) != 4 * a[i] * (with_sign ? b[k] : (uint8_t)b[k])) return false;
+    return true;
+}
+
+static set_signed_form set_find_form(void) {
+    return dot_is_exact(false) ? SET_AS_UNSIGNED : dot_is_exact(true) ? SET_AS_SIGNED : SET_AS_HALVES;
 }
 
 #include "kernels/mul_mat.h"

@@ -46,6 +46,10 @@ SIMD_INLINE void set_signed_panel(const uint8_t *codes, const uint8_t *q, int m,
     for (int p = 0; p < SET_PARTS; p++) part_product(pair_load(codes + 32 * p), p, q, m, acc);
 }
 
+static set_signed_form set_find_form(void) {
+    return SET_AS_HALVES;
+}
+
 #include "kernels/mul_mat.h"
 
 const kernel_set *const kernel_linked_simd128 = &kernel_set_simd128;
