@@ -221,14 +221,53 @@ static int32_t draw(sampler *s, pool *p) {
     return p->c[p->n - 1].id;
 }
 
+/* ---- the whole vocabulary ---- */
+
+/* A NaN is never drawn. */
+static float usable_logit(float x) {
+    return x == x ? x : -INFINITY;
+}
+
+/* All tokens, in the order of their ids. */
+static void take_all(sampler *s, const float *logits, pool *p) {
+    for (uint32_t i = 0; i < s->n_vocab; i++)
+        p->c[i] = (sampler_candidate){.id = (int32_t)i, .logit = usable_logit(logits[i])};
+    p->n = s->n_vocab;
+}
+
+/* Lets c[i] of a heap of n sink to where no child is worse than its parent: the worst is on top. */
+static void sink(sampler_candidate *c, size_t n, size_t i) {
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && better(&c[child], &c[child + 1])) child++;
+        if (!better(&c[i], &c[child])) return;
+        swap(&c[i], &c[child]);
+    }
+}
+
+/* The k best, without a look at the others but one: most logits are below the worst of the best so far. An
+ * equal logit of a later token is worse. */
+static void take_best(sampler *s, const float *logits, size_t k, pool *p) {
+    for (size_t i = 0; i < k; i++)
+        p->c[i] = (sampler_candidate){.id = (int32_t)i, .logit = usable_logit(logits[i])};
+    for (size_t i = k; i-- > 0;) sink(p->c, k, i);
+    for (size_t i = k; i < s->n_vocab; i++) {
+        if (!(logits[i] > p->c[0].logit)) continue;
+        p->c[0] = (sampler_candidate){.id = (int32_t)i, .logit = logits[i]};
+        sink(p->c, k, 0);
+    }
+    p->n = k;
+}
+
 int32_t sampler_draw(sampler *s, const float *logits, const int32_t *recent, size_t n_recent) {
     const nut_generate_options *o = &s->options;
-    pool p = {.c = s->candidates, .n = s->n_vocab};
-    for (uint32_t i = 0; i < s->n_vocab; i++) {
-        float x = logits[i];
-        s->candidates[i] = (sampler_candidate){.id = (int32_t)i, .logit = x == x ? x : -INFINITY};
+    const size_t k = o->temperature == 0 ? 1 : o->top_k;
+    pool p = {.c = s->candidates};
+    if (k && k < s->n_vocab && !penalizes(o)) {
+        take_best(s, logits, k, &p);
+    } else {
+        take_all(s, logits, &p);
+        penalize(s, recent, n_recent);
     }
-    penalize(s, recent, n_recent);
     if (o->temperature == 0) return best_of(&p);
     if (o->top_k) keep_best(&p, o->top_k);
     filter_typical(&p, o->typical_p);

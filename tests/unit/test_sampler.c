@@ -107,6 +107,25 @@ static void test_greedy_and_penalties(void) {
     for (uint32_t i = 0; i < N; i++) CHECK(counts[i] == 0, "counts must be left clear");
 }
 
+/* The best K found in one pass are those that a selection among all tokens finds, ties included: penalties that
+ * punish nobody take the other way. */
+static void test_top_k_ways(void) {
+    rng r;
+    rng_seed(&r, 5);
+    for (uint32_t k = 1; k <= 64; k = k * 3 / 2 + 1) {
+        for (uint32_t i = 0; i < N; i++) logits[i] = (float)(rng_u64(&r) % 200) * 0.05f;
+        nut_generate_options o = off();
+        o.top_k = k;
+        int32_t ids[50], differ = 0;
+        sampler s = make(&o, N);
+        for (int i = 0; i < 50; i++) ids[i] = sampler_draw(&s, logits, NULL, 0);
+        o.presence_penalty = 1;
+        s = make(&o, N);
+        for (int i = 0; i < 50; i++) differ += ids[i] != sampler_draw(&s, logits, NULL, 0);
+        CHECK(differ == 0, "top-k %u: %d of 50 draws differ", k, (int)differ);
+    }
+}
+
 static void test_seed(void) {
     halving(16);
     nut_generate_options o = off();
@@ -147,6 +166,7 @@ static void test_hostile(void) {
 int main(void) {
     test_filters();
     test_large();
+    test_top_k_ways();
     test_greedy_and_penalties();
     test_seed();
     test_hostile();
