@@ -70,10 +70,10 @@ static inline size_t cache_tile_bytes(const cache_kind *kind, size_t head_dim) {
 }
 
 static inline size_t cache_tiles(size_t n_positions) {
-    return (n_positions + CACHE_TILE - 1) / CACHE_TILE;
+    return n_positions / CACHE_TILE + (n_positions % CACHE_TILE != 0);
 }
 static inline size_t cache_spans(size_t n_positions) {
-    return (n_positions + CACHE_SPAN - 1) / CACHE_SPAN;
+    return n_positions / CACHE_SPAN + (n_positions % CACHE_SPAN != 0);
 }
 
 /* Where the parts of the tile of a position are. */
