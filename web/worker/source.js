@@ -1,9 +1,9 @@
 // Where a model's bytes come from. Each kind of source gives pieces in order from an offset on, in whatever sizes they
 // come; the loader makes chunks of them. A source knows nothing of the cache.
 import { NutshellError } from '../shared/errors.js';
+import { piecesOf } from './blob.js';
 import { get, pull } from './http.js';
 
-const BLOB_PIECE = 4 << 20;
 const RETRY_AFTER = [300, 1000, 3000]; // milliseconds, counted anew after each byte that arrives
 
 /** The file on the server is no longer the one whose beginning was loaded: begin again. */
@@ -151,12 +151,10 @@ export class BlobSource {
   }
 
   async *pieces() {
-    for (; this.#at < this.size; this.#at += BLOB_PIECE) {
-      const piece = this.#blob.slice(this.#at, this.#at + BLOB_PIECE);
-      const bytes = await piece.arrayBuffer().catch((cause) => {
-        throw new NutshellError('io', `the file ${this.name} cannot be read any more (${cause}): choose it again`, { cause });
-      });
-      yield new Uint8Array(bytes);
+    try {
+      yield* piecesOf(this.#blob.slice(this.#at));
+    } catch (cause) {
+      throw new NutshellError('io', `the file ${this.name} cannot be read any more (${cause}): choose it again`, { cause });
     }
   }
 }
