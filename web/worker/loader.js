@@ -3,7 +3,7 @@
 // the engine has taken it, so that what is no model never lands in the cache.
 import { Aborted, NutshellError } from '../shared/errors.js';
 import { xxh32 } from '../shared/checksum.js';
-import { piecesOf } from './blob.js';
+import { piecesOf } from './pieces.js';
 import { hasChanged } from './http.js';
 import { Changed } from './source.js';
 import { CHUNK_BYTES, Store } from './store.js';
@@ -153,6 +153,7 @@ export class Loader {
       this.#feed(chunk.bytes.size, chunk.sum);
     }
     this.#fromCache = this.#at;
+    this.#job.meter.flush();
   }
 
   /** Whether the chunk could be read and is what was stored. @param {{ bytes: Blob, sum: number }} chunk */

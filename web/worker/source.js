@@ -1,7 +1,7 @@
 // Where a model's bytes come from. Each kind of source gives pieces in order from an offset on, in whatever sizes they
 // come; the loader makes chunks of them. A source knows nothing of the cache.
 import { NutshellError } from '../shared/errors.js';
-import { piecesOf } from './blob.js';
+import { piecesOf } from './pieces.js';
 import { get, pull } from './http.js';
 
 const RETRY_AFTER = [300, 1000, 3000]; // milliseconds, counted anew after each byte that arrives
@@ -19,7 +19,8 @@ export class Changed extends Error {}
  * @property {boolean} html  it calls itself an HTML page
  * @property {(offset: number, known: { size: number, etag: string | null } | null) => Promise<void>} open
  *   gets ready to give bytes from offset on; `known` is what was known when those before it were loaded. Throws Changed.
- * @property {() => AsyncIterable<Uint8Array>} pieces  from the opened offset to the end, once
+ * @property {() => AsyncIterable<Uint8Array>} pieces  from the opened offset to the end, once; each is valid until the next
+ *   one is asked for
  */
 
 /** @param {number} milliseconds @param {AbortSignal} signal */
