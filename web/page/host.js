@@ -15,6 +15,10 @@ export function defaultThreads() {
   return hasSharedMemory() ? Math.min(Math.max((navigator.hardwareConcurrency ?? 1) >> 1, 1), 8) : 1;
 }
 
+/** Engine modules that this page's workers compiled, by folder and name: the next engine starts with one, and with the code
+ *  that the browser has optimized in the meantime. @type {Map<string, unknown>} */
+const compiledModules = new Map();
+
 /** The worker file's location. @param {string} base */
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
 
@@ -114,8 +118,10 @@ export class Host {
     });
     failed.catch(() => {}); // looked at below
     const host = await Host.bare(base, startFailed);
+    const key = base + module;
     try {
-      await Promise.race([failed, host.ask('start', { module, threads }, () => {
+      await Promise.race([failed, host.ask('start', { module, threads, compiled: compiledModules.get(key) }, ({ compiled }) => {
+        compiledModules.set(key, compiled);
         if (threads > 1) timer = setTimeout(() => host.#broken('its threads did not start'), THREADS_START_SECONDS * 1000);
       })]);
       host.#startFailed = null;

@@ -109,8 +109,11 @@ export class Loads {
       this.#spare = { key, host: Host.start(wanted) };
     }
     const spare = this.#spare;
-    await spare.host.catch((error) => {
-      if (this.#spare === spare) this.#spare = null;
+    await spare.host.then((host) => host.ask('template')).catch((error) => {
+      if (this.#spare === spare) {
+        this.#spare = null;
+        spare.host.then((host) => host.end(error), () => {});
+      }
       throw error;
     });
   }

@@ -3,9 +3,11 @@
 // request carry its id as `target`.
 import { Aborted, NutshellError, toWire } from '../shared/errors.js';
 import { runCacheOperation } from './cache.js';
+import { Demand } from './demand.js';
 import { Engine } from './engine.js';
 import { Generator } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
+import { loadJinja } from './jinja.js';
 import { Loader } from './loader.js';
 import { ProgressMeter } from './progress.js';
 import { BlobSource, PageSource, UrlSource } from './source.js';
@@ -13,7 +15,14 @@ import { Store } from './store.js';
 import { ChatTemplate } from './template.js';
 import { Threads, becomeThread } from './threads.js';
 
-/** @typedef {{ id: number, abort: AbortController, send: (event: unknown) => void, bytes?: (message: any) => void }} Job */
+/**
+ * @typedef {object} Job
+ * @property {number} id
+ * @property {AbortController} abort
+ * @property {(event: unknown) => void} send
+ * @property {(message: any) => void} [bytes]  takes the bytes that were asked for
+ * @property {Demand} [demand]  of a generation
+ */
 
 /** Requests that are running, by id. @type {Map<number, Job>} */
 const jobs = new Map();
@@ -32,8 +41,8 @@ const operations = {
   cache: runCacheOperation,
 
   async start(request, job) {
-    const compiled = await compileModule(request.module);
-    job.send('fetched');
+    const compiled = request.compiled ?? await compileModule(request.module);
+    job.send({ compiled });
     const pool = new Threads();
     const started = await instantiate(compiled, request.threads > 1 ? sharedMemory() : null, pool.run);
     started.exports.__wasm_call_ctors();
@@ -48,6 +57,8 @@ const operations = {
   },
 
   run: (request) => runInThread(request),
+
+  template: () => loadJinja().then(() => {}),
 
   async load(request, job) {
     const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
@@ -69,14 +80,14 @@ const operations = {
 
   generate({ prompt, options }, job) {
     const flags = flagsFor(prompt, options.parseSpecial ?? false);
-    return generator.run(() => ({ prompt, options, flags }), job.abort.signal, emitTo(job));
+    return run(job, async () => ({ prompt, options, flags }));
   },
 
   chat({ messages, options }, job) {
-    return generator.run(() => {
-      const prompt = template.render(messages, options);
+    return run(job, async () => {
+      const prompt = await template.render(messages, options);
       return { prompt, options, flags: flagsFor(prompt, options.parseSpecial ?? true) };
-    }, job.abort.signal, emitTo(job));
+    });
   },
 };
 
@@ -84,11 +95,14 @@ const operations = {
 const signals = {
   stop: (job) => job.abort.abort(),
   bytes: (job, message) => job.bytes?.(message),
+  took: (job, { count }) => job.demand?.took(count),
 };
 
-/** @param {Job} job */
-function emitTo(job) {
-  return (/** @type {string} */ text, /** @type {unknown} */ figures) => job.send({ text, figures });
+/** @param {Job} job @param {() => Promise<import('./generator.js').Request>} prepare */
+function run(job, prepare) {
+  const { signal } = job.abort;
+  job.demand = new Demand(signal);
+  return generator.run(prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
 }
 
 /**
@@ -131,7 +145,7 @@ const streamError = (why) => new NutshellError('io', `the stream of the model's 
 function modelInfo() {
   const model = engine.info();
   const session = engine.session();
-  template = new ChatTemplate(model.chat_template, { bos: model.bos ?? '', eos: model.eos ?? '' });
+  template = new ChatTemplate(model.chat_template, { bos: model.bos ?? '', eos: model.eos ?? '' }, loadJinja);
   return {
     kernel: model.kernel, threads: session.threads, contextLength: session.contextLength, weightBytes: model.weight_bytes,
     sessionBytes: session.bytes, chat: template.exists, model,
@@ -145,6 +159,7 @@ self.onmessage = async ({ data }) => {
     if (job) signals[op](job, data);
     return;
   }
+  /** @type {Job} */
   const job = { id, abort: new AbortController(), send: (/** @type {unknown} */ event) => self.postMessage({ id, event }) };
   jobs.set(id, job);
   try {
