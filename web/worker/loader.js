@@ -6,7 +6,7 @@ import { xxh32 } from '../shared/checksum.js';
 import { piecesOf } from './pieces.js';
 import { hasChanged } from './http.js';
 import { Changed } from './source.js';
-import { CHUNK_BYTES, Store } from './store.js';
+import { CHUNK_BYTES } from './store.js';
 
 const MAX_RESTARTS = 3;
 
@@ -16,6 +16,7 @@ const BAD_BYTES = ['not-gguf', 'truncated-model', 'corrupt-model'];
 const REFUSALS = [...BAD_BYTES, 'unsupported-model', 'model-too-large'];
 
 /**
+ * @typedef {import('./store.js').Store} Store
  * @typedef {import('./store.js').Manifest} Manifest
  * @typedef {import('./source.js').Source} Source
  * @typedef {object} Job
@@ -26,6 +27,7 @@ const REFUSALS = [...BAD_BYTES, 'unsupported-model', 'model-too-large'];
  * @property {{ contextLength: number, kernel: string | undefined, threads: number }} options
  * @property {import('./progress.js').ProgressMeter} meter
  * @property {AbortSignal} signal
+ * @property {() => Promise<Store>} openStore
  */
 
 export class Loader {
@@ -73,7 +75,7 @@ export class Loader {
     const { cache, source } = this.#job;
     if (cache === false) return;
     try {
-      this.#store ??= await Store.open();
+      this.#store ??= await this.#job.openStore();
       if (source?.key && !this.#manifest) this.#manifest = await this.#store.byKey(source.key) ?? null;
       if (this.#manifest && source) await this.#checkVersion(this.#manifest);
     } catch (error) {

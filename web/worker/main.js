@@ -33,6 +33,8 @@ let engine;
 let generator;
 /** @type {ChatTemplate} */
 let template;
+/** The database, where it is opened while the engine starts. @type {Promise<Store> | null} */
+let opening = null;
 /** Where this worker is a thread of another one. @type {Awaited<ReturnType<typeof becomeThread>>} */
 let runInThread;
 
@@ -41,12 +43,14 @@ const operations = {
   cache: runCacheOperation,
 
   async start(request, job) {
+    if (request.store) opening = Store.open();
+    opening?.catch(() => {}); // looked at by who takes it
+    const pool = new Threads(request.threads - 1);
     const compiled = request.compiled ?? await compileModule(request.module);
     job.send({ compiled });
-    const pool = new Threads();
     const started = await instantiate(compiled, request.threads > 1 ? sharedMemory() : null, pool.run);
     started.exports.__wasm_call_ctors();
-    await pool.start(request.threads - 1, compiled, started);
+    await pool.start(compiled, started);
     threads = request.threads;
     engine = new Engine(started);
     generator = new Generator(engine);
@@ -67,7 +71,7 @@ const operations = {
     meter.flush();
     const options = { contextLength: request.contextLength, kernel: request.kernel, threads };
     const loader = new Loader({ engine, source, stored: found?.stored ?? null, cache: request.cache, options, meter,
-      signal: job.abort.signal }, found?.store ?? null);
+      signal: job.abort.signal, openStore }, found?.store ?? null);
     const { cache, fileBytes } = await loader.run();
     const info = { fileName: found?.stored.name ?? source?.name ?? '', fileBytes, ...modelInfo() };
     meter.finish();
@@ -114,9 +118,15 @@ function flagsFor(prompt, parseSpecial) {
   return { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) };
 }
 
+function openStore() {
+  const store = opening ?? Store.open();
+  opening = null;
+  return store;
+}
+
 /** @param {string} id */
 async function findCached(id) {
-  const store = await Store.open();
+  const store = await openStore();
   const stored = await store.byId(id);
   if (!stored) {
     throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() tells which there are`);
