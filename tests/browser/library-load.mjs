@@ -1,6 +1,6 @@
 // Sections of library-test.mjs: from the network and the cache, with all that can go wrong on the way.
 import { check, ensure, equal } from './harness.mjs';
-import { CHUNK, large, model, run } from './library-setup.mjs';
+import { CHUNK, large, model, rendered, run } from './library-setup.mjs';
 
 /** @typedef {import('./library-setup.mjs').Browser} Browser */
 /** @typedef {import('./library-setup.mjs').Servers} Servers */
@@ -24,6 +24,7 @@ export async function checkLoading(browser, { main }) {
     const { info, events } = await run(browser, 'model/a.gguf');
     equal(info.cache.state, 'hit');
     equal(main.requests.filter((request) => request.path === '/model/a.gguf' && request.method === 'GET').length, 0, 'requests');
+    equal(main.requests.filter(({ path }) => path.endsWith('.wasm')), [], 'the page had compiled it');
     const told = events.some((event) => event.fromCache && event.phase === 'cache' && event.loaded === model.length);
     ensure(told, 'no event from the cache');
   });
@@ -36,7 +37,7 @@ export async function checkLoading(browser, { main }) {
 
 /** Two pages of one origin: the server is gone when the second load begins. @param {Browser} browser @param {Servers} servers */
 export async function checkOffline(browser, { main }) {
-  await check(`${browser.name}: loads from the cache with the server stopped`, async () => {
+  await check(`${browser.name}: loads and chats from the cache with the server stopped`, async () => {
     await browser.goto(main.url + '/');
     const first = await run(browser, 'model/big.gguf', { threads: 1 });
     equal(first.info.fileBytes, large.length);
@@ -47,6 +48,7 @@ export async function checkOffline(browser, { main }) {
     try {
       const second = await run(browser, 'model/big.gguf', { threads: 1 });
       equal([second.info.cache.state, second.text], ['hit', first.text]);
+      equal(await rendered(browser), 'Hi!');
     } finally {
       await main.listen(port);
     }
@@ -60,6 +62,67 @@ export async function checkOffline(browser, { main }) {
     } finally {
       main.modelRoute = true;
     }
+  });
+}
+
+/** Flips a bit of a stored chunk. */
+async function damage() {
+  const done = (request) => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const database = await done(indexedDB.open('nutshell'));
+  const [{ id }] = (await done(database.transaction('models').objectStore('models').getAll()))
+    .filter(({ name }) => name === 'big.gguf');
+  const chunk = await done(database.transaction('chunks').objectStore('chunks').get([id, 1]));
+  const bytes = new Uint8Array(await new Blob([chunk.bytes]).arrayBuffer());
+  bytes[12345] ^= 16;
+  const damaged = { ...chunk, bytes: chunk.bytes instanceof Blob ? new Blob([bytes]) : bytes.buffer };
+  await done(database.transaction('chunks', 'readwrite').objectStore('chunks').put(damaged, [id, 1]));
+  database.close();
+  return { form: chunk.bytes.constructor.name, length: bytes.length };
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkChunks(browser, { main }) {
+  await browser.goto(main.url + '/');
+  const { text } = await run(browser, 'model/big.gguf', { cache: 'reload' });
+  await check(`${browser.name}: the server is asked for its version while the stored one is read`, async () => {
+    let answer = () => {};
+    main.holdHead = new Promise((resolve) => { answer = () => resolve(undefined); });
+    try {
+      await browser.evaluate(() => {
+        window.read = new Promise((resolve) => {
+          window.loading = window.load('model/big.gguf', {
+            onProgress: ({ phase, loaded, total }) => { if (phase === 'cache' && loaded === total) resolve(loaded); },
+          });
+          window.loading.then(() => resolve('loaded before the server had answered'));
+        });
+      });
+      const read = await browser.evaluate(() => Promise.race([window.read, wait(1900).then(() => 'nothing was read')]));
+      equal(read, large.length);
+    } finally {
+      answer();
+      main.holdHead = Promise.resolve();
+    }
+    equal((await browser.evaluate(() => window.loading)).info.cache.state, 'hit');
+  });
+  await check(`${browser.name}: a damaged chunk is noticed and fetched again`, async () => {
+    const { form, length } = await browser.evaluate(damage);
+    // WebKit's driver opens a private window, where WebKit stores no Blobs.
+    equal([form, length], [browser.name === 'webkit' ? 'ArrayBuffer' : 'Blob', CHUNK]);
+    main.forget();
+    const again = await run(browser, 'model/big.gguf');
+    equal([again.info.cache.state, again.text], ['resumed', text]);
+    equal(main.requests.filter(({ range }) => range).map(({ range }) => range), [`bytes=${CHUNK}-`]);
+    equal((await run(browser, 'model/big.gguf')).info.cache.state, 'hit');
+  });
+  await check(`${browser.name}: a browser that stores no Blobs`, async () => {
+    const load = { baseUrl: '/variant/no-blobs' };
+    const stored = await run(browser, 'model/big.gguf', { ...load, cache: 'reload' });
+    equal([stored.info.cache.state, (await browser.evaluate(damage)).form], ['stored', 'ArrayBuffer']);
+    const [resumed, hit] = [await run(browser, 'model/big.gguf', load), await run(browser, 'model/big.gguf', load)];
+    equal([resumed.info.cache.state, hit.info.cache.state, hit.text], ['resumed', 'hit', text]);
   });
 }
 

@@ -1,6 +1,6 @@
 // Sections of library-test.mjs: storage, other origins, policies, threads and kernels: the same text everywhere.
 import { check, ensure, equal, skip } from './harness.mjs';
-import { golden, greedy, model, run } from './library-setup.mjs';
+import { golden, greedy, model, rendered, run } from './library-setup.mjs';
 import { DIST } from './models.mjs';
 import { TestServer } from './server.mjs';
 
@@ -67,6 +67,7 @@ export async function checkSurroundings(browser, { main, open, strict, plain }) 
     await browser.goto(strict.url + '/');
     const { text } = await run(browser, 'model/a.gguf');
     ensure(text.length > 10, 'no text');
+    equal(await rendered(browser), 'Hi!');
   });
   await check(`${browser.name}: a script from another origin`, async () => {
     await browser.goto(plain.url + '/blank');

@@ -29,6 +29,10 @@ export async function startServers() {
   };
 }
 
+/** "Hi" through a template that adds a mark. @param {Browser} browser */
+export const rendered = (browser) =>
+  browser.evaluate(() => model.renderChat([{ role: 'user', content: 'Hi' }], { template: '{{ messages[0].content }}!' }));
+
 /**
  * Loads and generates, in the page.
  * @param {Browser} browser

@@ -2,6 +2,7 @@
 // misbehave. Arguments: browsers to run in; none: all three. NUT_ONLY=<part of a section's name> runs that one alone.
 import { starters } from './drivers.mjs';
 import { check, finish } from './harness.mjs';
+import * as cost from './library-cost.mjs';
 import * as load from './library-load.mjs';
 import * as places from './library-places.mjs';
 import { startServers } from './library-setup.mjs';
@@ -9,7 +10,7 @@ import * as use from './library-use.mjs';
 
 const only = process.env.NUT_ONLY ?? '';
 const wanted = process.argv.slice(2);
-const sections = Object.entries({ ...load, ...use, ...places }).filter(([title]) => title.includes(only));
+const sections = Object.entries({ ...load, ...use, ...places, ...cost }).filter(([title]) => title.includes(only));
 const servers = await startServers();
 const texts = new Map(); // by browser and surroundings; all the same
 

@@ -1,6 +1,6 @@
 // Sections of library-test.mjs: what a page does with a loaded model, and what it must not.
 import { check, ensure, equal } from './harness.mjs';
-import { LONG_PROMPT, PROMPT, greedy } from './library-setup.mjs';
+import { LONG_PROMPT, PROMPT, greedy, rendered, run } from './library-setup.mjs';
 
 /** @typedef {import('./library-setup.mjs').Browser} Browser */
 /** @typedef {import('./library-setup.mjs').Servers} Servers */
@@ -120,6 +120,36 @@ export async function checkMisuse(browser, { main }) {
     });
     equal(error.code, 'no-simd');
     ensure(/Firefox 89/.test(error.message), error.message);
+  });
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkTemplateFile(browser, { main }) {
+  const file = 'nutshell-template.mjs';
+  const requests = () => main.requests.filter(({ path }) => path.endsWith(file)).length;
+  await check(`${browser.name}: the templates' file is fetched for the first chat alone`, async () => {
+    await browser.goto(main.url + '/');
+    main.forget();
+    await run(browser, 'model/a.gguf');
+    equal(requests(), 0, 'before a chat');
+    equal([await rendered(browser), await rendered(browser), requests()], ['Hi!', 'Hi!', 1]);
+  });
+  await check(`${browser.name}: without the templates' file, until it is there`, async () => {
+    await browser.goto(main.url + '/');
+    main.missing = [file];
+    try {
+      await run(browser, 'model/a.gguf');
+      for (let i = 0; i < 2; i++) {
+        const error = await browser.evaluate(() =>
+          codeOf(() => model.renderChat([{ role: 'user', content: 'Hi' }], { template: '' })));
+        equal([error.code, error.isOurs, error.message.includes(`/dist/${file}`)], ['engine-missing', true, true]);
+      }
+      const { text } = await browser.evaluate((options) => collect(model.generate('Once', options)), greedy);
+      ensure(text.length > 5, 'no text after that');
+    } finally {
+      main.missing = [];
+    }
+    equal(await rendered(browser), 'Hi!');
   });
 }
 

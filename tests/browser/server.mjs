@@ -22,6 +22,11 @@ const PRELUDES = {
   'no-storage': 'IDBFactory.prototype.open = () => { throw new DOMException("denied", "SecurityError"); };',
   'no-quota': 'IDBObjectStore.prototype.put = () => { throw new DOMException("full", "QuotaExceededError"); };',
   'small-quota': 'Object.defineProperty(navigator, "storage", { value: { estimate: async () => ({ usage: 0, quota: 1000 }) } });',
+  'no-blobs': `const { put } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.put = function (value, ...key) {
+      if (value.bytes instanceof Blob) throw new DOMException('no Blobs here', 'DataCloneError');
+      return put.call(this, value, ...key);
+    };`,
   crash: 'setTimeout(() => { throw new Error("planted"); }, 1500);',
   'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
   'thread-crash': 'WebAssembly.Table.prototype.get = () => () => { throw new WebAssembly.RuntimeError("planted"); };',
@@ -51,6 +56,10 @@ export class TestServer {
   requests = [];
   /** Switch the model's route off. */
   modelRoute = true;
+  /** Files of dist/ that are not there. @type {string[]} */
+  missing = [];
+  /** Answers to HEAD wait for it. @type {Promise<unknown>} */
+  holdHead = Promise.resolve();
   #server;
   #options;
   #cuts = new Set();
@@ -116,6 +125,7 @@ export class TestServer {
     if (page) return reply.setHeader('Content-Type', 'text/html').end(page);
     const [, variant, file] = /^\/variant\/([^/]+)\/(.+)$/.exec(path) ?? [null, null, path.replace(/^\/dist\//, '')];
     try {
+      if (this.missing.includes(file)) throw new Error('as the test wants it');
       let body = readFileSync(join(this.#options.dist, normalize(`/${file}`)));
       if (variant && file === 'nutshell-worker.mjs') body = Buffer.concat([Buffer.from(PRELUDES[variant]), body]);
       const type = variant === 'wrong-mime' && file.endsWith('.wasm') ? 'text/plain' : TYPES[extname(file)];
@@ -143,7 +153,7 @@ export class TestServer {
     const start = this.#startOf(body, request, reply, fault);
     if (start === null) return reply.writeHead(416, { 'Content-Range': `bytes */${body.length}` }).end();
     if (!fault.has('nolength')) reply.setHeader('Content-Length', body.length - start);
-    if (request.method === 'HEAD') return reply.end();
+    if (request.method === 'HEAD') return this.holdHead.then(() => reply.end());
     await this.#sendBody(body.subarray(start), reply, entry, this.#cutAfter(url), Number(fault.get('slow') ?? 0));
   }
 

@@ -8,6 +8,7 @@ import { xxh32 } from '../../web/shared/checksum.js';
 import { NutshellError, fromWire, toWire } from '../../web/shared/errors.js';
 import { checkIds, checkMessages, checkOptions, rules } from '../../web/shared/options.js';
 import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
+import { Demand } from '../../web/worker/demand.js';
 import { ProgressMeter } from '../../web/worker/progress.js';
 import { ChatTemplate } from '../../web/worker/template.js';
 import { check, ensure, equal, finish } from './harness.mjs';
@@ -105,6 +106,7 @@ function played(signal) {
       log.push(`stop ${id}`);
       worker.resolve({ finishReason: 'aborted', tokens: worker.tokens });
     },
+    took: (id, count) => log.push(`took ${count} of ${id}`),
     end: () => log.push('end'),
   }, 5, signal);
   return { generation, worker, log };
@@ -162,6 +164,32 @@ await check('generation: an error of the worker comes after the pieces', async (
   equal([await generation.next(), generation.stats.finishReason], [{ done: true }, 'error']);
 });
 
+await check('generation: the worker is told how many pieces were taken, not how many came', async () => {
+  const { generation, worker, log } = played();
+  const first = generation.next();
+  for (let i = 0; i < 20; i++) worker.say('a');
+  await first;
+  equal(log, ['begin']);
+  for (let i = 1; i < 20; i++) await generation.next();
+  equal(log, ['begin', 'took 8 of 7', 'took 16 of 7']);
+});
+
+await check('drawing waits for the page, and a stop ends the waiting', async () => {
+  const control = new AbortController();
+  const demand = new Demand(control.signal);
+  const late = () => new Promise((done) => setTimeout(done, 50, 'waits'));
+  const state = (promise) => Promise.race([promise.then(() => 'goes on'), late()]);
+  equal([await state(demand.reaches(0)), await state(demand.reaches(31))], ['goes on', 'goes on']);
+  const waiting = demand.reaches(32);
+  equal(await state(waiting), 'waits');
+  demand.took(1);
+  equal([await state(waiting), await state(demand.reaches(32))], ['goes on', 'goes on']);
+  const stopped = demand.reaches(40);
+  equal(await state(stopped), 'waits');
+  control.abort();
+  equal(await state(stopped), 'goes on');
+});
+
 await check('generation: text() joins what is left', async () => {
   const { generation, worker } = played();
   const text = generation.text();
@@ -172,15 +200,18 @@ await check('generation: text() joins what is left', async () => {
 });
 
 await check('chat templates: variables, errors, bos', async () => {
-  const template = new ChatTemplate('{{ bos_token }}{{ messages[0].content }}{{ eos_token }}', { bos: '<s>', eos: '</s>' });
+  const loadJinja = () => import('@huggingface/jinja');
+  const source = '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}';
+  const template = new ChatTemplate(source, { bos: '<s>', eos: '</s>' }, loadJinja);
   const options = { templateVariables: {}, addGenerationPrompt: true };
-  equal(template.render([{ role: 'user', content: 'hi' }], options), '<s>hi</s>');
+  equal(await template.render([{ role: 'user', content: 'hi' }], options), '<s>hi</s>');
   equal([template.startsWithBos('<s>hi'), template.startsWithBos('hi')], [true, false]);
   const refusing = { ...options, template: "{{ raise_exception('no system role') }}" };
   const error = await failure(() => template.render([{ role: 'system', content: '' }], refusing));
   equal(error.code, 'chat-template');
   ensure(error.message.includes('no system role'), error.message);
-  equal((await failure(() => new ChatTemplate(null, { bos: '', eos: '' }).render([], options))).code, 'no-chat-template');
+  const none = new ChatTemplate(null, { bos: '', eos: '' }, loadJinja);
+  equal((await failure(() => none.render([], options))).code, 'no-chat-template');
 });
 
 await check('probes run in Node.js too', () => equal([hasSimd(), hasSharedMemory()], [true, true]));

@@ -5,10 +5,13 @@ import { asyncDispose } from './dispose.js';
 
 /** @typedef {import('../nutshell.d.ts').GenerationStats} GenerationStats */
 
+const TELL_EVERY = 8; // pieces that are taken before the worker is told; it draws no more than AHEAD of them in advance
+
 /**
  * @typedef {object} Run  what a generation needs of its model
  * @property {(onEvent: (event: any) => void, started: (id: number) => void) => Promise<any>} ask
  * @property {(id: number) => void} stop
+ * @property {(id: number, count: number) => void} took  so many pieces have been taken in all
  * @property {() => void} begin  throws 'busy' or 'unloaded'
  * @property {() => void} end    another generation may begin
  */
@@ -23,6 +26,7 @@ export class Generation {
   #id = 0;
   /** Pieces that nobody has taken yet. @type {string[]} */
   #pieces = [];
+  #taken = 0;
   /** Whoever waits for a piece.
    *  @type {{ resolve: (result: IteratorResult<string>) => void, reject: (error: unknown) => void }[]} */
   #waiting = [];
@@ -48,7 +52,7 @@ export class Generation {
   next() {
     if (this.#state === 'new') this.#start();
     const piece = this.#pieces.shift();
-    if (piece !== undefined) return Promise.resolve({ value: piece, done: false });
+    if (piece !== undefined) return Promise.resolve(this.#take(piece));
     if (this.#failure) {
       const { error } = this.#failure;
       this.#failure = null;
@@ -113,8 +117,14 @@ export class Generation {
     this.#count(figures);
     if (!text) return;
     const waiter = this.#waiting.shift();
-    if (waiter) waiter.resolve({ value: text, done: false });
+    if (waiter) waiter.resolve(this.#take(text));
     else this.#pieces.push(text);
+  }
+
+  /** @param {string} piece @returns {IteratorResult<string>} */
+  #take(piece) {
+    if (++this.#taken % TELL_EVERY === 0 && this.#state === 'running') this.#run.took(this.#id, this.#taken);
+    return { value: piece, done: false };
   }
 
   /** @param {object} figures */

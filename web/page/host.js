@@ -8,12 +8,17 @@ const THREADS_START_SECONDS = 10;
 
 /**
  * @typedef {{ threads?: number, kernel?: string, base: string }} EngineOptions
+ * @typedef {{ module: string, threads: number, store: boolean, compiled?: unknown }} StartRequest
  * @typedef {{ resolve: (value: any) => void, reject: (reason: unknown) => void, onEvent: (event: any) => void }} Pending
  */
 
 export function defaultThreads() {
   return hasSharedMemory() ? Math.min(Math.max((navigator.hardwareConcurrency ?? 1) >> 1, 1), 8) : 1;
 }
+
+/** Engine modules that this page's workers compiled, by folder and name: the next engine starts with one, and with the code
+ *  that the browser has optimized in the meantime. @type {Map<string, unknown>} */
+const compiledModules = new Map();
 
 /** The worker file's location. @param {string} base */
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
@@ -86,26 +91,27 @@ export class Host {
   /**
    * A worker whose engine has started, with as many threads as there can be.
    * @param {EngineOptions} options
+   * @param {boolean} [store]  whether the database is to be opened meanwhile
    * @returns {Promise<Host>}
    */
-  static async start({ threads = defaultThreads(), kernel, base }) {
+  static async start({ threads = defaultThreads(), kernel, base }, store = false) {
     needSimd();
     if (kernel === 'relaxed' && !hasRelaxedSimd()) {
       throw new NutshellError('bad-argument', 'this browser does not compute relaxed SIMD rightly: leave the option kernel out');
     }
     const name = (kernel ?? 'relaxed') === 'relaxed' && hasRelaxedSimd() ? 'relaxed' : 'simd128';
     if (threads > 1 && hasSharedMemory()) {
-      const host = await Host.#startModule(`${name}-mt`, threads, base).catch((error) => {
+      const host = await Host.#startModule(base, { module: `${name}-mt`, threads, store }).catch((error) => {
         if (error.code === 'engine-missing' || error.code === 'engine-crashed') return null;
         throw error;
       });
       if (host) return host;
     }
-    return Host.#startModule(name, 1, base);
+    return Host.#startModule(base, { module: name, threads: 1, store });
   }
 
-  /** @param {string} module @param {number} threads @param {string} base @returns {Promise<Host>} */
-  static async #startModule(module, threads, base) {
+  /** @param {string} base @param {StartRequest} request @returns {Promise<Host>} */
+  static async #startModule(base, request) {
     let timer;
     /** @type {(cause: unknown) => void} */
     let startFailed = () => {};
@@ -114,9 +120,13 @@ export class Host {
     });
     failed.catch(() => {}); // looked at below
     const host = await Host.bare(base, startFailed);
+    const key = base + request.module;
+    const watchThreads = () => setTimeout(() => host.#broken('its threads did not start'), THREADS_START_SECONDS * 1000);
+    request.compiled = compiledModules.get(key);
     try {
-      await Promise.race([failed, host.ask('start', { module, threads }, () => {
-        if (threads > 1) timer = setTimeout(() => host.#broken('its threads did not start'), THREADS_START_SECONDS * 1000);
+      await Promise.race([failed, host.ask('start', request, ({ compiled }) => {
+        compiledModules.set(key, compiled);
+        if (request.threads > 1) timer = watchThreads();
       })]);
       host.#startFailed = null;
       return host;

@@ -109,19 +109,22 @@ export class Loads {
       this.#spare = { key, host: Host.start(wanted) };
     }
     const spare = this.#spare;
-    await spare.host.catch((error) => {
-      if (this.#spare === spare) this.#spare = null;
+    await spare.host.then((host) => host.ask('template')).catch((error) => {
+      if (this.#spare === spare) {
+        this.#spare = null;
+        spare.host.then((host) => host.end(error), () => {});
+      }
       throw error;
     });
   }
 
-  /** @param {ReturnType<Loads['prepare']> | any} wanted @returns {Promise<Host>} */
-  async #takeHost(wanted) {
+  /** @param {import('./host.js').EngineOptions} wanted @param {boolean} store @returns {Promise<Host>} */
+  async #takeHost(wanted, store) {
     const spare = this.#spare?.key === JSON.stringify(wanted) ? this.#spare : null;
-    if (!spare) return Host.start(wanted);
+    if (!spare) return Host.start(wanted, store);
     this.#spare = null;
     const host = await spare.host;
-    return host.ended ? Host.start(wanted) : host;
+    return host.ended ? Host.start(wanted, store) : host;
   }
 
   /** @param {ModelSource} source @param {import('../nutshell.d.ts').LoadOptions} [options] @returns {Promise<Model>} */
@@ -134,7 +137,7 @@ export class Loads {
 
   /** @param {Opened} opened @param {any} options @returns {Promise<Model>} */
   async #load(opened, { onProgress, signal, contextLength, kvType, kernel, cache = opened.cacheable, ...engine }) {
-    const host = await this.#takeHost(this.#engineOptions({ kernel, ...engine }));
+    const host = await this.#takeHost(this.#engineOptions({ kernel, ...engine }), cache !== false);
     let id = 0;
     const stop = () => host.tell(id, 'stop');
     const onEvent = (/** @type {any} */ event) => {

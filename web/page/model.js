@@ -88,6 +88,7 @@ export class Model {
       },
       ask: (onEvent, started) => this.#host.ask(op, message, onEvent, started),
       stop: (id) => this.#host.tell(id, 'stop'),
+      took: (id, count) => this.#host.tell(id, 'took', { count }),
       end: () => { this.#running = null; },
     }, seed, signalOf(options));
     return generation;

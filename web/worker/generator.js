@@ -1,5 +1,7 @@
 // Generations, one after the other: steps the engine and sends each piece of text to the page. Between two steps the
-// worker looks into its message queue, so that a stop is seen within one token or one batch of the prompt.
+// worker looks into its message queue, so that a stop is seen within one token or one batch of the prompt. It draws a few
+// pieces ahead of the page and then waits, so that a loop that takes no more pieces costs no more work.
+
 /** Lets messages that have arrived be handled. A message to oneself is much quicker than a timer. */
 const breathe = (() => {
   const { port1, port2 } = new MessageChannel();
@@ -39,31 +41,40 @@ export class Generator {
 
   /**
    * Runs when the one before has ended. Resolves at its end or when it is stopped, rejects with the engine's error.
-   * @param {() => Request} prepare  called when it is this one's turn
+   * @param {() => Promise<Request>} prepare  called when it is this one's turn
    * @param {AbortSignal} signal
+   * @param {import('./demand.js').Demand} demand
    * @param {(text: string, figures: Figures) => void} emit
    * @returns {Promise<Figures>}
    */
-  run(prepare, signal, emit) {
-    const run = this.#last.then(() => this.#run(prepare, signal, emit));
+  run(prepare, signal, demand, emit) {
+    const run = this.#last.then(() => this.#run(prepare, signal, demand, emit));
     this.#last = run.catch(() => {});
     return run;
   }
 
-  /** @param {() => Request} prepare @param {AbortSignal} signal @param {(text: string, figures: Figures) => void} emit */
-  async #run(prepare, signal, emit) {
+  /**
+   * @param {() => Promise<Request>} prepare
+   * @param {AbortSignal} signal
+   * @param {import('./demand.js').Demand} demand
+   * @param {(text: string, figures: Figures) => void} emit
+   */
+  async #run(prepare, signal, demand, emit) {
     /** @type {Figures} */
     const figures = { promptTokens: 0, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, finishReason: null };
     const stopped = () => Object.assign(figures, { finishReason: /** @type {const} */ ('aborted') });
     if (signal.aborted) return stopped();
-    const { prompt, options, flags } = prepare();
+    const { prompt, options, flags } = await prepare();
+    if (signal.aborted) return stopped();
     figures.promptTokens = this.#engine.generateBegin(prompt, options, flags);
     try {
-      for (;;) {
+      for (let sent = 0; ;) {
         const step = this.#step(figures);
         if (step.text || step.kind === 'prefill') emit(step.text, figures);
         if (step.kind === 'done') return figures;
+        if (step.text) sent++;
         await breathe();
+        await demand.reaches(sent);
         if (signal.aborted) return stopped();
       }
     } finally {

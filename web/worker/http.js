@@ -1,5 +1,6 @@
 // A model on a web server: its size and version, and its bytes from any offset on.
 import { Aborted, NutshellError } from '../shared/errors.js';
+import { PieceReader } from './pieces.js';
 
 const REVALIDATE_SECONDS = 2;
 
@@ -36,7 +37,7 @@ function networkError(url, cause) {
  * @property {number} size    of the file; 0 if the server does not say
  * @property {string | null} etag
  * @property {boolean} html   the answer calls itself an HTML page
- * @property {ReadableStreamDefaultReader<Uint8Array>} body
+ * @property {PieceReader} body
  */
 
 /** @param {Response} response @param {number} asked the offset asked for @returns {Omit<Answer, 'body'>} */
@@ -69,7 +70,7 @@ export async function get(url, offset, etag, signal) {
     throw signal.aborted ? new Aborted() : networkError(url, cause);
   });
   if (!response.ok || !response.body) throw statusError(url, response.status);
-  return { ...describe(response, offset), body: response.body.getReader() };
+  return { ...describe(response, offset), body: new PieceReader(response.body) };
 }
 
 /** If-Range on another origin would need the server's permission first. @param {string} url */
@@ -77,12 +78,16 @@ function isSameOrigin(url) {
   return new URL(url).origin === self.location.origin;
 }
 
-/** The next bytes of a body; null at its end. @param {Answer} answer @param {string} url @param {AbortSignal} signal */
-export async function pull(answer, url, signal) {
-  const { value, done } = await answer.body.read().catch((cause) => {
+/**
+ * The next bytes of a body, valid until the next call; null at its end.
+ * @param {Answer} answer
+ * @param {string} url
+ * @param {AbortSignal} signal
+ */
+export function pull(answer, url, signal) {
+  return answer.body.read().catch((cause) => {
     throw signal.aborted ? new Aborted() : networkError(url, cause);
   });
-  return done ? null : value;
 }
 
 /**

@@ -11,15 +11,19 @@ const FIRST_PAGES = 64, MAX_PAGES = 65536; // as the modules were linked: 4 MiB,
  * @property {WebAssembly.Memory} memory
  */
 
-/** @param {URL} url @param {unknown} cause */
-function missing(url, cause) {
+/** @param {URL} url of a file of dist/ @param {unknown} cause */
+export function missingFile(url, cause) {
   const why = cause instanceof Error ? cause.message : cause;
   return new NutshellError('engine-missing', `the engine's file ${url.href} could not be loaded (${why}); put the files of `
     + 'dist/ into one folder, and let a Content-Security-Policy allow script-src and connect-src for it and '
     + "'wasm-unsafe-eval'", { cause });
 }
 
-/** Compiles while it downloads, and where the server sends a wrong MIME type, after that. @param {string} name of a module */
+/**
+ * Compiles while it downloads, and where the server sends a wrong MIME type, after that. Nothing here keeps browsers from
+ * storing the compiled code with the file.
+ * @param {string} name of a module
+ */
 export async function compileModule(name) {
   const url = new URL(`nutshell-${name}.wasm`, import.meta.url);
   try {
@@ -28,7 +32,7 @@ export async function compileModule(name) {
     const streamable = /^application\/wasm\b/i.test(response.headers.get('Content-Type') ?? '');
     return await (streamable ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
   } catch (cause) {
-    throw missing(url, cause);
+    throw missingFile(url, cause);
   }
 }
 

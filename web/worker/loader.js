@@ -3,9 +3,10 @@
 // the engine has taken it, so that what is no model never lands in the cache.
 import { Aborted, NutshellError } from '../shared/errors.js';
 import { xxh32 } from '../shared/checksum.js';
+import { piecesOf } from './pieces.js';
 import { hasChanged } from './http.js';
 import { Changed } from './source.js';
-import { CHUNK_BYTES, Store } from './store.js';
+import { CHUNK_BYTES } from './store.js';
 
 const MAX_RESTARTS = 3;
 
@@ -15,6 +16,7 @@ const BAD_BYTES = ['not-gguf', 'truncated-model', 'corrupt-model'];
 const REFUSALS = [...BAD_BYTES, 'unsupported-model', 'model-too-large'];
 
 /**
+ * @typedef {import('./store.js').Store} Store
  * @typedef {import('./store.js').Manifest} Manifest
  * @typedef {import('./source.js').Source} Source
  * @typedef {object} Job
@@ -25,6 +27,7 @@ const REFUSALS = [...BAD_BYTES, 'unsupported-model', 'model-too-large'];
  * @property {{ contextLength: number, kvType: string, kernel: string | undefined, threads: number }} options
  * @property {import('./progress.js').ProgressMeter} meter
  * @property {AbortSignal} signal
+ * @property {() => Promise<Store>} openStore
  */
 
 export class Loader {
@@ -35,6 +38,8 @@ export class Loader {
   #manifest = null;
   /** @type {NutshellError | null} why the model is not stored */
   #trouble = null;
+  /** Whether the server has another version than what is stored; asked while that is read. @type {Promise<boolean>} */
+  #changed = Promise.resolve(false);
   /** Checksums of the chunks that the engine has taken. @type {number[]} */
   #sums = [];
   #at = 0; // bytes that the engine has taken
@@ -70,18 +75,18 @@ export class Loader {
     const { cache, source } = this.#job;
     if (cache === false) return;
     try {
-      this.#store ??= await Store.open();
+      this.#store ??= await this.#job.openStore();
       if (source?.key && !this.#manifest) this.#manifest = await this.#store.byKey(source.key) ?? null;
-      if (this.#manifest && source && await this.#isStale(this.#manifest)) await this.#forget();
+      if (this.#manifest && source) await this.#checkVersion(this.#manifest);
     } catch (error) {
       this.#giveUpCache(error);
     }
   }
 
   /** @param {Manifest} manifest */
-  async #isStale(manifest) {
-    if (this.#job.cache === 'reload' || manifest.chunkBytes !== CHUNK_BYTES) return true;
-    return manifest.complete && hasChanged(manifest, this.#job.signal);
+  async #checkVersion(manifest) {
+    if (this.#job.cache === 'reload' || manifest.chunkBytes !== CHUNK_BYTES) await this.#forget();
+    else if (manifest.complete) this.#changed = hasChanged(manifest, this.#job.signal);
   }
 
   /** Goes on without the cache, or not at all where it is required. @param {unknown} error */
@@ -106,14 +111,17 @@ export class Loader {
     for (let restarts = 0; ; restarts++) {
       try {
         await this.#takeStored();
+        if (await this.#changed) throw new Changed();
         if (!this.#manifest?.complete || this.#at < this.#manifest.size) await this.#takeRest();
+        this.#job.engine.freeStaging(); // the session may lie there
         return this.#job.engine.loadFinish(this.#job.options);
       } catch (error) {
-        if (!(error instanceof Changed)) throw error;
+        if (!(error instanceof Changed || (!(error instanceof Aborted) && await this.#changed))) throw error;
         if (restarts >= MAX_RESTARTS) {
           throw new NutshellError('network', 'the file changes on the server while it is loaded: try again later');
         }
         await this.#writing;
+        this.#changed = Promise.resolve(false);
         if (this.#manifest) await this.#forget();
       }
     }
@@ -127,7 +135,7 @@ export class Loader {
     this.#sums = [];
   }
 
-  /** The chunks that the cache has, up to the first that is missing or damaged. The next is read while one is packed. */
+  /** The chunks that the cache has, up to the first that is missing or damaged. The next is found while one is packed. */
   async #takeStored() {
     const manifest = this.#manifest, store = this.#store;
     if (!manifest || !store) return this.#begin(this.#job.source?.size ?? 0);
@@ -135,16 +143,35 @@ export class Loader {
     this.#job.meter.enter('cache');
     const read = (/** @type {number} */ i) => store.getChunk(manifest, i).catch(() => null);
     const count = manifest.size ? Math.ceil(manifest.size / CHUNK_BYTES) : Infinity;
-    for (let i = 0, next = read(0); i < count; i++) {
+    let stale = false;
+    this.#changed.then((changed) => { stale = changed; });
+    for (let i = 0, next = read(0); i < count && !stale; i++) {
       const chunk = await next;
       if (!chunk) break;
       this.#checkStopped();
       if (i + 1 < count) next = read(i + 1);
-      this.#job.engine.staging(chunk.bytes.length).set(chunk.bytes);
-      this.#job.meter.add(chunk.bytes.length);
-      this.#feed(chunk.bytes.length, chunk.sum);
+      if (!(await this.#stageStored(chunk))) break;
+      this.#job.meter.add(chunk.bytes.size);
+      this.#feed(chunk.bytes.size, chunk.sum);
     }
     this.#fromCache = this.#at;
+    this.#job.meter.flush();
+  }
+
+  /** Whether the chunk could be read and is what was stored. @param {{ bytes: Blob, sum: number }} chunk */
+  async #stageStored({ bytes, sum }) {
+    const { engine } = this.#job;
+    let fill = 0;
+    try {
+      for await (const piece of piecesOf(bytes)) {
+        engine.staging(CHUNK_BYTES).set(piece, fill);
+        fill += piece.length;
+      }
+    } catch (error) {
+      if (error instanceof NutshellError) throw error;
+      return false; // the browser cannot read its own file any more
+    }
+    return fill === bytes.size && xxh32(engine.staging(CHUNK_BYTES).subarray(0, fill)) === sum;
   }
 
   /** What the cache does not have, from the source. */

@@ -3,9 +3,11 @@
 // request carry its id as `target`.
 import { Aborted, NutshellError, toWire } from '../shared/errors.js';
 import { runCacheOperation } from './cache.js';
+import { Demand } from './demand.js';
 import { Engine } from './engine.js';
 import { Generator } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
+import { loadJinja } from './jinja.js';
 import { Loader } from './loader.js';
 import { ProgressMeter } from './progress.js';
 import { BlobSource, PageSource, UrlSource } from './source.js';
@@ -13,7 +15,14 @@ import { Store } from './store.js';
 import { ChatTemplate } from './template.js';
 import { Threads, becomeThread } from './threads.js';
 
-/** @typedef {{ id: number, abort: AbortController, send: (event: unknown) => void, bytes?: (message: any) => void }} Job */
+/**
+ * @typedef {object} Job
+ * @property {number} id
+ * @property {AbortController} abort
+ * @property {(event: unknown) => void} send
+ * @property {(message: any) => void} [bytes]  takes the bytes that were asked for
+ * @property {Demand} [demand]  of a generation
+ */
 
 /** Requests that are running, by id. @type {Map<number, Job>} */
 const jobs = new Map();
@@ -24,6 +33,8 @@ let engine;
 let generator;
 /** @type {ChatTemplate} */
 let template;
+/** The database, where it is opened while the engine starts. @type {Promise<Store> | null} */
+let opening = null;
 /** Where this worker is a thread of another one. @type {Awaited<ReturnType<typeof becomeThread>>} */
 let runInThread;
 
@@ -32,12 +43,14 @@ const operations = {
   cache: runCacheOperation,
 
   async start(request, job) {
-    const compiled = await compileModule(request.module);
-    job.send('fetched');
-    const pool = new Threads();
+    if (request.store) opening = Store.open();
+    opening?.catch(() => {}); // looked at by who takes it
+    const pool = new Threads(request.threads - 1);
+    const compiled = request.compiled ?? await compileModule(request.module);
+    job.send({ compiled });
     const started = await instantiate(compiled, request.threads > 1 ? sharedMemory() : null, pool.run);
     started.exports.__wasm_call_ctors();
-    await pool.start(request.threads - 1, compiled, started);
+    await pool.start(compiled, started);
     threads = request.threads;
     engine = new Engine(started);
     generator = new Generator(engine);
@@ -49,6 +62,8 @@ const operations = {
 
   run: (request) => runInThread(request),
 
+  template: () => loadJinja().then(() => {}),
+
   async load(request, job) {
     const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
     const source = found ? urlSource(found.stored.url, job) : openSource(request.source, job);
@@ -56,7 +71,7 @@ const operations = {
     meter.flush();
     const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
     const loader = new Loader({ engine, source, stored: found?.stored ?? null, cache: request.cache, options, meter,
-      signal: job.abort.signal }, found?.store ?? null);
+      signal: job.abort.signal, openStore }, found?.store ?? null);
     const { cache, fileBytes } = await loader.run();
     const info = { fileName: found?.stored.name ?? source?.name ?? '', fileBytes, ...modelInfo() };
     meter.finish();
@@ -69,14 +84,14 @@ const operations = {
 
   generate({ prompt, options }, job) {
     const flags = flagsFor(prompt, options.parseSpecial ?? false);
-    return generator.run(() => ({ prompt, options, flags }), job.abort.signal, emitTo(job));
+    return run(job, async () => ({ prompt, options, flags }));
   },
 
   chat({ messages, options }, job) {
-    return generator.run(() => {
-      const prompt = template.render(messages, options);
+    return run(job, async () => {
+      const prompt = await template.render(messages, options);
       return { prompt, options, flags: flagsFor(prompt, options.parseSpecial ?? true) };
-    }, job.abort.signal, emitTo(job));
+    });
   },
 };
 
@@ -84,11 +99,14 @@ const operations = {
 const signals = {
   stop: (job) => job.abort.abort(),
   bytes: (job, message) => job.bytes?.(message),
+  took: (job, { count }) => job.demand?.took(count),
 };
 
-/** @param {Job} job */
-function emitTo(job) {
-  return (/** @type {string} */ text, /** @type {unknown} */ figures) => job.send({ text, figures });
+/** @param {Job} job @param {() => Promise<import('./generator.js').Request>} prepare */
+function run(job, prepare) {
+  const { signal } = job.abort;
+  job.demand = new Demand(signal);
+  return generator.run(prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
 }
 
 /**
@@ -100,9 +118,15 @@ function flagsFor(prompt, parseSpecial) {
   return { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) };
 }
 
+function openStore() {
+  const store = opening ?? Store.open();
+  opening = null;
+  return store;
+}
+
 /** @param {string} id */
 async function findCached(id) {
-  const store = await Store.open();
+  const store = await openStore();
   const stored = await store.byId(id);
   if (!stored) {
     throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() tells which there are`);
@@ -131,7 +155,7 @@ const streamError = (why) => new NutshellError('io', `the stream of the model's 
 function modelInfo() {
   const model = engine.info();
   const session = engine.session();
-  template = new ChatTemplate(model.chat_template, { bos: model.bos ?? '', eos: model.eos ?? '' });
+  template = new ChatTemplate(model.chat_template, { bos: model.bos ?? '', eos: model.eos ?? '' }, loadJinja);
   return {
     kernel: model.kernel, threads: session.threads, contextLength: session.contextLength, kvType: session.kvType,
     weightBytes: model.weight_bytes, sessionBytes: session.bytes, chat: template.exists, model,
@@ -145,6 +169,7 @@ self.onmessage = async ({ data }) => {
     if (job) signals[op](job, data);
     return;
   }
+  /** @type {Job} */
   const job = { id, abort: new AbortController(), send: (/** @type {unknown} */ event) => self.postMessage({ id, event }) };
   jobs.set(id, job);
   try {

@@ -1,9 +1,9 @@
 // Where a model's bytes come from. Each kind of source gives pieces in order from an offset on, in whatever sizes they
 // come; the loader makes chunks of them. A source knows nothing of the cache.
 import { NutshellError } from '../shared/errors.js';
+import { piecesOf } from './pieces.js';
 import { get, pull } from './http.js';
 
-const BLOB_PIECE = 4 << 20;
 const RETRY_AFTER = [300, 1000, 3000]; // milliseconds, counted anew after each byte that arrives
 
 /** The file on the server is no longer the one whose beginning was loaded: begin again. */
@@ -19,7 +19,8 @@ export class Changed extends Error {}
  * @property {boolean} html  it calls itself an HTML page
  * @property {(offset: number, known: { size: number, etag: string | null } | null) => Promise<void>} open
  *   gets ready to give bytes from offset on; `known` is what was known when those before it were loaded. Throws Changed.
- * @property {() => AsyncIterable<Uint8Array>} pieces  from the opened offset to the end, once
+ * @property {() => AsyncIterable<Uint8Array>} pieces  from the opened offset to the end, once; each is valid until the next
+ *   one is asked for
  */
 
 /** @param {number} milliseconds @param {AbortSignal} signal */
@@ -151,12 +152,10 @@ export class BlobSource {
   }
 
   async *pieces() {
-    for (; this.#at < this.size; this.#at += BLOB_PIECE) {
-      const piece = this.#blob.slice(this.#at, this.#at + BLOB_PIECE);
-      const bytes = await piece.arrayBuffer().catch((cause) => {
-        throw new NutshellError('io', `the file ${this.name} cannot be read any more (${cause}): choose it again`, { cause });
-      });
-      yield new Uint8Array(bytes);
+    try {
+      yield* piecesOf(this.#blob.slice(this.#at));
+    } catch (cause) {
+      throw new NutshellError('io', `the file ${this.name} cannot be read any more (${cause}): choose it again`, { cause });
     }
   }
 }

@@ -3,12 +3,15 @@
 // chunks that are there are a download that can be resumed.
 import { openDB } from 'idb';
 import { NutshellError } from '../shared/errors.js';
-import { xxh32 } from '../shared/checksum.js';
 
 export const CHUNK_BYTES = 4 << 20;
 const DATABASE = 'nutshell';
 const VERSION = 1;
 const OPEN_SECONDS = 8;
+
+// Firefox frees a Blob's bytes when its garbage collector comes by, and does not count them among what makes it come. An
+// ArrayBuffer counts, and costs no memory where nobody writes to it.
+const DECOY_BYTES = 4 * CHUNK_BYTES;
 
 /**
  * @typedef {object} Manifest
@@ -24,12 +27,18 @@ const OPEN_SECONDS = 8;
  * @property {number} created   milliseconds since 1970
  * @property {number} used
  *
- * @typedef {{ bytes: ArrayBuffer, sum: number }} Chunk  as it is stored
+ * @typedef {object} Chunk  as it is stored
+ * @property {Blob | ArrayBuffer} bytes  a Blob is read from the disk piece by piece; an ArrayBuffer takes twice the time and
+ *   several times the memory, and is what browsers get that store no Blobs
+ * @property {number} sum  xxHash32
  */
+
+/** @param {unknown} error */
+const isQuotaError = (error) => /** @type {any} */ (error)?.name === 'QuotaExceededError';
 
 /** What IndexedDB's errors mean for a page. @param {unknown} cause @param {number} size of the model, 0 if unknown */
 async function explain(cause, size) {
-  if (/** @type {any} */ (cause)?.name === 'QuotaExceededError') return quotaError(size, await estimate(), cause);
+  if (isQuotaError(cause)) return quotaError(size, await estimate(), cause);
   return new NutshellError('storage', `the browser's storage (IndexedDB) cannot be used here (${cause}): private windows and `
     + 'blocked site data forbid it; models then load from their source each time', { cause });
 }
@@ -61,6 +70,11 @@ const chunksOf = (id) => IDBKeyRange.bound([id, 0], [id, Infinity]);
 
 export class Store {
   #db;
+  /** A chunk on its way to the database: Blobs take no bytes of memory that is shared. */
+  #copy = new Uint8Array(CHUNK_BYTES);
+  #takesBlobs = true;
+  /** @type {ArrayBuffer | undefined} */
+  decoy;
 
   /** @param {import('idb').IDBPDatabase<any>} db */
   constructor(db) {
@@ -140,28 +154,40 @@ export class Store {
   /**
    * @param {Manifest} manifest
    * @param {number} index
+   * One at a time.
    * @param {Uint8Array} bytes  copied before this returns
    * @param {number} sum
    */
   async putChunk(manifest, index, bytes, sum) {
-    const chunk = { bytes: bytes.slice().buffer, sum };
-    await this.#run(() => this.#db.put('chunks', chunk, [manifest.id, index]), manifest.size);
+    this.#copy.set(bytes);
+    this.decoy = new ArrayBuffer(DECOY_BYTES);
+    const copy = this.#copy.subarray(0, bytes.length);
+    const put = (/** @type {Chunk['bytes']} */ bytes) => this.#db.put('chunks', { bytes, sum }, [manifest.id, index]);
+    await this.#run(async () => {
+      try {
+        if (this.#takesBlobs) return await put(new Blob([copy]));
+      } catch (error) {
+        if (isQuotaError(error)) throw error;
+        this.#takesBlobs = false; // private windows of Safari
+      }
+      await put(copy.slice().buffer);
+    }, manifest.size);
   }
 
   /**
-   * A chunk with its checksum; null where it is absent, of the wrong length or damaged.
+   * A chunk that is yet to be read and compared with its checksum; null where it is absent or of the wrong length.
    * @param {Manifest} manifest
    * @param {number} index
-   * @returns {Promise<{ bytes: Uint8Array, sum: number } | null>}
+   * @returns {Promise<{ bytes: Blob, sum: number } | null>}
    */
   async getChunk(manifest, index) {
     /** @type {Chunk | undefined} */
     const chunk = await this.#run(() => this.#db.get('chunks', [manifest.id, index]));
-    if (!(chunk?.bytes instanceof ArrayBuffer)) return null;
-    const bytes = new Uint8Array(chunk.bytes);
+    if (!chunk) return null;
+    const bytes = chunk.bytes instanceof Blob ? chunk.bytes : new Blob([chunk.bytes]);
     const { size, chunkBytes } = manifest;
     const due = size ? Math.min(chunkBytes, size - index * chunkBytes) : chunkBytes;
-    return bytes.length === due && xxh32(bytes) === chunk.sum ? { bytes, sum: chunk.sum } : null;
+    return bytes.size === due ? { bytes, sum: chunk.sum } : null;
   }
 
   /**

@@ -1,31 +1,36 @@
 // Chat templates: the messages become the text that the model was trained to continue. The templates are Jinja, written
 // by whoever made the model, and run in the interpreter of @huggingface/jinja, inside the worker.
-import { Template } from '@huggingface/jinja';
 import { NutshellError } from '../shared/errors.js';
 
-/** @typedef {import('../nutshell.d.ts').ChatMessage} ChatMessage */
+/**
+ * @typedef {import('../nutshell.d.ts').ChatMessage} ChatMessage
+ * @typedef {import('@huggingface/jinja').Template} Template
+ */
 
 export class ChatTemplate {
   #source;
   #tokens;
+  #loadJinja;
   /** @type {Map<string, Template>} */
   #parsed = new Map();
 
   /**
    * @param {string | null} source  the model's own template
    * @param {{ bos: string, eos: string }} tokens  texts of its special tokens
+   * @param {() => Promise<import('./jinja.js').Jinja>} loadJinja
    */
-  constructor(source, tokens) {
+  constructor(source, tokens, loadJinja) {
     this.#source = source;
     this.#tokens = tokens;
+    this.#loadJinja = loadJinja;
   }
 
   get exists() {
     return this.#source !== null;
   }
 
-  /** @param {string} source */
-  #parse(source) {
+  /** @param {string} source @param {import('./jinja.js').Jinja} jinja */
+  #parse(source, { Template }) {
     let template = this.#parsed.get(source);
     if (!template) {
       template = new Template(source);
@@ -38,16 +43,17 @@ export class ChatTemplate {
   /**
    * @param {ChatMessage[]} messages
    * @param {{ template?: string, templateVariables: Record<string, unknown>, addGenerationPrompt: boolean }} options
-   * @returns {string}
+   * @returns {Promise<string>}
    */
-  render(messages, options) {
+  async render(messages, options) {
     const source = options.template ?? this.#source;
     if (source === null) {
       throw new NutshellError('no-chat-template', 'this model brings no chat template: pass one as the option template, '
         + 'or write the prompt yourself and use generate');
     }
+    const jinja = await this.#loadJinja();
     try {
-      return this.#parse(source).render({
+      return this.#parse(source, jinja).render({
         bos_token: this.#tokens.bos,
         eos_token: this.#tokens.eos,
         ...options.templateVariables,

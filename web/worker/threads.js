@@ -1,6 +1,6 @@
 // Threads of the engine: workers that run the same module in the same memory. They are started before the engine asks for
-// them, since it cannot wait for one: a worker needs the event loop to start. Each is this same file; see `thread` and
-// `run` in main.js.
+// them, since it cannot wait for one: a worker needs the event loop to start. Each is this same file, read while the module
+// is compiled; see `thread` and `run` in main.js.
 import { instantiate } from './instantiate.js';
 
 const STACK_BYTES = 256 << 10;
@@ -24,30 +24,38 @@ function ask(worker, request, milliseconds) {
   });
 }
 
+const createWorker = () => new Worker(import.meta.url, { type: 'module', name: 'nutshell thread' });
+
 export class Threads {
+  /** Workers that no thread runs in yet. */
+  #fresh;
   /** Workers that wait for something to do. @type {Worker[]} */
   #idle = [];
 
+  /** @param {number} count */
+  constructor(count) {
+    this.#fresh = Array.from({ length: count }, createWorker);
+  }
+
   /**
-   * Starts up to `count` threads; those that do not start are left out.
-   * @param {number} count
+   * Starts the threads; those that do not start are left out.
    * @param {WebAssembly.Module} compiled
    * @param {Started} started  the engine's own instance
    */
-  async start(count, compiled, { exports, memory }) {
-    await Promise.all(Array.from({ length: count }, async () => {
+  async start(compiled, { exports, memory }) {
+    await Promise.all(this.#fresh.map(async (worker) => {
       const stack = exports.nutw_thread_stack(STACK_BYTES);
-      if (!stack) return;
-      for (const milliseconds of START_MILLISECONDS) {
-        const worker = new Worker(import.meta.url, { type: 'module', name: 'nutshell thread' });
+      for (const milliseconds of stack ? START_MILLISECONDS : []) {
         try {
           await ask(worker, { op: 'thread', compiled, memory, stack, size: STACK_BYTES }, milliseconds);
           this.#idle.push(worker);
           return;
         } catch {
           worker.terminate();
+          worker = createWorker();
         }
       }
+      worker.terminate();
     }));
   }
 
