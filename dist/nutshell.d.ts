@@ -20,7 +20,8 @@ export function load(source: ModelSource, options?: LoadOptions): Promise<Model>
 
 /**
  * Fetches and starts the engine ahead of time, so that the next `load` (with the same `threads`, `kernel` and
- * `baseUrl`) needs nothing but the model: it starts sooner, and a cached model then loads without a network.
+ * `baseUrl`) needs nothing but the model: it starts sooner, and a cached model then loads and chats without a network.
+ * (Without it, the first `chat` or `renderChat` fetches nutshell-template.mjs.)
  */
 export function prepare(options?: EngineOptions): Promise<void>;
 
@@ -88,10 +89,12 @@ export interface Model {
   readonly stats: GenerationStats | null;
   /**
    * Continues the prompt. Nothing happens until the first piece is asked for, and all errors come from there. Leaving
-   * the loop stops the generation. One generation runs at a time ('busy').
+   * the loop stops the generation; while it takes no pieces, no more than a few are drawn. One generation runs at a time
+   * ('busy').
    */
   generate(prompt: string, options?: GenerateOptions): Generation;
-  /** Answers the last message, with the chat template that the model brings ('no-chat-template' where it has none). */
+  /** Answers the last message, with the chat template that the model brings ('no-chat-template' where it has none). The
+   *  first time it fetches nutshell-template.mjs, unless `prepare` has done so. */
   chat(messages: ChatMessage[], options?: ChatOptions): Generation;
   /** The text that `chat` would continue. */
   renderChat(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
@@ -309,7 +312,7 @@ export type ErrorCode =
   | 'busy' // a generation is running
   | 'unloaded' // the model was unloaded
   | 'no-simd' // the browser lacks WebAssembly SIMD
-  | 'engine-missing' // the worker or wasm files are not where they are looked for
+  | 'engine-missing' // the worker, wasm or template files are not where they are looked for
   | 'engine-crashed' // the worker ended; load the model again
   | 'cross-origin-worker' // the worker file is on another origin
   | 'file-page' // the page was opened from the disk (file://)

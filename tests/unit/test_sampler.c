@@ -107,8 +107,8 @@ static void test_greedy_and_penalties(void) {
     for (uint32_t i = 0; i < N; i++) CHECK(counts[i] == 0, "counts must be left clear");
 }
 
-/* The best K found in one pass are those that a selection among all tokens finds, ties included: penalties that
- * punish nobody take the other way. */
+/* The best K found in one pass are those that a selection among all tokens finds, ties included: penalties
+ * that punish nobody take the other way. */
 static void test_top_k_ways(void) {
     rng r;
     rng_seed(&r, 5);
