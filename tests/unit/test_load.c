@@ -14,6 +14,32 @@ static make_options options_for(format_id id) {
     return o;
 }
 
+/* Weights of every format stay what they are in the file and go through kernels of the set that the model
+ * names: none falls back to the reference, and none becomes floats. */
+static void test_fast_kernels(void) {
+    const kernel_set *best = kernel_find(NULL), *ref = kernel_find("ref");
+    for (int id = 0; id < FORMAT_COUNT; id++) {
+        make_options o = options_for((format_id)id);
+        make_gguf g = make_model(&o);
+        size_t n;
+        uint8_t *file = make_file(&g, &n);
+        nut_model *m = NULL;
+        nut_error err;
+        if (CHECK(make_load(file, n, 0, NULL, &m, &err) == NUT_OK, "%s", err.message)) {
+            const matrix *w = &m->layers[0].w_up;
+            CHECK(strcmp(nut_model_kernel(m), best->name) == 0 && m->kernels == best, "%s: kernels %s",
+                  format_table[id].name, nut_model_kernel(m));
+            CHECK(w->format->id == (format_id)id, "%s is held as %s", format_table[id].name,
+                  w->format->name);
+            CHECK(best == ref || best->mul_mat[id] != ref->mul_mat[id], "%s: products by the reference",
+                  format_table[id].name);
+            CHECK((w->format->act == FORMAT_ACT_Q8) == (format_table[id].block > 1), "%s: int8",
+                  w->format->name);
+        }
+        nut_model_free(m), free(file), make_free(&g);
+    }
+}
+
 static void test_formats(void) {
     static const size_t steps[] = {0, 1, 7, 4096};
     nut_load_options floats = nut_load_defaults();
@@ -475,6 +501,7 @@ static void test_vocabulary(void) {
 
 int main(void) {
     test_formats();
+    test_fast_kernels();
     test_long_rows();
     test_held_formats();
     test_layouts();
