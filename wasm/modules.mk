@@ -24,10 +24,16 @@ web_plain = $(patsubst %.c,build/web/$(1)/%.o,$(WEB_C))
 web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(WEB_C))) \
     $(patsubst %.c,build/web/$(1)-relaxed/%.o,$(filter $(WEB_RELAXED_C),$(WEB_C)))
 
+# What takes the time: kernels, the forward pass, packing, and what reads prompts. The rest is compiled for size. Later -O
+# options win.
+WEB_HOT := $(filter-out $(addprefix src/kernels/,ref.c formats.c blocks.c kernels.c),$(filter src/kernels/%,$(LIB_SRC))) \
+    $(addprefix src/,base/threads.c run/forward.c run/sampler.c model/load.c model/merge.c model/pieces.c model/pretok.c \
+    model/tok_bpe.c model/tok_spm.c)
+
 define web_compile
 build/web/$(1)/%.o: %.c wasm/modules.mk
 	@mkdir -p $$(@D)
-	$(EMCC) $$(CBASE) $(2) -c $$< -o $$@
+	$(EMCC) $$(CBASE) $(2) $$(if $$(filter $$<,$(WEB_HOT)),,-Oz) -c $$< -o $$@
 endef
 $(eval $(call web_compile,st,$(CF_web)))
 $(eval $(call web_compile,mt,$(CF_webmt)))
