@@ -73,16 +73,15 @@ typedef void panel_fill_fn(panel to, const uint8_t *group, size_t first, size_t 
     static void fill_##name(panel to, const uint8_t *group, size_t first, size_t n) {                       \
         const block_layout *l = &block_##name;                                                              \
         const uint8_t *block = group + first / l->n_units * l->bytes * L;                                   \
-        (void)n;                                                                                            \
         call;                                                                                               \
     }
 FILL_FUNCTION(Q4_0, panel_simple(to, l, block, n))
 FILL_FUNCTION(Q4_1, panel_simple(to, l, block, n))
 FILL_FUNCTION(Q5_0, panel_simple(to, l, block, n))
 FILL_FUNCTION(Q5_1, panel_simple(to, l, block, n))
-FILL_FUNCTION(Q4_K, panel_min_k(to, l, block))
-FILL_FUNCTION(Q5_K, panel_min_k(to, l, block))
-FILL_FUNCTION(Q6_K, panel_q6_k(to, l, block))
+FILL_FUNCTION(Q4_K, panel_min_k(to, l, block, n))
+FILL_FUNCTION(Q5_K, panel_min_k(to, l, block, n))
+FILL_FUNCTION(Q6_K, panel_q6_k(to, l, block, n))
 
 FILL_FUNCTION(Q8_0, panel_q8_0(to, block, n, SET_PARTS, 0))
 static void fill_Q8_0_unsigned(panel to, const uint8_t *group, size_t first, size_t n) {
@@ -95,10 +94,11 @@ typedef struct panel_plan {
     panel_product_fn *product;
 } panel_plan;
 
-/* Units of a panel, so that a row is cut evenly: K-quants' blocks are whole panels in any case. */
+/* Units of a panel: a row is cut evenly, between whole blocks. */
 static size_t panel_units(const matrix *w) {
     const size_t units = w->n_cols / BLOCK_UNIT, n = (units + PANEL_UNITS - 1) / PANEL_UNITS;
-    return (units + n - 1) / n;
+    const size_t whole = w->format->block / BLOCK_UNIT;
+    return ((units + n - 1) / n + whole - 1) / whole * whole;
 }
 
 /* Sums of n groups and tiles [t, t_end) over all columns. */

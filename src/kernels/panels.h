@@ -1,5 +1,5 @@
 /*
- * Several tokens: groups are unpacked into panels of 256 columns, which stay in the first cache, and each
+ * Several tokens: groups are unpacked into panels of 512 columns, which stay in the first cache, and each
  * panel is multiplied with tiles of four tokens whose activations lie interleaved. Unpacking, scales and
  * what concerns a tile alone are thus paid once for many products. Float sums pass from panel to panel
  * through y, and take each unit by the same operations as in mul_vec.h, so that a token's results have the
@@ -7,9 +7,9 @@
  */
 
 enum {
-    PANEL_UNITS = 8, // units of 32 columns in a panel
+    PANEL_UNITS = 16, // units of 32 columns in a panel
     PANEL_STEPS = 8 * PANEL_UNITS,
-    PANELS = 8, // groups that take turns with a tile
+    PANELS = 4, // groups that take turns with a tile
     TILE = KERNEL_TILE,
     PASS_TILES = 16, // tiles that go over the same panels
 };
@@ -62,21 +62,26 @@ SIMD_INLINE void panel_simple(panel to, const block_layout *l, const uint8_t *bl
     }
 }
 
-SIMD_INLINE void panel_min_k(panel to, const block_layout *l, const uint8_t *block) {
+/* Q4_K, Q5_K: n_units are whole blocks, here and in Q6_K. */
+SIMD_INLINE void panel_min_k(panel to, const block_layout *l, const uint8_t *block, size_t n_units) {
     const unpack_consts c = unpack_begin(l->n_high);
-    const uint8_t *unit = block + (4 + l->n_scale) * L;
-    min_k_scales(block, c, to.d, to.more);
-    for (size_t s = 0; s < 8; s++, unit += 128 + 32 * l->n_high) panel_codes(to, s, unit, l, c);
+    for (size_t u = 0; u < n_units; u += 8, block += l->bytes * L) {
+        const uint8_t *unit = block + (4 + l->n_scale) * L;
+        min_k_scales(block, c, to.d + u, to.more + u);
+        for (size_t s = 0; s < 8; s++, unit += 128 + 32 * l->n_high) panel_codes(to, u + s, unit, l, c);
+    }
 }
 
-SIMD_INLINE void panel_q6_k(panel to, const block_layout *l, const uint8_t *block) {
+SIMD_INLINE void panel_q6_k(panel to, const block_layout *l, const uint8_t *block, size_t n_units) {
     const unpack_consts c = unpack_begin(l->n_high);
-    const uint8_t *scales = block + 2 * L, *unit = scales + l->n_scale * L;
-    const pair d = scale_pair(block, c);
-    for (size_t u = 0; u < 8; u++, unit += 128 + 32 * l->n_high, scales += 2 * L) {
-        pair_store(to.d[u], pair_mul(d, i16_pair(wasm_i16x8_load8x8(scales))));
-        pair_store(to.more[u], pair_mul(d, i16_pair(wasm_i16x8_load8x8(scales + L))));
-        panel_codes(to, u, unit, l, c);
+    for (size_t u = 0; u < n_units; u += 8, block += l->bytes * L) {
+        const uint8_t *scales = block + 2 * L, *unit = scales + l->n_scale * L;
+        const pair d = scale_pair(block, c);
+        for (size_t s = u; s < u + 8; s++, unit += 128 + 32 * l->n_high, scales += 2 * L) {
+            pair_store(to.d[s], pair_mul(d, i16_pair(wasm_i16x8_load8x8(scales))));
+            pair_store(to.more[s], pair_mul(d, i16_pair(wasm_i16x8_load8x8(scales + L))));
+            panel_codes(to, s, unit, l, c);
+        }
     }
 }
 
