@@ -13,15 +13,15 @@
  *   set_dot(acc, w, a)          acc + products of one part
  *   set_codes(bytes, part), set_weights(bytes, part)    codes and int8 weights as parts
  * and for the signed weights of Q8_0, of which the relaxed dot does not take two:
- *   set_find_form()             the form that many tokens take them in (steps.h)
- *   set_begin_signed(magic, sum, m)    what an integer sum begins with
- *   set_signed_product(bytes, q, m, acc), set_signed_panel(codes, q, m, acc)    a step: acc (m) +=
+ *   SET_FORMS, set_find_form()  whether there are several forms in which many tokens take them, and which
+ * (steps.h) set_begin_signed(magic, sum, m)    what an integer sum begins with set_signed_product(bytes, q,
+ * m, acc), set_signed_panel(codes, q, m, acc)    a step: acc (m) +=
  */
 #include "kernels/steps.h"
 
-enum { FLOAT_TILE = 2 }; // tokens of a tile of the float formats
-
 #include <stdatomic.h>
+
+enum { FLOAT_TILE = 2 }; // tokens of a tile of the float formats
 
 #include "kernels/mul_vec.h"
 #include "kernels/panels.h"
@@ -66,7 +66,7 @@ VEC_FUNCTIONS(Q6_K, vec_q6_k)
 
 /* ---- several tokens ---- */
 
-/* Unpacks n units of a group from unit `first` (a multiple of PANEL_UNITS) on. */
+/* Unpacks n units of a group from unit `first` on, both in whole blocks. */
 typedef void panel_fill_fn(panel to, const uint8_t *group, size_t first, size_t n);
 
 #define FILL_FUNCTION(name, call)                                                                           \
@@ -82,11 +82,7 @@ FILL_FUNCTION(Q5_1, panel_simple(to, l, block, n))
 FILL_FUNCTION(Q4_K, panel_min_k(to, l, block, n))
 FILL_FUNCTION(Q5_K, panel_min_k(to, l, block, n))
 FILL_FUNCTION(Q6_K, panel_q6_k(to, l, block, n))
-
-FILL_FUNCTION(Q8_0, panel_q8_0(to, block, n, SET_PARTS, 0))
-static void fill_Q8_0_unsigned(panel to, const uint8_t *group, size_t first, size_t n) {
-    panel_q8_0(to, group + first * 34 * L, n, SET_PARTS, 0x80808080u);
-}
+FILL_FUNCTION(Q8_0, panel_q8_0(to, l, block, n, 0))
 
 /* How a format goes through panels. */
 typedef struct panel_plan {
@@ -156,11 +152,16 @@ static void many_tokens(const panel_plan *plan, const matrix *w, size_t g_begin,
     static const panel_plan plan_##name = {fill_##name, product};                                           \
     MUL_MAT_PLAN(name, &plan_##name)
 
+#if SET_FORMS
+static void fill_Q8_0_unsigned(panel to, const uint8_t *group, size_t first, size_t n) {
+    panel_q8_0(to, &block_Q8_0, group + first * block_Q8_0.bytes * L, n, 0x80808080u);
+}
+
 /* What the engine's dot makes of int8 weights is found out at the first product. Threads may do so at once:
  * they find the same. */
 static const panel_plan *plan_signed(void) {
     static const panel_plan plans[] = {
-        [SET_AS_HALVES] = {fill_Q8_0, product_signed},
+        [SET_AS_SPLIT] = {fill_Q8_0, product_signed},
         [SET_AS_UNSIGNED] = {fill_Q8_0_unsigned, product_offset_128},
         [SET_AS_SIGNED] = {fill_Q8_0, product_plain},
     };
@@ -170,6 +171,9 @@ static const panel_plan *plan_signed(void) {
     return &plans[form];
 }
 MUL_MAT_PLAN(Q8_0, plan_signed())
+#else
+MUL_MAT_FUNCTION(Q8_0, product_signed)
+#endif
 MUL_MAT_FUNCTION(Q4_0, product_offset_8)
 MUL_MAT_FUNCTION(Q4_1, product_min)
 MUL_MAT_FUNCTION(Q5_0, product_offset_16)

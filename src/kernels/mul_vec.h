@@ -92,8 +92,19 @@ SIMD_INLINE void sums_add_min(float *f, pair min, const float *d_sum, int m) {
         pair_store(f + L * t, pair_mul_add(pair_load(f + L * t), min, splat_float(d_sum + t)));
 }
 
-/* Q4_0, Q4_1, Q5_0, Q5_1 */
-SIMD_INLINE void vec_simple(const block_layout *l, const streams *w, const kernel_act *x, int m) {
+/* Integer products of a unit of signed weights: acc (m) +=. */
+SIMD_INLINE void signed_unit_product(const uint8_t *unit, const uint8_t *q, int m, pair *acc) {
+    SIMD_NO_UNROLL
+    for (size_t step = 0; step < 8; step += 4) {
+        SIMD_UNROLL
+        for (size_t i = step; i < step + 4; i++)
+            set_signed_product(pair_load(unit + 32 * i), q + i * 4 * SET_PARTS * (size_t)m, m, acc);
+    }
+}
+
+/* Formats with a block per unit: codes of four and five bits, or signed weights. */
+SIMD_INLINE void vec_units(const block_layout *l, bool is_signed, const streams *w, const kernel_act *x,
+                           int m) {
     const unpack_consts c = unpack_begin(l->n_high);
     const uint8_t *block = w->group;
     act_at a = act_first(x, 0, 0, m);
@@ -103,17 +114,30 @@ SIMD_INLINE void vec_simple(const block_layout *l, const streams *w, const kerne
         v128_t begin[KERNEL_TILE];
         SIMD_UNROLL
         for (int t = 0; t < m; t++)
-            begin[t] =
-                l->offset ? begin_offset(l->offset, load_sum(a.sum + t, KERNEL_SUM_ALL, m), c) : c.magic;
+            begin[t] = is_signed   ? set_begin_signed(c.magic, a.sum + t, m)
+                       : l->offset ? begin_offset(l->offset, load_sum(a.sum + t, KERNEL_SUM_ALL, m), c)
+                                   : c.magic;
         for (size_t s = 0; s < w->n; s++, at += w->stride, f += L * m) {
+            const uint8_t *unit = at + 2 * L * l->n_half;
             pair acc[KERNEL_TILE];
             SIMD_UNROLL
             for (int t = 0; t < m; t++) acc[t] = (pair){{begin[t], begin[t]}};
-            unit_product(at + 2 * L * l->n_half, l, 0, 2, a.q, m, c, acc);
+            if (is_signed)
+                signed_unit_product(unit, a.q, m, acc);
+            else
+                unit_product(unit, l, 0, 2, a.q, m, c, acc);
             sums_add(f, acc, scale_pair(at, c), a.d, m, c);
             if (l->n_half == 2) sums_add_min(f, scale_pair(at + 2 * L, c), a.d_sum, m);
         }
     }
+}
+
+SIMD_INLINE void vec_simple(const block_layout *l, const streams *w, const kernel_act *x, int m) {
+    vec_units(l, false, w, x, m);
+}
+
+SIMD_INLINE void vec_q8_0(const block_layout *l, const streams *w, const kernel_act *x, int m) {
+    vec_units(l, true, w, x, m);
 }
 
 /* Q4_K, Q5_K: the streams' scales of a block are worked out first. */
@@ -167,33 +191,6 @@ SIMD_INLINE void vec_q6_k(const block_layout *l, const streams *w, const kernel_
                     sums_add(w->f + s * L * (size_t)m, acc, d_half, a.d, m, c);
                 }
             }
-        }
-    }
-}
-
-/* Q8_0 */
-SIMD_INLINE void vec_q8_0(const block_layout *l, const streams *w, const kernel_act *x, int m) {
-    const unpack_consts c = unpack_begin(0);
-    const uint8_t *block = w->group;
-    act_at a = act_first(x, 0, 0, m);
-    for (size_t u = 0; u < x->n_cols / BLOCK_UNIT; u++, block += l->bytes * L, act_next(&a, m)) {
-        const uint8_t *at = block;
-        float *f = w->f;
-        v128_t begin[KERNEL_TILE];
-        SIMD_UNROLL
-        for (int t = 0; t < m; t++) begin[t] = set_begin_signed(c.magic, a.sum + t, m);
-        for (size_t s = 0; s < w->n; s++, at += w->stride, f += L * m) {
-            pair acc[KERNEL_TILE];
-            SIMD_UNROLL
-            for (int t = 0; t < m; t++) acc[t] = (pair){{begin[t], begin[t]}};
-            SIMD_NO_UNROLL
-            for (size_t step = 0; step < 8; step += 4) {
-                SIMD_UNROLL
-                for (size_t i = step; i < step + 4; i++)
-                    set_signed_product(pair_load(at + 2 * L + 32 * i), a.q + i * 4 * SET_PARTS * (size_t)m,
-                                       m, acc);
-            }
-            sums_add(f, acc, scale_pair(at, c), a.d, m, c);
         }
     }
 }

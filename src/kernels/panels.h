@@ -85,19 +85,20 @@ SIMD_INLINE void panel_q6_k(panel to, const block_layout *l, const uint8_t *bloc
     }
 }
 
-/* Every byte of the codes is changed by `flip`; the set's own way needs them in parts. */
-SIMD_INLINE void panel_q8_0(panel to, const uint8_t *block, size_t n_units, int parts, uint32_t flip) {
+/* Every byte of the weights is changed by `flip`. */
+SIMD_INLINE void panel_q8_0(panel to, const block_layout *l, const uint8_t *block, size_t n_units,
+                            uint32_t flip) {
     const unpack_consts c = unpack_begin(0);
     const v128_t mask = simd_const(flip);
-    for (size_t u = 0; u < n_units; u++, block += 34 * L) {
+    for (size_t u = 0; u < n_units; u++, block += l->bytes * L) {
         pair_store(to.d[u], scale_pair(block, c));
         for (size_t j = 0; j < 8; j++) {
             const pair bytes = pair_load(block + 2 * L + 32 * j);
             SIMD_UNROLL
-            for (int p = 0; p < parts; p++) {
+            for (int p = 0; p < SET_PARTS; p++) {
                 pair codes = {{set_weights(bytes.v[0], p), set_weights(bytes.v[1], p)}};
                 if (flip) codes = (pair){{wasm_v128_xor(codes.v[0], mask), wasm_v128_xor(codes.v[1], mask)}};
-                pair_store(to.codes + ((8 * u + j) * (size_t)parts + (size_t)p) * 32, codes);
+                pair_store(to.codes + ((8 * u + j) * SET_PARTS + (size_t)p) * 32, codes);
             }
         }
     }
@@ -173,5 +174,7 @@ PANEL_PRODUCT(product_offset_16, {16, false, false, false})
 PANEL_PRODUCT(product_min, {0, false, true, false})
 PANEL_PRODUCT(product_halves, {32, true, false, false})
 PANEL_PRODUCT(product_signed, {0, false, false, true})
+#if SET_FORMS
 PANEL_PRODUCT(product_plain, {0, false, false, false})
 PANEL_PRODUCT(product_offset_128, {128, false, false, false})
+#endif

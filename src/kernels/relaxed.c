@@ -17,6 +17,7 @@
 
 #define SET_NAME  relaxed
 #define SET_PARTS 1
+#define SET_FORMS 1 // set_find_form is there
 
 SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) {
     return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc);
@@ -72,7 +73,7 @@ static bool dot_is_exact(bool with_sign) {
 }
 
 static set_signed_form set_find_form(void) {
-    return dot_is_exact(false) ? SET_AS_UNSIGNED : dot_is_exact(true) ? SET_AS_SIGNED : SET_AS_HALVES;
+    return dot_is_exact(false) ? SET_AS_UNSIGNED : dot_is_exact(true) ? SET_AS_SIGNED : SET_AS_SPLIT;
 }
 
 #include "kernels/mul_mat.h"

@@ -7,6 +7,7 @@
 
 #define SET_NAME  simd128
 #define SET_PARTS 2 // even columns, odd columns
+#define SET_FORMS 0 // one dot takes signed weights as they are
 
 SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) {
     return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, a));
@@ -44,10 +45,6 @@ SIMD_INLINE void set_signed_product(pair bytes, const uint8_t *q, int m, pair *a
 SIMD_INLINE void set_signed_panel(const uint8_t *codes, const uint8_t *q, int m, pair *acc) {
     SIMD_UNROLL
     for (int p = 0; p < SET_PARTS; p++) part_product(pair_load(codes + 32 * p), p, q, m, acc);
-}
-
-static set_signed_form set_find_form(void) {
-    return SET_AS_HALVES;
 }
 
 #include "kernels/mul_mat.h"

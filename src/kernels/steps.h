@@ -17,7 +17,7 @@ static const block_layout block_Q8_0 = {.bytes = 34, .n_units = 1, .n_half = 1};
 
 /* How int8 weights go through a set's dot of many tokens: 128 higher and without a sign, as they are, or in
  * the way of its own that set_signed_product has. */
-typedef enum set_signed_form { SET_AS_HALVES, SET_AS_UNSIGNED, SET_AS_SIGNED } set_signed_form;
+typedef enum set_signed_form { SET_AS_SPLIT, SET_AS_UNSIGNED, SET_AS_SIGNED } set_signed_form;
 
 /* Eight rows' values, rows 0..3 and 4..7. */
 typedef struct pair {
