@@ -94,8 +94,7 @@ static const float *norm_token(const batch *b, size_t t, const float *weight) {
 }
 
 /* The input of queries, keys and values: 2n quantized tokens, token n + t being what int8 left out of token
- * t.
- */
+ * t. */
 static kernel_act qkv_view(const batch *b) {
     return act_view(b, &b->s->buf.act, 2 * b->n, b->m->hp.n_embd);
 }
@@ -111,8 +110,8 @@ static void attn_norm_token(const batch *b, size_t t) {
 }
 
 /* Queries, keys and values are the sum of two int8 products, rows t and n + t of y: what attention reads is
- * where one int8 term loses most. On SmolLM2-135M this takes 30 % off the error of the logits for 16 % of a
- * layer's work. */
+ * where one int8 term loses most. On SmolLM2-135M this takes the error of the logits from 0.40 to 0.15
+ * for 16 % of a layer's work. */
 static void multiply_twice(const batch *b, const matrix *w, float *y, unsigned i, unsigned n) {
     const kernel_act x = wants_q8(w) ? qkv_view(b) : act_view(b, &b->s->buf.act, b->n, b->m->hp.n_embd);
     multiply(b, w, &x, y, i, n);
