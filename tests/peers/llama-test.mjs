@@ -29,7 +29,8 @@ function tokenIds(model, prompt) {
 /** How far the logit of each drawn token is below the best one's, as llama.cpp computes them after the tokens before. */
 async function shortfalls(model, ids, drawn) {
   const context = await model.createContext({ contextSize: 256, threads: 1 });
-  const answers = context.getSequence().evaluateWithMetadata(ids, { probabilities: true }, { temperature: 0, yieldEogToken: true });
+  const sequence = context.getSequence();
+  const answers = sequence.evaluateWithMetadata(ids, { probabilities: true }, { temperature: 0, yieldEogToken: true });
   const below = [];
   let answer = await answers.next();
   for (const token of drawn) { // it goes on with our token instead of its own
