@@ -10,7 +10,8 @@ export const version: string;
  * Where a model comes from: a URL (relative to the page), a file that the user picked or dropped, bytes at hand, a
  * stream of the file's bytes, or a model in the cache by its id (see `cache.list`).
  */
-export type ModelSource = string | URL | Blob | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array> | { cached: string };
+export type ModelSource = string | URL | Blob | FileSystemFileHandle | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array>
+  | { cached: string };
 
 /**
  * Loads a GGUF model. Rejects with a NutshellError, or with `signal.reason` once `signal` is aborted; what was
@@ -64,6 +65,15 @@ export interface LoadOptions extends EngineOptions {
    * ('quota', 'storage'). false (default for other sources): not looked up and not stored.
    */
   cache?: boolean | 'reload' | 'required';
+  /** SHA-256 of the whole file, in hexadecimal: what has another one is not loaded ('wrong-checksum') and not kept. */
+  sha256?: string;
+  /**
+   * Other addresses of the same file, tried in this order where one fails. What one server has given is joined with what
+   * another gives only where their ETags agree or `sha256` is given; else the file is fetched from its beginning.
+   */
+  mirrors?: (string | URL)[];
+  /** HTTP headers for the requests of this load, such as { Authorization: 'Bearer …' }. They are not stored. */
+  headers?: HeadersInit;
 }
 
 export interface Progress {
@@ -303,6 +313,7 @@ export type ErrorCode =
   | 'not-gguf' // no model at all: an HTML page, another format
   | 'truncated-model'
   | 'corrupt-model'
+  | 'wrong-checksum' // the file is not the one that `sha256` names
   | 'unsupported-model' // an architecture, tensor type or tokenizer that is not known
   | 'model-too-large' // does not fit into the memory that a page can have
   | 'context-full' // the prompt does not fit into the context

@@ -14,7 +14,7 @@ const TARGET = ['chrome91', 'firefox114', 'safari16.4']; // SIMD, and module wor
 const SCRIPTS = {
   'nutshell.js': { from: 'web/global.js', format: 'iife' },
   'nutshell.mjs': { from: 'web/nutshell.js', format: 'esm' },
-  'nutshell-worker.mjs': { from: 'web/worker/main.js', format: 'esm', parts: "idb and Emscripten's runtime" },
+  'nutshell-worker.mjs': { from: 'web/worker/main.js', format: 'esm', parts: "idb, @noble/hashes and Emscripten's runtime" },
   'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja' },
 };
 
@@ -53,6 +53,7 @@ function writeLicenses() {
   const parts = {
     Nutshell: 'LICENSE',
     '@huggingface/jinja (in nutshell-template.mjs)': 'node_modules/@huggingface/jinja/LICENSE',
+    '@noble/hashes (in nutshell-worker.mjs)': 'node_modules/@noble/hashes/LICENSE',
     'idb (in nutshell-worker.mjs)': 'node_modules/idb/LICENSE',
     'Emscripten (in the engine modules)': 'web/licenses/emscripten.txt',
     'musl libc (in the engine modules)': '.toolchain/emscripten/system/lib/libc/musl/COPYRIGHT',

@@ -150,23 +150,23 @@ export class TestServer {
     const body = spoil(large && (fault.has('big') || url.pathname.endsWith('/big.gguf')) ? large : model, fault);
     if (!fault.has('noetag')) reply.setHeader('ETag', `"${fault.get('etag') ?? this.etag ?? 'one'}"`);
     reply.setHeader('Content-Type', 'application/octet-stream');
-    const start = this.#startOf(body, request, reply, fault);
-    if (start === null) return reply.writeHead(416, { 'Content-Range': `bytes */${body.length}` }).end();
-    if (!fault.has('nolength')) reply.setHeader('Content-Length', body.length - start);
+    const part = this.#partOf(body, request, reply, fault);
+    if (!part) return reply.writeHead(416, { 'Content-Range': `bytes */${body.length}` }).end();
+    if (!fault.has('nolength')) reply.setHeader('Content-Length', part.length);
     if (request.method === 'HEAD') return this.holdHead.then(() => reply.end());
-    await this.#sendBody(body.subarray(start), reply, entry, this.#cutAfter(url), Number(fault.get('slow') ?? 0));
+    await this.#sendBody(part, reply, entry, this.#cutAfter(url), Number(fault.get('slow') ?? 0));
   }
 
-  /** The first byte to send, with the headers that say so; null: out of the file. */
-  #startOf(body, request, reply, fault) {
-    const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
+  /** The bytes to send, with the headers that say which; null: out of the file. */
+  #partOf(body, request, reply, fault) {
+    const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
     const condition = request.headers['if-range'];
-    if (fault.get('range') === 'off' || !range || (condition && condition !== reply.getHeader('ETag'))) return 0;
-    const start = Number(range[1]);
-    if (start >= body.length) return null;
+    if (fault.get('range') === 'off' || !range || (condition && condition !== reply.getHeader('ETag'))) return body;
+    const start = Number(range[1]), end = Math.min(range[2] ? Number(range[2]) + 1 : Infinity, body.length);
+    if (start >= end) return null;
     reply.statusCode = 206;
-    reply.setHeader('Content-Range', `bytes ${start}-${body.length - 1}/${body.length}`);
-    return start;
+    reply.setHeader('Content-Range', `bytes ${start}-${end - 1}/${body.length}`);
+    return body.subarray(start, end);
   }
 
   /** After how many bytes to end this answer; a URL's connection is cut once. @param {URL} url */

@@ -39,24 +39,35 @@ function openStream(stream) {
   return { source: { size: 0 }, cacheable: false, next, close: () => { reader.cancel().catch(() => {}); } };
 }
 
-/** @param {ModelSource} source @returns {Opened} */
+/** @param {any} handle a FileSystemFileHandle @returns {Promise<Opened>} */
+async function openHandle(handle) {
+  const file = await handle.getFile().catch((/** @type {unknown} */ cause) => {
+    throw new NutshellError('io', `the file ${handle.name} cannot be read (${cause}): ask for its permission (requestPermission) `
+      + 'or choose it again', { cause });
+  });
+  return { source: { file }, cacheable: false };
+}
+
+/** @param {ModelSource} source @returns {Opened | Promise<Opened>} */
 function openSource(source) {
   if (typeof source === 'string' || source instanceof URL) return { source: { url: absolute(source) }, cacheable: true };
   if (source instanceof Blob) return { source: { file: source }, cacheable: false };
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
   if (typeof ReadableStream === 'function' && source instanceof ReadableStream) return openStream(source);
-  const { cached } = /** @type {{ cached?: unknown }} */ (source ?? {});
+  const { cached, kind, getFile } = /** @type {{ cached?: unknown, kind?: unknown, getFile?: unknown }} */ (source ?? {});
+  if (kind === 'file' && typeof getFile === 'function') return openHandle(source);
   if (typeof cached === 'string') return { source: { cached }, cacheable: true };
-  throw badArgument('source', 'a URL, a File or Blob, an ArrayBuffer, a ReadableStream, or { cached: id }', source);
+  throw badArgument('source', 'a URL, a File, Blob or FileSystemFileHandle, an ArrayBuffer, a ReadableStream, or { cached: id }',
+    source);
 }
 
-/** @param {string | URL} url */
-function absolute(url) {
+/** @param {string | URL} url @param {string} [name] */
+function absolute(url, name = 'source') {
   try {
     const { protocol, href } = new URL(url, document.baseURI);
     if (protocol === 'http:' || protocol === 'https:' || protocol === self.location.protocol) return href;
   } catch { /* told below */ }
-  throw badArgument('source', 'an address that begins with http:// or https://, or one relative to the page', String(url));
+  throw badArgument(name, 'an address that begins with http:// or https://, or one relative to the page', String(url));
 }
 
 /** Answers the worker's wish for more bytes. @param {Opened} opened @param {Host} host @param {number} id */
@@ -131,13 +142,17 @@ export class Loads {
   async load(source, options) {
     const checked = checkOptions(rules.load, options);
     checked.signal?.throwIfAborted();
-    const opened = openSource(source);
+    checked.sha256 = checked.sha256?.toLowerCase();
+    checked.mirrors = checked.mirrors?.map((/** @type {string | URL} */ url) => absolute(url, 'mirrors'));
+    checked.headers &&= Object.fromEntries(new Headers(checked.headers));
+    const opened = await openSource(source);
     return untilAborted(this.#load(opened, checked), checked.signal).finally(() => opened.close?.());
   }
 
   /** @param {Opened} opened @param {any} options @returns {Promise<Model>} */
-  async #load(opened, { onProgress, signal, contextLength, kvType, kernel, cache = opened.cacheable, ...engine }) {
-    const host = await this.#takeHost(this.#engineOptions({ kernel, ...engine }), cache !== false);
+  async #load(opened, options) {
+    const { onProgress, signal, kernel, threads, baseUrl, cache = opened.cacheable, ...rest } = options;
+    const host = await this.#takeHost(this.#engineOptions({ kernel, threads, baseUrl }), cache !== false);
     let id = 0;
     const stop = () => host.tell(id, 'stop');
     const onEvent = (/** @type {any} */ event) => {
@@ -146,7 +161,7 @@ export class Loads {
     };
     try {
       signal?.throwIfAborted();
-      const request = { source: opened.source, cache, contextLength, kvType, kernel };
+      const request = { ...rest, source: opened.source, cache, kernel };
       const loading = host.ask('load', request, onEvent, (given) => { id = given; });
       signal?.addEventListener('abort', stop);
       const info = await loading;

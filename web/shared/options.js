@@ -49,12 +49,25 @@ const stopTexts = {
 /** @type {Rule} */
 const abortSignal = { expects: 'an AbortSignal', test: (x) => x instanceof AbortSignal };
 
+/** @param {unknown} x */
+const isAddress = (x) => typeof x === 'string' || x instanceof URL;
+
 /** @type {Record<string, Rule>} */
 const ENGINE = {
   threads: whole(1, 64),
-  baseUrl: { expects: 'a URL', test: (x) => typeof x === 'string' || x instanceof URL },
+  baseUrl: { expects: 'a URL', test: isAddress },
   kernel: oneOf(['relaxed', 'simd128', 'ref']),
 };
+
+/** @param {any} x  headers that go with requests; which part of the file is asked for is the library's business */
+function areHeaders(x) {
+  try {
+    const headers = new Headers(x);
+    return typeof x === 'object' && !headers.has('range') && !headers.has('if-range');
+  } catch {
+    return false;
+  }
+}
 
 /** @type {Record<string, Rule>} */
 const LOAD = {
@@ -64,6 +77,9 @@ const LOAD = {
   contextLength: whole(1, 2 ** 31 - 1, 0),
   kvType: oneOf(['f16', 'q8_0'], 'f16'),
   cache: oneOf([true, false, 'reload', 'required']),
+  sha256: { expects: '64 hexadecimal digits', test: (x) => typeof x === 'string' && /^[0-9a-f]{64}$/i.test(x) },
+  mirrors: { expects: 'an array of URLs', test: (x) => Array.isArray(x) && x.every(isAddress) },
+  headers: { expects: 'an object of HTTP headers, without Range', test: areHeaders },
 };
 
 /** @type {Record<string, Rule>} */

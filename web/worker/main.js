@@ -8,7 +8,7 @@ import { Engine } from './engine.js';
 import { Generator } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
 import { loadJinja } from './jinja.js';
-import { Loader } from './loader.js';
+import { loadModel } from './loader.js';
 import { ProgressMeter } from './progress.js';
 import { BlobSource, PageSource, UrlSource } from './source.js';
 import { Store } from './store.js';
@@ -66,16 +66,17 @@ const operations = {
 
   async load(request, job) {
     const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
-    const source = found ? urlSource(found.stored.url, job) : openSource(request.source, job);
+    const { cache, sha256 = null, mirrors, headers = {} } = request;
+    const how = { mirrors, headers, trusted: sha256 !== null };
+    const source = found ? urlSource(found.stored.url, how, job) : openSource(request.source, how, job);
     const meter = new ProgressMeter((progress) => job.send({ progress }));
     meter.flush();
     const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
-    const loader = new Loader({ engine, source, stored: found?.stored ?? null, cache: request.cache, options, meter,
+    const loaded = await loadModel({ engine, source, stored: found?.stored ?? null, cache, sha256, headers, options, meter,
       signal: job.abort.signal, openStore }, found?.store ?? null);
-    const { cache, fileBytes } = await loader.run();
-    const info = { fileName: found?.stored.name ?? source?.name ?? '', fileBytes, ...modelInfo() };
+    const info = { fileName: found?.stored.name ?? source?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };
     meter.finish();
-    return { ...info, cache: { ...cache, error: cache.error && toWire(cache.error) } };
+    return { ...info, cache: { ...loaded.cache, error: loaded.cache.error && toWire(loaded.cache.error) } };
   },
 
   tokenize: ({ text, options }) => engine.tokenize(text, options),
@@ -134,12 +135,14 @@ async function findCached(id) {
   return { store, stored };
 }
 
-/** @param {string | null} url @param {Job} job */
-const urlSource = (url, job) => (url === null ? null : new UrlSource(url, job.abort.signal));
+/** @typedef {ConstructorParameters<typeof UrlSource>[1]} How */
 
-/** @param {{ url?: string, file?: Blob, size?: number }} source @param {Job} job */
-function openSource(source, job) {
-  if (source.url !== undefined) return urlSource(source.url, job);
+/** @param {string | null} url @param {How} how @param {Job} job */
+const urlSource = (url, how, job) => (url === null ? null : new UrlSource(url, how, job.abort.signal));
+
+/** @param {{ url?: string, file?: Blob, size?: number }} source @param {How} how @param {Job} job */
+function openSource(source, how, job) {
+  if (source.url !== undefined) return urlSource(source.url, how, job);
   if (source.file) return new BlobSource(source.file);
   return new PageSource(source.size ?? 0, () => new Promise((resolve, reject) => {
     job.bytes = ({ bytes, error }) => (error === undefined ? resolve(bytes) : reject(streamError(error)));

@@ -1,15 +1,18 @@
-// Where a model's bytes come from. Each kind of source gives pieces in order from an offset on, in whatever sizes they
-// come; the loader makes chunks of them. A source knows nothing of the cache.
+// Where a model's bytes come from. Each kind of source gives any part of a file, or only the file from its beginning on; what
+// is wanted, how often it is tried and what becomes of it is decided elsewhere. A source knows nothing of the cache.
 import { NutshellError } from '../shared/errors.js';
-import { piecesOf } from './pieces.js';
-import { get, pull } from './http.js';
-
-const RETRY_AFTER = [300, 1000, 3000]; // milliseconds, counted anew after each byte that arrives
+import { PieceReader } from './pieces.js';
+import { get } from './http.js';
 
 /** The file on the server is no longer the one whose beginning was loaded: begin again. */
 export class Changed extends Error {}
 
 /**
+ * @typedef {{ size: number, etag: string | null }} Version  what is known of a file whose bytes are at hand
+ * @typedef {object} Body  bytes of a file, in order
+ * @property {number} offset  of the first
+ * @property {() => Promise<Uint8Array | null>} read  the next ones, valid until the next call; null at the end
+ * @property {() => void} cancel
  * @typedef {object} Source
  * @property {string | null} key   what the cache looks it up by; null if it cannot be looked up
  * @property {string | null} url
@@ -17,24 +20,13 @@ export class Changed extends Error {}
  * @property {number} size   bytes; 0 while unknown
  * @property {string | null} etag
  * @property {boolean} html  it calls itself an HTML page
- * @property {(offset: number, known: { size: number, etag: string | null } | null) => Promise<void>} open
- *   gets ready to give bytes from offset on; `known` is what was known when those before it were loaded. Throws Changed.
- * @property {() => AsyncIterable<Uint8Array>} pieces  from the opened offset to the end, once; each is valid until the next
- *   one is asked for
+ * @property {boolean} ranges  gives parts of the file; known once it was opened
+ * @property {number} lanes  parts that may be fetched at a time
+ * @property {(known: Version | null) => void} expect  bytes of this version are at hand, or none are
+ * @property {(start: number, end: number) => Promise<Body>} open  the bytes from start to end (Infinity: the file's), or those
+ *   of the whole file. Throws Changed where they are not of the version at hand.
+ * @property {() => boolean} turnAway  whether there is another place to try, where it failed here; that is then the place
  */
-
-/** @param {number} milliseconds @param {AbortSignal} signal */
-function pause(milliseconds, signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve(undefined);
-    }
-  });
-}
 
 /** @param {string} url */
 function lastPart(url) {
@@ -46,96 +38,124 @@ function lastPart(url) {
   }
 }
 
-/** @param {unknown} error a failure that may be gone the next time */
-const isTransient = (error) => error instanceof NutshellError && (error.code === 'network' || /^http-5/.test(error.code));
+/** @param {unknown} error @param {string} code */
+const isError = (error, code) => error instanceof NutshellError && error.code === code;
+
+const MAX_LANES = 4;
 
 /** @implements {Source} */
 export class UrlSource {
   size = 0;
   html = false;
-  /** @type {string | null} */
-  etag = null;
+  ranges = true;
+  lanes = MAX_LANES;
+  #places;
   #at = 0;
+  #answered = false; // to a request for a part
+  /** What the bytes at hand are of, and the place that they came from. @type {(Version & { at: number }) | null} */
+  #version = null;
+  #headers;
+  #trusted;
   #signal;
-  /** @type {import('./http.js').Answer | null} */
-  #answer = null;
 
-  /** @param {string} url absolute @param {AbortSignal} signal */
-  constructor(url, signal) {
+  /**
+   * @param {string} url absolute; the file is known by it wherever it comes from
+   * @param {object} how
+   * @param {string[]} [how.mirrors]  other addresses of the same file
+   * @param {Record<string, string>} [how.headers]
+   * @param {boolean} [how.trusted]  the bytes are checked against a sum of the whole file, so that those of two servers may be
+   *   joined without knowing that their files are the same
+   * @param {AbortSignal} signal
+   */
+  constructor(url, { mirrors = [], headers = {}, trusted = false }, signal) {
     this.url = url;
     this.key = url;
     this.name = lastPart(url);
+    this.#places = [url, ...mirrors];
+    this.#headers = headers;
+    this.#trusted = trusted;
     this.#signal = signal;
   }
 
-  /** @param {number} offset @param {{ size: number, etag: string | null } | null} known */
-  async open(offset, known) {
-    this.#at = offset;
-    this.#answer = await this.#get(known?.etag ?? null);
-    const { size, etag, html } = this.#answer;
-    if (known && this.#isOther(known)) throw new Changed();
-    Object.assign(this, { size, etag, html });
+  /** Of the file under its own address: only that is asked for its version later. */
+  get etag() {
+    return this.#at === 0 ? this.#version?.etag ?? null : null;
   }
 
-  /** Whether the answer is of another version than the known one. @param {{ size: number, etag: string | null }} known */
-  #isOther(known) {
-    const { size, etag, offset } = /** @type {import('./http.js').Answer} */ (this.#answer);
-    return (known.size > 0 && size > 0 && known.size !== size) || (known.etag !== null && etag !== null && known.etag !== etag)
-      || offset > this.#at;
+  /** @param {Version | null} known */
+  expect(known) {
+    this.#version = known && { size: known.size, etag: known.etag, at: 0 };
   }
 
-  /** @param {string | null} etag of the bytes before */
-  async #get(etag) {
+  /** @param {number} start @param {number} end @returns {Promise<Body>} */
+  async open(start, end) {
+    let answer = await this.#ask(start, end);
+    const hidden = answer.partial && !answer.size && end !== Infinity;
+    if (hidden) { // only the rest of the file tells its size, by its length
+      answer.cancel();
+      answer = await this.#ask(start, Infinity);
+    }
     try {
-      return await get(this.url, this.#at, etag, this.#signal);
+      if (this.#isOther(answer)) throw new Changed();
+      if (answer.offset > start) throw new NutshellError('network', `${this.#place} sent another part than it was asked for`);
     } catch (error) {
-      if (this.#at === 0 || !(error instanceof NutshellError)) throw error;
-      if (error.code === 'http-416') throw new Changed(); // the file is shorter now
-      if (error.code !== 'network') throw error;
-      return get(this.url, 0, null, this.#signal); // perhaps this server refuses the Range header across origins
+      answer.cancel();
+      throw error;
     }
+    const { size, etag, html, partial } = answer;
+    this.#version ??= { size, etag, at: this.#at };
+    this.size ||= this.#version.size || size;
+    this.html = html;
+    if (!partial || hidden) this.ranges = false;
+    return answer;
   }
 
-  /** @returns {AsyncGenerator<Uint8Array, void>} */
-  async *pieces() {
-    for (let failures = 0; ;) {
-      const before = this.#at;
-      try {
-        yield* this.#rest();
-        return;
-      } catch (error) {
-        if (this.#at > before) failures = 0;
-        if (!isTransient(error) || failures >= RETRY_AFTER.length) throw error;
-        await pause(RETRY_AFTER[failures++], this.#signal);
-        this.#answer = null;
-      }
-    }
+  turnAway() {
+    if (this.#at + 1 >= this.#places.length) return false;
+    this.#at++;
+    this.ranges = true;
+    this.#answered = false;
+    return true;
   }
 
-  /** What one answer gives, without what was there before. */
-  async *#rest() {
-    if (!this.#answer) await this.open(this.#at, this);
-    const answer = /** @type {import('./http.js').Answer} */ (this.#answer);
-    for (let at = answer.offset, piece; (piece = await pull(answer, this.url, this.#signal)); at += piece.length) {
-      const skip = Math.max(this.#at - at, 0);
-      if (skip >= piece.length) continue;
-      this.#at = at + piece.length;
-      yield piece.subarray(skip);
-    }
-    if (this.#at < this.size) {
-      throw new NutshellError('network', `${this.url} ended after ${this.#at} of ${this.size} bytes: load it again, it goes on `
-        + 'from there');
+  get #place() {
+    return this.#places[this.#at];
+  }
+
+  /** Whether the answer is of another version than the bytes at hand. @param {Version} answer */
+  #isOther(answer) {
+    const known = this.#version;
+    if (!known) return false;
+    if (known.size > 0 && answer.size > 0 && known.size !== answer.size) return true;
+    if (this.#trusted) return false;
+    return known.etag !== null && answer.etag !== null ? known.etag !== answer.etag : known.at !== this.#at;
+  }
+
+  /** @param {number} start @param {number} end */
+  async #ask(start, end) {
+    const plain = !this.ranges && start === 0;
+    const wish = { headers: this.#headers, start, end, etag: this.#version?.etag ?? null, plain };
+    try {
+      const answer = await get(this.#place, wish, this.#signal);
+      this.#answered = true;
+      return answer;
+    } catch (error) {
+      if (isError(error, 'http-416') && start > 0) throw new Changed(); // the file is shorter now
+      if (plain || this.#answered || !(isError(error, 'http-416') || isError(error, 'network'))) throw error;
+      this.ranges = false; // an empty file, or a server that refuses the Range header across origins
+      return get(this.#place, { ...wish, start: 0, end: Infinity, plain: true }, this.#signal);
     }
   }
 }
 
-/** @implements {Source} */
+/** A file that the user chose. @implements {Source} */
 export class BlobSource {
   url = null;
   etag = null;
   html = false;
+  ranges = true;
+  lanes = 1;
   #blob;
-  #at = 0;
 
   /** @param {Blob} blob a File has a name and a date to be known by */
   constructor(blob) {
@@ -146,17 +166,19 @@ export class BlobSource {
     this.#blob = blob;
   }
 
-  /** @param {number} offset */
-  async open(offset) {
-    this.#at = offset;
+  expect() {}
+
+  /** @param {number} start @param {number} end @returns {Promise<Body>} */
+  async open(start, end) {
+    const reader = new PieceReader(this.#blob.slice(start, Math.min(end, this.size)).stream());
+    const read = () => reader.read().catch((cause) => {
+      throw new NutshellError('io', `the file ${this.name} cannot be read any more (${cause}): choose it again`, { cause });
+    });
+    return { offset: start, read, cancel: () => reader.cancel() };
   }
 
-  async *pieces() {
-    try {
-      yield* piecesOf(this.#blob.slice(this.#at));
-    } catch (cause) {
-      throw new NutshellError('io', `the file ${this.name} cannot be read any more (${cause}): choose it again`, { cause });
-    }
+  turnAway() {
+    return false;
   }
 }
 
@@ -166,6 +188,8 @@ export class PageSource {
   url = null;
   etag = null;
   html = false;
+  ranges = false;
+  lanes = 1;
   name = '';
   #next;
 
@@ -175,12 +199,15 @@ export class PageSource {
     this.#next = next;
   }
 
-  /** @param {number} offset */
-  async open(offset) {
-    if (offset !== 0) throw new Changed();
+  expect() {}
+
+  /** @param {number} start @returns {Promise<Body>} */
+  async open(start) {
+    if (start !== 0) throw new Changed();
+    return { offset: 0, read: this.#next, cancel() {} };
   }
 
-  async *pieces() {
-    for (let piece; (piece = await this.#next());) yield piece;
+  turnAway() {
+    return false;
   }
 }

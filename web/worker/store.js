@@ -5,6 +5,12 @@ import { openDB } from 'idb';
 import { NutshellError } from '../shared/errors.js';
 
 export const CHUNK_BYTES = 4 << 20;
+
+/** @param {number} size */
+export function chunkBytesFor(size) {
+  return Math.min(Math.max(2 ** Math.ceil(Math.log2((size || Infinity) / 64)), 256 << 10), CHUNK_BYTES);
+}
+
 const DATABASE = 'nutshell';
 const VERSION = 1;
 const OPEN_SECONDS = 8;
@@ -22,6 +28,7 @@ const DECOY_BYTES = 4 * CHUNK_BYTES;
  * @property {number} size      bytes; 0 while unknown
  * @property {string | null} etag
  * @property {number} chunkBytes
+ * @property {string | null} sha256
  * @property {boolean} complete
  * @property {number[]} sums     of the chunks, once complete
  * @property {number} created   milliseconds since 1970
@@ -145,7 +152,8 @@ export class Store {
     const id = newId();
     /** @type {Manifest} */
     const manifest = {
-      ...facts, key: facts.key ?? `bytes:${id}`, id, chunkBytes: CHUNK_BYTES, complete: false, sums: [], created: now, used: now,
+      ...facts, key: facts.key ?? `bytes:${id}`, id, chunkBytes: chunkBytesFor(facts.size), sha256: null, complete: false,
+      sums: [], created: now, used: now,
     };
     await this.#run(() => this.#db.add('models', manifest), facts.size);
     return manifest;
@@ -178,16 +186,16 @@ export class Store {
    * A chunk that is yet to be read and compared with its checksum; null where it is absent or of the wrong length.
    * @param {Manifest} manifest
    * @param {number} index
-   * @returns {Promise<{ bytes: Blob, sum: number } | null>}
+   * @returns {Promise<Chunk | null>}
    */
   async getChunk(manifest, index) {
     /** @type {Chunk | undefined} */
     const chunk = await this.#run(() => this.#db.get('chunks', [manifest.id, index]));
     if (!chunk) return null;
-    const bytes = chunk.bytes instanceof Blob ? chunk.bytes : new Blob([chunk.bytes]);
+    const stored = chunk.bytes instanceof Blob ? chunk.bytes.size : chunk.bytes.byteLength;
     const { size, chunkBytes } = manifest;
     const due = size ? Math.min(chunkBytes, size - index * chunkBytes) : chunkBytes;
-    return bytes.size === due ? { bytes, sum: chunk.sum } : null;
+    return stored === due ? chunk : null;
   }
 
   /**
@@ -195,10 +203,11 @@ export class Store {
    * @param {Manifest} manifest
    * @param {number} size
    * @param {number[]} sums
+   * @param {string | null} sha256
    * @returns {Promise<string>} id of the stored model
    */
-  async complete(manifest, size, sums) {
-    Object.assign(manifest, { size, sums, complete: true, used: Date.now() });
+  async complete(manifest, size, sums, sha256 = null) {
+    Object.assign(manifest, { size, sums, sha256, complete: true, used: Date.now() });
     const twin = manifest.url === null && (await this.all()).find((other) => isTwin(other, manifest));
     if (twin) await this.remove(manifest.id);
     else await this.#run(() => this.#db.put('models', manifest), size);
@@ -219,6 +228,12 @@ export class Store {
       transaction.objectStore('chunks').delete(chunksOf(id));
       await transaction.done;
     });
+  }
+
+  /** Which chunks are stored. @param {Manifest} manifest @returns {Promise<Set<number>>} */
+  async indexes(manifest) {
+    const keys = await this.#run(() => this.#db.getAllKeys('chunks', chunksOf(manifest.id)));
+    return new Set(keys.map((key) => key[1]));
   }
 
   /** Bytes that are stored of a model. @param {Manifest} manifest */

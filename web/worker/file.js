@@ -1,0 +1,411 @@
+// Brings one file into the engine, chunk by chunk and in order: those that the cache has from there, the others from the
+// source; these are stored on the way, once the engine has taken the first, so that what is no model never lands in the cache.
+import { sha256 } from '@noble/hashes/sha2.js';
+import { Aborted, NutshellError } from '../shared/errors.js';
+import { xxh32 } from '../shared/checksum.js';
+import { Downloads, PART_BYTES, persist } from './downloads.js';
+import { hasChanged } from './http.js';
+import { piecesOf } from './pieces.js';
+import { Changed } from './source.js';
+import { chunkBytesFor } from './store.js';
+import { Turn } from './turn.js';
+
+/** Errors that say that the bytes are wrong, wherever they are tried. */
+const BAD_BYTES = ['not-gguf', 'truncated-model', 'corrupt-model', 'wrong-checksum'];
+/** Errors that make storing the rest of a download useless. */
+const REFUSALS = [...BAD_BYTES, 'unsupported-model', 'model-too-large'];
+
+/**
+ * @typedef {import('./store.js').Store} Store
+ * @typedef {import('./store.js').Manifest} Manifest
+ * @typedef {import('./source.js').Source} Source
+ * @typedef {object} Job
+ * @property {import('./engine.js').Engine} engine
+ * @property {Source | null} source  null: the cache alone
+ * @property {Manifest | null} stored  what the cache is known to hold of it
+ * @property {boolean | 'reload' | 'required'} cache
+ * @property {string | null} sha256  of the whole file, in hexadecimal
+ * @property {Record<string, string>} headers
+ * @property {import('./progress.js').ProgressMeter} meter
+ * @property {AbortSignal} signal
+ * @property {() => Promise<Store>} openStore
+ * @property {(size: number) => void} begin  tells the engine that the file's bytes come now; size 0 if unknown
+ * @property {() => void} end  all have come; throws the engine's error
+ * @typedef {object} CacheResult
+ * @property {import('../nutshell.d.ts').CacheState['state']} state
+ * @property {string | null} id
+ * @property {NutshellError | null} error
+ */
+
+export class FileLoader {
+  #job;
+  /** @type {Store | null} */
+  #store = null;
+  /** @type {Manifest | null} */
+  #manifest = null;
+  /** Chunks of the manifest that are stored. @type {Set<number>} */
+  #have = new Set();
+  /** The next one of them, on its way. @type {{ index: number, chunk: ReturnType<Store['getChunk']> } | null} */
+  #next = null;
+  /** @type {Turn | null} */
+  #turn = null;
+  /** @type {Downloads | null} */
+  #downloads = null;
+  /** @type {NutshellError | null} why the model is not stored */
+  #trouble = null;
+  /** @type {unknown} why the load fails, found while storing */
+  #fatal = null;
+  /** Whether the server has another version than what is stored; asked while that is read. @type {Promise<boolean>} */
+  #changed = Promise.resolve(false);
+  #stale = false; // it has
+  /** Of the bytes that the cache gave. @type {import('./source.js').Version | null} */
+  #version = null;
+  /** Chunks that are stored and wrong. @type {Set<number>} */
+  #damaged = new Set();
+  /** Checksums of the chunks. @type {number[]} */
+  #sums = [];
+  /** @type {ReturnType<typeof sha256.create> | null} */
+  #hash = null;
+  #chunkBytes = 0;
+  #at = 0; // bytes that the engine has taken
+  #fromCache = 0;
+  /** Whether the engine has taken a chunk, so that this is a model. */
+  #accepted;
+  #accept = (/** @type {boolean} */ _) => {};
+  /** Writes, one after the other. @type {Promise<unknown>} */
+  #writing = Promise.resolve();
+
+  /** @param {Job} job @param {Store | null} store */
+  constructor(job, store) {
+    this.#job = job;
+    this.#store = store;
+    this.#manifest = job.stored;
+    this.#accepted = new Promise((resolve) => { this.#accept = resolve; });
+  }
+
+  /** Rejects with Changed where another version of the file is to be loaded from the beginning.
+   *  @returns {Promise<{ bytes: number, cache: CacheResult }>} */
+  async run() {
+    try {
+      await this.#openCache();
+      await this.#takeAll();
+      if (await this.#changed) throw new Changed();
+      this.#checkSum();
+      this.#job.end();
+      return { bytes: this.#at, cache: await this.#settle() };
+    } catch (cause) {
+      const isStale = !(cause instanceof Aborted) && await this.#changed;
+      const error = isStale ? new Changed() : cause;
+      await this.#stopDownloads(error);
+      if (error instanceof Changed) await this.#forget().catch(() => {});
+      else await this.#dropRefused(error);
+      throw error;
+    } finally {
+      this.#turn?.leave();
+    }
+  }
+
+  /* ---- the cache before ---- */
+
+  async #openCache() {
+    const { cache, source, signal } = this.#job;
+    if (cache === false) return;
+    try {
+      this.#store ??= await this.#job.openStore();
+      const key = source?.key ?? this.#manifest?.key;
+      if (source && key) this.#turn = new Turn(key, signal);
+      await this.#look();
+      if (this.#manifest && source) await this.#checkVersion(this.#manifest);
+    } catch (error) {
+      this.#giveUpCache(error);
+    }
+  }
+
+  /** Reads what is stored of the file now. */
+  async #look() {
+    const store = /** @type {Store} */ (this.#store), { source } = this.#job, before = this.#manifest;
+    this.#manifest = source?.key ? await store.byKey(source.key) ?? null : before;
+    this.#have = this.#manifest ? await store.indexes(this.#manifest) : new Set();
+    for (const i of this.#damaged) this.#have.delete(i);
+    if (this.#at === 0 || !before || before.id === this.#manifest?.id) return;
+    this.#manifest = null; // not this load's any more
+    throw new Changed();
+  }
+
+  /** @param {Manifest} manifest */
+  async #checkVersion(manifest) {
+    const { cache, sha256: sum, headers, signal } = this.#job;
+    const isOther = sum && manifest.sha256 && sum !== manifest.sha256;
+    if ((cache === 'reload' || isOther) && await this.#turn?.leads()) return this.#forget();
+    if (!manifest.complete) return undefined;
+    this.#changed = hasChanged(manifest, headers, signal);
+    this.#changed.then((changed) => { this.#stale = changed; });
+    return undefined;
+  }
+
+  /** Goes on without the cache, or not at all where it is required. @param {unknown} error */
+  #giveUpCache(error) {
+    if (!(error instanceof NutshellError) || this.#job.cache === 'required') throw error;
+    this.#trouble = error;
+    this.#manifest = null;
+    this.#store = null;
+    this.#have.clear();
+  }
+
+  /** Deletes what is stored of this file. */
+  async #forget() {
+    const id = this.#manifest?.id;
+    this.#manifest = null;
+    this.#have.clear();
+    if (id) await this.#store?.remove(id);
+  }
+
+  /* ---- bytes ---- */
+
+  async #takeAll() {
+    if (this.#have.size === 0) await this.#obtain(0);
+    this.#begin();
+    for (let i = 0; !this.#size || i * this.#chunkBytes < this.#size; i++) {
+      if (this.#job.signal.aborted) throw new Aborted();
+      if (this.#stale) throw new Changed();
+      if (!(await this.#takeChunk(i))) break;
+    }
+    this.#job.meter.flush();
+    await this.#writing;
+    if (this.#fatal) throw this.#fatal;
+  }
+
+  /** Of the file; 0 while unknown. */
+  get #size() {
+    return this.#manifest?.size || this.#job.source?.size || 0;
+  }
+
+  #begin() {
+    const { sha256: sum, meter, begin } = this.#job;
+    this.#chunkBytes = this.#manifest?.chunkBytes ?? chunkBytesFor(this.#size);
+    if (sum && sum !== this.#manifest?.sha256) this.#hash = sha256.create();
+    if (this.#manifest) this.#version = { size: this.#manifest.size, etag: this.#manifest.etag };
+    begin(this.#size);
+    meter.begin(this.#size);
+  }
+
+  /** Whether there is a chunk i, which the engine has then taken. @param {number} i */
+  async #takeChunk(i) {
+    for (;;) {
+      if (this.#have.has(i) && !this.#downloads?.covers(i) && await this.#takeStored(i)) return true;
+      if (await this.#obtain(i)) return this.#takeFetched(i);
+    }
+  }
+
+  /** Whether the stored chunk could be read and is what was stored. The next one is found while it is packed. */
+  async #takeStored(/** @type {number} */ i) {
+    const { engine, meter } = this.#job;
+    const chunk = await this.#find(i);
+    this.#next = this.#have.has(i + 1) ? { index: i + 1, chunk: this.#get(i + 1) } : null;
+    const n = chunk ? await this.#stage(chunk.bytes) : 0;
+    if (!chunk || xxh32(engine.staging(this.#chunkBytes).subarray(0, n)) !== chunk.sum) {
+      this.#damaged.add(i);
+      this.#have.delete(i);
+      return false;
+    }
+    meter.enter('cache');
+    meter.add(n);
+    this.#sums[i] = chunk.sum;
+    this.#feed(n);
+    this.#fromCache += n;
+    return true;
+  }
+
+  /** @param {number} i */
+  #find(i) {
+    return this.#next?.index === i ? this.#next.chunk : this.#get(i);
+  }
+
+  /** @param {number} i @returns {ReturnType<Store['getChunk']>} */
+  #get(i) {
+    return /** @type {Store} */ (this.#store).getChunk(/** @type {Manifest} */ (this.#manifest), i).catch(() => null);
+  }
+
+  /** Puts a stored chunk where the engine takes it; 0 where the browser cannot read its own file.
+   *  @param {Blob | ArrayBuffer} bytes */
+  async #stage(bytes) {
+    const { engine } = this.#job;
+    let fill = 0;
+    try {
+      if (bytes instanceof ArrayBuffer) {
+        engine.staging(this.#chunkBytes).set(new Uint8Array(bytes));
+        return bytes.byteLength;
+      }
+      for await (const piece of piecesOf(bytes)) {
+        engine.staging(this.#chunkBytes).set(piece, fill);
+        fill += piece.length;
+      }
+    } catch (error) {
+      if (error instanceof NutshellError) throw error;
+      return 0;
+    }
+    return fill;
+  }
+
+  /** @param {number} i */
+  async #takeFetched(i) {
+    const downloads = /** @type {Downloads} */ (this.#downloads), { engine } = this.#job;
+    const bytes = await downloads.chunk(i);
+    if (!bytes) return false;
+    engine.staging(this.#chunkBytes).set(bytes);
+    this.#feed(bytes.length);
+    downloads.release(i);
+    return true;
+  }
+
+  /** Lets the engine take the first n staged bytes. @param {number} n */
+  #feed(n) {
+    const { engine, source } = this.#job;
+    this.#hash?.update(engine.staging(this.#chunkBytes).subarray(0, n));
+    try {
+      engine.feed(this.#at, n);
+    } catch (error) {
+      throw source?.html && /** @type {any} */ (error).code === 'not-gguf' ? htmlError(error) : error;
+    }
+    this.#at += n;
+    this.#accept(true);
+  }
+
+  /* ---- from the source ---- */
+
+  /** Makes sure that chunk i comes from the source, or returns false: the cache has it now. @param {number} i */
+  async #obtain(i) {
+    if (this.#downloads) return true;
+    const { source } = this.#job;
+    if (!source) throw new NutshellError('not-cached', 'this model is not complete in the cache: load it from its source again');
+    if (await this.#othersStored(i)) return false;
+    if (this.#have.size === 0 && this.#at === 0) await this.#forget(); // its version may be another one by now
+    source.expect(this.#manifest ?? this.#version);
+    const start = i * this.#chunkBytes, end = this.#endOfGap(i);
+    const body = await persist(source, this.#job.signal, () => source.open(start, end));
+    await this.#startStoring(source);
+    this.#chunkBytes ||= this.#manifest?.chunkBytes ?? chunkBytesFor(source.size);
+    this.#download(source, i, body);
+    return true;
+  }
+
+  /** The byte after those that are missing from chunk i on, or that one request is for. @param {number} i */
+  #endOfGap(i) {
+    let end = i;
+    const most = i * this.#chunkBytes + PART_BYTES;
+    while (this.#chunkBytes && end * this.#chunkBytes < most && !this.#have.has(end)) end++;
+    return end * this.#chunkBytes || most;
+  }
+
+  /** @param {Source} source @param {number} first @param {import('./source.js').Body} body */
+  #download(source, first, body) {
+    const { meter, signal } = this.#job;
+    this.#downloads = new Downloads({
+      source, signal, chunkBytes: this.#chunkBytes,
+      has: (i) => this.#have.has(i),
+      arrived: (i, bytes) => this.#arrived(i, bytes),
+      received(n) {
+        meter.enter('download');
+        meter.add(n);
+      },
+    }, first, body);
+  }
+
+  /** While another page fetches this file: waits for chunk i to be stored. False where this page is to fetch it. */
+  async #othersStored(/** @type {number} */ i) {
+    const turn = this.#turn;
+    while (turn && this.#store) {
+      const leads = await turn.leads();
+      if (this.#job.signal.aborted) throw new Aborted();
+      await this.#look();
+      if (this.#have.has(i)) return true;
+      if (leads) break;
+      await turn.news();
+    }
+    return false;
+  }
+
+  /** Stores a chunk as soon as the engine has taken one. @param {number} i @param {Uint8Array} bytes */
+  #arrived(i, bytes) {
+    const sum = this.#sums[i] = xxh32(bytes);
+    this.#writing = this.#writing.then(async () => {
+      if (!(await this.#accepted) || !this.#manifest || !this.#store || this.#have.has(i)) return;
+      await this.#store.putChunk(this.#manifest, i, bytes, sum);
+      this.#have.add(i);
+      this.#damaged.delete(i);
+      this.#turn?.tell();
+    }).catch((error) => this.#storingFailed(error));
+    return this.#writing;
+  }
+
+  /** @param {Source} source */
+  async #startStoring(source) {
+    if (!this.#store || this.#manifest) return;
+    const { url, name, size, etag } = source;
+    try {
+      this.#manifest = await this.#store.create({ key: source.key, url, name, size, etag });
+    } catch (error) {
+      this.#giveUpCache(error);
+    }
+  }
+
+  /** Frees what was stored of a model that cannot be stored whole. @param {unknown} error */
+  async #storingFailed(error) {
+    await this.#forget().catch(() => {});
+    try {
+      this.#giveUpCache(error);
+    } catch (fatal) {
+      this.#fatal = fatal;
+      this.#downloads?.stop(fatal);
+    }
+  }
+
+  /** @param {unknown} error */
+  async #stopDownloads(error) {
+    this.#downloads?.stop(error);
+    this.#accept(false);
+    await this.#writing;
+  }
+
+  /* ---- the cache after ---- */
+
+  #checkSum() {
+    if (!this.#hash) return;
+    const sum = Array.from(this.#hash.digest(), (b) => b.toString(16).padStart(2, '0')).join('');
+    const { sha256: wanted } = this.#job;
+    if (sum === wanted) return;
+    throw new NutshellError('wrong-checksum', `the file's SHA-256 is ${sum}, not ${wanted}: it is another file, or was damaged `
+      + 'on the way; nothing of it was kept. Check the sum, or load it again');
+  }
+
+  /** Completes the manifest; tells where the bytes came from. @returns {Promise<CacheResult>} */
+  async #settle() {
+    const manifest = this.#manifest, sum = this.#job.sha256;
+    if (!manifest || !this.#store) return { state: this.#trouble ? 'failed' : 'off', id: null, error: this.#trouble };
+    try {
+      const state = this.#fromCache === this.#at ? 'hit' : this.#fromCache > 0 ? 'resumed' : 'stored';
+      const isNew = !manifest.complete || state !== 'hit' || (sum && sum !== manifest.sha256);
+      if (!isNew) await this.#store.touch(manifest);
+      const mayComplete = isNew && (!this.#turn || await this.#turn.leads()); // else the page that fetches does it
+      const { sha256: known, id: own } = manifest;
+      const id = mayComplete ? await this.#store.complete(manifest, this.#at, this.#sums, sum ?? known) : own;
+      return { state, id, error: null };
+    } catch (error) {
+      this.#giveUpCache(error);
+      return { state: 'failed', id: null, error: this.#trouble };
+    }
+  }
+
+  /** A model that the engine refuses is not kept, except a whole one that only does not run here. @param {unknown} error */
+  async #dropRefused(error) {
+    if (!this.#manifest || !(error instanceof NutshellError)) return;
+    const useless = this.#manifest.complete ? BAD_BYTES : REFUSALS;
+    if (useless.includes(error.code)) await this.#forget().catch(() => {});
+  }
+}
+
+/** @param {unknown} cause */
+function htmlError(cause) {
+  return new NutshellError('not-gguf', 'the server answered with an HTML page instead of a model: check the address; a '
+    + 'link to a model\'s page is not the link to its file', { cause });
+}
