@@ -30,6 +30,8 @@ const PRELUDES = {
   crash: 'setTimeout(() => { throw new Error("planted"); }, 1500);',
   'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
   'thread-crash': 'WebAssembly.Table.prototype.get = () => () => { throw new WebAssembly.RuntimeError("planted"); };',
+  // Waits for a server end at once: after failures, and for a connection that is silent.
+  hasty: 'const late = setTimeout; self.setTimeout = (f, ms, ...rest) => late(f, ms >= 20000 ? 300 : ms / 30, ...rest);',
   'wrong-mime': '',
 };
 
@@ -51,6 +53,16 @@ const HELPERS = readFileSync(new URL('helpers.js', import.meta.url));
  * @property {boolean} [csp]       the strictest Content-Security-Policy that the library works with
  */
 
+/**
+ * @typedef {object} Ask
+ * @property {import('node:http').IncomingMessage} request
+ * @property {import('node:http').ServerResponse} reply
+ * @property {Buffer} body   the file
+ * @property {number} start  the part that is asked for
+ * @property {number} end
+ * @property {(bytes: Buffer, pause?: number) => Promise<void>} send  writes bytes, counted, and waits until they are taken
+ */
+
 export class TestServer {
   /** What was asked for since the last `forget`. @type {{ path: string, method: string, range?: string, sent: number }[]} */
   requests = [];
@@ -60,6 +72,8 @@ export class TestServer {
   missing = [];
   /** Answers to HEAD wait for it. @type {Promise<unknown>} */
   holdHead = Promise.resolve();
+  /** Does something else with a request for a model's bytes, or returns false. @type {((ask: Ask) => boolean) | null} */
+  intercept = null;
   #server;
   #options;
   #cuts = new Set();
@@ -150,6 +164,7 @@ export class TestServer {
     const body = spoil(large && (fault.has('big') || url.pathname.endsWith('/big.gguf')) ? large : model, fault);
     if (!fault.has('noetag')) reply.setHeader('ETag', `"${fault.get('etag') ?? this.etag ?? 'one'}"`);
     reply.setHeader('Content-Type', 'application/octet-stream');
+    if (this.intercept && request.method === 'GET' && this.#isIntercepted(body, request, reply, entry)) return undefined;
     const part = this.#partOf(body, request, reply, fault);
     if (!part) return reply.writeHead(416, { 'Content-Range': `bytes */${body.length}` }).end();
     if (!fault.has('nolength')) reply.setHeader('Content-Length', part.length);
@@ -169,6 +184,13 @@ export class TestServer {
     return body.subarray(start, end);
   }
 
+  #isIntercepted(body, request, reply, entry) {
+    const [, from = '0', to = ''] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
+    const send = (bytes, pause = 0) => this.#write(bytes, reply, entry, Infinity, pause);
+    const end = Math.min(to ? Number(to) + 1 : Infinity, body.length);
+    return this.intercept?.({ request, reply, body, start: Number(from), end, send });
+  }
+
   /** After how many bytes to end this answer; a URL's connection is cut once. @param {URL} url */
   #cutAfter(url) {
     if (!url.searchParams.has('cut') || this.#cuts.has(url.href)) return Infinity;
@@ -177,10 +199,15 @@ export class TestServer {
   }
 
   async #sendBody(body, reply, entry, cutAfter, pause) {
+    await this.#write(body, reply, entry, cutAfter, pause);
+    if (!reply.destroyed) reply.end();
+  }
+
+  async #write(body, reply, entry, cutAfter, pause) {
     for (let at = 0; at < body.length; at += PIECE) {
       if (at >= cutAfter) {
         await new Promise((resolve) => setTimeout(resolve, 50)); // let what was written go out first
-        return reply.destroy();
+        reply.destroy();
       }
       if (reply.destroyed) return;
       const piece = body.subarray(at, at + PIECE);
@@ -188,7 +215,6 @@ export class TestServer {
       if (!reply.write(piece)) await drained(reply);
       if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
     }
-    reply.end();
   }
 }
 

@@ -23,6 +23,9 @@ function pause(milliseconds, signal) {
 /** @param {unknown} error a failure that may be gone the next time */
 const isTransient = (error) => error instanceof NutshellError && (error.code === 'network' || /^http-5/.test(error.code));
 
+/** @param {unknown} error @returns {error is NutshellError} */
+const isOfServer = (error) => error instanceof NutshellError && /^(network|http-)/.test(error.code);
+
 /** Thrown in a lane whose part is no longer wanted. */
 class Stale extends Error {}
 
@@ -57,6 +60,7 @@ export async function persist(source, signal, work, progress = () => 0) {
  * @property {number} last     Infinity: to the end of the file
  * @property {Uint8Array | null} buffer  of chunk `at`
  * @property {number} fill     bytes in it
+ * @property {boolean} waits   until the engine has come nearer
  * @property {import('./source.js').Body | null} body  that it is filled from
  *
  * @typedef {object} Needs
@@ -116,11 +120,11 @@ export class Downloads {
     if (index < this.#cursor && !this.covers(index)) this.#returned.unshift(newPart(index, index));
     this.#changed();
     for (;;) {
+      this.#startLanes();
       const ready = this.#ready.get(index);
       if (ready) return ready.bytes;
       if (this.#failure) throw this.#failure.error;
       if (index >= this.#count || (this.#ended && this.#parts.size === 0)) return null;
-      this.#startLanes();
       await this.#change();
     }
   }
@@ -156,14 +160,19 @@ export class Downloads {
     return source.size ? Math.ceil(source.size / chunkBytes) : Infinity;
   }
 
-  /** The next chunks to fetch, as many as one request is for; null where all are under way. @returns {Part | null} */
+  /** Chunks that may wait for the engine. */
+  get #ahead() {
+    return this.#streams ? 1 : this.#allowed * Math.max(1, PART_BYTES / this.#needs.chunkBytes);
+  }
+
+  /** The next chunks to fetch, as many as one request is for; null where that is for later. @returns {Part | null} */
   #nextPart() {
     const back = this.#returned.shift();
     if (back) return back;
     const { has, chunkBytes } = this.#needs;
     while (this.#cursor < this.#count && has(this.#cursor)) this.#cursor++;
     const first = this.#cursor, most = Math.max(1, PART_BYTES / chunkBytes);
-    if (first >= this.#count) return null;
+    if (first >= this.#count || first > this.#wanted + this.#ahead) return null;
     while (this.#cursor < this.#count && this.#cursor - first < most && !has(this.#cursor)) this.#cursor++;
     return newPart(first, this.#cursor - 1);
   }
@@ -185,8 +194,12 @@ export class Downloads {
 
   /** Waits until a chunk may be fetched: the wanted one always, others while few wait. @param {Part} part */
   async #turn(part) {
-    const ahead = this.#streams ? 1 : this.#allowed * Math.max(1, PART_BYTES / this.#needs.chunkBytes);
-    while (!this.#failure && this.#parts.has(part) && part.at > this.#wanted + ahead) await this.#change();
+    while (!this.#failure && this.#parts.has(part) && part.at > this.#wanted + this.#ahead) {
+      part.waits = true;
+      this.#startLanes(); // others may be nearer
+      await this.#change();
+    }
+    part.waits = false;
     this.#check(part);
   }
 
@@ -197,8 +210,13 @@ export class Downloads {
 
   /* ---- lanes ---- */
 
+  /** Parts that are being fetched now. */
+  get #busy() {
+    return [...this.#parts].filter(({ waits }) => !waits).length;
+  }
+
   #startLanes() {
-    while (this.#parts.size < this.#allowed && !this.#failure) {
+    while (this.#busy < this.#allowed && !this.#failure) {
       const part = this.#nextPart();
       if (!part) return;
       this.#lane(part);
@@ -209,15 +227,16 @@ export class Downloads {
   async #lane(part) {
     const { source, signal } = this.#needs;
     this.#parts.add(part);
+    const isOneOfMany = this.#busy > 1;
     try {
       const read = () => this.#read(part);
-      if (this.#parts.size > 1) await read();
+      if (isOneOfMany) await read();
       else await persist(source, signal, read, () => this.#position(part));
       this.#parts.delete(part);
       this.#tune();
     } catch (error) {
       if (error instanceof Stale) return;
-      if (this.#isCrowded(error)) this.#giveBack(part, error);
+      if ((isOneOfMany || this.#busy > 1) && isOfServer(error)) this.#giveBack(part, error);
       else this.stop(error);
     } finally {
       this.#parts.delete(part);
@@ -226,15 +245,10 @@ export class Downloads {
     if (!this.#failure) this.#startLanes();
   }
 
-  /** A failure beside other lanes may mean that the server wants fewer of them. @param {unknown} error */
-  #isCrowded(error) {
-    return this.#parts.size > 1 && error instanceof NutshellError && /^(network|http-)/.test(error.code);
-  }
-
-  /** @param {Part} part @param {unknown} error */
+  /** A failure beside other lanes may mean that the server wants fewer of them. @param {Part} part @param {NutshellError} error */
   #giveBack(part, error) {
-    this.#allowed = Math.max(1, this.#parts.size >> 1);
-    if (/** @type {NutshellError} */ (error).code !== 'network') this.#growing = false;
+    this.#allowed = Math.max(1, this.#busy >> 1);
+    if (error.code !== 'network') this.#growing = false;
     this.#returned.push(part);
     this.#returned.sort((a, b) => a.at - b.at);
   }
@@ -336,5 +350,5 @@ export class Downloads {
 
 /** @param {number} at @param {number} last @returns {Part} */
 function newPart(at, last) {
-  return { at, last, buffer: null, fill: 0, body: null };
+  return { at, last, buffer: null, fill: 0, waits: false, body: null };
 }

@@ -84,6 +84,7 @@ export class UrlSource {
 
   /** @param {Version | null} known */
   expect(known) {
+    this.size = known?.size ?? 0;
     this.#version = known && { size: known.size, etag: known.etag, at: 0 };
   }
 
@@ -96,6 +97,9 @@ export class UrlSource {
       answer = await this.#ask(start, Infinity);
     }
     try {
+      if (this.#version && answer.html && !this.html) {
+        throw new NutshellError('network', `${this.#place} answered with a page instead of the file: check the connection`);
+      }
       if (this.#isOther(answer)) throw new Changed();
       if (answer.offset > start) throw new NutshellError('network', `${this.#place} sent another part than it was asked for`);
     } catch (error) {

@@ -1,0 +1,93 @@
+// Every fault of faults.mjs at the chunks of a model of 40: a load ends with the right weights, as the file's SHA-256 tells, or
+// with the error that says what is wrong; the next load then ends well; and no more is fetched twice than the fault allows.
+// Arguments: browsers; none: Chromium and Firefox. NUT_FULL=1 takes every chunk instead of some. NUT_VERBOSE=1 prints a table.
+import { createHash } from 'node:crypto';
+import { starters } from './drivers.mjs';
+import { FAULTS, otherVersion, plant } from './faults.mjs';
+import { check, ensure, equal, finish } from './harness.mjs';
+import { PROMPT, model } from './library-setup.mjs';
+import { DIST, padded } from './models.mjs';
+import { TestServer } from './server.mjs';
+
+const CHUNK = 256 << 10, CHUNKS = 40;
+const SOME = [0, 1, 17, CHUNKS - 2, CHUNKS - 1];
+const FIRST_PART = 4 << 20; // what the first request is for
+const LOAD = { baseUrl: '/variant/hasty/', threads: 1 };
+
+/** The model, its tensors apart and zeros behind them, so that it has the wanted number of chunks. */
+function inChunks() {
+  const apart = padded(model, 1 << 16);
+  ensure(apart.length < CHUNKS * CHUNK, `the padded model has ${apart.length} bytes`);
+  return Buffer.concat([apart, Buffer.alloc(CHUNKS * CHUNK - 12345 - apart.length)]);
+}
+
+const file = inChunks();
+const sums = [file, otherVersion(file)].map((bytes) => createHash('sha256').update(bytes).digest('hex'));
+const wanted = process.argv.slice(2);
+const server = await TestServer.start({ dist: DIST, model, large: file, isolated: true });
+
+/** One load: the bytes that came from the server, and what it ended with.
+ *  @returns {Promise<{ received: number, code?: string, message?: string, state?: string, text?: string }>} */
+function load(browser, source, options) {
+  return browser.evaluate(async ([source, options, prompt]) => {
+    let received = 0, before = 0;
+    const onProgress = ({ phase, loaded }) => {
+      if (phase === 'download') received += loaded < before ? loaded : loaded - before; // less: it began anew
+      before = loaded;
+    };
+    try {
+      const { info } = await window.load(source, { ...options, onProgress });
+      const { text } = await collect(window.model.generate(prompt, { temperature: 0, maxTokens: 8 }));
+      return { state: info.cache.state, text, received };
+    } catch (error) {
+      return { code: error.code ?? error.name, message: error.message, received };
+    }
+  }, [source, { ...LOAD, ...options }, PROMPT]);
+}
+
+/** A fault at a chunk: loads, loads again, and tells how many bytes more than the file's came to the page. */
+async function meet(browser, fault, chunk, text) {
+  const source = `model/big.gguf?${FAULTS.indexOf(fault)}-${chunk}`;
+  const sha256 = sums[/version/.test(fault.name) ? 1 : 0];
+  server.forget();
+  server.etag = sha256 === sums[1] ? 'two' : 'one';
+  const at = Math.min(chunk * CHUNK + 1234, file.length - 1);
+  server.intercept = plant(fault, at);
+  const first = await load(browser, source, { sha256 });
+  const code = chunk * CHUNK < FIRST_PART ? fault.codeAtStart ?? fault.code : fault.code;
+  if (!code?.split(', ').includes(first.code ?? '')) equal(first.code, code, `${first.message ?? 'no error'}; code`);
+  if (!code) equal(first.text, text, 'text');
+  if (code) server.intercept = null;
+  const second = await load(browser, source, { sha256 });
+  equal([second.code, second.text], [undefined, text], `${second.message}; the next load`);
+  const again = first.received + second.received - file.length;
+  const allowed = fault.again === 'file' ? 2 * file.length : CHUNK;
+  ensure(again <= allowed, `${again} bytes were fetched twice`);
+  const third = await load(browser, source, { sha256 });
+  equal([third.state, third.text], ['hit', text], 'the load after that');
+  return again;
+}
+
+for (const [name, start] of Object.entries(starters)) {
+  if (wanted.length ? !wanted.includes(name) : name === 'webkit') continue;
+  const browser = await start();
+  try {
+    await browser.goto(server.url + '/');
+    const { text } = await load(browser, 'model/big.gguf', { cache: false });
+    for (const fault of FAULTS) {
+      const twice = [];
+      for (const chunk of process.env.NUT_FULL ? Array(CHUNKS).keys() : SOME) {
+        await check(`${name}: ${fault.name}, at chunk ${chunk}`, async () => {
+          twice.push(await meet(browser, fault, chunk, text));
+        });
+        server.intercept = null;
+        await browser.evaluate(() => Nutshell.cache.clear());
+      }
+      if (process.env.NUT_VERBOSE) console.log(`${fault.name}: ${twice.length} times, at most ${Math.max(...twice)} bytes twice`);
+    }
+  } finally {
+    await browser.close();
+  }
+}
+await server.close();
+finish();
