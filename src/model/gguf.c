@@ -456,22 +456,20 @@ void gguf_free(gguf *g) {
 
 /* ---- several files ---- */
 
-/* Room for the names of all tensors of a file. */
-static nut_status take_names(gguf *g, const gguf *from, char **out, nut_error *err) {
-    size_t n = 0; // each is 64 bytes at most, and has more in the header
-    for (uint64_t i = 0; i < from->n_tensors; i++) n += (size_t)from->tensors[i].name.n;
+/* Room for n bytes of names; NULL without memory. */
+static char *take_names(gguf *g, size_t n) {
     arena_add(&g->names, n, 1);
-    if (!arena_open(&g->names)) return error_memory(err, n);
-    *out = arena_take(&g->names, n, 1);
-    return NUT_OK;
+    return arena_open(&g->names) ? arena_take(&g->names, n, 1) : NULL;
 }
 
 nut_status gguf_append(gguf *g, const gguf *from, uint32_t part, nut_error *err) {
-    char *names;
+    size_t n = 0; // each name is 64 bytes at most, and has more in the header
     if (!u64_add(g->file_bytes, from->file_bytes, &g->file_bytes))
         return corrupt(err, "its tensors lie at impossible places");
     if (!from->n_tensors) return NUT_OK;
-    TRY(take_names(g, from, &names, err));
+    for (uint64_t i = 0; i < from->n_tensors; i++) n += (size_t)from->tensors[i].name.n;
+    char *names = take_names(g, n);
+    if (!names) return error_memory(err, n);
     for (uint64_t i = 0; i < from->n_tensors; i++) {
         gguf_tensor t = from->tensors[i];
         TRY(table_reserve((void **)&g->tensors, (size_t)g->n_tensors, &g->reader->tensor_cap, sizeof t,
