@@ -122,30 +122,43 @@ typedef struct nut_load_options {
 } nut_load_options;
 nut_load_options nut_load_defaults(void);
 
-/* What is known once the header has been read, before any weight was fetched. Bytes. */
+/* What is known once the header has been read, before any weight was fetched. Bytes; of a model in several
+ * files, those of the files whose headers have been read. */
 typedef struct nut_load_plan {
-    bool complete;         // the header is complete; the other fields are valid
-    uint64_t header_bytes; // offset of the first tensor's data
-    uint64_t file_bytes;   // what the tensor table says that the file must hold
+    bool complete;         // the first header is complete; the other fields are valid
+    uint32_t n_parts;      // files of the model, NAME-00001-of-0000N.gguf and so on; 1: it is whole
+    uint32_t n_read;       // files whose headers have been read
+    uint64_t header_bytes; // offset of the first tensor's data, in the last of them
+    uint64_t file_bytes;   // what the tensor tables say that the files must hold
     uint64_t weight_bytes; // weights in memory
     uint64_t cache_bytes;  // KV cache and activations of one session with n_ctx
 } nut_load_plan;
 
-/* Starts a load. file_size in bytes, 0 if unknown (then truncation shows only at finish). */
+/* Starts a load. file_size in bytes, 0 if unknown (then truncation shows only at the file's end). */
 nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out,
                           nut_error *err);
 
-/* Takes the next n bytes of the file; offset must be where the last feed ended (0 first). Bytes are copied
+/* Takes the next n bytes of a file; offset must be where the last feed ended (0 first). Bytes are copied
  * or packed before it returns. When a feed completes the header, the model is checked, and refused if it
  * cannot run or cannot fit, before its weights are asked for. After an error only nut_load_abort is allowed.
  */
 nut_status nut_load_feed(nut_loader *loader, uint64_t offset, const void *bytes, size_t n, nut_error *err);
 
+/* Goes on with the next file of a model in several (plan.n_parts), in the order of their numbers, after the
+ * one before was fed whole. Offsets begin at 0 again; file_size as in nut_load_begin. Its header brings
+ * tensors for which memory is taken then; a model that cannot fit is refused as soon as the sizes known, and
+ * the least that the rest can take, say so. Of the metadata of further files only what makes them parts of
+ * this model counts: their numbers and, where it is there, the architecture. E_STATE where no file is to
+ * come (nothing has changed), E_TRUNCATED where the one before is cut off (then only nut_load_abort is
+ * allowed). A file that is not the next part is refused with E_ARGUMENT by the feed that completes its
+ * header. */
+nut_status nut_load_next(nut_loader *loader, uint64_t file_size, nut_error *err);
+
 /* The plan as far as known. */
 nut_load_plan nut_load_get_plan(const nut_loader *loader);
 
-/* Ends the load; on success the loader is gone and *out is the caller's. On error only nut_load_abort is
- * allowed. */
+/* Ends the load; on success the loader is gone and *out is the caller's. E_TRUNCATED where bytes or files
+ * are missing. On error only nut_load_abort is allowed. */
 nut_status nut_load_finish(nut_loader *loader, nut_model **out, nut_error *err);
 
 /* Frees a loader that did not finish. NULL is allowed. */
@@ -306,6 +319,9 @@ typedef struct nut_source {
     uint64_t size; // bytes
     nut_status (*read)(void *ctx, uint64_t offset, void *out, size_t n,
                        nut_error *err); // exactly n bytes or an error
+    /* For a model in several files: gives in *out the file of index i (1 .. n - 1) of n, for as long as this
+     * source lives. NULL: there is this file alone. */
+    nut_status (*part)(void *ctx, uint32_t i, uint32_t n, struct nut_source *out, nut_error *err);
 } nut_source;
 
 /* Takes the bytes of a new file in order. */
@@ -325,7 +341,7 @@ typedef struct nut_quantize_options {
 
 /* Rewrites a GGUF model with its matrices quantized, round to nearest, keeping all metadata; memory is one
  * tensor's rows at a time. Norms, biases and matrices whose rows do not fit the type's blocks stay as they
- * are. */
+ * are. A model in several files becomes one file; `in` is the first of them. */
 nut_status nut_quantize(const nut_source *in, const nut_sink *out, const nut_quantize_options *options,
                         nut_error *err);
 

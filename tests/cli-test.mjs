@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { check as test, finish, skip } from './browser/harness.mjs';
+import { inParts, partName } from './browser/parts.mjs';
 
 const NATIVE = ['build/native/nutshell'];
 const WASI = ['.toolchain/bin/wasmtime', 'run', '--dir', '.', 'build/wasi/nutshell.wasm'];
@@ -126,6 +127,80 @@ const REFUSALS = [
   ['a text too short to judge', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],
 ];
 for (const [name, args, code, words] of REFUSALS) await test(`refused: ${name}`, () => refused(args, code, words));
+
+// ---- models in several files -------------------------------------------------------------------------------------
+/** Writes the tiny model's files; their paths. */
+function writeParts(name, options, files = inParts(tiny, options)) {
+  return files.map((bytes, i) => file(partName(name, i, files.length), bytes));
+}
+
+for (const [name, options] of [['three', { maxTensors: 20 }], ['bare', { maxTensors: 30, emptyFirst: true }],
+  ['one', { maxTensors: 100 }], ['many', { maxTensors: 1 }]]) {
+  await test(`a model in several files is the whole one: ${name}`, () => {
+    const [first] = writeParts(name, options);
+    const text = file('three.txt', readFileSync('LICENSE').subarray(0, 900));
+    for (const args of [['run', PROMPT, '--seed', '5', '--max-tokens', '60'], ['tokenize', PROMPT],
+      ['perplexity', text, '--context', '64', '--json']]) {
+      const [command, ...rest] = args;
+      const { out } = ok(NATIVE, command, TINY, ...rest);
+      assert.ok(out.length > 10, out);
+      assert.equal(ok(NATIVE, command, first, ...rest).out, out, command);
+      assert.equal(ok(WASI, command, first, ...rest).out, out, `${command} under wasmtime`);
+    }
+    const { file_bytes: bytes, ...facts } = JSON.parse(ok(NATIVE, 'info', first, '--json').out);
+    const { file_bytes: wholeBytes, ...wholeFacts } = JSON.parse(ok(NATIVE, 'info', TINY, '--json').out);
+    assert.deepEqual(facts, wholeFacts);
+    assert.ok(bytes >= wholeBytes && bytes < 1.1 * wholeBytes + 10000, `${bytes} bytes`);
+  });
+
+  await test(`quantize makes one file of several: ${name}`, () => {
+    const [first] = writeParts(name, options);
+    const paths = ['whole', 'native', 'wasi'].map((by) => join(work, `${by}-${name}.gguf`));
+    ok(NATIVE, 'quantize', TINY, paths[0], '--type', 'q4_1');
+    ok(NATIVE, 'quantize', first, paths[1], '--type', 'q4_1');
+    ok(WASI, 'quantize', first, paths[2], '--type', 'q4_1');
+    const [whole, native, wasi] = paths.map((path) => readFileSync(path));
+    assert.ok(whole.length > 100_000 && native.equals(whole) && wasi.equals(whole));
+  });
+}
+
+await test('a chat with a model in several files', () => {
+  const [first] = writeParts('talk', { maxTensors: 20 });
+  const [whole, parts] = [TINY, first].map((path) => spawnSync(NATIVE[0],
+    ['chat', path, '--temperature', '0', '--max-tokens', '30'], { encoding: 'utf8', input: 'Tell me a story about a cat.\n' }));
+  assert.equal(parts.status, 0, parts.stderr);
+  assert.ok(parts.stdout.length > 20 && parts.stdout === whole.stdout, parts.stdout);
+});
+
+{
+  const files = inParts(tiny, { maxTensors: 20 });
+  const other = inParts(tiny, { maxTensors: 14 });
+  const without = (name, i, bytes) => writeParts(name, null, files).map((path, k) => {
+    if (k === i) rmSync(path);
+    if (k === i && bytes) writeFileSync(path, bytes);
+    return path;
+  });
+  const begin = without('second')[1];
+  const renamed = file('renamed.gguf', files[0]);
+  for (const [name, first, code, words] of [
+    ['a later file first', begin, 'bad-argument', /part 2 of 3 .* begin with the first, .* -00001-of-00003\.gguf/],
+    ['a file missing', without('lost', 1)[0], 'io', /part 2 of the model's 3 .*lost-00002-of-00003\.gguf": No such file/],
+    ['the last file missing', without('end', 2)[0], 'io', /end-00003-of-00003\.gguf": No such file/],
+    ['names that say nothing', renamed, 'bad-argument', /3 parts, .*renamed\.gguf" must end in -00001-of-00003\.gguf/],
+    ['a whole file as a part', without('mixed', 1, tiny)[0], 'bad-argument', /a whole model, and part 2 of 3 of another/],
+    ['a part of another model', without('other', 2, other[2])[0], 'bad-argument', /part 3 of another model \(of 4 parts/],
+    ['a part twice', without('twice', 2, files[1])[0], 'bad-argument', /part 2 of 3 and part 3 comes next/],
+    ['a part cut off', without('cut', 1, files[1].subarray(0, 1e5))[0], 'truncated-model', /part 2 of 3: .*download it again/],
+    ['a web page as a part', without('page', 1, '<!DOCTYPE html>'.padEnd(50))[0], 'not-gguf', /part 2 of 3: .* a web page/],
+  ]) {
+    await test(`refused: ${name}`, () => {
+      refused(['run', first, 'x'], code, words);
+      const out = join(work, 'refused.gguf');
+      refused(['quantize', first, out, '--type', 'q8_0'], code, words);
+      assert.ok(!existsSync(out), 'nothing is written');
+    });
+  }
+}
 
 // ---- quantize ----------------------------------------------------------------------------------------------------
 await test('a failed quantize leaves the old file and nothing half-written', () => {

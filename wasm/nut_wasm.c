@@ -154,6 +154,17 @@ int nutw_load_feed(double offset, double n) {
     return check(nut_load_feed(w.loader, to_u64(offset), w.staging, (size_t)n, &w.err));
 }
 
+/* Files of the model that is loaded, 1 where it is one; 0 until a header says so. */
+int nutw_load_parts(void) {
+    return w.loader ? (int)nut_load_get_plan(w.loader).n_parts : 0;
+}
+
+/* The next file of a model in several follows, its offsets from 0 again; file_size: 0 if unknown. */
+int nutw_load_next(double file_size) {
+    if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
+    return check(nut_load_next(w.loader, to_u64(file_size), &w.err));
+}
+
 /* Ends the load and opens the session. After an error only nutw_reset and nutw_load_begin make sense. */
 int nutw_load_finish(double n_ctx, int kv_type, double n_threads) {
     if (!w.loader) return fail(NUT_E_STATE, "no load was begun");

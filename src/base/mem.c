@@ -78,23 +78,33 @@ void arena_add(arena *a, size_t n, size_t size) {
 
 bool arena_open(arena *a) {
     size_t bytes;
-    if (a->overflow || !size_add(a->size, ARENA_ALIGN, &bytes)) return false;
-    a->block = mem_calloc(bytes, 1);
-    if (!a->block) return false;
-    uintptr_t p = (uintptr_t)a->block;
-    a->base = (uint8_t *)((p + ARENA_ALIGN - 1) & ~(uintptr_t)(ARENA_ALIGN - 1));
+    if (a->overflow || !size_add(a->size - a->opened, 2 * ARENA_ALIGN, &bytes)) return false;
+    if (a->blocks && a->size == a->opened) return true;
+    void **block = mem_calloc(bytes, 1);
+    if (!block) return false;
+    *block = a->blocks;
+    uintptr_t p = (uintptr_t)(block + 1);
+    a->next = (uint8_t *)((p + ARENA_ALIGN - 1) & ~(uintptr_t)(ARENA_ALIGN - 1));
+    a->left = a->size - a->opened;
+    a->opened = a->size;
+    a->blocks = block;
     return true;
 }
 
 void *arena_take(arena *a, size_t n, size_t size) {
     size_t bytes;
-    if (!a->base || !arena_piece(n, size, &bytes) || bytes > a->size - a->used) return NULL;
-    void *p = a->base + a->used;
-    a->used += bytes;
+    if (!a->next || !arena_piece(n, size, &bytes) || bytes > a->left) return NULL;
+    void *p = a->next;
+    a->next += bytes;
+    a->left -= bytes;
     return p;
 }
 
 void arena_close(arena *a) {
-    mem_free(a->block);
+    while (a->blocks) {
+        void **block = a->blocks;
+        a->blocks = *block;
+        mem_free(block);
+    }
     *a = (arena){0};
 }

@@ -1,8 +1,9 @@
 /*
  * Memory: the one path to the allocator hook, overflow-checked sizes, and an arena.
  * An arena is measured first and filled after: sizes are added up with arena_add (checked), one block is
- * taken with arena_open, and pieces are handed out with arena_take in the same order. Nothing is freed but
- * the whole.
+ * taken with arena_open, and pieces are handed out with arena_take in the same order. It can be measured and
+ * opened again: what is added then lies in a block of its own, and nothing moves. Nothing is freed but the
+ * whole.
  */
 #ifndef NUT_BASE_MEM_H
 #define NUT_BASE_MEM_H
@@ -34,18 +35,21 @@ static inline bool u64_add(uint64_t a, uint64_t b, uint64_t *out) {
 enum { ARENA_ALIGN = 64 };
 
 typedef struct arena {
-    uint8_t *base; // NULL until opened
-    void *block;   // what the allocator gave
-    size_t size;   // bytes planned
-    size_t used;   // bytes handed out
+    uint8_t *next; // the newest block's bytes that were not handed out
+    size_t left;   // their number
+    void **blocks; // what the allocator gave last; it begins with the address of the one before
+    size_t size;   // bytes planned, of all blocks
+    size_t opened; // bytes for which blocks were taken
     bool overflow; // a plan did not fit in size_t
 } arena;
 
 /* Plans room for n items of `size` bytes, rounded up to ARENA_ALIGN. */
 void arena_add(arena *a, size_t n, size_t size);
-/* Takes the planned block, cleared. False: no memory, or the plan overflowed. */
+/* Takes one block, cleared, for what was planned since the last time. False: no memory, or the plan
+ * overflowed. */
 bool arena_open(arena *a);
-/* Hands out n * size bytes; NULL when more is asked than was planned (a bug that tests catch). */
+/* Hands out n * size bytes of the newest block; NULL when more is asked than was planned (a bug that tests
+ * catch). */
 void *arena_take(arena *a, size_t n, size_t size);
 void arena_close(arena *a);
 

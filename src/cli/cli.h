@@ -48,15 +48,18 @@ typedef struct file_options {
     const char *kv_type; // name, NULL: the default
 } file_options;
 
+/* Finds the other files of a model in several by their names. */
 nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err);
 /* The kind of cache by its name. */
 nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error *err);
 /* A whole text file, terminated; free with free(). */
 nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err);
 
+/* A model's file and, where it has several, the others that were asked for. */
 typedef struct file_source {
     FILE *file;
     const char *path;
+    struct file_source *next; // owns its path
 } file_source;
 nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err);
 void file_source_close(file_source *f);

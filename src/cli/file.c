@@ -25,15 +25,87 @@ static nut_status open_sized(const char *path, FILE **out, uint64_t *size, nut_e
     return NUT_OK;
 }
 
+/* ---- models in several files ---- */
+
+/* The path of file i (from 0) of n by that of the first, NAME-00001-of-0000N.gguf; free with free(). */
+static nut_status part_path(const char *first, uint32_t i, uint32_t n, char **out, nut_error *err) {
+    char end[48];
+    snprintf(end, sizeof end, "-%05u-of-%05u.gguf", 1u, (unsigned)n);
+    const size_t length = strlen(first), n_end = strlen(end);
+    if (length < n_end || strcmp(first + length - n_end, end) != 0)
+        return cli_error(
+            err, NUT_E_ARGUMENT,
+            "the model has %u parts, which are found by their names: that of \"%s\" must end in %s",
+            (unsigned)n, first, end);
+    char *path = malloc(length + sizeof end);
+    if (!path) return cli_error(err, NUT_E_MEMORY, "out of memory");
+    memcpy(path, first, length - n_end);
+    snprintf(path + length - n_end, sizeof end, "-%05u-of-%05u.gguf", (unsigned)i + 1, (unsigned)n);
+    *out = path;
+    return NUT_OK;
+}
+
+static nut_status open_part(const char *first, uint32_t i, uint32_t n, char **path, FILE **f, uint64_t *size,
+                            nut_error *err) {
+    TRY(part_path(first, i, n, path, err));
+    nut_status status = open_sized(*path, f, size, err);
+    if (status == NUT_OK) return NUT_OK;
+    cli_error(err, status, "part %u of the model's %u cannot be opened: \"%s\": %s", (unsigned)i + 1,
+              (unsigned)n, *path, strerror(errno));
+    free(*path);
+    return status;
+}
+
+/* That all files are there, before the first one is read. */
+static nut_status check_parts(const char *first, uint32_t n, nut_error *err) {
+    for (uint32_t i = 1; i < n; i++) {
+        char *path;
+        FILE *f;
+        uint64_t size;
+        TRY(open_part(first, i, n, &path, &f, &size, err));
+        fclose(f);
+        free(path);
+    }
+    return NUT_OK;
+}
+
+/* ---- loading ---- */
+
+static nut_status feed_piece(nut_loader *loader, uint64_t at, const void *bytes, size_t n, const char *path,
+                             nut_error *err) {
+    const bool knew = nut_load_get_plan(loader).complete;
+    TRY(nut_load_feed(loader, at, bytes, n, err));
+    const nut_load_plan plan = nut_load_get_plan(loader);
+    return plan.complete && !knew ? check_parts(path, plan.n_parts, err) : NUT_OK;
+}
+
 static nut_status feed_file(nut_loader *loader, FILE *f, const char *path, nut_error *err) {
     uint8_t *buffer = malloc(FEED_BYTES);
     if (!buffer) return cli_error(err, NUT_E_MEMORY, "out of memory for a read buffer");
     nut_status status = NUT_OK;
     size_t n;
     for (uint64_t at = 0; status == NUT_OK && (n = fread(buffer, 1, FEED_BYTES, f)) > 0; at += n)
-        status = nut_load_feed(loader, at, buffer, n, err);
+        status = feed_piece(loader, at, buffer, n, path, err);
     free(buffer);
     return status == NUT_OK && ferror(f) ? io_error(err, "read", path) : status;
+}
+
+static nut_status feed_part(nut_loader *loader, const char *first, uint32_t i, uint32_t n, nut_error *err) {
+    char *path;
+    FILE *f;
+    uint64_t size;
+    TRY(open_part(first, i, n, &path, &f, &size, err));
+    nut_status status = nut_load_next(loader, size, err);
+    if (status == NUT_OK) status = feed_file(loader, f, path, err);
+    fclose(f);
+    free(path);
+    return status;
+}
+
+static nut_status feed_parts(nut_loader *loader, const char *first, nut_error *err) {
+    const uint32_t n = nut_load_get_plan(loader).n_parts;
+    for (uint32_t i = 1; i < n; i++) TRY(feed_part(loader, first, i, n, err));
+    return NUT_OK;
 }
 
 nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error *err) {
@@ -58,6 +130,7 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     lo.n_ctx = options->n_ctx;
     nut_status status = nut_load_begin(&lo, size, &loader, err);
     if (status == NUT_OK) status = feed_file(loader, f, path, err);
+    if (status == NUT_OK) status = feed_parts(loader, path, err);
     if (status == NUT_OK) status = nut_load_finish(loader, out, err);
     if (status != NUT_OK) nut_load_abort(loader);
     fclose(f);
@@ -92,13 +165,36 @@ static nut_status source_read(void *ctx, uint64_t offset, void *out, size_t n, n
     return NUT_OK;
 }
 
-nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err) {
-    f->path = path;
+static nut_status source_part(void *ctx, uint32_t i, uint32_t n, nut_source *out, nut_error *err) {
+    file_source *first = ctx, *f = malloc(sizeof *f);
+    char *path;
+    if (!f) return cli_error(err, NUT_E_MEMORY, "out of memory");
     *out = (nut_source){.ctx = f, .read = source_read};
+    nut_status status = open_part(first->path, i, n, &path, &f->file, &out->size, err);
+    if (status != NUT_OK) {
+        free(f);
+        return status;
+    }
+    f->path = path;
+    f->next = first->next;
+    first->next = f;
+    return NUT_OK;
+}
+
+nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err) {
+    *f = (file_source){.path = path};
+    *out = (nut_source){.ctx = f, .read = source_read, .part = source_part};
     return open_sized(path, &f->file, &out->size, err);
 }
 
 void file_source_close(file_source *f) {
+    while (f->next) {
+        file_source *part = f->next;
+        f->next = part->next;
+        fclose(part->file);
+        free((char *)part->path);
+        free(part);
+    }
     if (f->file) fclose(f->file);
     f->file = NULL;
 }

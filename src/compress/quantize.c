@@ -3,12 +3,14 @@
  * formats are ggml's). The rule: every tensor of two dimensions and more than one row whose name ends in
  * "weight" and whose rows are whole blocks of the type is written in it, token embeddings and output
  * included; norms, biases and other tensors are copied. A matrix that is quantized already is dequantized
- * first, or copied where it has the type. Memory is three pieces of a row.
+ * first, or copied where it has the type. Memory is three pieces of a row. The files of a model in several
+ * are read one after the other, headers first, and written as one.
  */
 #include "base/error.h"
 #include "base/mem.h"
 #include "kernels/formats.h"
 #include "model/gguf_write.h"
+#include "model/parts.h"
 
 #include <math.h>
 #include <string.h>
@@ -26,10 +28,13 @@ enum { N_TARGETS = sizeof targets / sizeof *targets };
 
 typedef struct job {
     const nut_source *in;
+    nut_source *sources; // (parts.n) of the model's files
+    parts parts;
     const nut_quantize_options *options;
     const format *to;
     uint32_t file_type;
-    gguf header;
+    gguf file;            // header of one, while it is read
+    gguf header;          // of all
     gguf_tensor *tensors; // as they will be written
     gguf_writer out;
     uint8_t *bytes;  // (BUFFER) from the source
@@ -49,18 +54,48 @@ static nut_status find_target(job *j, nut_error *err) {
                      j->options->type ? j->options->type : "");
 }
 
-static nut_status read_header(job *j, nut_error *err) {
+/* The source of file parts.i; the table grows as files come. */
+static nut_status open_source(job *j, nut_error *err) {
+    const uint32_t i = j->parts.i;
+    if ((i & (i - 1)) == 0) {
+        const size_t room = i ? 2 * (size_t)i : 1;
+        nut_source *p = mem_grow(j->sources, i * sizeof *p, room * sizeof *p);
+        if (!p) return error_memory(err, room * sizeof *p);
+        j->sources = p;
+    }
+    j->sources[i] = *j->in;
+    if (i == 0) return NUT_OK;
+    if (!j->in->part) return parts_end(&(parts){.n = j->parts.n}, err);
+    return j->in->part(j->in->ctx, i, j->parts.n, &j->sources[i], err);
+}
+
+static nut_status read_header(job *j, const nut_source *in, nut_error *err) {
     bool complete = false;
     uint64_t at = 0;
-    TRY(gguf_begin(&j->header, j->in->size, err));
+    TRY(gguf_begin(&j->file, in->size, err));
     while (!complete) {
-        size_t n = j->in->size - at < BUFFER ? (size_t)(j->in->size - at) : BUFFER, n_used;
-        if (!n) return gguf_end(&j->header, err);
-        TRY(j->in->read(j->in->ctx, at, j->bytes, n, err));
-        TRY(gguf_feed(&j->header, j->bytes, n, &n_used, &complete, err));
+        size_t n = in->size - at < BUFFER ? (size_t)(in->size - at) : BUFFER, n_used;
+        if (!n) return gguf_end(&j->file, err);
+        TRY(in->read(in->ctx, at, j->bytes, n, err));
+        TRY(gguf_feed(&j->file, j->bytes, n, &n_used, &complete, err));
         at += n;
     }
     return NUT_OK;
+}
+
+static nut_status read_headers(job *j, nut_error *err) {
+    for (; j->parts.i == 0 || j->parts.i < j->parts.n; j->parts.i++) {
+        TRY(open_source(j, err));
+        TRY(parts_blame(&j->parts, read_header(j, &j->sources[j->parts.i], err), err));
+        TRY(parts_take(&j->parts, &j->header, &j->file, err));
+    }
+    parts_forget(&j->header);
+    return NUT_OK;
+}
+
+static nut_status read_tensor(job *j, const gguf_tensor *t, uint64_t at, size_t n, nut_error *err) {
+    const nut_source *in = &j->sources[t->part];
+    return in->read(in->ctx, t->offset + at, j->bytes, n, err);
 }
 
 static bool is_matrix(const gguf_tensor *t) {
@@ -85,7 +120,7 @@ static nut_status plan_tensor(job *j, size_t i, nut_error *err) {
 static nut_status copy_tensor(job *j, const gguf_tensor *from, nut_error *err) {
     for (uint64_t at = 0; at < from->n_bytes; at += BUFFER) {
         size_t n = from->n_bytes - at < BUFFER ? (size_t)(from->n_bytes - at) : BUFFER;
-        TRY(j->in->read(j->in->ctx, from->offset + at, j->bytes, n, err));
+        TRY(read_tensor(j, from, at, n, err));
         TRY(gguf_write_bytes(&j->out, j->bytes, n, err));
     }
     return NUT_OK;
@@ -104,7 +139,7 @@ static nut_status convert_tensor(job *j, const gguf_tensor *from, nut_error *err
     for (uint64_t at = 0; at < n_weights; at += PIECE) {
         size_t n = n_weights - at < PIECE ? (size_t)(n_weights - at) : PIECE;
         size_t bytes = n / f->block * f->bytes;
-        TRY(j->in->read(j->in->ctx, from->offset + at / f->block * f->bytes, j->bytes, bytes, err));
+        TRY(read_tensor(j, from, at / f->block * f->bytes, bytes, err));
         f->dequantize(j->bytes, n / f->block, j->floats);
         if (!in_range(j->floats, n))
             return error_set(
@@ -133,7 +168,7 @@ static nut_status write_tensor(job *j, size_t i, nut_error *err) {
 
 static nut_status run(job *j, nut_error *err) {
     TRY(find_target(j, err));
-    TRY(read_header(j, err));
+    TRY(read_headers(j, err));
     if (!j->header.n_tensors)
         return error_set(err, NUT_E_CORRUPT, "the file holds no tensors; give a whole model");
     j->tensors = mem_calloc((size_t)j->header.n_tensors, sizeof *j->tensors);
@@ -154,7 +189,9 @@ nut_status nut_quantize(const nut_source *in, const nut_sink *out, const nut_qua
              .packed = mem_alloc(BUFFER),
              .floats = mem_alloc(PIECE * sizeof(float))};
     nut_status status = j.bytes && j.packed && j.floats ? run(&j, err) : error_memory(err, 3 * BUFFER);
+    gguf_free(&j.file);
     gguf_free(&j.header);
+    mem_free(j.sources);
     mem_free(j.tensors);
     mem_free(j.bytes);
     mem_free(j.packed);

@@ -87,9 +87,24 @@ static nut_status choose_formats(binding *b, bool dequantize, nut_error *err) {
     return NUT_OK;
 }
 
-static void *place_of(nut_model *m, const binding *b) {
-    char *base = b->spec->in_layer ? (char *)&m->layers[b->layer] : (char *)m;
-    return base + b->spec->to;
+static void *place_of(nut_model *m, const arch_tensor *spec, uint32_t layer) {
+    char *base = spec->in_layer ? (char *)&m->layers[layer] : (char *)m;
+    return base + spec->to;
+}
+
+static bool is_bound(const nut_model *m, const arch_tensor *spec, uint32_t layer) {
+    const char *base = spec->in_layer ? (const char *)&m->layers[layer] : (const char *)m;
+    const void *p = base + spec->to;
+    return spec->kind == ARCH_MATRIX ? ((const matrix *)p)->format != NULL
+                                     : *(const float *const *)p != NULL;
+}
+
+/* Names are there once in a file, so it was an earlier one. */
+static nut_status check_new(const nut_model *m, const binding *b, nut_error *err) {
+    if (!is_bound(m, b->spec, b->layer)) return NUT_OK;
+    return error_set(err, NUT_E_CORRUPT,
+                     "tensor %.*s was in an earlier part already: these are no parts of one model",
+                     (int)b->source->name.n, b->source->name.s);
 }
 
 static size_t matrix_bytes(const matrix *w) {
@@ -101,11 +116,11 @@ static void plan_memory(nut_model *m, const binding *b) {
     size_t cols = (size_t)b->source->dims[0], rows = (size_t)b->source->dims[1];
     if (b->spec->kind == ARCH_VECTOR) {
         static const float found = 0;
-        *(const float **)place_of(m, b) = &found;
+        *(const float **)place_of(m, b->spec, b->layer) = &found;
         arena_add(&m->weights, cols, sizeof(float));
         return;
     }
-    matrix *w = place_of(m, b);
+    matrix *w = place_of(m, b->spec, b->layer);
     *w = (matrix){.format = b->to, .n_rows = rows, .n_cols = cols};
     arena_add(&m->weights, matrix_groups(w), matrix_group_bytes(w)); // small factors: arch.c bounds them
 }
@@ -113,6 +128,35 @@ static void plan_memory(nut_model *m, const binding *b) {
 static int by_offset(const void *a, const void *b) {
     const binding *x = a, *y = b;
     return (x->source->offset > y->source->offset) - (x->source->offset < y->source->offset);
+}
+
+/* ---- what is missing ---- */
+
+static bool is_needed(const nut_model *m, const arch_tensor *t) {
+    return !t->optional && (!t->flag || (m->arch->flags & t->flag));
+}
+
+/* Bytes that a tensor's weights take at least: of 256 weights, which are whole blocks of every format, in
+ * the smallest one. */
+static uint64_t least_bytes(const nut_model *m, const arch_tensor *t, bool dequantize) {
+    const size_t floats = 256 * sizeof(float);
+    size_t least = floats;
+    for (int id = 0; id < FORMAT_COUNT && !dequantize && t->kind == ARCH_MATRIX; id++) {
+        const size_t bytes = 256u / format_table[id].block * format_table[id].bytes;
+        if (bytes < least) least = bytes;
+    }
+    return arch_size(&m->hp, t->rows) * arch_size(&m->hp, t->cols) * least / 256; // arch.c bounds the sizes
+}
+
+bind_rest bind_needs(const nut_model *m, bool dequantize) {
+    bind_rest rest = {0};
+    for (size_t i = 0; i < arch_n_tensors; i++) {
+        const arch_tensor *t = &arch_tensors[i];
+        const uint64_t n = !is_needed(m, t) ? 0 : t->in_layer ? m->hp.n_layer : 1;
+        rest.n_tensors += n;
+        rest.bytes += n * least_bytes(m, t, dequantize);
+    }
+    return rest;
 }
 
 static nut_status missing(const arch_tensor *t, uint32_t layer, nut_error *err) {
@@ -124,44 +168,57 @@ static nut_status missing(const arch_tensor *t, uint32_t layer, nut_error *err) 
                      t->name);
 }
 
-static nut_status check_found(nut_model *m, const arch_tensor *t, uint32_t layer, nut_error *err) {
-    if (t->optional || (t->flag && !(m->arch->flags & t->flag))) return NUT_OK;
-    binding b = {.spec = t, .layer = layer};
-    const void *p = place_of(m, &b);
-    bool found =
-        t->kind == ARCH_MATRIX ? ((const matrix *)p)->format != NULL : *(const float *const *)p != NULL;
-    return found ? NUT_OK : missing(t, layer, err);
-}
-
-nut_status bind_plan(nut_model *m, bool dequantize, binding *bindings, nut_error *err) {
-    for (uint64_t i = 0; i < m->header.n_tensors; i++) {
-        binding *b = &bindings[i];
-        *b = (binding){.source = &m->header.tensors[i]};
-        TRY(find_place(m, b, err));
-        if (!b->spec) continue;
-        TRY(check_shape(m, b, err));
-        TRY(choose_formats(b, dequantize, err));
-        plan_memory(m, b);
-    }
+nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_come, nut_error *err) {
+    if (rest->n_tensors <= n_to_come) return NUT_OK;
+    if (n_to_come)
+        return error_set(err, NUT_E_CORRUPT,
+                         "the model lacks %llu tensors and the parts to come have only %llu; it was not "
+                         "converted completely",
+                         (unsigned long long)rest->n_tensors, (unsigned long long)n_to_come);
     for (size_t i = 0; i < arch_n_tensors; i++) {
-        uint32_t n = arch_tensors[i].in_layer ? m->hp.n_layer : 1;
-        for (uint32_t il = 0; il < n; il++) TRY(check_found(m, &arch_tensors[i], il, err));
+        const arch_tensor *t = &arch_tensors[i];
+        const uint32_t n = !is_needed(m, t) ? 0 : t->in_layer ? m->hp.n_layer : 1;
+        for (uint32_t il = 0; il < n; il++)
+            if (!is_bound(m, t, il)) return missing(t, il, err);
     }
-    qsort(bindings, (size_t)m->header.n_tensors, sizeof *bindings, by_offset);
     return NUT_OK;
 }
 
-void bind_place(nut_model *m, binding *bindings) {
-    for (uint64_t i = 0; i < m->header.n_tensors; i++) {
+/* ---- a file ---- */
+
+nut_status bind_plan(nut_model *m, bool dequantize, const gguf_tensor *tensors, size_t n, binding *bindings,
+                     bind_rest *rest, nut_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        binding *b = &bindings[i];
+        *b = (binding){.source = &tensors[i]};
+        TRY(find_place(m, b, err));
+        if (!b->spec) continue;
+        TRY(check_new(m, b, err));
+        TRY(check_shape(m, b, err));
+        TRY(choose_formats(b, dequantize, err));
+        plan_memory(m, b);
+        if (!is_needed(m, b->spec)) continue;
+        rest->n_tensors--;
+        rest->bytes -= least_bytes(m, b->spec, dequantize);
+    }
+    if (n) qsort(bindings, n, sizeof *bindings, by_offset);
+    return NUT_OK;
+}
+
+void bind_place(nut_model *m, binding *bindings, size_t n) {
+    for (size_t i = 0; i < n; i++) {
         binding *b = &bindings[i];
         if (!b->spec) continue;
         if (b->spec->kind == ARCH_VECTOR) {
             b->data = arena_take(&m->weights, (size_t)b->source->dims[0], sizeof(float));
-            *(const float **)place_of(m, b) = (const float *)(const void *)b->data;
+            *(const float **)place_of(m, b->spec, b->layer) = (const float *)(const void *)b->data;
         } else {
-            matrix *w = place_of(m, b);
+            matrix *w = place_of(m, b->spec, b->layer);
             b->data = w->data = arena_take(&m->weights, matrix_bytes(w), 1);
         }
     }
+}
+
+void bind_finish(nut_model *m) {
     if (!m->output.format) m->output = m->token_embd;
 }

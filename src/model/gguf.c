@@ -321,6 +321,11 @@ static nut_status check_names(const void *rows, uint64_t n, size_t stride, nut_e
                      (int)(twin->n < 64 ? twin->n : 64), twin->s);
 }
 
+nut_status gguf_check_names(const gguf *g, nut_error *err) {
+    TRY(check_names(g->kv, g->n_kv, sizeof *g->kv, err));
+    return check_names(g->tensors, g->n_tensors, sizeof *g->tensors, err);
+}
+
 static nut_status bad_tensor(const gguf_tensor *t, const char *what, nut_error *err) {
     return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s: %s; download it again",
                      (int)t->name.n, t->name.s, what);
@@ -411,8 +416,7 @@ static void trim(gguf *g) {
 static nut_status finish_header(gguf *g, nut_error *err) {
     trim(g);
     rebase(g);
-    TRY(check_names(g->kv, g->n_kv, sizeof *g->kv, err));
-    TRY(check_names(g->tensors, g->n_tensors, sizeof *g->tensors, err));
+    TRY(gguf_check_names(g, err));
     TRY(find_data(g, err));
     return place_tensors(g, err);
 }
@@ -446,7 +450,37 @@ void gguf_free(gguf *g) {
     mem_free(g->bytes);
     mem_free(g->kv);
     mem_free(g->tensors);
+    arena_close(&g->names);
     *g = (gguf){0};
+}
+
+/* ---- several files ---- */
+
+/* Room for n bytes of names; NULL without memory. */
+static char *take_names(gguf *g, size_t n) {
+    arena_add(&g->names, n, 1);
+    return arena_open(&g->names) ? arena_take(&g->names, n, 1) : NULL;
+}
+
+nut_status gguf_append(gguf *g, const gguf *from, uint32_t part, nut_error *err) {
+    size_t n = 0; // each name is 64 bytes at most, and has more in the header
+    if (!u64_add(g->file_bytes, from->file_bytes, &g->file_bytes))
+        return corrupt(err, "its tensors lie at impossible places");
+    if (!from->n_tensors) return NUT_OK;
+    for (uint64_t i = 0; i < from->n_tensors; i++) n += (size_t)from->tensors[i].name.n;
+    char *names = take_names(g, n);
+    if (!names) return error_memory(err, n);
+    for (uint64_t i = 0; i < from->n_tensors; i++) {
+        gguf_tensor t = from->tensors[i];
+        TRY(table_reserve((void **)&g->tensors, (size_t)g->n_tensors, &g->reader->tensor_cap, sizeof t,
+                          err));
+        if (t.name.n) memcpy(names, t.name.s, (size_t)t.name.n);
+        t.name.s = names;
+        t.part = part;
+        names += t.name.n;
+        g->tensors[g->n_tensors++] = t;
+    }
+    return NUT_OK;
 }
 
 /* ---- values ---- */

@@ -2,12 +2,13 @@
  * GGUF v2 and v3: the header of a model file, read from bytes that arrive in pieces, and written back.
  * The header bytes are kept: keys, strings and arrays point into them. All counts, lengths and offsets are
  * checked with overflow-safe arithmetic; reading costs time and memory linear in the header, however it is
- * cut into pieces. Format: ggml's docs/gguf.md.
+ * cut into pieces. Format: ggml's docs/gguf.md. Of a model in several files, one gguf holds the first file's
+ * metadata and the tensors of all (parts.h).
  */
 #ifndef NUT_MODEL_GGUF_H
 #define NUT_MODEL_GGUF_H
 
-#include "nutshell.h"
+#include "base/mem.h"
 
 typedef enum gguf_type {
     GGUF_U8,
@@ -47,8 +48,9 @@ typedef struct gguf_tensor {
     uint32_t n_dims;
     uint64_t dims[GGUF_MAX_DIMS]; // dims[0] is the row length; unused ones are 1
     uint32_t ggml_type;
-    uint64_t offset;  // in the file, absolute
+    uint64_t offset;  // in its file, absolute
     uint64_t n_bytes; // 0 where the type is not in the formats table
+    uint32_t part;    // which of the model's files it lies in, from 0
 } gguf_tensor;
 
 typedef struct gguf {
@@ -59,9 +61,10 @@ typedef struct gguf {
     uint64_t n_tensors;
     gguf_tensor *tensors; // in file order
     uint64_t data_offset; // first byte of tensor data = bytes of the header, padded
-    uint64_t file_bytes;  // end of the last tensor
+    uint64_t file_bytes;  // end of the last tensor; of all files together where some were appended
     uint8_t *bytes;       // the header's bytes
     size_t n_bytes;
+    arena names;                // of appended tensors
     struct gguf_reader *reader; // while reading
 } gguf;
 
@@ -74,6 +77,13 @@ nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bo
 /* Says what is wrong with a file that ended before its header was complete: E_TRUNCATED, or E_NOT_GGUF. */
 nut_status gguf_end(const gguf *g, nut_error *err);
 void gguf_free(gguf *g);
+
+/* Adds the tensors of another file of the same model as those of part `part`; nothing else of it is needed
+ * afterwards. Both headers are complete. The rows of g->tensors may move. Names that are in g already show
+ * in gguf_check_names only, so that many files cost no more than one. */
+nut_status gguf_append(gguf *g, const gguf *from, uint32_t part, nut_error *err);
+/* E_CORRUPT where two tensors, or two pairs, have the same name. */
+nut_status gguf_check_names(const gguf *g, nut_error *err);
 
 /* The pair called key, or NULL. */
 const gguf_kv *gguf_find(const gguf *g, const char *key);

@@ -1,10 +1,12 @@
 /*
  * The pushed loader. Bytes come once, in order; the header goes to the GGUF reader, tensor data straight to
  * its packed place. Between two feeds at most one unfinished block is kept. What a page must download is
- * known and judged as soon as the header is there.
+ * known and judged as soon as the header is there. A model in several files comes file by file: each one's
+ * header brings tensors, for which memory is taken then.
  */
 #include "base/error.h"
 #include "model/bind.h"
+#include "model/parts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -13,15 +15,21 @@ enum { DEFAULT_CTX = 4096, PLAN_BATCH = 64, FLOATS_AT_ONCE = 4 };
 
 struct nut_loader {
     nut_load_options options;
-    uint64_t file_size;
-    uint64_t at; // bytes fed
     nut_model *model;
-    bool header_done, failed;
-    binding *bindings;
-    size_t current; // binding whose data comes now or next
-    size_t n_part;  // bytes of an unfinished block
-    uint8_t part[FORMAT_MAX_BYTES];
+    bind_rest rest; // of the model, to come with other files
+    parts parts;
     nut_load_plan plan;
+    bool failed;
+    // the file that is fed
+    uint64_t at; // bytes fed
+    gguf file;   // its header, while that is read
+    bool header_done;
+    uint64_t end;      // of its last tensor, by its header
+    binding *bindings; // (n_bindings) of its tensors
+    size_t n_bindings;
+    size_t current; // binding whose data comes now or next
+    size_t n_kept;  // bytes of an unfinished block
+    uint8_t kept[FORMAT_MAX_BYTES];
 };
 
 nut_load_options nut_load_defaults(void) {
@@ -53,14 +61,15 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
     nut_loader *l = mem_calloc(1, sizeof *l);
     nut_model *m = mem_calloc(1, sizeof *m);
     nut_status status =
-        l && m ? gguf_begin(&m->header, file_size, err) : error_memory(err, sizeof *l + sizeof *m);
+        l && m ? gguf_begin(&l->file, file_size, err) : error_memory(err, sizeof *l + sizeof *m);
     if (status != NUT_OK) {
         mem_free(l);
         mem_free(m);
         return status;
     }
     m->kernels = kernels;
-    *l = (nut_loader){.options = *options, .file_size = file_size, .model = m};
+    l->options = *options;
+    l->model = m;
     *out = l;
     return NUT_OK;
 }
@@ -92,63 +101,74 @@ static nut_status check_fit(nut_loader *l, nut_error *err) {
     uint32_t trained = m->hp.n_ctx_train, n_ctx = l->options.n_ctx;
     if (!n_ctx) n_ctx = trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
     const cache_kind *kind = model_cache_kind(&m->hp, l->options.kv_type);
-    uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX, need;
-    l->plan = (nut_load_plan){.complete = true,
-                              .header_bytes = m->header.data_offset,
-                              .file_bytes = m->header.file_bytes,
-                              .weight_bytes = m->weights.overflow ? UINT64_MAX : m->weights.size,
-                              .cache_bytes = model_session_bytes(&m->hp, kind, n_ctx, PLAN_BATCH, 1)};
-    if (u64_add(l->plan.weight_bytes, l->plan.cache_bytes, &need) && need <= limit) return NUT_OK;
+    uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX, weights, need;
+    l->plan.complete = true;
+    l->plan.n_parts = l->parts.n;
+    l->plan.n_read = l->parts.i + 1;
+    l->plan.file_bytes = m->header.file_bytes;
+    l->plan.weight_bytes = m->weights.overflow ? UINT64_MAX : m->weights.size;
+    l->plan.cache_bytes = model_session_bytes(&m->hp, kind, n_ctx, PLAN_BATCH, 1);
+    if (!u64_add(l->plan.weight_bytes, l->rest.bytes, &weights)) weights = UINT64_MAX;
+    if (u64_add(weights, l->plan.cache_bytes, &need) && need <= limit) return NUT_OK;
     return error_set(
         err, NUT_E_TOO_LARGE,
-        "the model needs %.1f MB for weights and %.1f MB for %u positions of context, and %.1f MB are "
+        "the model needs %s%.1f MB for weights and %.1f MB for %u positions of context, and %.1f MB are "
         "there; use a smaller model or a shorter context",
-        (double)l->plan.weight_bytes / 1e6, (double)l->plan.cache_bytes / 1e6, n_ctx, (double)limit / 1e6);
+        l->rest.bytes ? "at least " : "", (double)weights / 1e6, (double)l->plan.cache_bytes / 1e6, n_ctx,
+        (double)limit / 1e6);
 }
 
-/* That this is one whole model of a family that is known. */
+/* A family that is known. */
 static nut_status find_arch(nut_model *m, nut_error *err) {
-    uint32_t n_parts;
     gguf_str name;
     TRY(gguf_get_str(&m->header, "general.architecture", "", &name, err));
     m->arch = arch_find(name);
-    if (!m->arch)
-        return error_set(err, NUT_E_UNSUPPORTED,
-                         "the architecture \"%.*s\" is not supported (these are: %s)",
-                         (int)(name.n < 40 ? name.n : 40), name.s, arch_names());
-    TRY(gguf_get_u32(&m->header, "split.count", 0, &n_parts, err));
-    if (n_parts > 1)
-        return error_set(
-            err, NUT_E_UNSUPPORTED,
-            "this is one of %u parts of a model; merge them into one file (llama-gguf-split --merge)",
-            n_parts);
-    if (!m->header.n_tensors)
-        return error_set(err, NUT_E_CORRUPT,
-                         "the file holds no weights, only metadata; choose a whole model");
-    return NUT_OK;
+    if (m->arch) return NUT_OK;
+    return error_set(err, NUT_E_UNSUPPORTED, "the architecture \"%.*s\" is not supported (these are: %s)",
+                     (int)(name.n < 40 ? name.n : 40), name.s, arch_names());
 }
 
+/* What the first file's metadata says. */
 static nut_status read_model(nut_loader *l, nut_error *err) {
     nut_model *m = l->model;
     TRY(find_arch(m, err));
+    if (!l->parts.n_tensors)
+        return error_set(err, NUT_E_CORRUPT,
+                         "the file holds no weights, only metadata; choose a whole model");
     TRY(vocab_new(&m->header, &m->vocab, err));
     TRY(arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, err));
     m->hp.exact = l->options.dequantize;
-    if (m->hp.n_layer > m->header.n_tensors)
+    if (m->hp.n_layer > l->parts.n_tensors)
         return error_set(err, NUT_E_CORRUPT, "the model file is damaged: it has %llu tensors and %u layers",
-                         (unsigned long long)m->header.n_tensors, m->hp.n_layer);
+                         (unsigned long long)l->parts.n_tensors, m->hp.n_layer);
     m->layers = mem_calloc(m->hp.n_layer, sizeof *m->layers);
     if (!m->layers) return error_memory(err, m->hp.n_layer * sizeof *m->layers);
-    l->bindings = mem_calloc((size_t)m->header.n_tensors, sizeof *l->bindings);
-    if (!l->bindings) return error_memory(err, m->header.n_tensors * sizeof *l->bindings);
-    return bind_plan(m, l->options.dequantize, l->bindings, err);
+    l->rest = bind_needs(m, l->options.dequantize);
+    return NUT_OK;
+}
+
+/* Plans the tensors of the model's table from `first` on, which this file has brought. */
+static nut_status plan_tensors(nut_loader *l, uint64_t first, nut_error *err) {
+    nut_model *m = l->model;
+    l->n_bindings = (size_t)(m->header.n_tensors - first);
+    l->bindings = mem_calloc(l->n_bindings, sizeof *l->bindings);
+    if (!l->bindings) return error_memory(err, l->n_bindings * sizeof *l->bindings);
+    const gguf_tensor *tensors = l->n_bindings ? m->header.tensors + first : NULL;
+    TRY(bind_plan(m, l->options.dequantize, tensors, l->n_bindings, l->bindings, &l->rest, err));
+    return bind_check(m, &l->rest, parts_to_come(&l->parts, &m->header), err);
 }
 
 static nut_status finish_header(nut_loader *l, nut_error *err) {
-    TRY(read_model(l, err));
+    nut_model *m = l->model;
+    const uint64_t first = m->header.n_tensors;
+    l->end = l->file.file_bytes;
+    l->plan.header_bytes = l->file.data_offset;
+    TRY(parts_take(&l->parts, &m->header, &l->file, err));
+    if (l->parts.i == 0) TRY(read_model(l, err));
+    TRY(plan_tensors(l, first, err));
     TRY(check_fit(l, err));
-    if (!arena_open(&l->model->weights)) return error_memory(err, l->model->weights.size);
-    bind_place(l->model, l->bindings);
+    if (!arena_open(&m->weights)) return error_memory(err, m->weights.size - m->weights.opened);
+    bind_place(m, l->bindings, l->n_bindings);
     l->header_done = true;
     return NUT_OK;
 }
@@ -195,25 +215,25 @@ static bool take_blocks(const binding *b, uint64_t at, const uint8_t *src, size_
 static bool take_data(nut_loader *l, const binding *b, uint64_t at, const uint8_t *src, size_t n) {
     if (!b->spec) return true;
     const size_t bytes = b->from->bytes;
-    if (l->n_part) {
-        size_t more = bytes - l->n_part < n ? bytes - l->n_part : n;
-        memcpy(l->part + l->n_part, src, more);
-        l->n_part += more;
+    if (l->n_kept) {
+        size_t more = bytes - l->n_kept < n ? bytes - l->n_kept : n;
+        memcpy(l->kept + l->n_kept, src, more);
+        l->n_kept += more;
         src += more, at += more, n -= more;
-        if (l->n_part < bytes) return true;
-        if (!take_blocks(b, at - bytes, l->part, 1)) return false;
-        l->n_part = 0;
+        if (l->n_kept < bytes) return true;
+        if (!take_blocks(b, at - bytes, l->kept, 1)) return false;
+        l->n_kept = 0;
     }
     if (!take_blocks(b, at, src, n / bytes)) return false;
-    l->n_part = n % bytes;
-    memcpy(l->part, src + n - l->n_part, l->n_part);
+    l->n_kept = n % bytes;
+    memcpy(l->kept, src + n - l->n_kept, l->n_kept);
     return true;
 }
 
 /* Shares bytes that stand at l->at among the tensors; padding between them is dropped. */
 static nut_status take_bytes(nut_loader *l, const uint8_t *src, size_t n, nut_error *err) {
     const uint64_t end = l->at + n;
-    while (l->current < l->model->header.n_tensors) {
+    while (l->current < l->n_bindings) {
         const binding *b = &l->bindings[l->current];
         uint64_t begin = b->source->offset, last = begin + b->source->n_bytes;
         uint64_t from = begin > l->at ? begin : l->at, to = last < end ? last : end;
@@ -233,7 +253,7 @@ static nut_status take_bytes(nut_loader *l, const uint8_t *src, size_t n, nut_er
 static nut_status feed_header(nut_loader *l, const uint8_t *bytes, size_t n, size_t *n_used,
                               nut_error *err) {
     bool complete;
-    TRY(gguf_feed(&l->model->header, bytes, n, n_used, &complete, err));
+    TRY(parts_blame(&l->parts, gguf_feed(&l->file, bytes, n, n_used, &complete, err), err));
     l->at += *n_used;
     return complete ? finish_header(l, err) : NUT_OK;
 }
@@ -253,6 +273,7 @@ nut_status nut_load_feed(nut_loader *l, uint64_t offset, const void *bytes, size
         if (status != NUT_OK) return status;
     }
     status = n_used < n ? take_bytes(l, p + n_used, n - n_used, err) : NUT_OK;
+    status = parts_blame(&l->parts, status, err);
     l->failed = status != NUT_OK;
     return status;
 }
@@ -263,19 +284,49 @@ nut_load_plan nut_load_get_plan(const nut_loader *l) {
 
 /* ---- end ---- */
 
-static nut_status check_whole(const nut_loader *l, nut_error *err) {
-    if (l->failed) return error_set(err, NUT_E_STATE, "this load has failed; abort it and begin again");
-    if (l->header_done && l->at >= l->model->header.file_bytes) return NUT_OK;
-    if (!l->header_done) return gguf_end(&l->model->header, err);
+static nut_status file_end(const nut_loader *l, nut_error *err) {
+    if (!l->header_done) return gguf_end(&l->file, err);
+    if (l->at >= l->end) return NUT_OK;
     return error_set(err, NUT_E_TRUNCATED,
                      "the file ends at byte %llu and %llu bytes are missing; download it again",
-                     (unsigned long long)l->at, (unsigned long long)(l->model->header.file_bytes - l->at));
+                     (unsigned long long)l->at, (unsigned long long)(l->end - l->at));
+}
+
+/* That the file that is fed is all there. */
+static nut_status check_file(const nut_loader *l, nut_error *err) {
+    if (l->failed) return error_set(err, NUT_E_STATE, "this load has failed; abort it and begin again");
+    return parts_blame(&l->parts, file_end(l, err), err);
+}
+
+static nut_status begin_next(nut_loader *l, uint64_t file_size, nut_error *err) {
+    TRY(check_file(l, err));
+    mem_free(l->bindings);
+    l->bindings = NULL;
+    l->n_bindings = l->current = 0;
+    l->header_done = false;
+    l->at = 0;
+    l->parts.i++;
+    return gguf_begin(&l->file, file_size, err);
+}
+
+nut_status nut_load_next(nut_loader *l, uint64_t file_size, nut_error *err) {
+    if (!l->failed && l->header_done && l->parts.i + 1 == l->parts.n)
+        return error_set(err, NUT_E_STATE, "no file is to come: the model has %u", l->parts.n);
+    nut_status status = begin_next(l, file_size, err);
+    l->failed = status != NUT_OK;
+    return status;
+}
+
+static nut_status check_whole(const nut_loader *l, nut_error *err) {
+    TRY(check_file(l, err));
+    return parts_end(&l->parts, err);
 }
 
 nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
     nut_status status = check_whole(l, err);
     l->failed = status != NUT_OK;
     if (status != NUT_OK) return status;
+    bind_finish(l->model);
     *out = l->model;
     l->model = NULL;
     nut_load_abort(l);
@@ -285,6 +336,7 @@ nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
 void nut_load_abort(nut_loader *l) {
     if (!l) return;
     nut_model_free(l->model);
+    gguf_free(&l->file);
     mem_free(l->bindings);
     mem_free(l);
 }

@@ -22,7 +22,7 @@ export function stories() {
 const FIXED_SIZE = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
 const STRING = 8, ARRAY = 9, UINT32 = 4;
 
-class Reader {
+export class Reader {
   at = 24; // after magic, version and the two counts
   constructor(bytes) {
     this.bytes = bytes;

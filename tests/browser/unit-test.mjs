@@ -1,5 +1,5 @@
 // Parts of the JavaScript that need no browser: option checks, checksum, progress, the async iterator of a generation,
-// and the shape of the public API.
+// the engine's loading calls, and the shape of the public API.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,10 +9,13 @@ import { NutshellError, fromWire, toWire } from '../../web/shared/errors.js';
 import { checkIds, checkMessages, checkOptions, rules } from '../../web/shared/options.js';
 import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
 import { Demand } from '../../web/worker/demand.js';
+import { Engine } from '../../web/worker/engine.js';
+import { instantiate } from '../../web/worker/instantiate.js';
 import { ProgressMeter } from '../../web/worker/progress.js';
 import { ChatTemplate } from '../../web/worker/template.js';
 import { check, ensure, equal, finish } from './harness.mjs';
-import { DIST } from './models.mjs';
+import { DIST, tiny } from './models.mjs';
+import { inParts } from './parts.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -212,6 +215,90 @@ await check('chat templates: variables, errors, bos', async () => {
   ensure(error.message.includes('no system role'), error.message);
   const none = new ChatTemplate(null, { bos: '', eos: '' }, loadJinja);
   equal((await failure(() => none.render([], options))).code, 'no-chat-template');
+});
+
+// ---- the engine: models in several files ------------------------------------------------------------------------------
+
+const compiled = await WebAssembly.compile(readFileSync(join(DIST, 'nutshell-simd128.wasm')));
+const OPTIONS = { contextLength: 128, kvType: 'f16', kernel: undefined, threads: 1 };
+
+async function newEngine() {
+  const started = await instantiate(compiled, null, () => false);
+  started.exports.__wasm_call_ctors();
+  return new Engine(started);
+}
+
+/** Feeds one file. @param {Engine} engine @param {Buffer} bytes */
+function feed(engine, bytes) {
+  for (let at = 0, n; at < bytes.length; at += n) {
+    n = Math.min(50_000, bytes.length - at);
+    engine.staging(n).set(bytes.subarray(at, at + n));
+    engine.feed(at, n);
+  }
+}
+
+/** An engine with the first file fed. @param {Buffer} bytes */
+async function fed(bytes) {
+  const engine = await newEngine();
+  equal(engine.parts(), 0, 'parts before a load:');
+  engine.loadBegin({ fileSize: bytes.length, ...OPTIONS });
+  equal(engine.parts(), 0, 'parts before the header:');
+  feed(engine, bytes);
+  return engine;
+}
+
+/** Ends the load and writes a text. @param {Engine} engine */
+function write(engine) {
+  engine.loadFinish(OPTIONS);
+  const numbers = { maxTokens: 40, temperature: 0, topK: 0, topP: 1, minP: 0, typicalP: 1, repeatPenalty: 1, presencePenalty: 0,
+    frequencyPenalty: 0, seed: 1, stop: [] };
+  engine.generateBegin('Once upon a time', numbers, { addBos: true, parseSpecial: false });
+  let text = '';
+  for (let step = { kind: '' }; step.kind !== 'done';) text += (step = engine.generateStep()).text;
+  return text;
+}
+
+await check('a model in several files writes what the whole one writes', async () => {
+  const whole = await fed(tiny());
+  equal(whole.parts(), 1);
+  const expected = write(whole);
+  ensure(expected.length > 100, expected);
+  for (const [options, count] of [[{ maxTensors: 20 }, 3], [{ maxTensors: 20, emptyFirst: true }, 4]]) {
+    const [first, ...others] = inParts(tiny(), options);
+    const engine = await fed(first);
+    equal(engine.parts(), count);
+    for (const file of others) {
+      engine.loadNext(file.length);
+      feed(engine, file);
+    }
+    equal(write(engine), expected);
+  }
+});
+
+await check('files of a model that do not come in order are refused', async () => {
+  const files = inParts(tiny(), { maxTensors: 20 });
+  const cases = [
+    ['bad-argument', /this is part 2 of 3 .* begin with the first/, () => fed(files[1])],
+    ['bad-argument', /this is part 3 of 3 and part 2 comes next/, async () => {
+      const engine = await fed(files[0]);
+      engine.loadNext(0);
+      feed(engine, files[2]);
+    }],
+    ['truncated-model', /3 parts and only 1 came/, async () => (await fed(files[0])).loadFinish(OPTIONS)],
+    ['truncated-model', /part 2 of 3: .* bytes are missing/, async () => {
+      const engine = await fed(files[0]);
+      engine.loadNext(0);
+      feed(engine, files[1].subarray(0, 200_000));
+      engine.loadNext(0);
+    }],
+    ['bad-state', /no file is to come/, async () => (await fed(tiny())).loadNext(0)],
+    ['bad-state', /no load was begun/, async () => (await newEngine()).loadNext(0)],
+  ];
+  for (const [code, words, work] of cases) {
+    const error = await failure(work);
+    equal(error.code, code, error.message);
+    ensure(words.test(error.message), error.message);
+  }
 });
 
 await check('probes run in Node.js too', () => equal([hasSimd(), hasSharedMemory()], [true, true]));

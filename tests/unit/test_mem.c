@@ -1,8 +1,9 @@
 /* Memory that is said to be cleared is clear, wherever the allocator takes it from: blocks that were written
  * to and freed before, new memory, and both in one block. In WebAssembly new memory is not cleared again
- * (base/mem.c). */
+ * (base/mem.c). An arena hands out what was planned and no more, each time that it is opened. */
 #include "base/mem.h"
 #include "check.h"
+#include "counting_alloc.h"
 
 #include <string.h>
 
@@ -55,7 +56,46 @@ static void check_sizes(void) {
     mem_free(p);
 }
 
+/* A piece of an arena: aligned, clear, and then full of `mark`. */
+static uint8_t *take(arena *a, size_t n, uint8_t mark) {
+    uint8_t *p = arena_take(a, n, 1);
+    CHECK(p && (uintptr_t)p % ARENA_ALIGN == 0 && is_clear(p, n), "%zu bytes at %p", n, (void *)p);
+    if (p) memset(p, mark, n);
+    return p;
+}
+
+static bool is_full(const uint8_t *p, size_t n, uint8_t mark) {
+    while (n > 0 && p[n - 1] == mark) n--;
+    return n == 0;
+}
+
+static void check_arena(void) {
+    static const size_t sizes[] = {1, 64, 65, 4000, 0, 100000};
+    enum { N = sizeof sizes / sizeof *sizes };
+    arena a = {0};
+    uint8_t *pieces[2 * N] = {0};
+    counting_start(0);
+    CHECK(!arena_take(&a, 1, 1), "bytes of an arena that is not open");
+    for (size_t k = 0; k < 2 * N; k += N) { // planned, opened and filled, and then again
+        for (size_t i = 0; i < N; i++) arena_add(&a, sizes[i], 1);
+        CHECK(!arena_take(&a, 1, 1), "bytes that are planned and not there");
+        CHECK(arena_open(&a) && arena_open(&a), "it opens; with nothing new it stays as it is");
+        for (size_t i = 0; i < N; i++) pieces[k + i] = take(&a, sizes[i], (uint8_t)(k + i + 1));
+        CHECK(!arena_take(&a, 1, 1), "more than was planned");
+    }
+    for (size_t i = 0; i < 2 * N; i++)
+        CHECK(pieces[i] && is_full(pieces[i], sizes[i % N], (uint8_t)(i + 1)), "piece %zu changed", i);
+    CHECK(counting.alive == 2, "%zu blocks", counting.alive);
+    arena_close(&a);
+    CHECK(counting.alive == 0 && a.size == 0, "%zu blocks are left", counting.alive);
+    counting_stop();
+    arena_add(&a, SIZE_MAX / 2, 3);
+    CHECK(a.overflow && !arena_open(&a), "a plan that overflows");
+    arena_close(&a);
+}
+
 int main(void) {
+    check_arena();
     check_between();
     check_growing();
     check_sizes();

@@ -40,7 +40,7 @@ static nut_status memory_write(void *ctx, const void *bytes, size_t n, nut_error
 static nut_status quantize_with(memory_file *f, const uint8_t *file, size_t n, const nut_quantize_options *o,
                                 nut_error *err) {
     f->bytes = file;
-    const nut_source in = {f, n, memory_read};
+    const nut_source in = {.ctx = f, .size = n, .read = memory_read};
     const nut_sink out = {f, memory_write};
     return nut_quantize(&in, &out, o, err);
 }

@@ -120,9 +120,22 @@ export class Engine {
     this.#check('load_begin', fileSize, contextLength, KV_TYPES.indexOf(kvType), name);
   }
 
-  /** Takes the first n bytes of the staging buffer as the file's next ones. @param {number} offset @param {number} n */
+  /** Takes the first n bytes of the staging buffer as the next ones of a file. @param {number} offset @param {number} n */
   feed(offset, n) {
     this.#check('load_feed', offset, n);
+  }
+
+  /** How many files the model has, as soon as a header was fed that says so; 0 before. */
+  parts() {
+    return this.#call('load_parts');
+  }
+
+  /**
+   * Goes on with the model's next file, after the one before was fed whole; its offsets begin at 0.
+   * @param {number} fileSize 0 if unknown
+   */
+  loadNext(fileSize) {
+    this.#check('load_next', fileSize);
   }
 
   /** @param {{ contextLength: number, kvType: string, threads: number }} options */
