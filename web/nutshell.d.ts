@@ -8,10 +8,11 @@ export const version: string;
 
 /**
  * Where a model comes from: a URL (relative to the page), a file that the user picked or dropped, bytes at hand, a
- * stream of the file's bytes, or a model in the cache by its id (see `cache.list`).
+ * stream of the file's bytes, or a model in the cache by its id (see `cache.list`). Of a model in several files
+ * (NAME-00001-of-00003.gguf) the URL of the first, or an array of all.
  */
 export type ModelSource = string | URL | Blob | FileSystemFileHandle | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array>
-  | { cached: string };
+  | { cached: string } | (string | URL)[] | Blob[];
 
 /**
  * Loads a GGUF model. Rejects with a NutshellError, or with `signal.reason` once `signal` is aborted; what was
@@ -65,8 +66,9 @@ export interface LoadOptions extends EngineOptions {
    * ('quota', 'storage'). false (default for other sources): not looked up and not stored.
    */
   cache?: boolean | 'reload' | 'required';
-  /** SHA-256 of the whole file, in hexadecimal: what has another one is not loaded ('wrong-checksum') and not kept. */
-  sha256?: string;
+  /** SHA-256 of the whole file, in hexadecimal: what has another one is not loaded ('wrong-checksum') and not kept.
+   *  An array where the model has several files. */
+  sha256?: string | string[];
   /**
    * Other addresses of the same file, tried in this order where one fails. What one server has given is joined with what
    * another gives only where their ETags agree or `sha256` is given; else the file is fetched from its beginning.
@@ -82,7 +84,7 @@ export interface Progress {
   /** Bytes of the model file that have arrived; ends at the file's size. Falls only when the file on the server changed
    *  in between and the load begins anew. */
   loaded: number;
-  /** Size of the file; 0 while unknown. */
+  /** Size of the file; 0 while unknown. Of a model in several files, those that have begun. */
   total: number;
   /** Over the last seconds; 0 while unknown. */
   bytesPerSecond: number;

@@ -1,6 +1,8 @@
 // Sections of library-test.mjs: from the network and the cache, with all that can go wrong on the way.
 import { check, ensure, equal } from './harness.mjs';
-import { CHUNK, large, model, rendered, run } from './library-setup.mjs';
+import { createHash } from 'node:crypto';
+import { CHUNK, large, model, parts, rendered, run } from './library-setup.mjs';
+import { partName } from './parts.mjs';
 
 /** @typedef {import('./library-setup.mjs').Browser} Browser */
 /** @typedef {import('./library-setup.mjs').Servers} Servers */
@@ -203,5 +205,48 @@ export async function checkResuming(browser, { main }) {
     equal([info.cache.state, info.fileBytes], ['stored', large.length]);
     ensure(text.length > 10, 'no text');
     ensure(main.requests.some(({ range }) => range), 'the file was fetched anew');
+  });
+}
+
+/** A model in several files. @param {Browser} browser @param {Servers} servers */
+export async function checkParts(browser, { main }) {
+  await browser.goto(main.url + '/');
+  const { text } = await run(browser, 'model/a.gguf', { cache: false });
+  const n = parts.length, names = parts.map((_, i) => `model/${partName('split', i, n)}`);
+  const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+  await check(`${browser.name}: ${n} files by the first one's address, then from the cache`, async () => {
+    for (const state of ['stored', 'hit']) {
+      main.forget();
+      const { info, text: same, events } = await run(browser, names[0]);
+      equal([info.cache.state, info.fileBytes, same], [state, bytes, text]);
+      equal(events.at(-1).loaded, bytes, 'progress');
+      equal(main.sent, state === 'hit' ? 0 : bytes, 'bytes sent');
+    }
+  });
+  await check(`${browser.name}: one of the files is not in the cache`, async () => {
+    equal(await browser.evaluate((url) => Nutshell.cache.delete(url), names[1]), true);
+    main.forget();
+    const { info, text: same } = await run(browser, names[0]);
+    equal([info.cache.state, same, main.sent], ['resumed', text, parts[1].length]);
+  });
+  await check(`${browser.name}: an array of Files, of addresses with their sums`, async () => {
+    const fromFiles = await browser.evaluate(async (names) => {
+      const files = await Promise.all(names.map(async (name) => new File([await (await fetch(name)).blob()], name)));
+      await window.load(files);
+      return (await collect(model.generate('Once upon a time', { temperature: 0, maxTokens: 40 }))).text;
+    }, names);
+    equal(fromFiles, text);
+    const sha256 = parts.map((part) => createHash('sha256').update(part).digest('hex'));
+    equal((await run(browser, /** @type {any} */ (names.map((name) => `${name}?again`)), { sha256 })).text, text);
+  });
+  const fails = (source, options = {}) =>
+    browser.evaluate(([source, options]) => codeOf(() => Nutshell.load(source, options)), [source, options]);
+  await check(`${browser.name}: files that are missing, too few, or in disorder`, async () => {
+    equal((await fails(names.slice(0, 2))).code, 'bad-argument');
+    equal((await fails([names[1], names[0], ...names.slice(2)])).code, 'bad-argument');
+    const { code, message } = await fails(`${main.url}/${names[0]}?status=404`);
+    equal(code, 'http-404', message);
+    const bytes = await browser.evaluate(async (name) => codeOf(async () => Nutshell.load(await (await fetch(name)).blob())), names[0]);
+    equal(bytes.code, 'bad-argument', bytes.message);
   });
 }

@@ -1,6 +1,7 @@
 // What the sections of library-test.mjs share: the model, the servers, and a run from load to text.
 import { ensure } from './harness.mjs';
 import { DIST, padded, stories, tiny } from './models.mjs';
+import { inParts, partName } from './parts.mjs';
 import { TestServer } from './server.mjs';
 
 /** @typedef {Awaited<ReturnType<typeof import('./drivers.mjs').startChromium>>} Browser */
@@ -20,9 +21,13 @@ export const large = padded(model, 1 << 19);
 export const CHUNK = 2 ** Math.ceil(Math.log2(large.length / 64));
 ensure(large.length > 2 * CHUNK, 'the padded model is too small for these checks');
 
+/** The model in several files, as llama.cpp's gguf-split writes them. */
+export const parts = inParts(model, { maxTensors: 8 });
+const files = Object.fromEntries(parts.map((part, i) => [partName('split', i, parts.length), part]));
+
 export async function startServers() {
   return {
-    main: await TestServer.start({ dist: DIST, model, large, isolated: true }),
+    main: await TestServer.start({ dist: DIST, model, large, files, isolated: true }),
     plain: await TestServer.start({ dist: DIST, model, large }),
     closed: await TestServer.start({ dist: DIST, model, large }),
     open: await TestServer.start({ dist: DIST, model, large, cors: true }),

@@ -48,6 +48,7 @@ const HELPERS = readFileSync(new URL('helpers.js', import.meta.url));
  * @property {string} dist
  * @property {Buffer} model     /model/<name>
  * @property {Buffer} [large]    /model/big.gguf, and any other where the query says big
+ * @property {Record<string, Buffer>} [files]  others under /model/, by name
  * @property {boolean} [isolated]  send COOP and COEP, so that memory can be shared
  * @property {boolean} [cors]      other origins may read everything
  * @property {boolean} [csp]       the strictest Content-Security-Policy that the library works with
@@ -160,8 +161,8 @@ export class TestServer {
     if (!this.modelRoute) return reply.writeHead(503).end();
     if (fault.has('status')) return reply.writeHead(Number(fault.get('status'))).end('no');
     if (fault.has('html')) return reply.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><h1>Sign in</h1>');
-    const { model, large } = this.#options;
-    const body = spoil(large && (fault.has('big') || url.pathname.endsWith('/big.gguf')) ? large : model, fault);
+    const { model, large, files } = this.#options;
+    const body = spoil(files?.[url.pathname.slice('/model/'.length)] ?? (large && (fault.has('big') || url.pathname.endsWith('/big.gguf')) ? large : model), fault);
     if (!fault.has('noetag')) reply.setHeader('ETag', `"${fault.get('etag') ?? this.etag ?? 'one'}"`);
     reply.setHeader('Content-Type', 'application/octet-stream');
     if (this.intercept && request.method === 'GET' && this.#isIntercepted(body, request, reply, entry)) return undefined;

@@ -78,7 +78,7 @@ await check('progress: speed, time left, and sums', () => {
   let now = 0;
   const events = [];
   const meter = new ProgressMeter((event) => events.push(event), () => now);
-  meter.begin(1000);
+  meter.begin(0, 1000);
   meter.enter('download');
   for (let i = 0; i < 5; i++) {
     now += 100;

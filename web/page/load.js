@@ -45,20 +45,29 @@ async function openHandle(handle) {
     throw new NutshellError('io', `the file ${handle.name} cannot be read (${cause}): ask for its permission (requestPermission) `
       + 'or choose it again', { cause });
   });
-  return { source: { file }, cacheable: false };
+  return { source: { files: [file] }, cacheable: false };
+}
+
+/** Files of a model in several. @param {unknown[]} parts @returns {Opened} */
+function openParts(parts) {
+  if (parts.every((part) => part instanceof Blob)) return { source: { files: parts }, cacheable: false };
+  if (parts.length && parts.every((part) => typeof part === 'string' || part instanceof URL)) {
+    return { source: { urls: parts.map((part) => absolute(part)) }, cacheable: true };
+  }
+  throw badArgument('source', 'an array of URLs, or of Files, where it is an array', parts);
 }
 
 /** @param {ModelSource} source @returns {Opened | Promise<Opened>} */
 function openSource(source) {
-  if (typeof source === 'string' || source instanceof URL) return { source: { url: absolute(source) }, cacheable: true };
-  if (source instanceof Blob) return { source: { file: source }, cacheable: false };
+  if (Array.isArray(source)) return openParts(source);
+  if (typeof source === 'string' || source instanceof URL || source instanceof Blob) return openParts([source]);
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
   if (typeof ReadableStream === 'function' && source instanceof ReadableStream) return openStream(source);
   const { cached, kind, getFile } = /** @type {{ cached?: unknown, kind?: unknown, getFile?: unknown }} */ (source ?? {});
   if (kind === 'file' && typeof getFile === 'function') return openHandle(source);
   if (typeof cached === 'string') return { source: { cached }, cacheable: true };
-  throw badArgument('source', 'a URL, a File, Blob or FileSystemFileHandle, an ArrayBuffer, a ReadableStream, or { cached: id }',
-    source);
+  throw badArgument('source', 'a URL, a File, Blob or FileSystemFileHandle, an ArrayBuffer, a ReadableStream, { cached: id }, '
+    + 'or an array of URLs or Files', source);
 }
 
 /** @param {string | URL} url @param {string} [name] */
@@ -142,7 +151,7 @@ export class Loads {
   async load(source, options) {
     const checked = checkOptions(rules.load, options);
     checked.signal?.throwIfAborted();
-    checked.sha256 = checked.sha256?.toLowerCase();
+    checked.sha256 = checked.sha256 && [checked.sha256].flat().map((/** @type {string} */ sum) => sum.toLowerCase());
     checked.mirrors = checked.mirrors?.map((/** @type {string | URL} */ url) => absolute(url, 'mirrors'));
     checked.headers &&= Object.fromEntries(new Headers(checked.headers));
     const opened = await openSource(source);

@@ -69,6 +69,9 @@ function areHeaders(x) {
   }
 }
 
+/** @param {unknown} x */
+const isSha256 = (x) => typeof x === 'string' && /^[0-9a-f]{64}$/i.test(x);
+
 /** @type {Record<string, Rule>} */
 const LOAD = {
   ...ENGINE,
@@ -77,7 +80,7 @@ const LOAD = {
   contextLength: whole(1, 2 ** 31 - 1, 0),
   kvType: oneOf(['f16', 'q8_0'], 'f16'),
   cache: oneOf([true, false, 'reload', 'required']),
-  sha256: { expects: '64 hexadecimal digits', test: (x) => typeof x === 'string' && /^[0-9a-f]{64}$/i.test(x) },
+  sha256: { expects: '64 hexadecimal digits, or an array of such', test: (x) => [x].flat().every(isSha256) },
   mirrors: { expects: 'an array of URLs', test: (x) => Array.isArray(x) && x.every(isAddress) },
   headers: { expects: 'an object of HTTP headers, without Range', test: areHeaders },
 };

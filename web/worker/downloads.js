@@ -245,7 +245,11 @@ export class Downloads {
     if (!this.#failure) this.#startLanes();
   }
 
-  /** A failure beside other lanes may mean that the server wants fewer of them. @param {Part} part @param {NutshellError} error */
+  /**
+   * A failure beside other lanes may mean that the server wants fewer of them.
+   * @param {Part} part
+   * @param {NutshellError} error
+   */
   #giveBack(part, error) {
     this.#allowed = Math.max(1, this.#busy >> 1);
     if (error.code !== 'network') this.#growing = false;

@@ -13,7 +13,7 @@ import { Turn } from './turn.js';
 /** Errors that say that the bytes are wrong, wherever they are tried. */
 const BAD_BYTES = ['not-gguf', 'truncated-model', 'corrupt-model', 'wrong-checksum'];
 /** Errors that make storing the rest of a download useless. */
-const REFUSALS = [...BAD_BYTES, 'unsupported-model', 'model-too-large'];
+const REFUSALS = ['unsupported-model', 'model-too-large'];
 
 /**
  * @typedef {import('./store.js').Store} Store
@@ -181,12 +181,11 @@ export class FileLoader {
   }
 
   #begin() {
-    const { sha256: sum, meter, begin } = this.#job;
+    const { sha256: sum, begin } = this.#job;
     this.#chunkBytes = this.#manifest?.chunkBytes ?? chunkBytesFor(this.#size);
     if (sum && sum !== this.#manifest?.sha256) this.#hash = sha256.create();
     if (this.#manifest) this.#version = { size: this.#manifest.size, etag: this.#manifest.etag };
     begin(this.#size);
-    meter.begin(this.#size);
   }
 
   /** Whether there is a chunk i, which the engine has then taken. @param {number} i */
@@ -399,10 +398,12 @@ export class FileLoader {
   /** A model that the engine refuses is not kept, except a whole one that only does not run here. @param {unknown} error */
   async #dropRefused(error) {
     if (!this.#manifest || !(error instanceof NutshellError)) return;
-    const useless = this.#manifest.complete ? BAD_BYTES : REFUSALS;
-    if (useless.includes(error.code)) await this.#forget().catch(() => {});
+    if (isUseless(error) || (!this.#manifest.complete && REFUSALS.includes(error.code))) await this.#forget().catch(() => {});
   }
 }
+
+/** Whether it says that the bytes are wrong. @param {unknown} error */
+export const isUseless = (error) => error instanceof NutshellError && BAD_BYTES.includes(error.code);
 
 /** @param {unknown} cause */
 function htmlError(cause) {

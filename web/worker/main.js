@@ -9,6 +9,7 @@ import { Generator } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
 import { loadJinja } from './jinja.js';
 import { loadModel } from './loader.js';
+import { givenPart, partUrl } from './parts.js';
 import { ProgressMeter } from './progress.js';
 import { BlobSource, PageSource, UrlSource } from './source.js';
 import { Store } from './store.js';
@@ -66,15 +67,19 @@ const operations = {
 
   async load(request, job) {
     const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
-    const { cache, sha256 = null, mirrors, headers = {} } = request;
-    const how = { mirrors, headers, trusted: sha256 !== null };
-    const source = found ? urlSource(found.stored.url, how, job) : openSource(request.source, how, job);
+    const { cache, sha256 = [], headers = {} } = request;
+    /** @type {Source | null} */
+    let first = null;
+    const sourceOf = (/** @type {number} */ i, /** @type {number} */ n) => {
+      const source = found ? storedSource(found.stored.url, request, i, n, job) : openSource(request, i, n, job);
+      return i ? source : (first ??= source);
+    };
     const meter = new ProgressMeter((progress) => job.send({ progress }));
     meter.flush();
     const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
-    const loaded = await loadModel({ engine, source, stored: found?.stored ?? null, cache, sha256, headers, options, meter,
+    const loaded = await loadModel({ engine, sourceOf, stored: found?.stored ?? null, cache, sha256, headers, options, meter,
       signal: job.abort.signal, openStore }, found?.store ?? null);
-    const info = { fileName: found?.stored.name ?? source?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };
+    const info = { fileName: found?.stored.name ?? sourceOf(0, 1)?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };
     meter.finish();
     return { ...info, cache: { ...loaded.cache, error: loaded.cache.error && toWire(loaded.cache.error) } };
   },
@@ -135,16 +140,33 @@ async function findCached(id) {
   return { store, stored };
 }
 
-/** @typedef {ConstructorParameters<typeof UrlSource>[1]} How */
+/**
+ * @typedef {import('./source.js').Source} Source
+ * @typedef {object} LoadRequest
+ * @property {any} source  as web/page/load.js tells it
+ * @property {string[]} [mirrors]
+ * @property {Record<string, string>} [headers]
+ * @property {string[]} [sha256]
+ */
 
-/** @param {string | null} url @param {How} how @param {Job} job */
-const urlSource = (url, how, job) => (url === null ? null : new UrlSource(url, how, job.abort.signal));
+/** File i of n under an address like the first one's. @param {string} url @param {LoadRequest} request @param {number} i
+ *  @param {number} n @param {Job} job */
+function urlSource(url, { mirrors = [], headers, sha256 = [] }, i, n, job) {
+  const how = { mirrors: mirrors.map((mirror) => partUrl(mirror, i, n)), headers, trusted: i in sha256 };
+  return new UrlSource(url, how, job.abort.signal);
+}
 
-/** @param {{ url?: string, file?: Blob, size?: number }} source @param {How} how @param {Job} job */
-function openSource(source, how, job) {
-  if (source.url !== undefined) return urlSource(source.url, how, job);
-  if (source.file) return new BlobSource(source.file);
-  return new PageSource(source.size ?? 0, () => new Promise((resolve, reject) => {
+/** @param {string | null} url @param {LoadRequest} request @param {number} i @param {number} n @param {Job} job */
+const storedSource = (url, request, i, n, job) => (url === null ? null : urlSource(partUrl(url, i, n), request, i, n, job));
+
+/** @param {LoadRequest} request @param {number} i @param {number} n @param {Job} job @returns {Source} */
+function openSource(request, i, n, job) {
+  const { urls, files, size } = request.source;
+  if (urls?.length === 1) return urlSource(partUrl(urls[0], i, n), request, i, n, job);
+  if (urls) return urlSource(givenPart(urls, i, n), { ...request, mirrors: [] }, i, n, job);
+  if (files) return new BlobSource(givenPart(files, i, n));
+  givenPart([size], i, n);
+  return new PageSource(size, () => new Promise((resolve, reject) => {
     job.bytes = ({ bytes, error }) => (error === undefined ? resolve(bytes) : reject(streamError(error)));
     job.abort.signal.addEventListener('abort', () => reject(new Aborted()), { once: true });
     job.send('more');

@@ -27,10 +27,14 @@ export class ProgressMeter {
     return this.#loaded;
   }
 
-  /** Begins, or begins anew. @param {number} total bytes; 0 while unknown */
-  begin(total) {
-    this.#total = total;
-    this.#loaded = this.#told = 0;
+  /**
+   * Begins a file, or begins anew.
+   * @param {number} before  bytes of the files before
+   * @param {number} size    of this one; 0 while unknown
+   */
+  begin(before, size) {
+    this.#total = size && before + size;
+    this.#loaded = this.#told = before;
     this.#samples = [];
   }
 
