@@ -250,3 +250,65 @@ export async function checkParts(browser, { main }) {
     equal(bytes.code, 'bad-argument', bytes.message);
   });
 }
+
+/** Two pages that load the same model at the same time: frames with workers of their own, as two tabs have them.
+ *  @param {Browser} browser @param {Servers} servers */
+export async function checkSharing(browser, { main }) {
+  const open = async () => {
+    await browser.goto(main.url + '/');
+    await browser.evaluate(async () => {
+      await Nutshell.cache.clear();
+      window.frame = () => new Promise((resolve) => {
+        const frame = document.createElement('iframe');
+        frame.src = '/';
+        frame.onload = () => resolve(frame);
+        document.body.append(frame);
+      });
+      window.first = await window.frame();
+      window.second = await window.frame();
+      window.go = async (frame, source) => {
+        const { info } = await frame.contentWindow.load(source);
+        const { text } = await frame.contentWindow.collect(frame.contentWindow.model.generate('Once', { temperature: 0, maxTokens: 9 }));
+        return { state: info.cache.state, text };
+      };
+    });
+    main.forget();
+  };
+  await check(`${browser.name}: two pages share one download`, async () => {
+    await open();
+    const both = await browser.evaluate((source) => Promise.all([
+      window.go(window.first, source), wait(150).then(() => window.go(window.second, source)),
+    ]), 'model/big.gguf?slow=10');
+    equal(both.map(({ state }) => state), ['stored', 'hit']);
+    equal(new Set(both.map(({ text }) => text)).size, 1, 'texts');
+    equal(main.sent, large.length, 'bytes sent');
+    const [{ complete, stored }] = await browser.evaluate(() => Nutshell.cache.list());
+    equal([complete, stored], [true, large.length]);
+  });
+  await check(`${browser.name}: the second page goes on when the first ends`, async () => {
+    await open();
+    const { state, text } = await browser.evaluate(async (source) => {
+      window.first.contentWindow.load(source).catch(() => {});
+      await wait(150);
+      const second = window.go(window.second, source);
+      await wait(500);
+      window.first.remove();
+      return second;
+    }, 'model/big.gguf?slow=20');
+    equal(state, 'resumed');
+    ensure(text.length > 5, 'no text');
+    ensure(main.sent < 1.5 * large.length, `${main.sent} bytes were sent for a file of ${large.length}`);
+  });
+  await check(`${browser.name}: the second page stops waiting when it is told to`, async () => {
+    await open();
+    const error = await browser.evaluate(async (source) => {
+      const first = window.go(window.first, source);
+      await wait(150);
+      const error = await codeOf(() => Nutshell.load(source, { signal: AbortSignal.timeout(200) }));
+      window.first.remove();
+      first.catch(() => {});
+      return error;
+    }, 'model/big.gguf?slow=20&stop');
+    equal(error.code, 'TimeoutError');
+  });
+}
