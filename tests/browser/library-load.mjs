@@ -174,8 +174,9 @@ export async function checkResuming(browser, { main }) {
     const { info, text } = await again('a');
     equal(info.cache.state, 'resumed');
     const [first] = main.requests.filter(({ path, method }) => path === '/model/big.gguf' && method === 'GET');
-    equal(first.range, `bytes=${2 * CHUNK}-`, 'asked for');
-    equal(main.sent, large.length - 2 * CHUNK, 'bytes sent');
+    const from = Number(/^bytes=(\d+)-$/.exec(first.range)?.[1]);
+    ensure(from % CHUNK === 0 && from >= 9e6 - 2 * CHUNK, `it asked for ${first.range}`);
+    equal(main.sent, large.length - from, 'bytes sent');
     ensure(text.length > 10, 'no text');
   });
   await check(`${browser.name}: a server without ranges`, async () => {

@@ -6,7 +6,6 @@ import { TestServer } from './server.mjs';
 /** @typedef {Awaited<ReturnType<typeof import('./drivers.mjs').startChromium>>} Browser */
 /** @typedef {Awaited<ReturnType<typeof startServers>>} Servers */
 
-export const CHUNK = 4 << 20; // bytes of a chunk of the cache
 export const PROMPT = 'Once upon a time';
 export const LONG_PROMPT = 'Lily and Tom went to the park. '.repeat(30);
 export const greedy = { temperature: 0, maxTokens: 40 };
@@ -15,9 +14,10 @@ export const golden = stories();
 const found = tiny() ?? golden?.model;
 if (!found) throw new Error('there is no model to test with: neither in dist/ nor in shared/data');
 export const model = found;
-/** The same model, larger than two chunks of the cache. */
+/** The same model in a larger file, and the bytes of a chunk of it in the cache: a 64th, up to a power of two. */
 export const large = padded(model, 1 << 19);
-ensure(large.length > 2 * CHUNK, 'the padded model is too small for these checks');
+export const CHUNK = 512 << 10;
+ensure(large.length > 32 * CHUNK && large.length <= 64 * CHUNK, 'the padded model is too small or too large for these checks');
 
 export async function startServers() {
   return {

@@ -3,6 +3,7 @@ import { NutshellError, fromWire } from '../shared/errors.js';
 import { badArgument, checkOptions, rules } from '../shared/options.js';
 import { Host, folderUrl } from './host.js';
 import { Model } from './model.js';
+import { askToPersist } from './persist.js';
 
 const PIECE_BYTES = 4 << 20;
 
@@ -40,7 +41,7 @@ function openStream(stream) {
 }
 
 /** @param {ModelSource} source @returns {Opened} */
-function openSource(source) {
+export function openSource(source) {
   if (typeof source === 'string' || source instanceof URL) return { source: { url: absolute(source) }, cacheable: true };
   if (source instanceof Blob) return { source: { file: source }, cacheable: false };
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
@@ -50,17 +51,17 @@ function openSource(source) {
   throw badArgument('source', 'a URL, a File or Blob, an ArrayBuffer, a ReadableStream, or { cached: id }', source);
 }
 
-/** @param {string | URL} url */
-function absolute(url) {
+/** @param {string | URL} url @param {string} [name] of the argument */
+export function absolute(url, name = 'source') {
   try {
     const { protocol, href } = new URL(url, document.baseURI);
     if (protocol === 'http:' || protocol === 'https:' || protocol === self.location.protocol) return href;
   } catch { /* told below */ }
-  throw badArgument('source', 'an address that begins with http:// or https://, or one relative to the page', String(url));
+  throw badArgument(name, 'an address that begins with http:// or https://, or one relative to the page', String(url));
 }
 
 /** Answers the worker's wish for more bytes. @param {Opened} opened @param {Host} host @param {number} id */
-async function sendMore(opened, host, id) {
+export async function sendMore(opened, host, id) {
   try {
     const bytes = await opened.next?.() ?? null;
     host.tell(id, 'bytes', { bytes }, bytes ? [bytes.buffer] : []);
@@ -76,7 +77,7 @@ async function sendMore(opened, host, id) {
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<T>}
  */
-function untilAborted(work, signal) {
+export function untilAborted(work, signal) {
   if (!signal) return work;
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
@@ -136,7 +137,7 @@ export class Loads {
   }
 
   /** @param {Opened} opened @param {any} options @returns {Promise<Model>} */
-  async #load(opened, { onProgress, signal, contextLength, kvType, kernel, cache = opened.cacheable, ...engine }) {
+  async #load(opened, { onProgress, signal, contextLength, kvType, kernel, cache = opened.cacheable, evict, ...engine }) {
     const host = await this.#takeHost(this.#engineOptions({ kernel, ...engine }), cache !== false);
     let id = 0;
     const stop = () => host.tell(id, 'stop');
@@ -146,12 +147,13 @@ export class Loads {
     };
     try {
       signal?.throwIfAborted();
-      const request = { source: opened.source, cache, contextLength, kvType, kernel };
+      const request = { source: opened.source, cache, evict, contextLength, kvType, kernel };
       const loading = host.ask('load', request, onEvent, (given) => { id = given; });
       signal?.addEventListener('abort', stop);
       const info = await loading;
       signal?.throwIfAborted();
       info.cache.error &&= fromWire(info.cache.error);
+      if (info.cache.id && info.cache.state !== 'hit') askToPersist(host);
       return new Model(host, info);
     } catch (error) {
       host.end(new NutshellError('unloaded', 'the model was not loaded'));

@@ -33,6 +33,12 @@ const oneOf = (values, fallback) => ({
 /** @param {string} type @param {string} expects @param {unknown} [fallback] @returns {Rule} */
 const ofType = (type, expects, fallback) => ({ expects, test: (x) => typeof x === type && x !== null, fallback });
 
+/** @param {unknown} [fallback] */
+const yesOrNo = (fallback) => ofType('boolean', 'true or false', fallback);
+
+/** @type {Rule} */
+const address = { expects: 'a URL', test: (x) => typeof x === 'string' || x instanceof URL };
+
 /** @param {unknown} x */
 const isStopText = (x) => {
   const bytes = typeof x === 'string' ? new TextEncoder().encode(x).length : 0;
@@ -52,7 +58,7 @@ const abortSignal = { expects: 'an AbortSignal', test: (x) => x instanceof Abort
 /** @type {Record<string, Rule>} */
 const ENGINE = {
   threads: whole(1, 64),
-  baseUrl: { expects: 'a URL', test: (x) => typeof x === 'string' || x instanceof URL },
+  baseUrl: address,
   kernel: oneOf(['relaxed', 'simd128', 'ref']),
 };
 
@@ -64,7 +70,11 @@ const LOAD = {
   contextLength: whole(1, 2 ** 31 - 1, 0),
   kvType: oneOf(['f16', 'q8_0'], 'f16'),
   cache: oneOf([true, false, 'reload', 'required']),
+  evict: yesOrNo(false),
 };
+
+/** @type {Record<string, Rule>} */
+const VERIFY = { onProgress: LOAD.onProgress, signal: abortSignal };
 
 /** @type {Record<string, Rule>} */
 const GENERATE = {
@@ -80,14 +90,14 @@ const GENERATE = {
   seed: whole(0, Number.MAX_SAFE_INTEGER),
   stop: stopTexts,
   signal: abortSignal,
-  parseSpecial: ofType('boolean', 'true or false'),
+  parseSpecial: yesOrNo(),
 };
 
 /** @type {Record<string, Rule>} */
 const TEMPLATE = {
   template: ofType('string', 'the text of a Jinja template'),
   templateVariables: ofType('object', 'an object', {}),
-  addGenerationPrompt: ofType('boolean', 'true or false', true),
+  addGenerationPrompt: yesOrNo(true),
 };
 
 export const rules = {
@@ -96,8 +106,10 @@ export const rules = {
   generate: GENERATE,
   template: TEMPLATE,
   chat: { ...GENERATE, ...TEMPLATE },
-  tokenize: { addBos: ofType('boolean', 'true or false', false), parseSpecial: ofType('boolean', 'true or false', false) },
-  detokenize: { special: ofType('boolean', 'true or false', false) },
+  tokenize: { addBos: yesOrNo(false), parseSpecial: yesOrNo(false) },
+  detokenize: { special: yesOrNo(false) },
+  verify: VERIFY,
+  import: { ...VERIFY, url: address, name: ofType('string', 'a string', ''), evict: yesOrNo(false) },
 };
 
 /** @param {unknown} value a value as an error message shows it */

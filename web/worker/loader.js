@@ -6,7 +6,7 @@ import { xxh32 } from '../shared/checksum.js';
 import { piecesOf } from './pieces.js';
 import { hasChanged } from './http.js';
 import { Changed } from './source.js';
-import { CHUNK_BYTES } from './store.js';
+import { MAX_CHUNK_BYTES, chunkBytesFor } from './store.js';
 
 const MAX_RESTARTS = 3;
 
@@ -24,6 +24,7 @@ const REFUSALS = [...BAD_BYTES, 'unsupported-model', 'model-too-large'];
  * @property {Source | null} source  null: the cache alone
  * @property {Manifest | null} stored  what the cache is known to hold of it
  * @property {boolean | 'reload' | 'required'} cache
+ * @property {boolean} evict  whether other models may be deleted for this one
  * @property {{ contextLength: number, kvType: string, kernel: string | undefined, threads: number }} options
  * @property {import('./progress.js').ProgressMeter} meter
  * @property {AbortSignal} signal
@@ -42,6 +43,7 @@ export class Loader {
   #changed = Promise.resolve(false);
   /** Checksums of the chunks that the engine has taken. @type {number[]} */
   #sums = [];
+  #chunkBytes = MAX_CHUNK_BYTES;
   #at = 0; // bytes that the engine has taken
   #fromCache = 0;
   /** The write that is under way. @type {Promise<void>} */
@@ -76,6 +78,7 @@ export class Loader {
     if (cache === false) return;
     try {
       this.#store ??= await this.#job.openStore();
+      this.#store.mayEvict = this.#job.evict;
       if (source?.key && !this.#manifest) this.#manifest = await this.#store.byKey(source.key) ?? null;
       if (this.#manifest && source) await this.#checkVersion(this.#manifest);
     } catch (error) {
@@ -85,7 +88,7 @@ export class Loader {
 
   /** @param {Manifest} manifest */
   async #checkVersion(manifest) {
-    if (this.#job.cache === 'reload' || manifest.chunkBytes !== CHUNK_BYTES) await this.#forget();
+    if (this.#job.cache === 'reload' || manifest.chunkBytes > MAX_CHUNK_BYTES) await this.#forget();
     else if (manifest.complete) this.#changed = hasChanged(manifest, this.#job.signal);
   }
 
@@ -133,6 +136,7 @@ export class Loader {
     this.#job.meter.begin(fileSize);
     this.#at = this.#fromCache = 0;
     this.#sums = [];
+    this.#chunkBytes = this.#manifest?.chunkBytes ?? chunkBytesFor(fileSize);
   }
 
   /** The chunks that the cache has, up to the first that is missing or damaged. The next is found while one is packed. */
@@ -142,7 +146,7 @@ export class Loader {
     this.#begin(manifest.size);
     this.#job.meter.enter('cache');
     const read = (/** @type {number} */ i) => store.getChunk(manifest, i).catch(() => null);
-    const count = manifest.size ? Math.ceil(manifest.size / CHUNK_BYTES) : Infinity;
+    const count = manifest.size ? Math.ceil(manifest.size / this.#chunkBytes) : Infinity;
     let stale = false;
     this.#changed.then((changed) => { stale = changed; });
     for (let i = 0, next = read(0); i < count && !stale; i++) {
@@ -164,14 +168,14 @@ export class Loader {
     let fill = 0;
     try {
       for await (const piece of piecesOf(bytes)) {
-        engine.staging(CHUNK_BYTES).set(piece, fill);
+        engine.staging(MAX_CHUNK_BYTES).set(piece, fill);
         fill += piece.length;
       }
     } catch (error) {
       if (error instanceof NutshellError) throw error;
       return false; // the browser cannot read its own file any more
     }
-    return fill === bytes.size && xxh32(engine.staging(CHUNK_BYTES).subarray(0, fill)) === sum;
+    return fill === bytes.size && xxh32(engine.staging(MAX_CHUNK_BYTES).subarray(0, fill)) === sum;
   }
 
   /** What the cache does not have, from the source. */
@@ -186,11 +190,11 @@ export class Loader {
     for await (const piece of source.pieces()) {
       this.#checkStopped();
       for (let taken = 0; taken < piece.length;) {
-        const n = Math.min(piece.length - taken, CHUNK_BYTES - fill);
-        this.#job.engine.staging(CHUNK_BYTES).set(piece.subarray(taken, taken + n), fill);
+        const n = Math.min(piece.length - taken, this.#chunkBytes - fill);
+        this.#job.engine.staging(MAX_CHUNK_BYTES).set(piece.subarray(taken, taken + n), fill);
         taken += n;
         fill += n;
-        if (fill === CHUNK_BYTES) fill = await this.#chunkDone(fill);
+        if (fill === this.#chunkBytes) fill = await this.#chunkDone(fill);
       }
       meter.add(piece.length);
     }
@@ -216,10 +220,10 @@ export class Loader {
   /** Feeds and stores a staged chunk, copied before the engine's memory is used again. @param {number} n its bytes */
   async #chunkDone(n) {
     await this.#writing;
-    const sum = xxh32(this.#job.engine.staging(CHUNK_BYTES).subarray(0, n));
+    const sum = xxh32(this.#job.engine.staging(MAX_CHUNK_BYTES).subarray(0, n));
     this.#feed(n, sum);
     if (this.#manifest && this.#store) {
-      const bytes = this.#job.engine.staging(CHUNK_BYTES).subarray(0, n);
+      const bytes = this.#job.engine.staging(MAX_CHUNK_BYTES).subarray(0, n);
       this.#writing = this.#store.putChunk(this.#manifest, this.#sums.length - 1, bytes, sum)
         .catch((error) => this.#storingFailed(error));
       this.#writing.catch(() => {}); // looked at by whoever awaits it next
@@ -231,18 +235,19 @@ export class Loader {
 
   /** @param {Source} source */
   async #startStoring(source) {
-    if (!this.#store || this.#manifest) return;
-    const { url, name, size, etag } = source;
+    if (!this.#store) return;
+    const { key, url, name, size, etag } = source;
     try {
-      this.#manifest = await this.#store.create({ key: source.key, url, name, size, etag });
+      if (this.#manifest) await this.#store.resume(this.#manifest);
+      else this.#manifest = await this.#store.create({ key, url, name, size, etag });
     } catch (error) {
-      this.#giveUpCache(error);
+      await this.#storingFailed(error);
     }
   }
 
   /** Frees what was stored of a model that cannot be stored whole. @param {unknown} error */
   async #storingFailed(error) {
-    await this.#forget().catch(() => {});
+    if (this.#manifest) await this.#forget().catch(() => {});
     this.#giveUpCache(error);
   }
 

@@ -40,7 +40,9 @@ let runInThread;
 
 /** @type {Record<string, (request: any, job: Job) => unknown>} */
 const operations = {
-  cache: runCacheOperation,
+  cache: (request, job) => runCacheOperation(request, {
+    signal: job.abort.signal, report: job.send, source: request.source ? openSource(request.source, job) : null,
+  }),
 
   async start(request, job) {
     if (request.store) opening = Store.open();
@@ -70,8 +72,8 @@ const operations = {
     const meter = new ProgressMeter((progress) => job.send({ progress }));
     meter.flush();
     const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
-    const loader = new Loader({ engine, source, stored: found?.stored ?? null, cache: request.cache, options, meter,
-      signal: job.abort.signal, openStore }, found?.store ?? null);
+    const loader = new Loader({ engine, source, stored: found?.stored ?? null, cache: request.cache, evict: request.evict,
+      options, meter, signal: job.abort.signal, openStore }, found?.store ?? null);
     const { cache, fileBytes } = await loader.run();
     const info = { fileName: found?.stored.name ?? source?.name ?? '', fileBytes, ...modelInfo() };
     meter.finish();

@@ -37,7 +37,7 @@ function pause(milliseconds, signal) {
 }
 
 /** @param {string} url */
-function lastPart(url) {
+export function lastPart(url) {
   const part = new URL(url).pathname.split('/').pop() ?? '';
   try {
     return decodeURIComponent(part);
