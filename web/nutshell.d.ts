@@ -6,13 +6,14 @@
 /** Version of the library, "major.minor.patch". */
 export const version: string;
 
+/** A model file: one that the user picked or dropped, bytes at hand, or a stream of the file's bytes. */
+export type ModelBytes = Blob | FileSystemFileHandle | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array>;
+
 /**
- * Where a model comes from: a URL (relative to the page), a file that the user picked or dropped, bytes at hand, a
- * stream of the file's bytes, or a model in the cache by its id (see `cache.list`). Of a model in several files
- * (NAME-00001-of-00003.gguf) the URL of the first, or an array of all.
+ * Where a model comes from: a URL (relative to the page), a file, or a model in the cache by its id (see `cache.list`). Of a
+ * model in several files (NAME-00001-of-00003.gguf) the URL of the first, or an array of all.
  */
-export type ModelSource = string | URL | Blob | FileSystemFileHandle | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array>
-  | { cached: string } | (string | URL)[] | Blob[];
+export type ModelSource = string | URL | ModelBytes | { cached: string } | (string | URL)[] | Blob[];
 
 /**
  * Loads a GGUF model. Rejects with a NutshellError, or with `signal.reason` once `signal` is aborted; what was
@@ -76,6 +77,12 @@ export interface LoadOptions extends EngineOptions {
   mirrors?: (string | URL)[];
   /** HTTP headers for the requests of this load, such as { Authorization: 'Bearer …' }. They are not stored. */
   headers?: HeadersInit;
+  /**
+   * Where the browser grants too little storage for this model: true deletes other models from the cache, those first
+   * that were not used for the longest time, as many as are needed, and none if all would not do. Models that are being
+   * downloaded stay. Default false: the model is used and not stored (see `cache`).
+   */
+  evict?: boolean;
 }
 
 export interface Progress {
@@ -274,6 +281,55 @@ export interface Cache {
   /** Deletes all models. */
   clear(): Promise<void>;
   usage(): Promise<CacheUsage>;
+  /**
+   * Reads stored models, one by id or URL ('not-cached' where there is none) or all, and compares them with their
+   * checksums. What is damaged is deleted, so that the next load fetches it again; the model is incomplete until then.
+   */
+  verify(idOrUrl?: string, options?: VerifyOptions): Promise<CacheReport[]>;
+  /** The model's file, to be saved or sent elsewhere. It is read only when the Blob is. 'not-cached' where it is not whole. */
+  export(idOrUrl: string): Promise<Blob>;
+  /**
+   * Stores a file. With `url`, `load(url)` then takes it from the cache, without a network too, and it replaces what was
+   * stored from there. Rejects with 'not-gguf' for other files and 'quota' where there is too little room; nothing of it
+   * is then left.
+   */
+  import(source: ModelBytes, options?: ImportOptions): Promise<CachedModel>;
+}
+
+export interface VerifyOptions {
+  onProgress?: (progress: CacheProgress) => void;
+  /** Stops with `signal.reason`. */
+  signal?: AbortSignal;
+}
+
+export interface ImportOptions extends VerifyOptions {
+  /** Where the file would have been downloaded from, relative to the page. Default: it is kept as a file. */
+  url?: string | URL;
+  /** Default: the file's own name, else the last part of the URL. */
+  name?: string;
+  /** As for `load`. */
+  evict?: boolean;
+}
+
+export interface CacheProgress {
+  /** Bytes that were read. */
+  loaded: number;
+  /** Of how many; 0 while unknown. */
+  total: number;
+}
+
+export interface CacheReport {
+  id: string;
+  url: string | null;
+  name: string;
+  /** How many chunks were checked. */
+  chunks: number;
+  /** Numbers of those that were damaged or missing; they are deleted now. All, where the whole is wrong and no part seems so. */
+  damaged: number[];
+  /** Whether the file has the SHA-256 that it had when it was stored; null where that is not known, or not all is there. */
+  sha256: boolean | null;
+  /** Whether all of the model is there. */
+  complete: boolean;
 }
 
 export interface CachedModel {
@@ -297,6 +353,11 @@ export interface CacheUsage {
   /** What the browser says that this origin stores in all, and may store; null where it does not say. */
   used: number | null;
   quota: number | null;
+  /**
+   * Whether the browser keeps it when the disk gets full; null where it does not say. The library asks for that once, after
+   * the first model was stored; some browsers ask the user then.
+   */
+  persisted: boolean | null;
 }
 
 /**

@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 const ROOT = resolve(fileURLToPath(import.meta.url), '../../..');
 const OWN = ['manifest.json', 'background.js', 'panel.html', 'panel.css', 'panel.js', 'icon128.png'];
 const MODEL = 'nutshell-tiny-q8_0.gguf';
-/** The script, the worker, its templates and all engine modules: which module runs is known only in the user's browser. */
-const LIBRARY = /^(nutshell\.js|nutshell-(worker|template)\.mjs|nutshell-(simd128|relaxed).*|LICENSES\.txt)$/;
+/** The script, the worker, what it fetches later, and all engine modules: only the user's browser knows which one runs. */
+const LIBRARY = /^(nutshell\.js|nutshell-(worker|template|cache)\.mjs|nutshell-(simd128|relaxed).*|LICENSES\.txt)$/;
 
 /** Copies the extension to `folder`, which is emptied first; returns its path. */
 export function pack(folder = join(ROOT, 'build/extension')) {

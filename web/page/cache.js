@@ -1,29 +1,70 @@
 // Nutshell.cache: the stored models. IndexedDB is opened in a worker of its own each time, so that pages that never ask
 // carry no code for it.
 import { NutshellError } from '../shared/errors.js';
-import { checkText } from '../shared/options.js';
+import { badArgument, checkOptions, checkText, rules } from '../shared/options.js';
 import { Host } from './host.js';
+import { absolute, openSource, sendMore, untilAborted } from './load.js';
+import { askToPersist } from './persist.js';
 
-/** An address that is relative to the page, in full. @param {string} url */
-function absolute(url) {
-  return URL.canParse?.(url, document.baseURI) ? new URL(url, document.baseURI).href : url;
+/** What may be meant: an id, or an address that is relative to the page. @param {string} idOrUrl */
+function target(idOrUrl) {
+  const url = checkText('idOrUrl', idOrUrl);
+  return [url, URL.canParse?.(url, document.baseURI) ? new URL(url, document.baseURI).href : url];
+}
+
+/** @param {import('../nutshell.d.ts').ModelBytes} source */
+async function openImport(source) {
+  const isOne = source instanceof Object && !(source instanceof URL) && !Array.isArray(source);
+  const opened = isOne ? await openSource(source) : null;
+  if (opened && !('cached' in opened.source)) return opened;
+  throw badArgument('source', 'a File, Blob or FileSystemFileHandle, an ArrayBuffer or a ReadableStream', source);
 }
 
 /** @param {string} home folder of the script @returns {import('../nutshell.d.ts').Cache} */
 export function createCache(home) {
-  /** @param {string} operation @param {unknown} [argument] */
-  async function ask(operation, argument) {
+  /**
+   * @param {string} operation
+   * @param {unknown} [argument]
+   * @param {{ signal?: AbortSignal, onProgress?: (progress: any) => void }} [options]
+   * @param {import('./load.js').Opened} [opened]  what the worker is to read
+   */
+  async function ask(operation, argument, { signal, onProgress } = {}, opened) {
     const host = await Host.bare(home);
+    let id = 0;
+    const stop = () => host.tell(id, 'stop');
+    const onEvent = (/** @type {any} */ event) => {
+      if (event === 'more' && opened) sendMore(opened, host, id);
+      else if (!signal?.aborted) onProgress?.(event);
+    };
     try {
-      return await host.ask('cache', { operation, argument });
-    } finally {
+      signal?.throwIfAborted();
+      signal?.addEventListener('abort', stop);
+      const request = { operation, argument, source: opened?.source };
+      const answer = await host.ask('cache', request, onEvent, (given) => { id = given; });
+      if (opened) await askToPersist(host);
+      return answer;
+    } finally { // also of an operation that was stopped, when it has tidied up
+      signal?.removeEventListener('abort', stop);
       host.end(new NutshellError('bad-state', 'the request is over'));
     }
   }
   return {
     list: () => ask('list'),
-    delete: async (idOrUrl) => ask('delete', [checkText('idOrUrl', idOrUrl), absolute(idOrUrl)]),
+    delete: async (idOrUrl) => ask('delete', target(idOrUrl)),
     clear: () => ask('clear'),
     usage: () => ask('usage'),
+    async verify(idOrUrl, options) {
+      const checked = checkOptions(rules.verify, options);
+      const work = ask('verify', idOrUrl === undefined ? null : target(idOrUrl), checked);
+      return untilAborted(work, checked.signal);
+    },
+    export: async (idOrUrl) => ask('export', target(idOrUrl)),
+    async import(source, options) {
+      const { url, name, evict, ...rest } = checkOptions(rules.import, options);
+      const argument = { url: url === undefined ? null : absolute(url, 'url'), name, evict };
+      const opened = await openImport(source);
+      const work = ask('import', argument, rest, opened).finally(() => opened.close?.());
+      return untilAborted(work, rest.signal);
+    },
   };
 }

@@ -3,6 +3,7 @@ import { NutshellError, fromWire } from '../shared/errors.js';
 import { badArgument, checkOptions, rules } from '../shared/options.js';
 import { Host, folderUrl } from './host.js';
 import { Model } from './model.js';
+import { askToPersist } from './persist.js';
 
 const PIECE_BYTES = 4 << 20;
 
@@ -58,7 +59,7 @@ function openParts(parts) {
 }
 
 /** @param {ModelSource} source @returns {Opened | Promise<Opened>} */
-function openSource(source) {
+export function openSource(source) {
   if (Array.isArray(source)) return openParts(source);
   if (typeof source === 'string' || source instanceof URL || source instanceof Blob) return openParts([source]);
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
@@ -70,8 +71,8 @@ function openSource(source) {
     + 'or an array of URLs or Files', source);
 }
 
-/** @param {string | URL} url @param {string} [name] */
-function absolute(url, name = 'source') {
+/** @param {string | URL} url @param {string} [name] of the argument */
+export function absolute(url, name = 'source') {
   try {
     const { protocol, href } = new URL(url, document.baseURI);
     if (protocol === 'http:' || protocol === 'https:' || protocol === self.location.protocol) return href;
@@ -80,7 +81,7 @@ function absolute(url, name = 'source') {
 }
 
 /** Answers the worker's wish for more bytes. @param {Opened} opened @param {Host} host @param {number} id */
-async function sendMore(opened, host, id) {
+export async function sendMore(opened, host, id) {
   try {
     const bytes = await opened.next?.() ?? null;
     host.tell(id, 'bytes', { bytes }, bytes ? [bytes.buffer] : []);
@@ -96,7 +97,7 @@ async function sendMore(opened, host, id) {
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<T>}
  */
-function untilAborted(work, signal) {
+export function untilAborted(work, signal) {
   if (!signal) return work;
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);
@@ -176,6 +177,7 @@ export class Loads {
       const info = await loading;
       signal?.throwIfAborted();
       info.cache.error &&= fromWire(info.cache.error);
+      if (info.cache.id && info.cache.state !== 'hit') askToPersist(host);
       return new Model(host, info);
     } catch (error) {
       host.end(new NutshellError('unloaded', 'the model was not loaded'));

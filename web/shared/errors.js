@@ -25,10 +25,17 @@ export class NutshellError extends Error {
 /** Thrown inside the worker to leave a job that the page has stopped; the page has its own reason for that. */
 export class Aborted extends Error {}
 
+/**
+ * By its name: dist/nutshell-cache.mjs has the class a second time.
+ * @param {unknown} error
+ * @returns {error is NutshellError}
+ */
+const isOurs = (error) => error instanceof Error && error.name === 'NutshellError';
+
 /** @param {unknown} error @returns {WireError} */
 export function toWire(error) {
   if (error instanceof Aborted) return { code: 'aborted', message: 'stopped' };
-  if (error instanceof NutshellError) {
+  if (isOurs(error)) {
     return { code: error.code, message: error.message, cause: error.cause === undefined ? undefined : String(error.cause) };
   }
   const text = String(error);

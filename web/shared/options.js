@@ -33,6 +33,12 @@ const oneOf = (values, fallback) => ({
 /** @param {string} type @param {string} expects @param {unknown} [fallback] @returns {Rule} */
 const ofType = (type, expects, fallback) => ({ expects, test: (x) => typeof x === type && x !== null, fallback });
 
+/** @param {unknown} [fallback] */
+const yesOrNo = (fallback) => ofType('boolean', 'true or false', fallback);
+
+/** @type {Rule} */
+const address = { expects: 'a URL', test: (x) => typeof x === 'string' || x instanceof URL };
+
 /** @param {unknown} x */
 const isStopText = (x) => {
   const bytes = typeof x === 'string' ? new TextEncoder().encode(x).length : 0;
@@ -49,13 +55,10 @@ const stopTexts = {
 /** @type {Rule} */
 const abortSignal = { expects: 'an AbortSignal', test: (x) => x instanceof AbortSignal };
 
-/** @param {unknown} x */
-const isAddress = (x) => typeof x === 'string' || x instanceof URL;
-
 /** @type {Record<string, Rule>} */
 const ENGINE = {
   threads: whole(1, 64),
-  baseUrl: { expects: 'a URL', test: isAddress },
+  baseUrl: address,
   kernel: oneOf(['relaxed', 'simd128', 'ref']),
 };
 
@@ -81,9 +84,13 @@ const LOAD = {
   kvType: oneOf(['f16', 'q8_0'], 'f16'),
   cache: oneOf([true, false, 'reload', 'required']),
   sha256: { expects: '64 hexadecimal digits, or an array of such', test: (x) => [x].flat().every(isSha256) },
-  mirrors: { expects: 'an array of URLs', test: (x) => Array.isArray(x) && x.every(isAddress) },
+  mirrors: { expects: 'an array of URLs', test: (x) => Array.isArray(x) && x.every(address.test) },
   headers: { expects: 'an object of HTTP headers, without Range', test: areHeaders },
+  evict: yesOrNo(false),
 };
+
+/** @type {Record<string, Rule>} */
+const VERIFY = { onProgress: LOAD.onProgress, signal: abortSignal };
 
 /** @type {Record<string, Rule>} */
 const GENERATE = {
@@ -99,14 +106,14 @@ const GENERATE = {
   seed: whole(0, Number.MAX_SAFE_INTEGER),
   stop: stopTexts,
   signal: abortSignal,
-  parseSpecial: ofType('boolean', 'true or false'),
+  parseSpecial: yesOrNo(),
 };
 
 /** @type {Record<string, Rule>} */
 const TEMPLATE = {
   template: ofType('string', 'the text of a Jinja template'),
   templateVariables: ofType('object', 'an object', {}),
-  addGenerationPrompt: ofType('boolean', 'true or false', true),
+  addGenerationPrompt: yesOrNo(true),
 };
 
 export const rules = {
@@ -115,8 +122,10 @@ export const rules = {
   generate: GENERATE,
   template: TEMPLATE,
   chat: { ...GENERATE, ...TEMPLATE },
-  tokenize: { addBos: ofType('boolean', 'true or false', false), parseSpecial: ofType('boolean', 'true or false', false) },
-  detokenize: { special: ofType('boolean', 'true or false', false) },
+  tokenize: { addBos: yesOrNo(false), parseSpecial: yesOrNo(false) },
+  detokenize: { special: yesOrNo(false) },
+  verify: VERIFY,
+  import: { ...VERIFY, url: address, name: ofType('string', 'a string', ''), evict: yesOrNo(false) },
 };
 
 /** @param {unknown} value a value as an error message shows it */

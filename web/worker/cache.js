@@ -1,17 +1,23 @@
-// The operations of Nutshell.cache.
-import { Store, estimate } from './store.js';
+// The operations of Nutshell.cache. Those that few pages need are in dist/nutshell-cache.mjs.
+import { Aborted } from '../shared/errors.js';
+import { lazy } from './lazy.js';
+import { estimate } from './quota.js';
+import { Store } from './store.js';
 
-/** @typedef {import('../nutshell.d.ts').CachedModel} CachedModel */
+/**
+ * @typedef {object} Context  of one operation
+ * @property {AbortSignal} signal
+ * @property {(progress: import('../nutshell.d.ts').CacheProgress) => void} report
+ * @property {import('./source.js').Source | null} source  what is to be imported
+ * @property {() => void} checkStopped  throws once the page has stopped the operation
+ *
+ * @typedef {(store: Store, argument: any, context: Context) => Promise<unknown>} Operation
+ */
 
-/** @param {Store} store @returns {Promise<CachedModel[]>} */
-async function list(store) {
-  return Promise.all((await store.all()).map(async (manifest) => {
-    const { id, url, name, size, complete, created, used } = manifest;
-    return { id, url, name, size, stored: await store.storedBytes(manifest), complete, created, used };
-  }));
-}
+/** @param {Store} store */
+const list = async (store) => Promise.all((await store.all()).map((manifest) => store.entry(manifest)));
 
-/** @type {Record<string, (store: Store, argument: any) => Promise<unknown>>} */
+/** @type {Record<string, Operation>} */
 const operations = {
   list,
   async delete(store, [id, url]) {
@@ -24,15 +30,27 @@ const operations = {
   },
   async usage(store) {
     const models = (await list(store)).reduce((sum, { stored }) => sum + stored, 0);
-    return { models, ...await estimate() };
+    const persisted = await navigator.storage?.persisted?.().catch(() => null) ?? null;
+    return { models, ...await estimate(), persisted };
   },
+  isFirst: (store, what) => store.isFirst(what),
 };
 
-/** @param {{ operation: string, argument: unknown }} request */
-export async function runCacheOperation({ operation, argument }) {
+/** @type {() => Promise<typeof import('./upkeep.js')>} */
+export const loadUpkeep = lazy('nutshell-cache.mjs');
+
+/**
+ * @param {{ operation: string, argument: unknown }} request
+ * @param {Omit<Context, 'checkStopped'>} context
+ */
+export async function runCacheOperation({ operation, argument }, context) {
+  const work = operations[operation] ?? (await loadUpkeep()).operations[operation];
+  const checkStopped = () => {
+    if (context.signal.aborted) throw new Aborted();
+  };
   const store = await Store.open();
   try {
-    return await operations[operation](store, argument);
+    return await work(store, argument, { ...context, checkStopped });
   } finally {
     store.close();
   }

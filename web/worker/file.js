@@ -1,13 +1,13 @@
 // Brings one file into the engine, chunk by chunk and in order: those that the cache has from there, the others from the
 // source; these are stored on the way, once the engine has taken the first, so that what is no model never lands in the cache.
-import { sha256 } from '@noble/hashes/sha2.js';
 import { Aborted, NutshellError } from '../shared/errors.js';
 import { xxh32 } from '../shared/checksum.js';
+import { loadUpkeep } from './cache.js';
 import { Downloads, PART_BYTES, persist } from './downloads.js';
 import { hasChanged } from './http.js';
+import { chunkBytesFor } from './layout.js';
 import { piecesOf } from './pieces.js';
 import { Changed } from './source.js';
-import { chunkBytesFor } from './store.js';
 import { Turn } from './turn.js';
 
 /** Errors that say that the bytes are wrong, wherever they are tried. */
@@ -24,6 +24,7 @@ const REFUSALS = ['unsupported-model', 'model-too-large'];
  * @property {Source | null} source  null: the cache alone
  * @property {Manifest | null} stored  what the cache is known to hold of it
  * @property {boolean | 'reload' | 'required'} cache
+ * @property {boolean} evict  whether other models may be deleted for this one
  * @property {string | null} sha256  of the whole file, in hexadecimal
  * @property {Record<string, string>} headers
  * @property {import('./progress.js').ProgressMeter} meter
@@ -64,7 +65,7 @@ export class FileLoader {
   #damaged = new Set();
   /** Checksums of the chunks. @type {number[]} */
   #sums = [];
-  /** @type {ReturnType<typeof sha256.create> | null} */
+  /** @type {ReturnType<typeof import('./upkeep.js').newSha256> | null} */
   #hash = null;
   #chunkBytes = 0;
   #at = 0; // bytes that the engine has taken
@@ -112,6 +113,7 @@ export class FileLoader {
     if (cache === false) return;
     try {
       this.#store ??= await this.#job.openStore();
+      this.#store.mayEvict = this.#job.evict;
       const key = source?.key ?? this.#manifest?.key;
       if (source && key) this.#turn = new Turn(key, signal);
       await this.#look();
@@ -164,7 +166,7 @@ export class FileLoader {
 
   async #takeAll() {
     if (this.#have.size === 0) await this.#obtain(0);
-    this.#begin();
+    await this.#begin();
     for (let i = 0; !this.#size || i * this.#chunkBytes < this.#size; i++) {
       if (this.#job.signal.aborted) throw new Aborted();
       if (this.#stale) throw new Changed();
@@ -180,10 +182,10 @@ export class FileLoader {
     return this.#manifest?.size || this.#job.source?.size || 0;
   }
 
-  #begin() {
+  async #begin() {
     const { sha256: sum, begin } = this.#job;
     this.#chunkBytes = this.#manifest?.chunkBytes ?? chunkBytesFor(this.#size);
-    if (sum && sum !== this.#manifest?.sha256) this.#hash = sha256.create();
+    if (sum && sum !== this.#manifest?.sha256) this.#hash = (await loadUpkeep()).newSha256();
     if (this.#manifest) this.#version = { size: this.#manifest.size, etag: this.#manifest.etag };
     begin(this.#size);
   }
@@ -339,10 +341,11 @@ export class FileLoader {
 
   /** @param {Source} source */
   async #startStoring(source) {
-    if (!this.#store || this.#manifest) return;
-    const { url, name, size, etag } = source;
+    if (!this.#store) return;
+    const { key, url, name, size, etag } = source;
     try {
-      this.#manifest = await this.#store.create({ key: source.key, url, name, size, etag });
+      if (this.#manifest) await this.#store.resume(this.#manifest);
+      else this.#manifest = await this.#store.create({ key, url, name, size, etag });
     } catch (error) {
       this.#giveUpCache(error);
     }
@@ -370,7 +373,7 @@ export class FileLoader {
 
   #checkSum() {
     if (!this.#hash) return;
-    const sum = Array.from(this.#hash.digest(), (b) => b.toString(16).padStart(2, '0')).join('');
+    const sum = this.#hash.hex();
     const { sha256: wanted } = this.#job;
     if (sum === wanted) return;
     throw new NutshellError('wrong-checksum', `the file's SHA-256 is ${sum}, not ${wanted}: it is another file, or was damaged `
@@ -386,8 +389,8 @@ export class FileLoader {
       const isNew = !manifest.complete || state !== 'hit' || (sum && sum !== manifest.sha256);
       if (!isNew) await this.#store.touch(manifest);
       const mayComplete = isNew && (!this.#turn || await this.#turn.leads()); // else the page that fetches does it
-      const { sha256: known, id: own } = manifest;
-      const id = mayComplete ? await this.#store.complete(manifest, this.#at, this.#sums, sum ?? known) : own;
+      const own = manifest.id;
+      const id = mayComplete ? await this.#store.complete(manifest, this.#at, this.#sums, sum) : own;
       return { state, id, error: null };
     } catch (error) {
       this.#giveUpCache(error);

@@ -41,7 +41,9 @@ let runInThread;
 
 /** @type {Record<string, (request: any, job: Job) => unknown>} */
 const operations = {
-  cache: runCacheOperation,
+  cache: (request, job) => runCacheOperation(request, {
+    signal: job.abort.signal, report: job.send, source: request.source ? openSource(request, 0, 1, job) : null,
+  }),
 
   async start(request, job) {
     if (request.store) opening = Store.open();
@@ -67,7 +69,7 @@ const operations = {
 
   async load(request, job) {
     const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
-    const { cache, sha256 = [], headers = {} } = request;
+    const { cache, evict, sha256 = [], headers = {} } = request;
     /** @type {Source | null} */
     let first = null;
     const sourceOf = (/** @type {number} */ i, /** @type {number} */ n) => {
@@ -77,7 +79,7 @@ const operations = {
     const meter = new ProgressMeter((progress) => job.send({ progress }));
     meter.flush();
     const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
-    const loaded = await loadModel({ engine, sourceOf, stored: found?.stored ?? null, cache, sha256, headers, options, meter,
+    const loaded = await loadModel({ engine, sourceOf, stored: found?.stored ?? null, cache, evict, sha256, headers, options, meter,
       signal: job.abort.signal, openStore }, found?.store ?? null);
     const info = { fileName: found?.stored.name ?? sourceOf(0, 1)?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };
     meter.finish();

@@ -29,7 +29,7 @@ export class Changed extends Error {}
  */
 
 /** @param {string} url */
-function lastPart(url) {
+export function lastPart(url) {
   const part = new URL(url).pathname.split('/').pop() ?? '';
   try {
     return decodeURIComponent(part);

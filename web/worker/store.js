@@ -1,23 +1,19 @@
-// Models in IndexedDB: a manifest per model, and its bytes in chunks of fixed size, each with a checksum and written in
-// a transaction of its own. A manifest is marked complete in one more transaction, after the last chunk; until then the
-// chunks that are there are a download that can be resumed.
+// Models in IndexedDB: a manifest per model, and its bytes in chunks of one size, each with a checksum and written in a
+// transaction of its own. A manifest is marked complete in one more transaction, after the last chunk; until then the
+// chunks that are there are a download that can be resumed. Other pages of the origin use the same database at the same
+// time: each write looks in its own transaction whether the model is still there, so that no chunk outlives its manifest.
 import { openDB } from 'idb';
 import { NutshellError } from '../shared/errors.js';
-
-export const CHUNK_BYTES = 4 << 20;
-
-/** @param {number} size */
-export function chunkBytesFor(size) {
-  return Math.min(Math.max(2 ** Math.ceil(Math.log2((size || Infinity) / 64)), 256 << 10), CHUNK_BYTES);
-}
+import { IMPORT, IMPORT_LOCK, chunkBytesFor, lengthOf, newId } from './layout.js';
+import { choose, freeBytes, isQuotaError, mayGo, quotaError } from './quota.js';
 
 const DATABASE = 'nutshell';
-const VERSION = 1;
+const VERSION = 2;
 const OPEN_SECONDS = 8;
 
 // Firefox frees a Blob's bytes when its garbage collector comes by, and does not count them among what makes it come. An
 // ArrayBuffer counts, and costs no memory where nobody writes to it.
-const DECOY_BYTES = 4 * CHUNK_BYTES;
+const DECOYS = 4; // times a chunk's bytes
 
 /**
  * @typedef {object} Manifest
@@ -27,10 +23,10 @@ const DECOY_BYTES = 4 * CHUNK_BYTES;
  * @property {string} name
  * @property {number} size      bytes; 0 while unknown
  * @property {string | null} etag
- * @property {number} chunkBytes
- * @property {string | null} sha256
+ * @property {number} chunkBytes  of all chunks but the last
  * @property {boolean} complete
  * @property {number[]} sums     of the chunks, once complete
+ * @property {string | null} [sha256]  of the whole file, in hexadecimal, where it was checked; version 1 knew of none
  * @property {number} created   milliseconds since 1970
  * @property {number} used
  *
@@ -38,50 +34,45 @@ const DECOY_BYTES = 4 * CHUNK_BYTES;
  * @property {Blob | ArrayBuffer} bytes  a Blob is read from the disk piece by piece; an ArrayBuffer takes twice the time and
  *   several times the memory, and is what browsers get that store no Blobs
  * @property {number} sum  xxHash32
+ *
+ * @typedef {{ key: string | null, url: string | null, name: string, size: number, etag: string | null }} Facts
  */
 
-/** @param {unknown} error */
-const isQuotaError = (error) => /** @type {any} */ (error)?.name === 'QuotaExceededError';
+/** Another page deleted the model, or a part of it, while it was being stored. */
+export class Gone extends NutshellError {
+  constructor() {
+    super('storage', 'the model was deleted from the cache while it was stored or read (Nutshell.cache, in another page '
+      + 'perhaps): load it again to store it');
+  }
+}
 
-/** What IndexedDB's errors mean for a page. @param {unknown} cause @param {number} size of the model, 0 if unknown */
-async function explain(cause, size) {
-  if (isQuotaError(cause)) return quotaError(size, await estimate(), cause);
+/** What IndexedDB's errors mean for a page. @param {unknown} cause */
+async function explain(cause) {
+  if (cause instanceof NutshellError) return cause;
+  if (isQuotaError(cause)) return quotaError(0, await freeBytes(), [], cause);
   return new NutshellError('storage', `the browser's storage (IndexedDB) cannot be used here (${cause}): private windows and `
     + 'blocked site data forbid it; models then load from their source each time', { cause });
-}
-
-/** @param {number} bytes */
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-
-/**
- * @param {number} size
- * @param {{ used: number | null, quota: number | null }} room
- * @param {unknown} [cause]
- */
-function quotaError(size, { used, quota }, cause) {
-  const free = used === null || quota === null ? null : Math.max(quota - used, 0);
-  const lack = free === null || !size ? 'more than the browser grants'
-    : `${megabytes(size)} and the browser grants ${megabytes(free)}: ${megabytes(Math.max(size - free, 0))} are missing`;
-  return new NutshellError('quota', `storing this model takes ${lack}; delete other models (Nutshell.cache.delete), free `
-    + 'disk space, or load with cache: false', { cause });
-}
-
-/** @returns {Promise<{ used: number | null, quota: number | null }>} */
-export async function estimate() {
-  const told = await navigator.storage?.estimate?.().catch(() => null);
-  return { used: told?.usage ?? null, quota: told?.quota ?? null };
 }
 
 /** @param {string} id all chunks of a model */
 const chunksOf = (id) => IDBKeyRange.bound([id, 0], [id, Infinity]);
 
+/** @param {import('idb').IDBPDatabase<any>} db @param {number} from the version that is there; manifests stay as they are */
+function upgrade(db, from) {
+  if (from < 1) {
+    db.createObjectStore('models', { keyPath: 'id' }).createIndex('key', 'key', { unique: true });
+    db.createObjectStore('chunks');
+  }
+  if (from < 2) db.createObjectStore('notes'); // what was done once, by its name
+}
+
 export class Store {
   #db;
-  /** A chunk on its way to the database: Blobs take no bytes of memory that is shared. */
-  #copy = new Uint8Array(CHUNK_BYTES);
   #takesBlobs = true;
   /** @type {ArrayBuffer | undefined} */
   decoy;
+  /** Whether models that were not used for long may be deleted where there is no room. */
+  mayEvict = false;
 
   /** @param {import('idb').IDBPDatabase<any>} db */
   constructor(db) {
@@ -94,33 +85,52 @@ export class Store {
     const late = new Promise((_, reject) => {
       timer = setTimeout(() => reject(new Error('no answer')), OPEN_SECONDS * 1000);
     });
+    const opening = async () => {
+      const blocking = (/** @type {any} */ _current, /** @type {any} */ _wanted, /** @type {any} */ { target }) => target.close();
+      const store = new Store(await openDB(DATABASE, VERSION, { upgrade, blocking }));
+      await store.#sweep().catch(() => {}); // the next time, then
+      return store;
+    };
     try {
-      const opening = openDB(DATABASE, VERSION, {
-        upgrade(db) {
-          db.createObjectStore('models', { keyPath: 'id' }).createIndex('key', 'key', { unique: true });
-          db.createObjectStore('chunks');
-        },
-        blocking: (_current, _wanted, event) => /** @type {any} */ (event.target).close(),
-      });
-      return new Store(await Promise.race([opening, late]));
+      return await Promise.race([opening(), late]);
     } catch (cause) {
-      throw await explain(cause, 0);
+      throw await explain(cause);
     } finally {
       clearTimeout(timer);
     }
   }
 
+  /** Deletes what crashes, closed pages and earlier versions left behind; looks at few keys and no values. */
+  async #sweep() {
+    const transaction = this.#db.transaction(['models', 'chunks']);
+    const models = transaction.objectStore('models');
+    const ids = new Set(await models.getAllKeys());
+    const imports = await models.index('key').getAllKeys(IDBKeyRange.bound(IMPORT, IMPORT + '\uffff'));
+    const orphans = [];
+    for (let cursor = await transaction.objectStore('chunks').openKeyCursor(); cursor;) {
+      const [id] = /** @type {any} */ (cursor.key);
+      if (!ids.has(id)) orphans.push(id);
+      cursor = await cursor.continue([id, []]); // arrays come after all numbers: to the next model's first chunk
+    }
+    for (const id of orphans) await this.remove(id);
+    if (!imports.length) return;
+    await navigator.locks?.request(IMPORT_LOCK, { ifAvailable: true }, async (lock) => {
+      if (lock) for (const id of imports) await this.remove(/** @type {string} */ (id));
+    });
+  }
+
+  /* ---- reading ---- */
+
   /**
    * Runs a database operation; its errors become 'quota' or 'storage'.
    * @template T
    * @param {() => Promise<T>} work
-   * @param {number} [size]  of the model
    */
-  async #run(work, size = 0) {
+  async #run(work) {
     try {
       return await work();
     } catch (cause) {
-      throw await explain(cause, size);
+      throw await explain(cause);
     }
   }
 
@@ -139,47 +149,10 @@ export class Store {
     return this.#run(() => this.#db.getFromIndex('models', 'key', key));
   }
 
-  /**
-   * Starts a model that has no chunks yet. Refuses with 'quota' what the browser says cannot be stored.
-   * @param {{ key: string | null, url: string | null, name: string, size: number, etag: string | null }} facts
-   * @returns {Promise<Manifest>}
-   */
-  async create(facts) {
-    const room = await estimate();
-    const free = room.used === null || room.quota === null ? Infinity : room.quota - room.used;
-    if (facts.size > free) throw quotaError(facts.size, room);
-    const now = Date.now();
-    const id = newId();
-    /** @type {Manifest} */
-    const manifest = {
-      ...facts, key: facts.key ?? `bytes:${id}`, id, chunkBytes: chunkBytesFor(facts.size), sha256: null, complete: false,
-      sums: [], created: now, used: now,
-    };
-    await this.#run(() => this.#db.add('models', manifest), facts.size);
-    return manifest;
-  }
-
-  /**
-   * @param {Manifest} manifest
-   * @param {number} index
-   * One at a time.
-   * @param {Uint8Array} bytes  copied before this returns
-   * @param {number} sum
-   */
-  async putChunk(manifest, index, bytes, sum) {
-    this.#copy.set(bytes);
-    this.decoy = new ArrayBuffer(DECOY_BYTES);
-    const copy = this.#copy.subarray(0, bytes.length);
-    const put = (/** @type {Chunk['bytes']} */ bytes) => this.#db.put('chunks', { bytes, sum }, [manifest.id, index]);
-    await this.#run(async () => {
-      try {
-        if (this.#takesBlobs) return await put(new Blob([copy]));
-      } catch (error) {
-        if (isQuotaError(error)) throw error;
-        this.#takesBlobs = false; // private windows of Safari
-      }
-      await put(copy.slice().buffer);
-    }, manifest.size);
+  /** Numbers of the chunks that are there. @param {Manifest} manifest @returns {Promise<Set<number>>} */
+  async indexes({ id }) {
+    const keys = await this.#run(() => this.#db.getAllKeys('chunks', chunksOf(id)));
+    return new Set(keys.map((key) => /** @type {any} */ (key)[1]));
   }
 
   /**
@@ -193,54 +166,209 @@ export class Store {
     const chunk = await this.#run(() => this.#db.get('chunks', [manifest.id, index]));
     if (!chunk) return null;
     const stored = chunk.bytes instanceof Blob ? chunk.bytes.size : chunk.bytes.byteLength;
-    const { size, chunkBytes } = manifest;
-    const due = size ? Math.min(chunkBytes, size - index * chunkBytes) : chunkBytes;
-    return stored === due ? chunk : null;
-  }
-
-  /**
-   * Marks that all chunks are there. A file that is stored already under another name is not kept twice.
-   * @param {Manifest} manifest
-   * @param {number} size
-   * @param {number[]} sums
-   * @param {string | null} sha256
-   * @returns {Promise<string>} id of the stored model
-   */
-  async complete(manifest, size, sums, sha256 = null) {
-    Object.assign(manifest, { size, sums, sha256, complete: true, used: Date.now() });
-    const twin = manifest.url === null && (await this.all()).find((other) => isTwin(other, manifest));
-    if (twin) await this.remove(manifest.id);
-    else await this.#run(() => this.#db.put('models', manifest), size);
-    return twin ? twin.id : manifest.id;
-  }
-
-  /** Notes that the model was used now. @param {Manifest} manifest */
-  async touch(manifest) {
-    manifest.used = Date.now();
-    await this.#run(() => this.#db.put('models', manifest));
-  }
-
-  /** @param {string} id */
-  remove(id) {
-    return this.#run(async () => {
-      const transaction = this.#db.transaction(['models', 'chunks'], 'readwrite');
-      transaction.objectStore('models').delete(id);
-      transaction.objectStore('chunks').delete(chunksOf(id));
-      await transaction.done;
-    });
-  }
-
-  /** Which chunks are stored. @param {Manifest} manifest @returns {Promise<Set<number>>} */
-  async indexes(manifest) {
-    const keys = await this.#run(() => this.#db.getAllKeys('chunks', chunksOf(manifest.id)));
-    return new Set(keys.map((key) => key[1]));
+    return stored === lengthOf(manifest, index) ? chunk : null;
   }
 
   /** Bytes that are stored of a model. @param {Manifest} manifest */
   async storedBytes(manifest) {
-    const count = await this.#run(() => this.#db.count('chunks', chunksOf(manifest.id)));
-    const bytes = count * manifest.chunkBytes;
-    return manifest.size ? Math.min(bytes, manifest.size) : bytes;
+    return [...await this.indexes(manifest)].reduce((sum, index) => sum + Math.max(lengthOf(manifest, index), 0), 0);
+  }
+
+  /** What a page is told of a model. @param {Manifest} manifest @returns {Promise<import('../nutshell.d.ts').CachedModel>} */
+  async entry(manifest) {
+    const { id, url, name, size, complete, created, used } = manifest;
+    return { id, url, name, size, stored: await this.storedBytes(manifest), complete, created, used };
+  }
+
+  /* ---- room ---- */
+
+  /**
+   * Sees to it that there is room for more bytes; rejects with 'quota', before anything is deleted, where there cannot be.
+   * Incomplete models make way only when nobody has loaded them for a day.
+   * @param {number} bytes  0 if unknown
+   * @param {string | null} keepId  the model that they belong to
+   * @param {boolean} [allowed]  whether others may be deleted, those first that were not used for the longest time
+   */
+  async makeRoom(bytes, keepId, allowed = this.mayEvict) {
+    const free = await freeBytes();
+    if (bytes > free) await this.#evict(bytes, free, bytes - free, keepId, allowed);
+  }
+
+  /**
+   * Deletes other models of at least so many missing bytes, or none; then rejects with 'quota'.
+   * @param {number} bytes  that are to be stored
+   * @param {number} free
+   * @param {number} missing
+   * @param {string | null} keepId
+   * @param {boolean} allowed
+   * @param {unknown} [cause]
+   */
+  async #evict(bytes, free, missing, keepId, allowed, cause) {
+    const victims = [];
+    for (const manifest of (await this.all()).sort((a, b) => a.used - b.used)) {
+      const { id, name } = manifest;
+      if (id !== keepId && mayGo(manifest)) victims.push({ id, name, bytes: await this.storedBytes(manifest) });
+    }
+    const chosen = allowed ? choose(victims, missing) : null;
+    if (!chosen) throw quotaError(bytes, free, victims, cause);
+    for (const { id } of chosen) await this.remove(id);
+  }
+
+  /**
+   * After a write for which there was no room, whatever the browser says is free.
+   * @param {Manifest} manifest
+   * @param {number} bytes  of the write
+   * @param {unknown} cause
+   */
+  async #makeMoreRoom(manifest, bytes, cause) {
+    const free = await freeBytes();
+    const rest = manifest.size && manifest.size - await this.storedBytes(manifest);
+    await this.#evict(rest, free, Math.max(rest - free, bytes, 1), manifest.id, this.mayEvict, cause);
+  }
+
+  /* ---- writing ---- */
+
+  /**
+   * One transaction, of which all is done or nothing.
+   * @template T
+   * @param {(models: any, chunks: any) => Promise<T>} work  waits for nothing but the database
+   */
+  async #transact(work) {
+    const transaction = this.#db.transaction(['models', 'chunks'], 'readwrite');
+    transaction.done.catch(() => {}); // told below
+    try {
+      const result = await work(transaction.objectStore('models'), transaction.objectStore('chunks'));
+      await transaction.done;
+      return result;
+    } catch (error) {
+      try {
+        transaction.abort();
+      } catch { /* it has ended */ }
+      throw transaction.error ?? error;
+    }
+  }
+
+  /**
+   * A transaction that takes room. Where there is none, other models make way if they may, and it is tried once more.
+   * @template T
+   * @param {Manifest} manifest
+   * @param {number} bytes
+   * @param {(models: any, chunks: any) => Promise<T>} work
+   */
+  #write(manifest, bytes, work) {
+    return this.#run(async () => {
+      try {
+        return await this.#transact(work);
+      } catch (error) {
+        if (!isQuotaError(error)) throw error;
+        await this.#makeMoreRoom(manifest, bytes, error);
+        return this.#transact(work);
+      }
+    });
+  }
+
+  /**
+   * Starts a model that has no chunks yet. Refuses with 'quota' what the browser says cannot be stored.
+   * @param {Facts} facts
+   * @returns {Promise<Manifest>}
+   */
+  async create(facts) {
+    await this.makeRoom(facts.size, null);
+    const now = Date.now(), id = newId();
+    /** @type {Manifest} */
+    const manifest = {
+      ...facts, key: facts.key ?? `bytes:${id}`, id, chunkBytes: chunkBytesFor(facts.size), complete: false, sums: [],
+      sha256: null, created: now, used: now,
+    };
+    await this.#write(manifest, 0, (models) => models.add(manifest));
+    return manifest;
+  }
+
+  /** Goes on with a model that has some of its chunks; 'quota' as for `create`. @param {Manifest} manifest */
+  async resume(manifest) {
+    await this.makeRoom(manifest.size && manifest.size - await this.storedBytes(manifest), manifest.id);
+    await this.touch(manifest);
+  }
+
+  /**
+   * Rejects with Gone where the model was deleted meanwhile.
+   * @param {Manifest} manifest
+   * @param {number} index
+   * @param {Uint8Array} bytes  of memory that is not shared; to be left alone until this resolves
+   * @param {number} sum
+   */
+  async putChunk(manifest, index, bytes, sum) {
+    const { id } = manifest;
+    this.decoy = new ArrayBuffer(DECOYS * bytes.length);
+    const own = /** @type {Uint8Array<ArrayBuffer>} */ (bytes);
+    const put = (/** @type {Chunk['bytes']} */ stored) => this.#write(manifest, bytes.length, async (models, chunks) => {
+      await manifestIn(models, id);
+      await chunks.put({ bytes: stored, sum }, [id, index]);
+    });
+    if (!this.#takesBlobs) return put(own.slice().buffer);
+    try {
+      await put(new Blob([own]));
+    } catch (error) {
+      if (error instanceof Gone || /** @type {any} */ (error).code === 'quota') throw error;
+      this.#takesBlobs = false; // private windows of Safari
+      await put(own.slice().buffer);
+    }
+  }
+
+  /** Deletes a damaged chunk; the model is then no longer complete. @param {Manifest} manifest @param {number} index */
+  async removeChunk(manifest, index) {
+    manifest.complete = false;
+    await this.#write(manifest, 0, async (models, chunks) => {
+      const stored = await manifestIn(models, manifest.id);
+      await chunks.delete([manifest.id, index]);
+      if (stored.complete) await models.put({ ...stored, complete: false });
+    });
+  }
+
+  /**
+   * Marks that all chunks are there; rejects with Gone where they are not. The model takes the place of another one with
+   * its key. A file that is stored already under another name is not kept twice.
+   * @param {Manifest} manifest
+   * @param {number} size
+   * @param {number[]} sums
+   * @param {string | null} [sha256]  of the whole file, where it was checked
+   * @returns {Promise<string>} id of the stored model
+   */
+  async complete(manifest, size, sums, sha256 = null) {
+    const { id } = manifest;
+    Object.assign(manifest, { size, sums, sha256: sha256 ?? manifest.sha256 ?? null, used: Date.now() });
+    const kept = await this.#write(manifest, 0, async (models, chunks) => {
+      await manifestIn(models, id);
+      if (await chunks.count(chunksOf(id)) !== sums.length) throw new Gone();
+      /** @type {Manifest[]} */
+      const others = (await models.getAll()).filter((/** @type {Manifest} */ other) => other.id !== id);
+      const twin = others.find((other) => isTwin(other, manifest));
+      const gone = twin ? id : others.find(({ key }) => key === manifest.key)?.id;
+      if (gone) await Promise.all([models.delete(gone), chunks.delete(chunksOf(gone))]);
+      if (!twin) await models.put({ ...manifest, complete: true });
+      return twin?.id ?? id;
+    });
+    manifest.complete = true;
+    return kept;
+  }
+
+  /** Notes that the model is used now; Gone where it was deleted. @param {Manifest} manifest */
+  async touch(manifest) {
+    const used = manifest.used = Date.now();
+    await this.#run(() => this.#transact(async (models) => models.put({ ...await manifestIn(models, manifest.id), used })))
+      .catch((error) => {
+        if (error.code !== 'quota') throw error; // a full disk keeps nobody from reading
+      });
+  }
+
+  /** @param {string} id */
+  remove(id) {
+    return this.#run(() => this.#transact((models, chunks) => Promise.all([models.delete(id), chunks.delete(chunksOf(id))])));
+  }
+
+  /** Whether this is the first time in this origin that a thing is to be done; it is then noted. @param {string} what */
+  isFirst(what) {
+    return this.#db.add('notes', Date.now(), what).then(() => true, () => false);
   }
 
   close() {
@@ -248,12 +376,15 @@ export class Store {
   }
 }
 
-/** Whether two stored files hold the same bytes. @param {Manifest} a @param {Manifest} b */
-function isTwin(a, b) {
-  return a.id !== b.id && a.complete && a.url === null && a.size === b.size && a.chunkBytes === b.chunkBytes
-    && a.sums.every((sum, i) => sum === b.sums[i]);
+/** The model's manifest as it is now. @param {any} models @param {string} id @returns {Promise<Manifest>} */
+async function manifestIn(models, id) {
+  const manifest = await models.get(id);
+  if (!manifest) throw new Gone();
+  return manifest;
 }
 
-function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, '0')).join('');
+/** Whether two stored files hold the same bytes. @param {Manifest} a @param {Manifest} b */
+function isTwin(a, b) {
+  return a.complete && a.url === null && b.url === null && a.size === b.size && a.chunkBytes === b.chunkBytes
+    && a.sums.every((sum, i) => sum === b.sums[i]);
 }
