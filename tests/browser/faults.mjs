@@ -117,7 +117,7 @@ export const FAULTS = [
   },
   {
     name: 'an HTML page comes with status 200', codeAtStart: 'not-gguf', again: 'chunk',
-    answer: ({ reply }) => reply.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><h1>Sign in to this network</h1>'),
+    answer: ({ reply }) => reply.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><h1>Sign in here</h1>'),
   },
   {
     name: 'the server redirects', again: 'chunk',

@@ -246,8 +246,8 @@ export async function checkParts(browser, { main }) {
     equal((await fails([names[1], names[0], ...names.slice(2)])).code, 'bad-argument');
     const { code, message } = await fails(`${main.url}/${names[0]}?status=404`);
     equal(code, 'http-404', message);
-    const bytes = await browser.evaluate(async (name) => codeOf(async () => Nutshell.load(await (await fetch(name)).blob())), names[0]);
-    equal(bytes.code, 'bad-argument', bytes.message);
+    const alone = await browser.evaluate((name) => codeOf(async () => Nutshell.load(await (await fetch(name)).blob())), names[0]);
+    equal(alone.code, 'bad-argument', alone.message);
   });
 }
 
@@ -268,7 +268,8 @@ export async function checkSharing(browser, { main }) {
       window.second = await window.frame();
       window.go = async (frame, source) => {
         const { info } = await frame.contentWindow.load(source);
-        const { text } = await frame.contentWindow.collect(frame.contentWindow.model.generate('Once', { temperature: 0, maxTokens: 9 }));
+        const { collect, model } = frame.contentWindow;
+        const { text } = await collect(model.generate('Once', { temperature: 0, maxTokens: 9 }));
         return { state: info.cache.state, text };
       };
     });

@@ -21,9 +21,12 @@ export const large = padded(model, 1 << 19);
 export const CHUNK = 2 ** Math.ceil(Math.log2(large.length / 64));
 ensure(large.length > 2 * CHUNK, 'the padded model is too small for these checks');
 
+/** The same with zeros behind it, so that it has five chunks. */
+export const five = Buffer.concat([model, Buffer.alloc(5 * (256 << 10) - 100 - model.length)]);
 /** The model in several files, as llama.cpp's gguf-split writes them. */
 export const parts = inParts(model, { maxTensors: 8 });
 const files = Object.fromEntries(parts.map((part, i) => [partName('split', i, parts.length), part]));
+files['five.gguf'] = five;
 
 export async function startServers() {
   return {

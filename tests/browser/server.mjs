@@ -35,6 +35,20 @@ const PRELUDES = {
   'wrong-mime': '',
 };
 
+/** The disk is full at the n-th write of the worker, or from then on. @param {string} variant full-at-3, full-once-3 */
+function fullDisk(variant) {
+  const [, how, n] = /^full-(at|once)-(\d+)$/.exec(variant) ?? [];
+  return !n ? null : `let writes = 0;
+    for (const name of ['put', 'add']) {
+      const write = IDBObjectStore.prototype[name];
+      IDBObjectStore.prototype[name] = function (...values) {
+        writes++;
+        if (writes === ${n} || (writes > ${n} && '${how}' === 'at')) throw new DOMException('full', 'QuotaExceededError');
+        return write.apply(this, values);
+      };
+    }`;
+}
+
 const PAGES = {
   '/': '<!doctype html><title>Nutshell</title><script src="/dist/nutshell.js"></script><script src="/helpers.js"></script>',
   '/module': `<!doctype html><title>Nutshell</title><script src="/helpers.js"></script><script type=module>
@@ -142,7 +156,8 @@ export class TestServer {
     try {
       if (this.missing.includes(file)) throw new Error('as the test wants it');
       let body = readFileSync(join(this.#options.dist, normalize(`/${file}`)));
-      if (variant && file === 'nutshell-worker.mjs') body = Buffer.concat([Buffer.from(PRELUDES[variant]), body]);
+      const prelude = variant && file === 'nutshell-worker.mjs' ? PRELUDES[variant] ?? fullDisk(variant) : '';
+      body = Buffer.concat([Buffer.from(prelude), body]);
       const type = variant === 'wrong-mime' && file.endsWith('.wasm') ? 'text/plain' : TYPES[extname(file)];
       reply.setHeader('Content-Type', type ?? 'application/octet-stream').setHeader('Cache-Control', 'no-cache').end(body);
     } catch {
@@ -162,7 +177,8 @@ export class TestServer {
     if (fault.has('status')) return reply.writeHead(Number(fault.get('status'))).end('no');
     if (fault.has('html')) return reply.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><h1>Sign in</h1>');
     const { model, large, files } = this.#options;
-    const body = spoil(files?.[url.pathname.slice('/model/'.length)] ?? (large && (fault.has('big') || url.pathname.endsWith('/big.gguf')) ? large : model), fault);
+    const isLarge = large && (fault.has('big') || url.pathname.endsWith('/big.gguf'));
+    const body = spoil(files?.[url.pathname.slice('/model/'.length)] ?? (isLarge ? large : model), fault);
     if (!fault.has('noetag')) reply.setHeader('ETag', `"${fault.get('etag') ?? this.etag ?? 'one'}"`);
     reply.setHeader('Content-Type', 'application/octet-stream');
     if (this.intercept && request.method === 'GET' && this.#isIntercepted(body, request, reply, entry)) return undefined;

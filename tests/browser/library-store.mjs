@@ -1,0 +1,226 @@
+// Sections of library-test.mjs: the cache as it is when a browser was updated, a disk is full, bytes have rotted, or another page
+// deletes what this one stores; and models that are checked, taken out and brought in.
+import { createHash } from 'node:crypto';
+import { check, ensure, equal } from './harness.mjs';
+import { CHUNK, five, large, model, run } from './library-setup.mjs';
+
+/** @typedef {import('./library-setup.mjs').Browser} Browser */
+/** @typedef {import('./library-setup.mjs').Servers} Servers */
+
+const DAMAGED = 20; // chunks of a model in which a bit is flipped
+const WRITES = 7; // of a load of five.gguf: its manifest, five chunks, and that they are all
+
+const digest = (/** @type {Buffer} */ bytes) => createHash('sha256').update(bytes).digest('hex');
+
+/** Opens the page, with nothing in the cache and what the checks do to the database by hand. @param {Browser} browser */
+async function open(browser, url) {
+  await browser.goto(url + '/');
+  await browser.evaluate(async () => {
+    window.done = (request) => new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    window.withDatabase = async (work) => {
+      const database = await window.done(indexedDB.open('nutshell'));
+      const result = await work(database);
+      database.close();
+      return result;
+    };
+    await Nutshell.cache.clear();
+  });
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkMigration(browser, { main }) {
+  await check(`${browser.name}: a database of version 1 is taken over, with all that is in it`, async () => {
+    await open(browser, main.url);
+    // The layout that version 1 of the schema had, written here as its code did.
+    await browser.evaluate(async ([chunkBytes, sumsOf]) => {
+      await window.done(indexedDB.deleteDatabase('nutshell'));
+      const request = indexedDB.open('nutshell', 1);
+      request.onupgradeneeded = () => {
+        request.result.createObjectStore('models', { keyPath: 'id' }).createIndex('key', 'key', { unique: true });
+        request.result.createObjectStore('chunks');
+      };
+      const database = await window.done(request);
+      const url = new URL('model/big.gguf?version1', document.baseURI).href;
+      const bytes = await (await fetch(url)).arrayBuffer();
+      const transaction = database.transaction(['models', 'chunks'], 'readwrite');
+      const manifest = { id: 'old', key: url, url, name: 'big.gguf', size: bytes.byteLength, etag: null, chunkBytes,
+        complete: true, sums: sumsOf, created: 1, used: 2 };
+      transaction.objectStore('models').put(manifest);
+      sumsOf.forEach((sum, i) => {
+        const part = bytes.slice(i * chunkBytes, (i + 1) * chunkBytes);
+        transaction.objectStore('chunks').put({ bytes: part, sum }, ['old', i]);
+      });
+      await new Promise((resolve) => { transaction.oncomplete = resolve; });
+      database.close();
+    }, [4 << 20, await sums(large, 4 << 20)]);
+    main.forget();
+    const { info, text } = await run(browser, 'model/big.gguf?version1');
+    equal([info.cache.state, info.cache.id, main.sent], ['hit', 'old', 0]);
+    ensure(text.length > 5, 'no text');
+    equal(await browser.evaluate(() => window.withDatabase(({ version }) => version)), 2, 'version');
+  });
+}
+
+/** xxHash32 of the chunks, by the library's own code, which unit-test.mjs holds against another implementation. */
+async function sums(/** @type {Buffer} */ file, /** @type {number} */ size) {
+  const { xxh32 } = await import('../../web/shared/checksum.js');
+  const starts = Array.from({ length: Math.ceil(file.length / size) }, (_, i) => i * size);
+  return starts.map((start) => xxh32(Uint8Array.from(file.subarray(start, start + size))));
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkFullDisk(browser, { main }) {
+  await open(browser, main.url);
+  const { text } = await run(browser, 'model/five.gguf', { cache: false });
+  for (let n = 1; n <= WRITES + 1; n++) {
+    await check(`${browser.name}: no room from write ${n} on`, async () => {
+      const baseUrl = `/variant/full-at-${n}/`;
+      const { info, text: same } = await run(browser, 'model/five.gguf', { baseUrl });
+      const [state, code] = n > WRITES ? ['stored', null] : ['failed', 'quota'];
+      equal([info.cache.state, info.cache.error?.code ?? null, same], [state, code, text]);
+      await browser.evaluate(() => Nutshell.cache.clear());
+      const required = await browser.evaluate((options) => codeOf(() => Nutshell.load('model/five.gguf', options)),
+        { baseUrl, cache: 'required' });
+      equal(required.code, n > WRITES ? undefined : 'quota', 'where storing is required');
+      const left = await browser.evaluate(() => Nutshell.cache.list());
+      equal(left.filter(({ complete }) => complete).length, n > WRITES ? 1 : 0, 'models that are taken for whole');
+      const next = await run(browser, 'model/five.gguf');
+      ensure(['stored', 'resumed', 'hit'].includes(next.info.cache.state), `then ${next.info.cache.state}`);
+      equal(next.text, text, 'then');
+      await browser.evaluate(() => Nutshell.cache.clear());
+    });
+    await check(`${browser.name}: no room at write ${n}, other models may go`, async () => {
+      for (const name of ['old', 'older']) await run(browser, `model/${name}.gguf`);
+      await run(browser, 'model/old.gguf'); // used last
+      const { info, text: same } = await run(browser, 'model/five.gguf', { baseUrl: `/variant/full-once-${n}/`, evict: true });
+      equal([info.cache.state, same], ['stored', text]);
+      const names = (await browser.evaluate(() => Nutshell.cache.list())).map(({ name }) => name).sort();
+      equal(names, n > WRITES ? ['five.gguf', 'old.gguf', 'older.gguf'] : ['five.gguf', 'old.gguf'], 'in the cache');
+      equal((await run(browser, 'model/five.gguf')).info.cache.state, 'hit');
+      await browser.evaluate(() => Nutshell.cache.clear());
+    });
+  }
+}
+
+/** Some different whole numbers below n, the same each time. @param {number} count @param {number} n */
+function someOf(count, n) {
+  const found = new Set();
+  for (let x = 12345; found.size < count;) found.add((x = (x * 1103515245 + 12345) % 2 ** 31) % n);
+  return [...found].sort((a, b) => a - b);
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkRot(browser, { main }) {
+  await check(`${browser.name}: ${DAMAGED} chunks with a flipped bit are found, and fetched again alone`, async () => {
+    await open(browser, main.url);
+    const { text } = await run(browser, 'model/big.gguf');
+    const chosen = someOf(DAMAGED, Math.ceil(large.length / CHUNK));
+    await browser.evaluate((chosen) => window.withDatabase(async (database) => {
+      const [id] = await window.done(database.transaction('models').objectStore('models').getAllKeys());
+      for (const i of chosen) {
+        const { bytes: stored, sum } = await window.done(database.transaction('chunks').objectStore('chunks').get([id, i]));
+        const bytes = new Uint8Array(await new Blob([stored]).arrayBuffer());
+        bytes[(i * 7919) % bytes.length] ^= 1 << (i % 8);
+        const damaged = stored instanceof Blob ? new Blob([bytes]) : bytes.buffer;
+        const chunks = database.transaction('chunks', 'readwrite').objectStore('chunks');
+        await window.done(chunks.put({ bytes: damaged, sum }, [id, i]));
+      }
+    }), chosen);
+    const [report] = await browser.evaluate(() => Nutshell.cache.verify('model/big.gguf'));
+    equal([report.damaged, report.complete], [chosen, false]);
+    main.forget();
+    const again = await run(browser, 'model/big.gguf');
+    equal([again.info.cache.state, again.text], ['resumed', text]);
+    const due = chosen.reduce((sum, i) => sum + Math.min(CHUNK, large.length - i * CHUNK), 0);
+    equal(main.sent, due, 'bytes sent');
+    const [sound] = await browser.evaluate(() => Nutshell.cache.verify());
+    equal([sound.damaged, sound.complete], [[], true]);
+  });
+  await check(`${browser.name}: what has no manifest is swept away`, async () => {
+    await browser.evaluate(() => window.withDatabase(async (database) => {
+      const put = (id, i) => window.done(database.transaction('chunks', 'readwrite').objectStore('chunks')
+        .put({ bytes: new ArrayBuffer(9), sum: 0 }, [id, i]));
+      for (const id of ['a', 'zzz']) for (const i of [0, 1, 7]) await put(id, i);
+    }));
+    await browser.evaluate(() => Nutshell.cache.list());
+    const ids = await browser.evaluate(() => window.withDatabase(async (database) => [...new Set((await window.done(
+      database.transaction('chunks').objectStore('chunks').getAllKeys())).map(([id]) => id))]));
+    const known = (await browser.evaluate(() => Nutshell.cache.list())).map(({ id }) => id);
+    equal(ids, known, 'models with chunks');
+  });
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkDeleteMeanwhile(browser, { main }) {
+  await check(`${browser.name}: a model that is deleted while it is stored is used, and leaves nothing behind`, async () => {
+    await open(browser, main.url);
+    const { state, code, left, chunks } = await browser.evaluate(async (source) => {
+      let deleted = null;
+      const onProgress = ({ loaded }) => { if (loaded > 6e6) deleted ??= Nutshell.cache.delete(source); };
+      const { info } = await window.load(source, { onProgress });
+      await deleted;
+      const chunks = await window.withDatabase((database) => window.done(
+        database.transaction('chunks').objectStore('chunks').count()));
+      return { state: info.cache.state, code: info.cache.error?.code, left: await Nutshell.cache.list(), chunks };
+    }, 'model/big.gguf?slow=5&deleted');
+    equal([state, code, left, chunks], ['failed', 'storage', [], 0]);
+  });
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkImport(browser, { main }) {
+  await check(`${browser.name}: export gives the file, import brings it back under an address that is gone`, async () => {
+    await open(browser, main.url);
+    const { text } = await run(browser, 'model/big.gguf');
+    const { sum, size, entry } = await browser.evaluate(async () => {
+      const blob = await Nutshell.cache.export('model/big.gguf');
+      const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
+      const file = new File([blob], 'copy.gguf');
+      await Nutshell.cache.clear();
+      const entry = await Nutshell.cache.import(file.stream(), { url: 'model/elsewhere.gguf?status=404' });
+      return { sum: Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join(''), size: blob.size, entry };
+    });
+    equal([sum, size], [digest(large), large.length]);
+    equal([entry.complete, entry.size, entry.name, entry.url], [true, large.length, 'elsewhere.gguf',
+      `${main.url}/model/elsewhere.gguf?status=404`]);
+    main.forget();
+    const back = await run(browser, 'model/elsewhere.gguf?status=404');
+    equal([back.info.cache.state, back.text, main.sent], ['hit', text, 0]);
+  });
+  await check(`${browser.name}: import refuses other files, and leaves nothing of one that breaks off`, async () => {
+    await open(browser, main.url);
+    const codes = await browser.evaluate(async () => {
+      const bytes = new Uint8Array(await (await fetch('model/five.gguf')).arrayBuffer());
+      const broken = new ReadableStream({
+        pull(control) {
+          if (!this.given) control.enqueue(bytes.slice(0, 700_000));
+          else control.error(new Error('cable pulled'));
+          this.given = true;
+        },
+      });
+      const work = [() => Nutshell.cache.import(new Blob(['no model'])), () => Nutshell.cache.import(new Blob([])),
+        () => Nutshell.cache.import(broken), () => Nutshell.cache.import('model/five.gguf'),
+        () => Nutshell.cache.import(new Blob([bytes]), { signal: AbortSignal.abort() }),
+        () => Nutshell.cache.export('model/none.gguf'), () => Nutshell.cache.verify('model/none.gguf')];
+      const codes = [];
+      for (const one of work) codes.push((await codeOf(one)).code);
+      return codes;
+    });
+    equal(codes, ['not-gguf', 'not-gguf', 'io', 'bad-argument', 'AbortError', 'not-cached', 'not-cached']);
+    equal(await browser.evaluate(() => Nutshell.cache.list()), [], 'in the cache');
+    equal(await browser.evaluate(() => window.withDatabase((database) => window.done(
+      database.transaction('chunks').objectStore('chunks').count()))), 0, 'chunks');
+  });
+  await check(`${browser.name}: the sum of the whole file is kept, and another one is told`, async () => {
+    await open(browser, main.url);
+    await run(browser, 'model/five.gguf', { sha256: digest(five) });
+    const [report] = await browser.evaluate(() => Nutshell.cache.verify());
+    equal([report.sha256, report.damaged], [true, []]);
+    const error = await browser.evaluate((sha256) => codeOf(() => Nutshell.load('model/five.gguf', { sha256 })), digest(model));
+    equal(error.code, 'wrong-checksum', error.message);
+    equal(await browser.evaluate(() => Nutshell.cache.list()), [], 'in the cache');
+  });
+}
