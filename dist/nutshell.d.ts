@@ -286,7 +286,8 @@ export interface Cache {
    * checksums. What is damaged is deleted, so that the next load fetches it again; the model is incomplete until then.
    */
   verify(idOrUrl?: string, options?: VerifyOptions): Promise<CacheReport[]>;
-  /** The model's file, to be saved or sent elsewhere. It is read only when the Blob is. 'not-cached' where it is not whole. */
+  /** The model's file, to be saved or sent elsewhere. It is read when the Blob is: save it before you
+   *  delete the model. 'not-cached' where it is not whole. */
   export(idOrUrl: string): Promise<Blob>;
   /**
    * Stores a file. With `url`, `load(url)` then takes it from the cache, without a network too, and it replaces what was

@@ -42,8 +42,8 @@ export function otherVersion(body) {
  * @property {string} name
  * @property {boolean} [lasts]  befalls all later answers too
  * @property {(ask: Ask, at: number) => unknown} answer
- * @property {string} [code]    of the error that the load ends with; none: it ends well
- * @property {string} [codeAtStart]  where the fault is in the first part of the file; or one of several
+ * @property {string} [code]    of the error that the load ends with, or one of several; 'none': it ends well
+ * @property {string} [codeAtStart]  where the fault is in the first part of the file
  * @property {'chunk' | 'file'} again  at most so much comes to the page twice, until the model is there
  */
 
@@ -124,7 +124,8 @@ export const FAULTS = [
     answer: ({ reply }) => reply.writeHead(302, { Location: MOVED }).end(),
   },
   { name: 'status 503', again: 'chunk', answer: (ask) => refuse(ask, 503) },
-  { name: 'status 429', codeAtStart: 'http-429', again: 'chunk', answer: (ask) => refuse(ask, 429) },
+  // Borne where other parts are on their way, for these may be too many; alone it is what the server says.
+  { name: 'status 429', code: 'none, http-429', codeAtStart: 'http-429', again: 'chunk', answer: (ask) => refuse(ask, 429) },
   { name: 'status 404 from here on', lasts: true, code: 'http-404', again: 'chunk', answer: (ask) => refuse(ask, 404) },
   {
     name: 'the server is slow from here on', lasts: true, again: 'chunk',

@@ -3,7 +3,8 @@
 // beginning to its end. The engine takes chunks in order; those that come early wait, and no more are fetched than may wait.
 import { Aborted, NutshellError } from '../shared/errors.js';
 
-export const PART_BYTES = 4 << 20; // of a request; whole chunks
+const PART_BYTES = 4 << 20, PART_CHUNKS = 4; // of a request, at most: what is on its way is lost when the page ends
+const UNSTORED = 2; // chunks that may wait to be stored, besides those of each lane
 const RETRY_AFTER = [300, 1000, 3000]; // milliseconds, counted anew after each byte that arrives
 const QUICKER = 1.15; // so much quicker, and one more part is fetched at a time
 
@@ -86,6 +87,7 @@ export class Downloads {
   #returned = [];
   /** Chunks that have come and were not taken. @type {Map<number, { bytes: Uint8Array, kept: Promise<unknown> }>} */
   #ready = new Map();
+  #unstored = 0; // chunks that have come and whose bytes are still needed to store them
   /** Buffers to be filled again. @type {Uint8Array[]} */
   #free = [];
   #allowed = 1; // parts at a time
@@ -162,7 +164,7 @@ export class Downloads {
 
   /** Chunks that may wait for the engine. */
   get #ahead() {
-    return this.#streams ? 1 : this.#allowed * Math.max(1, PART_BYTES / this.#needs.chunkBytes);
+    return this.#streams ? 1 : this.#allowed * chunksOfPart(this.#needs.chunkBytes);
   }
 
   /** The next chunks to fetch, as many as one request is for; null where that is for later. @returns {Part | null} */
@@ -171,7 +173,7 @@ export class Downloads {
     if (back) return back;
     const { has, chunkBytes } = this.#needs;
     while (this.#cursor < this.#count && has(this.#cursor)) this.#cursor++;
-    const first = this.#cursor, most = Math.max(1, PART_BYTES / chunkBytes);
+    const first = this.#cursor, most = chunksOfPart(chunkBytes);
     if (first >= this.#count || first > this.#wanted + this.#ahead) return null;
     while (this.#cursor < this.#count && this.#cursor - first < most && !has(this.#cursor)) this.#cursor++;
     return newPart(first, this.#cursor - 1);
@@ -192,9 +194,16 @@ export class Downloads {
     this.#changed();
   }
 
-  /** Waits until a chunk may be fetched: the wanted one always, others while few wait. @param {Part} part */
+  /** Whether a chunk may be fetched: the wanted one always, others while few wait for the engine or the disk.
+   *  @param {number} index */
+  #mayCome(index) {
+    if (index <= this.#wanted) return true;
+    return index <= this.#wanted + this.#ahead && this.#unstored < this.#allowed + UNSTORED;
+  }
+
+  /** @param {Part} part */
   async #turn(part) {
-    while (!this.#failure && this.#parts.has(part) && part.at > this.#wanted + this.#ahead) {
+    while (!this.#failure && this.#parts.has(part) && !this.#mayCome(part.at)) {
       part.waits = true;
       this.#startLanes(); // others may be nearer
       await this.#change();
@@ -275,6 +284,7 @@ export class Downloads {
   /** One answer: fills the part's chunks with it. @param {Part} part */
   async #read(part) {
     await this.#turn(part);
+    const { source } = this.#needs;
     const start = this.#position(part);
     part.body = await this.#open(part, start);
     try {
@@ -291,7 +301,9 @@ export class Downloads {
       part.body.cancel();
       part.body = null;
     }
-    await this.#bodyEnded(part);
+    // The first answer may be for less than a part; one that broke off without a word is asked for the rest.
+    const goesOn = source.ranges && !this.#isFull(part) && this.#position(part) > start;
+    await (goesOn ? this.#read(part) : this.#bodyEnded(part));
   }
 
   /** @param {Part} part @param {number} start */
@@ -333,7 +345,12 @@ export class Downloads {
     const bytes = /** @type {Uint8Array} */ (part.buffer).subarray(0, part.fill), index = part.at++;
     part.buffer = null;
     part.fill = 0;
-    this.#ready.set(index, { bytes, kept: this.#needs.arrived(index, bytes) });
+    this.#unstored++;
+    const kept = this.#needs.arrived(index, bytes).then(() => {
+      this.#unstored--;
+      this.#changed();
+    });
+    this.#ready.set(index, { bytes, kept });
     this.#changed();
     if (!this.#isFull(part)) await this.#turn(part);
   }
@@ -351,6 +368,9 @@ export class Downloads {
     if (part.fill) await this.#full(part);
   }
 }
+
+/** How many chunks one request is for, at most. @param {number} chunkBytes */
+export const chunksOfPart = (chunkBytes) => Math.min(PART_CHUNKS, PART_BYTES / chunkBytes);
 
 /** @param {number} at @param {number} last @returns {Part} */
 function newPart(at, last) {

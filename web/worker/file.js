@@ -3,12 +3,14 @@
 import { Aborted, NutshellError } from '../shared/errors.js';
 import { xxh32 } from '../shared/checksum.js';
 import { loadUpkeep } from './cache.js';
-import { Downloads, PART_BYTES, persist } from './downloads.js';
+import { Downloads, chunksOfPart, persist } from './downloads.js';
 import { hasChanged } from './http.js';
 import { chunkBytesFor } from './layout.js';
 import { piecesOf } from './pieces.js';
 import { Changed } from './source.js';
 import { Turn } from './turn.js';
+
+const FIRST_BYTES = 1 << 20; // of the first request, before it is known how large the file is
 
 /** Errors that say that the bytes are wrong, wherever they are tried. */
 const BAD_BYTES = ['not-gguf', 'truncated-model', 'corrupt-model', 'wrong-checksum'];
@@ -292,10 +294,10 @@ export class FileLoader {
 
   /** The byte after those that are missing from chunk i on, or that one request is for. @param {number} i */
   #endOfGap(i) {
-    let end = i;
-    const most = i * this.#chunkBytes + PART_BYTES;
-    while (this.#chunkBytes && end * this.#chunkBytes < most && !this.#have.has(end)) end++;
-    return end * this.#chunkBytes || most;
+    if (!this.#chunkBytes) return FIRST_BYTES;
+    let end = i + 1;
+    while (end < i + chunksOfPart(this.#chunkBytes) && !this.#have.has(end)) end++;
+    return end * this.#chunkBytes;
   }
 
   /** @param {Source} source @param {number} first @param {import('./source.js').Body} body */

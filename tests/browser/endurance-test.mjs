@@ -1,0 +1,146 @@
+// What happens to pages in the end: killed at any moment of a load, a worker that ends while it writes text, and pages that stay
+// for long: models loaded and unloaded, many generations. In Chromium, whose processes can be told apart. NUT_FULL=1 does all of
+// it as often as is reported; else less often. NUT_VERBOSE=1 prints the memory.
+import { starters } from './drivers.mjs';
+import { check, ensure, equal, finish } from './harness.mjs';
+import { PROMPT, large, model } from './library-setup.mjs';
+import { DIST } from './models.mjs';
+import { memory, renderers } from './processes.mjs';
+import { TestServer } from './server.mjs';
+
+const FULL = Boolean(process.env.NUT_FULL);
+const KILLS = FULL ? 50 : 8; // of a download, and as many of loads from the cache
+const CYCLES = FULL ? 200 : 40, GENERATIONS = FULL ? 2000 : 300;
+const POINTS = 10; // of a memory curve
+const GROWTH = 8e6; // bytes, from the curve's middle to its end. Measured over 200 cycles and 2000 generations: see the README
+const DOWNLOAD = 1100, PACKING = 150; // milliseconds that these take here, or a little more
+const LOST = 6 << 20; // bytes that may be on their way when a page is killed: four parts of 1 MiB, and what is not stored yet
+
+const pause = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
+
+/** The same numbers in [0, 1) each time. */
+let state = 20261125;
+function random() {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return state / 2 ** 32;
+}
+
+const server = await TestServer.start({ dist: DIST, model, large, isolated: true });
+const browser = await starters.chromium();
+const context = browser.page.context();
+
+/** A page of its own. */
+async function openPage() {
+  const page = await context.newPage();
+  await page.goto(server.url + '/');
+  return page;
+}
+
+/** Loads in a page and writes a few words. */
+const loadIn = (page, source) => page.evaluate(async ([source, prompt]) => {
+  const { info } = await window.load(source, { threads: 1 });
+  const { text } = await window.collect(window.model.generate(prompt, { temperature: 0, maxTokens: 8 }));
+  return { state: info.cache.state, text };
+}, [source, PROMPT]);
+
+/** Ends the processes of all pages at some moment of a load. @param {string} source @param {number} most milliseconds */
+async function killDuring(source, most) {
+  const page = await openPage();
+  const crashed = new Promise((resolve) => page.once('crash', resolve));
+  page.evaluate((source) => { window.load(source, { threads: 1 }).catch(() => {}); }, source).catch(() => {});
+  await pause(random() * most);
+  for (const pid of await renderers(browser)) process.kill(pid, 'SIGKILL');
+  await crashed;
+  await page.close();
+}
+
+const whole = await openPage();
+const { text } = await loadIn(whole, 'model/big.gguf');
+await whole.close();
+
+await check(`${KILLS} pages killed while a model is downloaded: the next load goes on, and ends with the same text`, async () => {
+  const states = {};
+  for (let i = 0; i < KILLS; i++) {
+    const source = `model/big.gguf?slow=25&kill=${i}`;
+    server.forget();
+    await killDuring(source, DOWNLOAD);
+    const page = await openPage();
+    const next = await loadIn(page, source);
+    equal(next.text, text, `text after kill ${i}`);
+    states[next.state] = (states[next.state] ?? 0) + 1;
+    ensure(server.sent <= large.length + LOST, `${server.sent} bytes were sent for a file of ${large.length}`);
+    const [report] = await page.evaluate((source) => Nutshell.cache.verify(source), source);
+    equal([report.damaged, report.complete], [[], true], `after kill ${i}`);
+    await page.evaluate((source) => Nutshell.cache.delete(source), source);
+    await page.close();
+  }
+  if (process.env.NUT_VERBOSE) console.log(`   the next loads: ${JSON.stringify(states)}`);
+});
+
+await check(`${KILLS} pages killed while a stored model is packed: it stays as it was`, async () => {
+  for (let i = 0; i < KILLS; i++) {
+    await killDuring('model/big.gguf', PACKING);
+    const page = await openPage();
+    equal(await loadIn(page, 'model/big.gguf'), { state: 'hit', text }, `after kill ${i}`);
+    await page.close();
+  }
+});
+
+await check('a worker that ends while it writes: the page is told, and loads again', async () => {
+  const page = await openPage();
+  const result = await page.evaluate(async () => {
+    const workers = [];
+    const Own = window.Worker;
+    window.Worker = class extends Own {
+      constructor(...args) { super(...args); workers.push(this); }
+    };
+    await window.load('model/a.gguf', { threads: 1 });
+    const error = await codeOf(async () => {
+      for await (const _ of window.model.generate('Once', { maxTokens: 200, temperature: 1 })) {
+        // Its own end cannot be seen by a page; an error in it can.
+        workers.at(-1).dispatchEvent(new ErrorEvent('error', { message: 'gone' }));
+      }
+    });
+    const after = await codeOf(() => window.model.tokenize('x'));
+    await window.load('model/a.gguf', { threads: 1 });
+    const { text } = await window.collect(window.model.generate('Once', { maxTokens: 5 }));
+    return { error, after, text };
+  });
+  equal([result.error.code, result.after.code], ['engine-crashed', 'engine-crashed']);
+  ensure(result.text.length > 0, 'no text after it');
+  await page.close();
+});
+
+/**
+ * Does something often, and compares what the page's process holds in the middle with the end.
+ * @param {string} name @param {number} times @param {(page: any, n: number) => Promise<unknown>} work does it n times
+ */
+async function holdsFlat(name, times, work) {
+  await check(`${times} ${name}: memory stays flat`, async () => {
+    const page = await openPage();
+    await page.evaluate(() => window.load('model/a.gguf', { threads: 1 }));
+    const control = await context.newCDPSession(page);
+    const curve = [];
+    for (let i = 0; i < POINTS; i++) {
+      await work(page, Math.ceil(times / POINTS));
+      await control.send('HeapProfiler.collectGarbage');
+      await pause(200);
+      curve.push(Math.max(...(await renderers(browser)).map((pid) => memory(pid).now)));
+    }
+    if (process.env.NUT_VERBOSE) console.log(`   MB: ${curve.map((bytes) => (bytes / 1e6).toFixed(0)).join(' ')}`);
+    const grown = Math.min(...curve.slice(-3)) - Math.min(...curve.slice(3, 7));
+    ensure(grown < GROWTH, `${(grown / 1e6).toFixed(1)} MB more at the end than in the middle`);
+    await page.close();
+  });
+}
+
+await holdsFlat('loads and unloads', CYCLES, (page, n) => page.evaluate(async (n) => {
+  for (let i = 0; i < n; i++) await window.load('model/a.gguf', { threads: 1 });
+}, n));
+await holdsFlat('generations', GENERATIONS, (page, n) => page.evaluate(async (n) => {
+  for (let i = 0; i < n; i++) await window.model.generate(`Number ${i}`, { maxTokens: 6 }).text();
+}, n));
+
+await browser.close();
+await server.close();
+finish();
