@@ -1,5 +1,5 @@
 // Sections of library-test.mjs: from the network and the cache, with all that can go wrong on the way.
-import { check, ensure, equal } from './harness.mjs';
+import { check, ensure, equal, skip } from './harness.mjs';
 import { createHash } from 'node:crypto';
 import { CHUNK, large, model, parts, rendered, run } from './library-setup.mjs';
 import { partName } from './parts.mjs';
@@ -311,5 +311,90 @@ export async function checkSharing(browser, { main }) {
       return error;
     }, 'model/big.gguf?slow=20&stop');
     equal(error.code, 'TimeoutError');
+  });
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkPlaces(browser, { main }) {
+  await browser.goto(main.url + '/');
+  const { text } = await run(browser, 'model/big.gguf', { cache: false });
+  const sha256 = createHash('sha256').update(large).digest('hex');
+  const requests = () => main.requests.filter(({ path, method }) => path.startsWith('/model/') && method === 'GET');
+  await check(`${browser.name}: a mirror, where the file is not at its address`, async () => {
+    const mirrors = ['model/none.gguf?status=403', 'model/big.gguf'];
+    const { info, text: same } = await run(browser, 'model/gone.gguf?status=404', { mirrors });
+    equal([info.cache.state, same], ['stored', text]);
+    const again = await run(browser, 'model/gone.gguf?status=404');
+    equal([again.info.cache.state, again.text], ['hit', text], 'by its own address');
+  });
+  for (const [how, options, twice] of [['goes on', { sha256 }, false], ['begins again', {}, true]]) {
+    await check(`${browser.name}: a mirror ${how} where the first server fails midway`, async () => {
+      main.forget();
+      main.intercept = ({ request, reply, start }) => {
+        if (!request.url?.includes('first') || start < 9e6) return false;
+        reply.writeHead(404).end();
+        return true;
+      };
+      try {
+        const source = `model/big.gguf?etag=first&${how}`;
+        const { info, text: same } = await run(browser, source, { ...options, mirrors: ['model/big.gguf?etag=second'] });
+        equal([info.cache.state, same], ['stored', text]);
+        equal(main.sent > 1.25 * large.length, twice, `${main.sent} bytes were sent for ${large.length}: begun again`);
+      } finally {
+        main.intercept = null;
+      }
+    });
+  }
+  await check(`${browser.name}: headers go with each request and are not stored`, async () => {
+    main.forget();
+    let without = 0;
+    main.intercept = ({ request, reply }) => {
+      if (request.headers.authorization === 'Bearer s3cret') return false;
+      without++;
+      reply.writeHead(401).end();
+      return true;
+    };
+    try {
+      const refused = await browser.evaluate(() => codeOf(() => Nutshell.load('model/big.gguf?gated')));
+      equal([refused.code, without], ['http-401', 1]);
+      const { info } = await run(browser, 'model/big.gguf?gated', { headers: { Authorization: 'Bearer s3cret' } });
+      equal([info.cache.state, without, requests().length > 2], ['stored', 1, true]);
+    } finally {
+      main.intercept = null;
+    }
+    const models = await browser.evaluate(() => new Promise((resolve) => {
+      indexedDB.open('nutshell').onsuccess = ({ target }) => {
+        target.result.transaction('models').objectStore('models').getAll().onsuccess = (event) => {
+          target.result.close();
+          resolve(JSON.stringify(event.target.result));
+        };
+      };
+    }));
+    ensure(models.includes('gated') && !models.includes('s3cret'), 'the token is in the database');
+    equal((await browser.evaluate(() => codeOf(() => Nutshell.load('model/a.gguf', { headers: { Range: 'bytes=0-' } })))).code,
+      'bad-argument');
+  });
+  await check(`${browser.name}: several parts of a file are fetched at a time`, async () => {
+    main.forget();
+    await run(browser, 'model/big.gguf?slow=3&lanes', { sha256 });
+    // Four, and one whose end the page has read while the server still waits to hear of it.
+    ensure(main.most > 1 && main.most <= 5, `at most ${main.most} at a time`);
+    equal(main.sent, large.length, 'bytes sent');
+  });
+  await check(`${browser.name}: a FileSystemFileHandle`, async () => {
+    const result = await browser.evaluate(async () => {
+      const root = await navigator.storage?.getDirectory?.().catch(() => null);
+      const handle = await root?.getFileHandle('picked.gguf', { create: true });
+      if (!handle?.createWritable) return null;
+      const writable = await handle.createWritable();
+      await writable.write(await (await fetch('model/a.gguf')).blob());
+      await writable.close();
+      const { info } = await window.load(handle);
+      await root.removeEntry('picked.gguf');
+      return { name: info.fileName, gone: await codeOf(() => Nutshell.load(handle)) };
+    });
+    if (!result) return skip(`${browser.name}: a FileSystemFileHandle`, 'this browser lets pages write none here');
+    equal([result.name, result.gone.code], ['picked.gguf', 'io']);
+    return undefined;
   });
 }

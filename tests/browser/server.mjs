@@ -89,6 +89,9 @@ export class TestServer {
   holdHead = Promise.resolve();
   /** Does something else with a request for a model's bytes, or returns false. @type {((ask: Ask) => boolean) | null} */
   intercept = null;
+  /** Most answers with a model's bytes that were being sent at a time. */
+  most = 0;
+  #sending = 0;
   #server;
   #options;
   #cuts = new Set();
@@ -117,6 +120,7 @@ export class TestServer {
 
   forget() {
     this.requests = [];
+    this.most = 0;
     this.#cuts.clear();
   }
 
@@ -221,6 +225,11 @@ export class TestServer {
   }
 
   async #write(body, reply, entry, cutAfter, pause) {
+    this.most = Math.max(this.most, ++this.#sending);
+    await this.#writePieces(body, reply, entry, cutAfter, pause).finally(() => { this.#sending--; });
+  }
+
+  async #writePieces(body, reply, entry, cutAfter, pause) {
     for (let at = 0; at < body.length; at += PIECE) {
       if (at >= cutAfter) {
         await new Promise((resolve) => setTimeout(resolve, 50)); // let what was written go out first

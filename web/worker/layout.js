@@ -5,8 +5,8 @@ const MIN_CHUNK_BYTES = 256 << 10;
 const CHUNKS = 64; // of a model, or fewer, as long as their size allows
 
 /** Keys of imports that are not complete, and the lock that running ones share: without it such a key is abandoned. */
-export const IMPORT = 'import:';
-export const IMPORT_LOCK = 'nutshell-import';
+export const IMPORT = 'incoming:';
+export const IMPORT_LOCK = 'nutshell-incoming';
 
 /** Bytes of a model's chunks: small models get small ones, so that little is lost with one. @param {number} size 0 if unknown */
 export function chunkBytesFor(size) {

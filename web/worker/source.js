@@ -138,7 +138,8 @@ export class UrlSource {
   /** @param {number} start @param {number} end */
   async #ask(start, end) {
     const plain = !this.ranges && start === 0;
-    const wish = { headers: this.#headers, start, end, etag: this.#version?.etag ?? null, plain };
+    const etag = this.#version?.at === this.#at ? this.#version.etag : null; // other servers may name the same file otherwise
+    const wish = { headers: this.#headers, start, end, etag, plain };
     try {
       const answer = await get(this.#place, wish, this.#signal);
       this.#answered = true;
