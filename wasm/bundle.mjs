@@ -2,10 +2,10 @@
 // Its output depends on nothing but its inputs and the pinned esbuild and terser, so that CI can compare the files byte for
 // byte. terser makes what esbuild has made 3 % smaller, once compressed.
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { minify } from 'terser';
+import { SHORTENED, jinja } from './jinja.mjs';
 
 const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt'];
 const TARGET = ['chrome91', 'firefox114', 'safari16.4']; // SIMD, and module workers (Firefox 114)
@@ -15,31 +15,23 @@ const SCRIPTS = {
   'nutshell.js': { from: 'web/global.js', format: 'iife' },
   'nutshell.mjs': { from: 'web/nutshell.js', format: 'esm' },
   'nutshell-worker.mjs': { from: 'web/worker/main.js', format: 'esm', parts: "idb and Emscripten's runtime" },
-  'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja' },
+  'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja', shortened: SHORTENED },
 };
 
 /** What a page fetches for one model that only continues texts, and what a first chat fetches besides: gzipped bytes. */
 const FETCHED = ['nutshell.js', 'nutshell-worker.mjs'];
 const FETCHED_TO_CHAT = ['nutshell-template.mjs'];
-const LIMITS = { wasm: 150_000, js: 25_000, chat: 13_500 };
+const LIMITS = { wasm: 150_000, js: 25_000, chat: 12_000 };
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
-/** @huggingface/jinja from its sources and without its formatter, which pages have no use for. */
-const jinja = {
-  name: 'jinja',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^@huggingface\/jinja$/ }, () => ({ path: resolve('node_modules/@huggingface/jinja/src/index.ts') }));
-    onLoad({ filter: /jinja\/src\/format\.ts$/ }, () => ({ contents: 'export function format() {}', loader: 'ts' }));
-  },
-};
-
 /** @param {string} name of SCRIPTS */
 async function writeScript(name) {
-  const { from, format, parts } = SCRIPTS[name];
+  const { from, format, parts, shortened } = SCRIPTS[name];
   const bundled = await build({
     entryPoints: [from], format, plugins: [jinja], bundle: true, minify: true, target: TARGET, charset: 'utf8',
     define: { NUTSHELL_VERSION: JSON.stringify(version) }, legalComments: 'none', logLevel: 'warning', write: false,
+    mangleProps: shortened,
   });
   const preamble = `/*! Nutshell ${version}, MIT licence${parts ? `; with ${parts}` : ''}: see LICENSES.txt */`;
   const { code } = await minify(bundled.outputFiles[0].text, {
