@@ -1,6 +1,7 @@
 // Makes dist/: bundles the JavaScript of web/, and takes the four engine modules that the Makefile linked into build/web/.
 // Its output depends on nothing but its inputs and the pinned esbuild and terser, so that CI can compare the files byte for
 // byte. terser makes what esbuild has made 3 % smaller, once compressed.
+import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
@@ -61,6 +62,15 @@ function checkForbidden(file, text) {
   if (found) throw new Error(`dist/${file} contains ${found[0]}`);
 }
 
+/** Hashes of all that a page fetches, for Subresource Integrity: dist/integrity.json. Prints those of what a page names. */
+function writeIntegrity() {
+  const files = [...Object.keys(SCRIPTS), ...MODULES.map((name) => `nutshell-${name}.wasm`)];
+  const hash = (file) => `sha384-${createHash('sha384').update(readFileSync(`dist/${file}`)).digest('base64')}`;
+  const hashes = Object.fromEntries(files.map((file) => [file, hash(file)]));
+  writeFileSync('dist/integrity.json', JSON.stringify(hashes, null, 2) + '\n');
+  for (const file of ['nutshell.js', 'nutshell.mjs']) console.log(`${file.padEnd(12)} integrity="${hashes[file]}"`);
+}
+
 /** @param {string[]} files of dist/ */
 const gzipped = (files) => files.reduce((sum, file) => sum + gzipSync(readFileSync(`dist/${file}`), { level: 9 }).length, 0);
 
@@ -81,4 +91,5 @@ await Promise.all(Object.keys(SCRIPTS).map(writeScript));
 for (const name of MODULES) copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
 copyFileSync('web/nutshell.d.ts', 'dist/nutshell.d.ts');
 writeLicenses();
+writeIntegrity();
 report();
