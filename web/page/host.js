@@ -25,7 +25,8 @@ const compiledModules = new Map();
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
 
 const BLOCKED = 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, and the name nutshell '
-  + 'where it lists trusted-types; its MIME type must be JavaScript, and where the page sends Cross-Origin-Embedder-Policy, it must come with the same';
+  + 'where it lists trusted-types; its MIME type must be JavaScript, and where the page sends '
+  + 'Cross-Origin-Embedder-Policy, it must come with the same';
 
 /** Why a worker could not be started, as well as a page can find out. @param {string} base @param {unknown} cause */
 async function startError(base, cause) {
