@@ -7,7 +7,8 @@
 // The port is 8470, or a free one near it: the browser keeps stored models per origin, so a steady port finds them again.
 // --no-models switches the model routes off, to see that a stored model is enough. Tests import startServer.
 import { spawn } from 'node:child_process';
-import { createReadStream, existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +17,7 @@ const ROOT = resolve(fileURLToPath(import.meta.url), '../..');
 const DEFAULT_PORT = 8470;
 const PORTS_TRIED = 20;
 const START_PAGE = '/demo/chat/';
+const SERVICE_WORKER = '/demo/chat/sw.js';
 
 /** Only these folders are served, and nothing whose name begins with a dot. */
 const FOLDERS = ['demo', 'dist', 'models'];
@@ -29,6 +31,7 @@ const TYPES = {
   '.ts': 'text/plain; charset=utf-8',
   '.txt': 'text/plain; charset=utf-8',
   '.md': 'text/plain; charset=utf-8',
+  '.webmanifest': 'application/manifest+json; charset=utf-8',
   '.svg': 'image/svg+xml',
   '.png': 'image/png',
   '.wasm': 'application/wasm',
@@ -123,6 +126,19 @@ function sendFile(request, reply, { file, stats }) {
   stream.pipe(reply);
 }
 
+/** The page's service worker, with a version that changes with whatever it keeps. */
+function sendServiceWorker(root, reply, file) {
+  const hash = createHash('sha256');
+  for (const folder of ['demo/chat', 'demo/extension', 'dist']) {
+    for (const name of existsSync(join(root, folder)) ? readdirSync(join(root, folder)).sort() : []) {
+      if (!/^[^.].*\.(html|css|js|mjs|wasm|webmanifest|svg|png)$/.test(name)) continue;
+      hash.update(`${folder}/${name}\n`).update(readFileSync(join(root, folder, name)));
+    }
+  }
+  const text = readFileSync(file, 'utf8').replace("VERSION = ''", `VERSION = '${hash.digest('hex').slice(0, 16)}'`);
+  sendText(reply, 200, text, { 'Content-Type': TYPES['.js'], 'Service-Worker-Allowed': '/' });
+}
+
 /** Answers one request. `server.models` false: as if there were no models. */
 function answer(server, request, reply) {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -138,6 +154,7 @@ function answer(server, request, reply) {
   }
   const found = fileOf(server.root, path);
   if (!found) return sendText(reply, 404, `There is no ${path} here.\n`);
+  if (path === SERVICE_WORKER) return sendServiceWorker(server.root, reply, found.file);
   sendFile(request, reply, found);
 }
 

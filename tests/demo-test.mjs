@@ -2,7 +2,7 @@
 // line) and the fetcher of the model (what it does without a network, with a wrong package, with a damaged model). Each runs
 // in a small tree of its own, so that neither the network nor what this checkout holds plays a part.
 import { spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -112,6 +112,24 @@ await check('the list of models, and switching them off', async () => {
   equal((await get('/dist/nutshell.js')).status, 200);
   server.models = true;
   equal((await get(BIG)).status, 200);
+});
+await check('the service worker comes with a version of all that it keeps, and may serve the whole origin', async () => {
+  const icon = 'demo/chat/icon.svg';
+  write({ 'demo/chat/sw.js': readFileSync(join(ROOT, 'demo/chat/sw.js')), [icon]: '<svg/>', 'demo/chat/a.webmanifest': '{}' });
+  const version = async () => {
+    const reply = await get('/demo/chat/sw.js');
+    const text = await reply.text();
+    const headers = ['service-worker-allowed', 'content-type'].map((name) => reply.headers.get(name));
+    equal(headers, ['/', 'text/javascript; charset=utf-8']);
+    return /^const VERSION = '(\w{16})';/m.exec(text)?.[1];
+  };
+  const [first, again] = [await version(), await version()];
+  write({ [icon]: '<svg></svg>' });
+  const other = await version();
+  write({ 'dist/another.gguf': 'GGUF' });
+  equal([typeof first, first === again, first === other, await version() === other], ['string', true, false, true]);
+  rmSync(join(tree, 'dist/another.gguf'));
+  equal((await get('/demo/chat/a.webmanifest')).headers.get('content-type'), 'application/manifest+json; charset=utf-8');
 });
 await check('a busy port', async () => {
   const port = Number(new URL(server.url).port);

@@ -1,7 +1,9 @@
-// The documentation's examples, run as they stand: the C example at the top of src/nutshell.h, and README's code blocks
-// in a shell and in a page. Only the model behind the names "model.gguf" and "model-f32.gguf" is chosen here.
+// The documentation's examples, run as they stand: the C example at the top of src/nutshell.h, and the code blocks of README and
+// docs/security.md in a shell and in a page. Only what they leave open is chosen here: the model behind "model.gguf" and
+// "model-f32.gguf", hashes, and the other origin.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
 import { startChromium } from './browser/drivers.mjs';
@@ -12,9 +14,10 @@ const TINY = resolve('dist/nutshell-tiny-q8_0.gguf');
 rmSync(WORK, { recursive: true, force: true });
 mkdirSync(WORK, { recursive: true });
 
-const readme = readFileSync('README.md', 'utf8');
 /** Code blocks of a language. */
-const blocks = (language) => [...readme.matchAll(new RegExp('```' + language + '\n([^]*?)```', 'g'))].map((m) => m[1]);
+const blocks = (language, file = 'README.md') =>
+  [...readFileSync(file, 'utf8').matchAll(new RegExp('```' + language + '\n([^]*?)```', 'g'))].map((m) => m[1]);
+const SECURITY = 'docs/security.md';
 
 // ---- C ------------------------------------------------------------
 await check('the example of nutshell.h compiles and runs', () => {
@@ -83,29 +86,68 @@ await check('wasmtime prints what the native binary prints', () => {
   equal(outputs.get(wasm), outputs.get(native), 'wasmtime');
 });
 
+await check('security: the list of hashes is compared with the files', () => {
+  const [command] = blocks('sh', SECURITY);
+  const compare = (cwd) => spawnSync('bash', ['-c', command], { cwd, encoding: 'utf8' });
+  equal(compare('dist').status, 0);
+  const copy = join(WORK, 'copy');
+  cpSync('dist', copy, { recursive: true });
+  writeFileSync(join(copy, 'nutshell-worker.mjs'), '// another one');
+  const { status, stderr } = compare(copy);
+  ensure(status !== 0 && stderr.includes('Error: nutshell-worker.mjs'), stderr);
+});
+
 // ---- pages ------------------------------------------------------------
 const TYPES = { js: 'text/javascript', mjs: 'text/javascript', wasm: 'application/wasm' };
 const [tagSnippet] = blocks('html'), [moduleSnippet] = blocks('js');
+const [integritySnippet] = blocks('html', SECURITY), [knownSnippet] = blocks('js', SECURITY);
+const headerLines = blocks('http', SECURITY)[0].trim().split('\n');
+const HEADERS = Object.fromEntries(headerLines.map((line) => line.split(/: (.*)/).slice(0, 2)));
+const HASHES = JSON.parse(readFileSync('dist/integrity.json', 'utf8'));
+const SHA256 = createHash('sha256').update(readFileSync(TINY)).digest('hex');
+
+const asModule = (snippet, before = '') => `<!doctype html><meta charset=utf-8><script type=module>
+window.said = []; console.log = (...x) => window.said.push(x); ${before}
+window.onunhandledrejection = (event) => { window.failed = String(event.reason); };
+window.onerror = (message) => { window.failed = message; };
+${snippet}
+window.done = true;</script>`;
+/** A page with the tag of docs/security.md. @param {string} hash */
+const withHash = (hash) => () => `<!doctype html><meta charset=utf-8>${
+  integritySnippet.replace('https://cdn.example', other).replace('sha384-…', hash)}`;
 const pages = {
-  '/tag': `<!doctype html><meta charset=utf-8>${tagSnippet}`,
-  '/module': `<!doctype html><meta charset=utf-8><script type=module>
-window.said = []; console.log = (...x) => window.said.push(x);
-${moduleSnippet}
-window.done = true;</script>`,
+  '/tag': () => `<!doctype html><meta charset=utf-8>${tagSnippet}`,
+  '/module': () => asModule(moduleSnippet),
+  '/hash': withHash(HASHES['nutshell.js']),
+  '/wrong-hash': withHash(HASHES['nutshell.mjs']),
+  '/known': () => asModule(knownSnippet, `const SHA256 = '${SHA256}';`),
+  '/unknown': () => asModule(knownSnippet, `const SHA256 = '${SHA256.replace(/^./, 'x')}';`),
 };
-const server = createServer((request, reply) => {
-  const { pathname } = new URL(request.url, 'http://x');
-  if (pages[pathname]) return reply.writeHead(200, { 'Content-Type': 'text/html' }).end(pages[pathname]);
-  const name = pathname === '/model.gguf' ? TINY : join('dist', pathname.replaceAll('..', ''));
-  try {
-    const bytes = readFileSync(name);
-    reply.writeHead(200, { 'Content-Type': TYPES[name.split('.').pop()] ?? 'application/octet-stream' }).end(bytes);
-  } catch {
-    reply.writeHead(404).end();
-  }
-});
-await new Promise((done) => server.listen(0, '127.0.0.1', done));
-const origin = `http://127.0.0.1:${server.address().port}`;
+const strictPage = '<!doctype html><meta charset=utf-8><script src="violations.js"></script><script src="nutshell.js"></script>';
+const violations = 'window.violations = []; document.onsecuritypolicyviolation = (e) => violations.push(e.violatedDirective);';
+
+/** Serves the pages, and dist/ at the root and as /nutshell/, as the snippets expect it. @param {object} headers */
+async function serve(headers = {}) {
+  const server = createServer((request, reply) => {
+    const { pathname } = new URL(request.url, 'http://x');
+    for (const [name, value] of Object.entries(headers)) reply.setHeader(name, value);
+    const page = pathname === '/strict' ? strictPage : pages[pathname]?.();
+    if (page) return reply.writeHead(200, { 'Content-Type': 'text/html' }).end(page);
+    if (pathname === '/violations.js') return reply.writeHead(200, { 'Content-Type': TYPES.js }).end(violations);
+    const name = pathname === '/model.gguf' ? TINY : join('dist', pathname.replace('/nutshell/', '/').replaceAll('..', ''));
+    try {
+      const bytes = readFileSync(name);
+      reply.writeHead(200, { 'Content-Type': TYPES[name.split('.').pop()] ?? 'application/octet-stream' }).end(bytes);
+    } catch {
+      reply.writeHead(404).end();
+    }
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', () => done(undefined)));
+  return { server, origin: `http://127.0.0.1:${/** @type {any} */ (server.address()).port}` };
+}
+const { server, origin } = await serve();
+const { server: otherServer, origin: other } = await serve({ 'Access-Control-Allow-Origin': '*' });
+const { server: strictServer, origin: strict } = await serve(HEADERS);
 const browser = await startChromium({});
 
 /** Waits until the expression is true in the page. */
@@ -130,8 +172,42 @@ try {
     ensure(said.at(-1)[1] > 0, 'no tokens per second');
     ensure(said.slice(0, -1).map((x) => x[0]).join('').length > 40, JSON.stringify(said));
   });
+  await check('security: a script of another origin, with its hash and with a wrong one', async () => {
+    await browser.goto(`${origin}/hash`);
+    await until("document.querySelector('#out').textContent.length > 20");
+    await browser.goto(`${origin}/wrong-hash`);
+    equal(await browser.evaluate('typeof Nutshell'), 'undefined');
+  });
+  await check('security: a model that is known is loaded and kept under its hash, another one is not', async () => {
+    await browser.goto(`${origin}/known`);
+    await until('window.done === true');
+    const names = () => browser.evaluate(
+      `import('/nutshell.mjs').then(({ cache }) => cache.list()).then((list) => list.map(({ name }) => name))`);
+    equal((await names()).includes(SHA256), true);
+    await browser.evaluate(`import('/nutshell.mjs').then(({ cache }) => cache.clear())`);
+    await browser.goto(`${origin}/unknown`);
+    await until('window.failed');
+    equal(await browser.evaluate('window.failed'), 'Uncaught Error: this is not the model that was chosen');
+    equal(await names(), []);
+  });
+  await check('security: the headers are enough, for threads too, and nothing breaks the policy', async () => {
+    equal(Object.keys(HEADERS).length, 5);
+    await browser.goto(`${strict}/strict`);
+    const { threads, text, violated } = await browser.evaluate(async () => {
+      const model = await Nutshell.load('model.gguf', { threads: 2 });
+      const text = await model.chat([{ role: 'user', content: 'Tell me a story.' }], { maxTokens: 20 }).text();
+      return { threads: model.info.threads, text, violated: window.violations };
+    });
+    equal([threads, violated], [2, []]);
+    ensure(text.length > 20, `it wrote "${text}"`);
+    equal(await browser.evaluate(async () => { // violations would have been noticed
+      document.head.append(Object.assign(document.createElement('script'), { textContent: 'window.ran = true' }));
+      await new Promise((done) => setTimeout(done, 200));
+      return [window.ran === true, window.violations.length];
+    }), [false, 1]);
+  });
 } finally {
   await browser.close();
-  server.close();
+  for (const one of [server, otherServer, strictServer]) one.close();
 }
 finish();

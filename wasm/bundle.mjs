@@ -1,11 +1,12 @@
 // Makes dist/: bundles the JavaScript of web/, and takes the four engine modules that the Makefile linked into build/web/.
 // Its output depends on nothing but its inputs and the pinned esbuild and terser, so that CI can compare the files byte for
 // byte. terser makes what esbuild has made 3 % smaller, once compressed.
+import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { minify } from 'terser';
+import { SHORTENED, jinja } from './jinja.mjs';
 
 const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt'];
 const TARGET = ['chrome91', 'firefox114', 'safari16.4']; // SIMD, and module workers (Firefox 114)
@@ -16,7 +17,7 @@ const SCRIPTS = {
   'nutshell.mjs': { from: 'web/nutshell.js', format: 'esm' },
   'nutshell-worker.mjs': { from: 'web/worker/main.js', format: 'esm', parts: "idb and Emscripten's runtime" },
   'nutshell-cache.mjs': { from: 'web/worker/upkeep.js', format: 'esm', parts: '@noble/hashes' },
-  'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja' },
+  'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja', shortened: SHORTENED },
 };
 
 /** What a page fetches for one model that only continues texts, and what a first chat and the rarer uses of the cache fetch
@@ -24,25 +25,17 @@ const SCRIPTS = {
 const FETCHED = ['nutshell.js', 'nutshell-worker.mjs'];
 const FETCHED_TO_CHAT = ['nutshell-template.mjs'];
 const FETCHED_TO_KEEP = ['nutshell-cache.mjs'];
-const LIMITS = { wasm: 150_000, js: 25_000, chat: 13_500, keep: 5_000 };
+const LIMITS = { wasm: 150_000, js: 25_000, chat: 12_000, keep: 5_000 };
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
-/** @huggingface/jinja from its sources and without its formatter, which pages have no use for. */
-const jinja = {
-  name: 'jinja',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^@huggingface\/jinja$/ }, () => ({ path: resolve('node_modules/@huggingface/jinja/src/index.ts') }));
-    onLoad({ filter: /jinja\/src\/format\.ts$/ }, () => ({ contents: 'export function format() {}', loader: 'ts' }));
-  },
-};
-
 /** @param {string} name of SCRIPTS */
 async function writeScript(name) {
-  const { from, format, parts } = SCRIPTS[name];
+  const { from, format, parts, shortened } = SCRIPTS[name];
   const bundled = await build({
     entryPoints: [from], format, plugins: [jinja], bundle: true, minify: true, target: TARGET, charset: 'utf8',
     define: { NUTSHELL_VERSION: JSON.stringify(version) }, legalComments: 'none', logLevel: 'warning', write: false,
+    mangleProps: shortened,
   });
   const preamble = `/*! Nutshell ${version}, MIT licence${parts ? `; with ${parts}` : ''}: see LICENSES.txt */`;
   const { code } = await minify(bundled.outputFiles[0].text, {
@@ -73,6 +66,15 @@ function checkForbidden(file, text) {
   if (found) throw new Error(`dist/${file} contains ${found[0]}`);
 }
 
+/** Hashes of all that a page fetches, for Subresource Integrity: dist/integrity.json. Prints those of what a page names. */
+function writeIntegrity() {
+  const files = [...Object.keys(SCRIPTS), ...MODULES.map((name) => `nutshell-${name}.wasm`)];
+  const hash = (file) => `sha384-${createHash('sha384').update(readFileSync(`dist/${file}`)).digest('base64')}`;
+  const hashes = Object.fromEntries(files.map((file) => [file, hash(file)]));
+  writeFileSync('dist/integrity.json', JSON.stringify(hashes, null, 2) + '\n');
+  for (const file of ['nutshell.js', 'nutshell.mjs']) console.log(`${file.padEnd(12)} integrity="${hashes[file]}"`);
+}
+
 /** @param {string[]} files of dist/ */
 const gzipped = (files) => files.reduce((sum, file) => sum + gzipSync(readFileSync(`dist/${file}`), { level: 9 }).length, 0);
 
@@ -94,4 +96,5 @@ await Promise.all(Object.keys(SCRIPTS).map(writeScript));
 for (const name of MODULES) copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
 copyFileSync('web/nutshell.d.ts', 'dist/nutshell.d.ts');
 writeLicenses();
+writeIntegrity();
 report();

@@ -721,6 +721,21 @@ function listen() {
   acceptDrops();
 }
 
+/** Keeps the page for visits without a network: see sw.js. A new version takes over at once where nothing has been done yet,
+ *  else with the next visit. */
+async function keepPage() {
+  const workers = navigator.serviceWorker;
+  if (!workers) return;
+  const unused = () => !page.model && !page.loading;
+  if (workers.controller) workers.oncontrollerchange = () => { if (unused()) location.reload(); };
+  try {
+    const registration = await workers.register('sw.js', { scope: '../../' });
+    const takeOver = () => { if (unused()) registration.waiting?.postMessage('take over'); };
+    registration.onupdatefound = () => { if (registration.installing) registration.installing.onstatechange = takeOver; };
+    takeOver();
+  } catch { /* the page works without, but needs the network to open */ }
+}
+
 function start() {
   for (const row of SETTINGS) $(row.group).append(makeField(row));
   fillSettings(kept.get('settings'));
@@ -733,6 +748,7 @@ function start() {
   listen();
   showEngine();
   showModels();
+  keepPage();
 }
 
 showTheme();

@@ -1,5 +1,6 @@
 // Sections of library-test.mjs: what a page does with a loaded model, and what it must not.
 import { check, ensure, equal } from './harness.mjs';
+import { HOSTILE } from './hostile-templates.mjs';
 import { LONG_PROMPT, PROMPT, greedy, rendered, run } from './library-setup.mjs';
 
 /** @typedef {import('./library-setup.mjs').Browser} Browser */
@@ -182,5 +183,47 @@ export async function checkChat(browser, { main }) {
     }, [PROMPT, greedy]);
     equal(result.stopped.text, result.text.slice(0, result.text.indexOf(result.stop)));
     equal([result.stopped.stats.finishReason, result.back], ['stop', 'Héllo 🙂 world']);
+  });
+}
+
+/** Hostile templates that are tried in browsers: what takes most memory, and all that nests, as stacks differ. */
+const TRIED = Object.entries(HOSTILE).filter(([name, [limit]]) => limit === 'levels of nesting' || ['loops inside of loops',
+  'rounds kept', 'a text that doubles', 'a text split into millions', 'a needle nearly found at every place', 'long texts sorted',
+  'texts joined, looked into and kept', 'JSON of lists in lists', 'megabytes of parentheses'].includes(name));
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkHostileTemplates(browser, { main }) {
+  await browser.goto(main.url + '/');
+  await browser.evaluate(() => window.load('model/a.gguf'));
+  await check(`${browser.name}: ${TRIED.length} hostile templates are stopped, and the page goes on meanwhile`, async () => {
+    const { errors, gap } = await browser.evaluate(async (templates) => {
+      let last = performance.now(), gap = 0;
+      const timer = setInterval(() => {
+        gap = Math.max(gap, performance.now() - last);
+        last = performance.now();
+      }, 50);
+      const errors = [];
+      for (const template of templates) {
+        errors.push(await codeOf(() => model.renderChat([{ role: 'user', content: 'Hi' }], { template })));
+      }
+      clearInterval(timer);
+      return { errors, gap };
+    }, TRIED.map(([, [, template]]) => template));
+    for (const [i, [name, [limit]]] of TRIED.entries()) {
+      equal([errors[i].code, errors[i].isOurs], ['chat-template', true], name);
+      ensure(new RegExp(`limit of \\d+ ${limit}`).test(errors[i].message), `${name}: ${errors[i].message}`);
+    }
+    ensure(gap < 3000, `the page stood still for ${gap} ms`);
+  });
+  await check(`${browser.name}: the longest text that a template can make does not fit into the context`, async () => {
+    const template = '{% set d = namespace(s="ab ") %}{% for i in range(21) %}{% set d.s = d.s ~ d.s %}{% endfor %}{{ d.s }}';
+    const { code } = await browser.evaluate((template) =>
+      codeOf(() => model.chat([{ role: 'user', content: 'Hi' }], { template }).next()), template);
+    equal(code, 'context-full');
+  });
+  await check(`${browser.name}: the model goes on after hostile templates`, async () => {
+    equal(await rendered(browser), 'Hi!');
+    const { text } = await browser.evaluate(([prompt, options]) => collect(model.generate(prompt, options)), [PROMPT, greedy]);
+    ensure(text.length > 10, `only "${text}"`);
   });
 }

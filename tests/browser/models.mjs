@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const DATA = process.env.NUT_DATA ?? join(import.meta.dirname, '../../../shared/data');
+export const DATA = process.env.NUT_DATA ?? join(import.meta.dirname, '../../../shared/data');
 export const DIST = process.env.NUT_DIST ?? join(import.meta.dirname, '../../dist');
 
 /** A file's bytes; null where it is missing. @param {string} path */

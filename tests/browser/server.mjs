@@ -14,8 +14,15 @@ import { extname, join, normalize } from 'node:path';
 
 /** @type {Record<string, string>} */
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
-const STRICT_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
+/** The strictest policy that the library works with; pages and workers tell of what breaks it. */
+const STRICT_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+  + "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types nutshell; report-uri /violation";
 const PIECE = 256 * 1024;
+
+/** WebKit sends no reports of its own from workers. */
+const WATCH = `self.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
+  fetch('/violation', { method: 'POST', body: violatedDirective + ' ' + blockedURI });
+});`;
 
 /** Broken surroundings for the worker, by name. @type {Record<string, string>} */
 const PRELUDES = {
@@ -33,6 +40,8 @@ const PRELUDES = {
   // Waits for a server end at once: after failures, and for a connection that is silent.
   hasty: 'const late = setTimeout; self.setTimeout = (f, ms, ...rest) => late(f, ms >= 20000 ? 300 : ms / 30, ...rest);',
   'wrong-mime': '',
+  watched: WATCH,
+  breach: `${WATCH} fetch("https://worker.invalid/").catch(() => {});`,
 };
 
 /** The disk is full at the n-th write of the worker, or from then on. @param {string} variant full-at-3, full-once-3 */
@@ -83,6 +92,8 @@ export class TestServer {
   requests = [];
   /** Switch the model's route off. */
   modelRoute = true;
+  /** What broke the policy, as browsers report it. @type {string[]} */
+  violations = [];
   /** Files of dist/ that are not there. @type {string[]} */
   missing = [];
   /** Answers to HEAD wait for it. @type {Promise<unknown>} */
@@ -147,6 +158,12 @@ export class TestServer {
     if (cors) reply.setHeader('Access-Control-Allow-Origin', '*');
     reply.setHeader('Cross-Origin-Resource-Policy', 'cross-origin');
     if (csp) reply.setHeader('Content-Security-Policy', STRICT_CSP);
+    if (url.pathname === '/violation') {
+      let report = '';
+      for await (const piece of request.setEncoding('utf8')) report += piece;
+      if (!report.includes('/favicon.ico')) this.violations.push(report); // asked for by the browser, not by the page
+      return reply.writeHead(204).end();
+    }
     if (url.pathname.startsWith('/model/')) return this.#sendModel(url, request, reply, entry);
     this.#sendFile(url.pathname, reply);
   }

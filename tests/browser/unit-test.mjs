@@ -203,7 +203,7 @@ await check('generation: text() joins what is left', async () => {
 });
 
 await check('chat templates: variables, errors, bos', async () => {
-  const loadJinja = () => import('@huggingface/jinja');
+  const loadJinja = () => import(join(DIST, 'nutshell-template.mjs'));
   const source = '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}';
   const template = new ChatTemplate(source, { bos: '<s>', eos: '</s>' }, loadJinja);
   const options = { templateVariables: {}, addGenerationPrompt: true };
@@ -213,6 +213,13 @@ await check('chat templates: variables, errors, bos', async () => {
   const error = await failure(() => template.render([{ role: 'system', content: '' }], refusing));
   equal(error.code, 'chat-template');
   ensure(error.message.includes('no system role'), error.message);
+  const endless = { ...options, template: '{{ range(10**9) }}' };
+  const stopped = await failure(() => template.render([{ role: 'user', content: '' }], endless));
+  equal(stopped.code, 'chat-template');
+  ensure(/stopped at the limit of 10000000 steps/.test(stopped.message), stopped.message);
+  const wordy = { ...options, template: '{{ raise_exception(messages[0].content) }}' };
+  const long = await failure(() => template.render([{ role: 'user', content: 'a'.repeat(100_000) }], wordy));
+  ensure(long.message.length < 1000 && long.message.includes('aaa'), `${long.message.length} characters`);
   const none = new ChatTemplate(null, { bos: '', eos: '' }, loadJinja);
   equal((await failure(() => none.render([], options))).code, 'no-chat-template');
 });
@@ -320,12 +327,14 @@ await check('dist/nutshell.d.ts is the one of the sources', () => {
   equal(readFileSync(join(DIST, 'nutshell.d.ts'), 'utf8'), readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8'));
 });
 
-await check('types', () => {
-  try {
-    execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(ROOT, 'web')], { stdio: 'pipe' });
-  } catch (error) {
-    throw new Error(String(error.stdout));
-  }
-});
+for (const room of ['web', 'demo']) {
+  await check(`types of ${room}/`, () => {
+    try {
+      execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(ROOT, room)], { stdio: 'pipe' });
+    } catch (error) {
+      throw new Error(String(error.stdout));
+    }
+  });
+}
 
 finish();

@@ -2,6 +2,7 @@
 import { NutshellError, fromWire } from '../shared/errors.js';
 import { badArgument } from '../shared/options.js';
 import { hasRelaxedSimd, hasSharedMemory, needSimd } from '../shared/probe.js';
+import { startWorker } from '../shared/worker.js';
 
 // Now and then a thread never starts (seen in Firefox); one thread does in any case.
 const THREADS_START_SECONDS = 10;
@@ -23,8 +24,9 @@ const compiledModules = new Map();
 /** The worker file's location. @param {string} base */
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
 
-const BLOCKED = 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, its MIME type must be '
-  + 'JavaScript, and where the page sends Cross-Origin-Embedder-Policy, it must come with the same';
+const BLOCKED = 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, and the name nutshell '
+  + 'where it lists trusted-types; its MIME type must be JavaScript, and where the page sends '
+  + 'Cross-Origin-Embedder-Policy, it must come with the same';
 
 /** Why a worker could not be started, as well as a page can find out. @param {string} base @param {unknown} cause */
 async function startError(base, cause) {
@@ -42,11 +44,6 @@ async function startError(base, cause) {
   const why = status === 200 ? BLOCKED : status ? `the server answers with HTTP status ${status}` : 'the server does not answer';
   return new NutshellError('engine-missing', `the engine's worker ${url.href} did not start: ${why}. The files of dist/ `
     + 'belong together in one folder; the option baseUrl names it', { cause });
-}
-
-/** @param {URL} url @returns {Worker} */
-function createWorker(url) {
-  return new Worker(url, { type: 'module', name: 'nutshell' });
 }
 
 export class Host {
@@ -82,7 +79,7 @@ export class Host {
    */
   static async bare(base, startFailed = null) {
     try {
-      return new Host(createWorker(workerUrl(base)), startFailed);
+      return new Host(startWorker(workerUrl(base).href, 'nutshell'), startFailed);
     } catch (cause) {
       throw await startError(base, cause);
     }

@@ -1,11 +1,15 @@
 // Chat templates: the messages become the text that the model was trained to continue. The templates are Jinja, written
-// by whoever made the model, and run in the interpreter of @huggingface/jinja, inside the worker.
+// by whoever made the model, and run in the interpreter of @huggingface/jinja, inside the worker and within the limits of
+// template/limits.js.
 import { NutshellError } from '../shared/errors.js';
 
 /**
  * @typedef {import('../nutshell.d.ts').ChatMessage} ChatMessage
- * @typedef {import('@huggingface/jinja').Template} Template
+ * @typedef {import('../template.js').Template} Template
  */
+
+/** Characters of a template's own error message that are passed on. */
+const MESSAGE = 500;
 
 export class ChatTemplate {
   #source;
@@ -61,7 +65,7 @@ export class ChatTemplate {
         add_generation_prompt: options.addGenerationPrompt,
       });
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
+      const why = (cause instanceof Error ? cause.message : String(cause)).slice(0, MESSAGE);
       throw new NutshellError('chat-template', `the chat template cannot turn these messages into text (${why}); `
         + 'try other roles or another order of the messages, or pass another template as the option template', { cause });
     }

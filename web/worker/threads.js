@@ -1,6 +1,7 @@
 // Threads of the engine: workers that run the same module in the same memory. They are started before the engine asks for
 // them, since it cannot wait for one: a worker needs the event loop to start. Each is this same file, read while the module
 // is compiled; see `thread` and `run` in main.js.
+import { startWorker } from '../shared/worker.js';
 import { instantiate } from './instantiate.js';
 
 const STACK_BYTES = 256 << 10;
@@ -24,7 +25,7 @@ function ask(worker, request, milliseconds) {
   });
 }
 
-const createWorker = () => new Worker(import.meta.url, { type: 'module', name: 'nutshell thread' });
+const createWorker = () => startWorker(import.meta.url, 'nutshell thread');
 
 export class Threads {
   /** Workers that no thread runs in yet. */
