@@ -381,6 +381,10 @@ export async function checkPlaces(browser, { main }) {
     ensure(main.most > 1 && main.most <= 5, `at most ${main.most} at a time`);
     equal(main.sent, large.length, 'bytes sent');
   });
+  await check(`${browser.name}: a server that sends a part as if it were the whole`, async () => {
+    const { info, text: same } = await run(browser, 'model/big.gguf?range=lie', { sha256 });
+    equal([info.cache.state, info.fileBytes, same], ['stored', large.length, text]);
+  });
   await check(`${browser.name}: a FileSystemFileHandle`, async () => {
     const result = await browser.evaluate(async () => {
       const root = await navigator.storage?.getDirectory?.().catch(() => null);

@@ -1,7 +1,7 @@
 // A web server for the browser suites that behaves badly when asked to. It serves dist/, pages that load it, and a model
 // under /model/<anything>, whose faults are named in the query:
 //
-//   status=404        answers so                       range=off       ignores Range
+//   status=404        answers so                       range=off|lie   ignores Range; or does not say that it is a part
 //   cut=N             ends the connection after N bytes of the first answer, then behaves
 //   html              an HTML page instead             truncate=N      the file ends after N bytes
 //   flip=N            one bit of byte N is wrong       etag=E, noetag  the version that it claims
@@ -217,6 +217,7 @@ export class TestServer {
     if (fault.get('range') === 'off' || !range || (condition && condition !== reply.getHeader('ETag'))) return body;
     const start = Number(range[1]), end = Math.min(range[2] ? Number(range[2]) + 1 : Infinity, body.length);
     if (start >= end) return null;
+    if (fault.get('range') === 'lie') return body.subarray(start, end);
     reply.statusCode = 206;
     reply.setHeader('Content-Range', `bytes ${start}-${end - 1}/${body.length}`);
     return body.subarray(start, end);

@@ -95,6 +95,10 @@ export class UrlSource {
     if (hidden) { // only the rest of the file tells its size, by its length
       answer.cancel();
       answer = await this.#ask(start, Infinity);
+    } else if (!answer.partial && answer.size === end - start) { // a part, said to be the whole
+      answer.cancel();
+      this.ranges = false;
+      answer = await this.#ask(0, Infinity);
     }
     try {
       if (this.#version && answer.html && !this.html) {
@@ -137,9 +141,11 @@ export class UrlSource {
 
   /** @param {number} start @param {number} end */
   async #ask(start, end) {
-    const plain = !this.ranges && start === 0;
+    const isWeb = /^https?:/.test(this.#place); // of an extension's own files parts come as if they were the whole
+    const plain = !isWeb || (!this.ranges && start === 0);
     const etag = this.#version?.at === this.#at ? this.#version.etag : null; // other servers may name the same file otherwise
-    const wish = { headers: this.#headers, start, end, etag, plain };
+    const whole = { headers: this.#headers, start: 0, end: Infinity, etag, plain: true };
+    const wish = plain ? whole : { ...whole, start, end, plain };
     try {
       const answer = await get(this.#place, wish, this.#signal);
       this.#answered = true;
@@ -148,7 +154,7 @@ export class UrlSource {
       if (isError(error, 'http-416') && start > 0) throw new Changed(); // the file is shorter now
       if (plain || this.#answered || !(isError(error, 'http-416') || isError(error, 'network'))) throw error;
       this.ranges = false; // an empty file, or a server that refuses the Range header across origins
-      return get(this.#place, { ...wish, start: 0, end: Infinity, plain: true }, this.#signal);
+      return get(this.#place, whole, this.#signal);
     }
   }
 }
