@@ -37,7 +37,7 @@ static void add_bytes(words *w) {
     char text[8];
     for (unsigned b = 0; b < 256; b++) {
         if (w->flags & BPE) {
-            add_token(w, text, plain_byte_character(b, text), VOCAB_NORMAL, 0);
+            add_token(w, text, make_byte_character(b, text), VOCAB_NORMAL, 0);
         } else {
             snprintf(text, sizeof text, "<0x%02X>", b);
             add_token(w, text, 6, VOCAB_BYTE, 0);

@@ -8,6 +8,7 @@
 
 #include "fuzz.h"
 
+#include "../unit/make_gguf.h"
 #include "model/pretok.h"
 
 enum { PLAIN_MOST = 600, PLAIN_MERGES = 256, PLAIN_TEXT = 2048 };
@@ -44,16 +45,6 @@ static inline void plain_add(plain_vocab *v, const char *s, size_t n, float scor
 
 static inline void plain_merge(plain_vocab *v, size_t left, size_t right) {
     if (v->n_merges < PLAIN_MERGES) v->merges[v->n_merges++] = (plain_pair){left, right};
-}
-
-/* GPT-2's character for a byte: printable ones of Latin-1 are themselves, the others U+0100, U+0101, ... */
-static inline size_t plain_byte_character(unsigned byte, char *to) {
-    unsigned c = byte, shifted = 0;
-    for (unsigned b = 0; b <= byte; b++)
-        if (!((b > 32 && b < 127) || (b > 160 && b != 173))) c = b == byte ? 256 + shifted : c, shifted++;
-    if (c < 128) return to[0] = (char)c, (size_t)1;
-    to[0] = (char)(0xc0 | c >> 6), to[1] = (char)(0x80 | (c & 63));
-    return 2;
 }
 
 /* ---- looking up ---- */
@@ -126,10 +117,10 @@ static inline void plain_join_all(plain_run *r) {
 
 static inline bool plain_word(void *ctx, const char *word, size_t n) {
     plain_run *r = ctx;
-    char text[4];
+    char text[2];
     r->n = 0;
     for (size_t i = 0; i < n; i++) {
-        const size_t length = plain_byte_character((uint8_t)word[i], text);
+        const size_t length = make_byte_character((uint8_t)word[i], text);
         const int id = plain_find(r->v, text, length, "", 0);
         if (id >= 0) r->symbols[r->n++] = (plain_symbol){NULL, 0, id};
     }
