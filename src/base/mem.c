@@ -70,7 +70,7 @@ void mem_free(void *p) {
 #ifndef NUT_ARENA_GUARD
 #define NUT_ARENA_GUARD 0
 #else
-#include <sanitizer/asan_interface.h>
+void __asan_poison_memory_region(const volatile void *p, size_t n); // AddressSanitizer's
 #endif
 
 /* Bytes that n items take in an arena; false on overflow. */
@@ -103,7 +103,7 @@ void *arena_take(arena *a, size_t n, size_t size) {
     void *p = a->base + a->used;
     a->used += bytes;
 #if NUT_ARENA_GUARD
-    ASAN_POISON_MEMORY_REGION((char *)p + n * size, bytes - n * size);
+    __asan_poison_memory_region((char *)p + n * size, bytes - n * size);
 #endif
     return p;
 }

@@ -5,9 +5,9 @@
 #include "model/bind.h"
 
 #include "base/error.h"
+#include "base/sort.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Of a layer, without weights in them: what old converters copied from a checkpoint's buffers. */
@@ -147,7 +147,7 @@ nut_status bind_plan(nut_model *m, bool dequantize, binding *bindings, nut_error
         uint32_t n = arch_tensors[i].in_layer ? m->hp.n_layer : 1;
         for (uint32_t il = 0; il < n; il++) TRY(check_found(m, &arch_tensors[i], il, err));
     }
-    qsort(bindings, (size_t)m->header.n_tensors, sizeof *bindings, by_offset);
+    sort_rows(bindings, (size_t)m->header.n_tensors, sizeof *bindings, by_offset);
     return NUT_OK;
 }
 
