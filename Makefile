@@ -4,22 +4,23 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 export PATH := $(CURDIR)/.toolchain/bin:$(PATH)
 
-T := .toolchain
+TOOLS := .toolchain
 PARTS = wasm/toolchain.sh
 
 # ---- sources: one list for every build ------------------------------------------------------------------------
 LIB_SRC := $(sort $(wildcard src/base/*.c src/kernels/*.c src/model/*.c src/run/*.c src/compress/*.c src/train/*.c))
 CLI_SRC := $(sort $(wildcard src/cli/*.c))
+FUZZ    := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 UNIT    := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
 BENCH   := $(patsubst tests/bench/%.c,%,$(sort $(wildcard tests/bench/bench_*.c)))
 
 WARN  := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
 CBASE := -std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off $(WARN) -Isrc -MMD -MP
-SIMDE := -DNUT_SIMDE -Isrc/kernels/compat -isystem $(T)/simde/usr/include
+SIMDE := -DNUT_SIMDE -Isrc/kernels/compat -isystem $(TOOLS)/simde/usr/include
 CLANG := $(shell command -v clang-19 || command -v clang || echo clang-19)
 
 # ---- variants: compiler, flags, what runs the result -----------------------------------------------------------
-VARIANTS := native asan scalar gcc wasi wasi128
+VARIANTS := native asan scalar gcc wasi wasi128 fuzz cover
 CC_native := $(CLANG)
 # clang 19 warns of its own reading of -march=native on processors with AVX10.
 CF_native := -O3 -march=native -Wno-invalid-feature-combination -DNUT_THREADS -pthread $(SIMDE)
@@ -33,13 +34,21 @@ LF_asan := -fsanitize=address,undefined -pthread -lm
 CC_scalar := $(CLANG)
 CF_scalar := -O2 -DNUT_NO_SIMD -DNUT_THREADS -pthread
 LF_scalar := -pthread -lm
-CC_wasi := $(T)/bin/wasi-cc
+CC_wasi := $(TOOLS)/bin/wasi-cc
 CF_wasi := -O3 -msimd128
 LF_wasi := -O3 -s -msimd128 -mrelaxed-simd -Wl,-z,stack-size=1048576 -Wl,--stack-first
-CC_wasi128 := $(T)/bin/wasi-cc
+CC_wasi128 := $(TOOLS)/bin/wasi-cc
 CF_wasi128 := -O3 -msimd128
 LF_wasi128 := -O3 -s -msimd128 -Wl,-z,stack-size=1048576 -Wl,--stack-first
-RUN_wasi := $(T)/bin/wasmtime run --dir . --dir ../shared
+# libFuzzer's harnesses: with every check there is, and to see which lines they reach.
+CC_fuzz := $(CLANG)
+CF_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+    -DNUT_ARENA_GUARD=64 $(SIMDE)
+LF_fuzz := -fsanitize=fuzzer,address,undefined -lm
+CC_cover := $(CLANG)
+CF_cover := -O1 -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping $(SIMDE)
+LF_cover := -fsanitize=fuzzer -fprofile-instr-generate -lm
+RUN_wasi := $(TOOLS)/bin/wasmtime run --dir . --dir ../shared
 RUN_wasi128 := $(RUN_wasi)
 EXE_wasi := .wasm
 EXE_wasi128 := .wasm
@@ -58,20 +67,27 @@ build/$(1)/test_%$$(EXE_$(1)): build/$(1)/tests/unit/test_%.o $$(patsubst %.c,bu
 	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
 build/$(1)/bench_%$$(EXE_$(1)): build/$(1)/tests/bench/bench_%.o $$(patsubst %.c,build/$(1)/%.o,$$(LIB_SRC))
 	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
+build/$(1)/fuzz_%: build/$(1)/tests/fuzz/fuzz_%.o $$(patsubst %.c,build/$(1)/%.o,$$(LIB_SRC))
+	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
+build/$(1)/fuzz_args: build/$(1)/src/cli/args.o build/$(1)/src/cli/file.o
 build/$(1)/bench_kernels$$(EXE_$(1)): build/$(1)/tests/bench/bounds.o
 .PHONY: units-$(1)
 units-$(1): $$(UNIT:%=build/$(1)/%$$(EXE_$(1))) build/$(1)/nutshell$$(EXE_$(1))
 endef
 $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
+build/native/make_seeds: build/native/tests/fuzz/make_seeds.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))
+	$(CC_native) $^ $(LF_native) -o $@
 build/native/make_model: build/native/tests/peers/make_model.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))
 	$(CC_native) $^ $(LF_native) -o $@
+.PHONY: fuzzers
+fuzzers: $(FUZZ:%=build/fuzz/%) $(FUZZ:%=build/cover/%) build/native/make_seeds
 .SECONDARY:
 -include $(shell find build -name '*.d' 2>/dev/null)
 
 include wasm/modules.mk
 
 # ---- what people call ------------------------------------------------------------------------------------------
-.PHONY: help demo test cli dist bench bench-kernels lint format clean setup
+.PHONY: help demo test fuzz cli dist bench bench-kernels lint format clean setup
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' Makefile
@@ -85,18 +101,23 @@ test: ## install what is missing, build everything, run every suite
 	@$(PARTS) node
 	node tests/run.mjs
 
+fuzz: ## feed the readers bytes of every kind for T seconds (600), and say which lines they reach
+	@$(PARTS) native simde node
+	@$(MAKE) -s fuzzers
+	node tests/fuzz/run.mjs $(or $(T),600) $(HARNESS)
+
 # MODELS: "all", files or SHAPE:TYPE, such as qwen2.5-0.5b:q4_k; SURFACES: "all" or a list as in tests/bench/surfaces.mjs;
 # LONG=1: a prompt of 4,096 tokens too
 bench: ## speed beside llama.cpp and wllama; ROUNDS=1 for a quick look, MODELS="..." for others, LONG=1
 	@$(PARTS) native wasmtime node npm browsers peers model
 	@$(MAKE) -s build/native/nutshell
-	@PATH="$$PWD/$(T)/bin:$$PATH" node tests/bench/bench.mjs --rounds $(or $(ROUNDS),3) --surfaces "$(SURFACES)" \
+	@PATH="$$PWD/$(TOOLS)/bin:$$PATH" node tests/bench/bench.mjs --rounds $(or $(ROUNDS),3) --surfaces "$(SURFACES)" \
 	    $(if $(LONG),--long) $(MODELS)
 
 # KERNELS: options of tests/bench/kernels.mjs, such as "--surface chromium --format Q4_0 --only products"
 bench-kernels: ## speed of the kernels alone, natively, under wasmtime and in browsers; KERNELS="..." for some of it
 	@$(PARTS) native wasm wasi wasmtime node npm browsers
-	@PATH="$$PWD/$(T)/bin:$$PATH" node tests/bench/kernels.mjs --csv $(KERNELS)
+	@PATH="$$PWD/$(TOOLS)/bin:$$PATH" node tests/bench/kernels.mjs --csv $(KERNELS)
 
 cli: ## the native command line tool, build/native/nutshell
 	@$(PARTS) native

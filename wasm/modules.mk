@@ -2,7 +2,7 @@
 # Objects are shared by simd128 and relaxed but for the files that differ: the relaxed kernels and the list of kernels.
 # Included by the Makefile, which has LIB_SRC, CBASE and T.
 
-EMCC := $(T)/bin/emcc
+EMCC := $(TOOLS)/bin/emcc
 WEB_C := wasm/nut_wasm.c $(LIB_SRC)
 WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/kernels.c
 WEB_MODULES := $(patsubst %,build/web/nutshell-%.wasm,simd128 relaxed simd128-mt relaxed-mt)

@@ -55,6 +55,11 @@ nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error
 /* A whole text file, terminated; free with free(). */
 nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err);
 
+/* The next line of a stream, of any length, terminated and without its end; zeros in it, which no text has,
+ * are left out. *line, of *cap bytes, grows as getline's does; free() it after the last. !*more: the stream
+ * has ended. */
+nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_error *err);
+
 /* A model's file and, where it has several, the others that were asked for. */
 typedef struct file_source {
     FILE *file;

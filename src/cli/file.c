@@ -158,6 +158,20 @@ nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *er
     return NUT_OK;
 }
 
+nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_error *err) {
+    errno = 0;
+    ssize_t n = getline(line, cap, from);
+    *more = n >= 0;
+    if (n < 0 && ferror(from)) return io_error(err, "read", "standard input");
+    if (n < 0 && !feof(from)) return cli_error(err, NUT_E_MEMORY, "out of memory for a line");
+    size_t kept = 0;
+    for (ssize_t i = 0; i < n; i++)
+        if ((*line)[i]) (*line)[kept++] = (*line)[i];
+    while (kept && ((*line)[kept - 1] == '\n' || (*line)[kept - 1] == '\r')) kept--;
+    if (*more) (*line)[kept] = 0;
+    return NUT_OK;
+}
+
 static nut_status source_read(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
     file_source *f = ctx;
     if (fseeko(f->file, (off_t)offset, SEEK_SET) || fread(out, 1, n, f->file) != n)

@@ -249,13 +249,17 @@ static nut_status chat_turn(const generate_args *a, const nut_model *m, nut_sess
 }
 
 static nut_status chat_loop(const generate_args *a, const nut_model *m, nut_session *s, nut_error *err) {
-    char line[8192];
+    char *line = NULL;
+    size_t cap = 0;
+    bool more = true;
     transcript t = {0};
     nut_status status = NUT_OK;
-    while (status == NUT_OK && (fputs("> ", stderr), fgets(line, sizeof line, stdin))) {
-        line[strcspn(line, "\r\n")] = 0;
-        if (*line) status = chat_turn(a, m, s, &t, line, err);
+    while (status == NUT_OK && more) {
+        fputs("> ", stderr);
+        status = file_read_line(stdin, &line, &cap, &more, err);
+        if (status == NUT_OK && more && *line) status = chat_turn(a, m, s, &t, line, err);
     }
+    free(line);
     free(t.ids);
     return status;
 }

@@ -65,6 +65,7 @@ nut_status nut_perplexity(nut_session *s, const int32_t *ids, size_t n, uint32_t
                           uint32_t max_windows, nut_progress *progress, void *progress_ctx,
                           nut_perplexity_result *out, nut_error *err) {
     TRY(check_windows(s, n, window, err));
+    TRY(session_check_ids(s, ids, n, err)); // a window's last token is looked up, but never an input
     size_t windows = n / window;
     if (max_windows && windows > max_windows) windows = max_windows;
     int32_t *copy = mem_alloc(window * sizeof *copy);

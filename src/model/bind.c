@@ -5,9 +5,9 @@
 #include "model/bind.h"
 
 #include "base/error.h"
+#include "base/sort.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Of a layer, without weights in them: what old converters copied from a checkpoint's buffers. */
@@ -201,7 +201,7 @@ nut_status bind_plan(nut_model *m, bool dequantize, const gguf_tensor *tensors, 
         rest->n_tensors--;
         rest->bytes -= least_bytes(m, b->spec, dequantize);
     }
-    if (n) qsort(bindings, n, sizeof *bindings, by_offset);
+    sort_rows(bindings, n, sizeof *bindings, by_offset);
     return NUT_OK;
 }
 

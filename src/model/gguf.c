@@ -11,11 +11,11 @@
 #include "base/cursor.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/sort.h"
 #include "kernels/formats.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -284,9 +284,7 @@ static void rebase(gguf *g) {
         g->tensors[i].name.s = base + (uintptr_t)g->tensors[i].name.s;
 }
 
-typedef int compare_fn(const void *a, const void *b); // of pointers to rows
-
-/* Both tables' rows begin with their name. */
+/* Comparisons are of pointers to rows. Both tables' rows begin with their name. */
 static int by_name(const void *a, const void *b) {
     const gguf_str *x = *(const gguf_str *const *)a, *y = *(const gguf_str *const *)b;
     int order = memcmp(x->s, y->s, (size_t)(x->n < y->n ? x->n : y->n));
@@ -295,16 +293,17 @@ static int by_name(const void *a, const void *b) {
 
 static int by_offset(const void *a, const void *b) {
     const gguf_tensor *x = *(const gguf_tensor *const *)a, *y = *(const gguf_tensor *const *)b;
-    return (x->offset > y->offset) - (x->offset < y->offset);
+    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
+    return (x->n_bytes > y->n_bytes) - (x->n_bytes < y->n_bytes); // of no known size: before what is there
 }
 
 /* Pointers to the n rows of a table in order; the caller's to free. */
-static nut_status sort_rows(const void *rows, uint64_t n, size_t stride, compare_fn *compare,
-                            const void ***out, nut_error *err) {
+static nut_status in_order(const void *rows, uint64_t n, size_t stride, sort_compare *compare,
+                           const void ***out, nut_error *err) {
     const void **sorted = mem_calloc((size_t)n + 1, sizeof *sorted);
     if (!sorted) return error_memory(err, n * sizeof *sorted);
     for (size_t i = 0; i < n; i++) sorted[i] = (const char *)rows + i * stride;
-    if (n) qsort(sorted, (size_t)n, sizeof *sorted, compare);
+    sort_rows(sorted, (size_t)n, sizeof *sorted, compare);
     *out = sorted;
     return NUT_OK;
 }
@@ -312,7 +311,7 @@ static nut_status sort_rows(const void *rows, uint64_t n, size_t stride, compare
 static nut_status check_names(const void *rows, uint64_t n, size_t stride, nut_error *err) {
     const void **sorted = NULL;
     const gguf_str *twin = NULL;
-    TRY(sort_rows(rows, n, stride, by_name, &sorted, err));
+    TRY(in_order(rows, n, stride, by_name, &sorted, err));
     for (size_t i = 1; i < n && !twin; i++)
         if (!by_name(&sorted[i - 1], &sorted[i])) twin = sorted[i];
     mem_free(sorted);
@@ -358,7 +357,7 @@ static nut_status place_tensors(gguf *g, nut_error *err) {
     const void **sorted = NULL;
     const gguf_tensor *over = NULL;
     for (uint64_t i = 0; i < g->n_tensors; i++) TRY(place_tensor(g, &g->tensors[i], err));
-    TRY(sort_rows(g->tensors, g->n_tensors, sizeof *g->tensors, by_offset, &sorted, err));
+    TRY(in_order(g->tensors, g->n_tensors, sizeof *g->tensors, by_offset, &sorted, err));
     for (size_t i = 1; i < g->n_tensors && !over; i++) {
         const gguf_tensor *before = sorted[i - 1], *t = sorted[i];
         if (t->offset < before->offset + before->n_bytes) over = t;

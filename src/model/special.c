@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/sort.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { SPECIAL_MAX = 256 }; // bytes; longer tokens are not looked for
@@ -57,7 +57,7 @@ nut_status special_prepare(vocab *v, nut_error *err) {
     }
     for (uint32_t i = 0; i < v->pieces.n; i++)
         if (is_special(v, i)) keys[at++] = (special_key){v->pieces.list[i], (int32_t)i};
-    qsort(keys, n, sizeof *keys, by_bytes);
+    sort_rows(keys, n, sizeof *keys, by_bytes);
     take_sorted(v, keys, n);
     mem_free(keys);
     return NUT_OK;

@@ -26,11 +26,7 @@ static nut_status check_prompt(const nut_session *s, const int32_t *ids, size_t 
             err, NUT_E_CONTEXT,
             "the prompt has %zu tokens and the context holds %u; shorten it or load with a longer context",
             n, s->n_ctx);
-    for (size_t i = 0; i < n; i++)
-        if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->hp.n_vocab)
-            return error_set(err, NUT_E_ARGUMENT, "token id %d is not in the vocabulary of %u", (int)ids[i],
-                             s->model->hp.n_vocab);
-    return NUT_OK;
+    return session_check_ids(s, ids, n, err);
 }
 
 nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, const nut_generate_options *o,

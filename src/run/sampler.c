@@ -6,9 +6,9 @@
 #include "run/session.h"
 
 #include "base/error.h"
+#include "base/sort.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 typedef struct pool { // the candidates still in play, best first once sorted
@@ -97,27 +97,34 @@ static int by_rank(const void *a, const void *b) {
     return better(a, b) ? -1 : 1;
 }
 
-/* Moves the k best to the front, in any order (quickselect, median of three). */
+typedef bool order(const sampler_candidate *a, const sampler_candidate *b);
+
+static bool worse(const sampler_candidate *a, const sampler_candidate *b) {
+    return better(b, a);
+}
+
+/* Lets c[i] of a heap of n sink to where it is before both its children: what is before all is on top. */
+static void sink(sampler_candidate *c, size_t n, size_t i, order *before) {
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && before(&c[child + 1], &c[child])) child++;
+        if (!before(&c[child], &c[i])) return;
+        swap(&c[i], &c[child]);
+    }
+}
+
+static void make_heap(sampler_candidate *c, size_t n, order *before) {
+    for (size_t i = n / 2; i-- > 0;) sink(c, n, i, before);
+}
+
+/* Moves the k best to the front, in any order: each of the others that is better than the worst of them
+ * takes its place. Never more than k log k + n log k comparisons, whatever the logits are. */
 static void select_best(sampler_candidate *c, size_t n, size_t k) {
-    size_t lo = 0, hi = n;
-    while (hi - lo > 1 && k > lo && k < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (better(&c[mid], &c[lo])) swap(&c[mid], &c[lo]);
-        if (better(&c[hi - 1], &c[lo])) swap(&c[hi - 1], &c[lo]);
-        if (better(&c[hi - 1], &c[mid])) swap(&c[hi - 1], &c[mid]);
-        if (hi - lo <= 3) return; // they are in order now
-        sampler_candidate pivot = c[mid];
-        size_t i = lo, j = hi - 1;
-        for (;; i++, j--) {
-            while (better(&c[i], &pivot)) i++;
-            while (better(&pivot, &c[j])) j--;
-            if (i >= j) break;
-            swap(&c[i], &c[j]);
-        }
-        if (k <= j + 1)
-            hi = j + 1;
-        else
-            lo = j + 1;
+    if (k >= n) return;
+    make_heap(c, k, worse);
+    for (size_t i = k; i < n; i++) {
+        if (!better(&c[i], &c[0])) continue;
+        swap(&c[i], &c[0]);
+        sink(c, k, 0, worse);
     }
 }
 
@@ -130,7 +137,7 @@ static void keep_best(pool *p, size_t k) {
 }
 
 static void sort_pool(pool *p) {
-    if (!p->sorted) qsort(p->c, p->n, sizeof *p->c, by_rank);
+    if (!p->sorted) sort_rows(p->c, p->n, sizeof *p->c, by_rank);
     p->sorted = true;
 }
 
@@ -154,20 +161,20 @@ static double weigh(pool *p, float temperature) {
 
 /* ---- filters ---- */
 
-/* Nucleus (Holtzman et al. 2020, arXiv 1904.09751): the fewest best whose probabilities reach top_p. The
- * best are sorted in growing portions, so that a large vocabulary is never sorted as a whole. */
+/* Nucleus (Holtzman et al. 2020, arXiv 1904.09751): the fewest best whose probabilities reach top_p. They
+ * are taken from a heap one by one, so that a large vocabulary is never sorted as a whole. */
 static void filter_top_p(pool *p, float top_p) {
     if (top_p >= 1) return;
     double want = weigh(p, 1) * (double)top_p, sum = 0;
-    size_t n = 0;
-    for (size_t portion = 128; n < p->n && sum < want; portion *= 4) {
-        pool part = {.c = p->c + n, .n = p->n - n};
-        select_best(part.c, part.n, portion);
-        if (part.n > portion) part.n = portion;
-        sort_pool(&part);
-        for (size_t i = 0; i < part.n && (sum < want || n == 0); i++, n++) sum += (double)part.c[i].p;
-    }
-    p->n = n ? n : 1;
+    size_t left = p->n;
+    make_heap(p->c, left, better);
+    do { // the best goes to the end
+        swap(&p->c[0], &p->c[--left]);
+        sink(p->c, left, 0, better);
+        sum += (double)p->c[left].p;
+    } while (left && sum < want);
+    for (size_t i = 0; i < p->n / 2; i++) swap(&p->c[i], &p->c[p->n - 1 - i]);
+    p->n -= left;
     p->sorted = true;
 }
 
@@ -195,7 +202,7 @@ static void filter_typical(pool *p, float typical_p) {
         entropy += (double)p->c[i].p / sum * (log_sum - ((double)p->c[i].logit - max));
     for (size_t i = 0; i < p->n; i++)
         p->c[i].p = (float)fabs(log_sum - ((double)p->c[i].logit - max) - entropy);
-    qsort(p->c, p->n, sizeof *p->c, by_p);
+    sort_rows(p->c, p->n, sizeof *p->c, by_p);
     size_t n = 0;
     while (n < p->n && mass < (double)typical_p * sum)
         mass += (double)kernel_exp((float)((double)p->c[n++].logit - max));
@@ -235,25 +242,16 @@ static void take_all(sampler *s, const float *logits, pool *p) {
     p->n = s->n_vocab;
 }
 
-/* Lets c[i] of a heap of n sink to where no child is worse than its parent: the worst is on top. */
-static void sink(sampler_candidate *c, size_t n, size_t i) {
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && better(&c[child], &c[child + 1])) child++;
-        if (!better(&c[i], &c[child])) return;
-        swap(&c[i], &c[child]);
-    }
-}
-
 /* The k best, without a look at the others but one: most logits are below the worst of the best so far. An
  * equal logit of a later token is worse. */
 static void take_best(sampler *s, const float *logits, size_t k, pool *p) {
     for (size_t i = 0; i < k; i++)
         p->c[i] = (sampler_candidate){.id = (int32_t)i, .logit = usable_logit(logits[i])};
-    for (size_t i = k; i-- > 0;) sink(p->c, k, i);
+    make_heap(p->c, k, worse);
     for (size_t i = k; i < s->n_vocab; i++) {
         if (!(logits[i] > p->c[0].logit)) continue;
         p->c[0] = (sampler_candidate){.id = (int32_t)i, .logit = logits[i]};
-        sink(p->c, k, 0);
+        sink(p->c, k, 0, worse);
     }
     p->n = k;
 }

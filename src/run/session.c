@@ -172,6 +172,14 @@ const char *nut_session_kv_type(const nut_session *s) {
 
 /* ---- tokens ---- */
 
+nut_status session_check_ids(const nut_session *s, const int32_t *ids, size_t n, nut_error *err) {
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->hp.n_vocab)
+            return error_set(err, NUT_E_ARGUMENT, "token id %d is not in the vocabulary of %u", (int)ids[i],
+                             s->model->hp.n_vocab);
+    return NUT_OK;
+}
+
 static nut_status check_eval(const nut_session *s, const int32_t *ids, size_t n, size_t n_logits,
                              nut_error *err) {
     if (n == 0 || n_logits > n || n_logits > s->n_logits_max)
@@ -182,11 +190,7 @@ static nut_status check_eval(const nut_session *s, const int32_t *ids, size_t n,
         return error_set(err, NUT_E_CONTEXT,
                          "%zu tokens do not fit: %u of %u positions are taken; use a longer context", n,
                          s->n_past, s->n_ctx);
-    for (size_t i = 0; i < n; i++)
-        if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->hp.n_vocab)
-            return error_set(err, NUT_E_ARGUMENT, "token id %d is not in the vocabulary of %u", (int)ids[i],
-                             s->model->hp.n_vocab);
-    return NUT_OK;
+    return session_check_ids(s, ids, n, err);
 }
 
 /* Batches end so that all kept logits are of the last one. */

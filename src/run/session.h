@@ -114,6 +114,9 @@ static inline size_t run_pad8(size_t n) {
     return (n + 7) & ~(size_t)7;
 }
 
+/* E_ARGUMENT where one of n ids is no token of the vocabulary. */
+nut_status session_check_ids(const nut_session *s, const int32_t *ids, size_t n, nut_error *err);
+
 /* Runs tokens ids (n <= n_batch) at positions n_past.. through the model, stores their keys and values, and
  * leaves logits of the last n_logits of them. Does not move n_past. */
 void forward_batch(nut_session *s, const int32_t *ids, size_t n, size_t n_logits);

@@ -38,7 +38,8 @@ const PRELUDES = {
   'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
   'thread-crash': 'WebAssembly.Table.prototype.get = () => () => { throw new WebAssembly.RuntimeError("planted"); };',
   // Waits for a server end at once: after failures, and for a connection that is silent.
-  hasty: 'const late = setTimeout; self.setTimeout = (f, ms, ...rest) => late(f, ms >= 20000 ? 300 : ms / 30, ...rest);',
+  hasty: `const late = setTimeout;
+    self.setTimeout = (f, ms, ...rest) => late(f, ms >= 20000 ? 300 : ms <= 3000 ? ms / 30 : ms, ...rest);`,
   'wrong-mime': '',
   watched: WATCH,
   breach: `${WATCH} fetch("https://worker.invalid/").catch(() => {});`,

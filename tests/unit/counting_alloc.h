@@ -1,37 +1,58 @@
-/* An allocator that counts, for nut_set_allocator: what is alive, the peak, and the n-th allocation can be
- * made to fail.
+/* An allocator that counts, for nut_set_allocator: what is alive, the peak, and the n-th allocation, or all
+ * from the n-th on, or what goes beyond a limit, can be made to fail.
  *
- *     counting_start(k);   // the k-th allocation from here fails; 0: none
+ *     counting_start(k);        // the k-th allocation from here fails; 0: none
+ *     counting.for_good = true; // optional: and so do all that follow it
+ *     counting.limit = bytes;   // optional: and those that would make more than so many bytes alive
  *     ...
  *     CHECK(counting.alive == 0, ...);
  *     counting_stop();
- */
+ *
+ * One thread at a time, as the engine allocates. Fresh memory is full of rubbish. */
 #ifndef NUT_TESTS_COUNTING_ALLOC_H
 #define NUT_TESTS_COUNTING_ALLOC_H
 
 #include "nutshell.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-static struct {
+typedef struct counting_state {
     size_t n;       // allocations asked for
     size_t fail_at; // 0: never
-    size_t alive;   // blocks
+    bool for_good;
+    size_t n_failed;
+    size_t alive; // blocks
     size_t bytes, peak;
-} counting;
+    size_t limit; // 0: none
+} counting_state;
+
+static counting_state counting;
 
 typedef union counting_head { // in front of each block; keeps its alignment
     size_t n_bytes;
     _Alignas(16) char pad[16];
 } counting_head;
 
+/* Whether the allocation that was counted last is one of those that fail. */
+static inline bool counting_fails(size_t n_bytes) {
+    if (counting.limit && (n_bytes > counting.limit || counting.bytes > counting.limit - n_bytes))
+        return true;
+    if (!counting.fail_at) return false;
+    return counting.for_good ? counting.n >= counting.fail_at : counting.n == counting.fail_at;
+}
+
 static inline void *counting_alloc(void *ctx, size_t n_bytes) {
     (void)ctx;
     counting.n++;
-    if (counting.fail_at && counting.n == counting.fail_at) return NULL;
-    counting_head *h = n_bytes < SIZE_MAX - sizeof *h ? malloc(n_bytes + sizeof *h) : NULL;
+    const bool fails = counting_fails(n_bytes) || n_bytes >= SIZE_MAX - sizeof(counting_head);
+    counting_head *h = fails ? NULL : malloc(n_bytes + sizeof *h);
+    counting.n_failed += !h;
     if (!h) return NULL;
     h->n_bytes = n_bytes;
+#ifndef __wasm__ // where mem_calloc knows that new memory is zero
+    memset(h + 1, 0xa5, n_bytes);
+#endif
     counting.alive++;
     counting.bytes += n_bytes;
     if (counting.bytes > counting.peak) counting.peak = counting.bytes;
@@ -48,8 +69,7 @@ static inline void counting_free(void *ctx, void *p) {
 
 static inline void counting_start(size_t fail_at) {
     static const nut_allocator hook = {NULL, counting_alloc, counting_free};
-    counting.n = counting.alive = counting.bytes = counting.peak = 0;
-    counting.fail_at = fail_at;
+    counting = (counting_state){.fail_at = fail_at};
     nut_set_allocator(&hook);
 }
 

@@ -207,8 +207,9 @@ typedef struct make_options {
     format_id matrices; // FORMAT_F32 is 0
     format_id vectors;
     uint32_t n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff,
-        n_ctx;   // 0: 64, 2, 4, 2, n_embd / n_head, 96, 128
-    bool untied; // an output matrix of its own
+        n_ctx;       // 0: 64, 2, 4, 2, n_embd / n_head, 96, 128
+    bool untied;     // an output matrix of its own
+    bool byte_pairs; // the other kind of vocabulary
     uint64_t seed;
 } make_options;
 
@@ -273,6 +274,46 @@ static inline void make_vocab(make_gguf *g) {
     make_u32(g, "tokenizer.ggml.bos_token_id", 1);
     make_u32(g, "tokenizer.ggml.eos_token_id", 2);
     make_u32(g, "tokenizer.ggml.unknown_token_id", 0);
+}
+
+/* GPT-2's character for a byte: printable ones of Latin-1 stand for themselves, the others are U+0100,
+ * U+0101, ... in order. Its length, 1 or 2. */
+static inline size_t make_byte_character(unsigned byte, char to[2]) {
+    unsigned c = byte, shifted = 0;
+    for (unsigned b = 0; b <= byte; b++) {
+        const bool printable = (b > 32 && b < 127) || (b > 160 && b != 173);
+        if (b == byte && !printable) c = 256 + shifted;
+        shifted += !printable;
+    }
+    to[0] = (char)(c < 128 ? c : 0xc0 | c >> 6), to[1] = (char)(0x80 | (c & 63));
+    return c < 128 ? 1 : 2;
+}
+
+/* The characters of all bytes, as elements of an array. */
+static inline void make_byte_characters(make_gguf *g) {
+    for (unsigned b = 0; b < 256; b++) {
+        char text[2];
+        const size_t n = make_byte_character(b, text);
+        make_le(&g->kv, n, 8);
+        make_put(&g->kv, text, n);
+    }
+}
+
+static const char *const make_byte_pieces[] = {"th", "he", "the", "\xc4\xa0", "\xc4\xa0the", "<|im_end|>"};
+static const char *const make_byte_merges[] = {"t h", "h e", "th e", "\xc4\xa0 the"};
+enum { MAKE_N_BYTE_VOCAB = 256 + sizeof make_byte_pieces / sizeof *make_byte_pieces, MAKE_N_MERGES = 4 };
+
+/* A byte-pair vocabulary: the bytes, some pieces that merges lead to, an end of turn. */
+static inline void make_byte_vocab(make_gguf *g) {
+    make_str(g, "tokenizer.ggml.model", "gpt2");
+    make_str(g, "tokenizer.ggml.pre", "gpt-2");
+    make_array(g, "tokenizer.ggml.tokens", MAKE_STRING, MAKE_N_BYTE_VOCAB);
+    make_byte_characters(g);
+    for (int i = 256; i < MAKE_N_BYTE_VOCAB; i++) make_text(&g->kv, make_byte_pieces[i - 256]);
+    make_array(g, "tokenizer.ggml.token_type", MAKE_I32, MAKE_N_BYTE_VOCAB);
+    for (int i = 0; i < MAKE_N_BYTE_VOCAB; i++) make_le(&g->kv, i == MAKE_N_BYTE_VOCAB - 1 ? 3 : 1, 4);
+    make_array(g, "tokenizer.ggml.merges", MAKE_STRING, MAKE_N_MERGES);
+    for (int i = 0; i < MAKE_N_MERGES; i++) make_text(&g->kv, make_byte_merges[i]);
 }
 
 static inline const char *make_hparam_key(const char *arch, const char *suffix) {
@@ -341,12 +382,16 @@ static inline make_gguf make_model(const make_options *options) {
     const make_options o = make_defaults(options);
     make_gguf g = {.version = 3, .alignment = 32};
     rng_seed(&g.random, o.seed);
+    const size_t n_vocab = o.byte_pairs ? MAKE_N_BYTE_VOCAB : MAKE_N_VOCAB;
     make_hparams(&g, &o);
-    make_vocab(&g);
-    make_add(&g, "token_embd.weight", o.matrices, o.n_embd, MAKE_N_VOCAB);
+    if (o.byte_pairs)
+        make_byte_vocab(&g);
+    else
+        make_vocab(&g);
+    make_add(&g, "token_embd.weight", o.matrices, o.n_embd, n_vocab);
     for (uint32_t i = 0; i < o.n_layer; i++) make_layer(&g, &o, i);
     make_add(&g, "output_norm.weight", o.vectors, o.n_embd, 0);
-    if (o.untied) make_add(&g, "output.weight", o.matrices, o.n_embd, MAKE_N_VOCAB);
+    if (o.untied) make_add(&g, "output.weight", o.matrices, o.n_embd, n_vocab);
     return g;
 }
 

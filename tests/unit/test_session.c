@@ -187,6 +187,29 @@ static void test_refusals(const nut_model *m) {
     nut_session_free(s);
 }
 
+/* A judgement looks up the logit of each token, the last of a window too, which is never an input. */
+static void test_judged_ids(const nut_model *m) {
+    const nut_session_options so = {.n_ctx = 64, .n_threads = 1, .n_batch = 16, .n_logits = 16};
+    const int32_t outside[] = {-1, (int32_t)nut_model_n_vocab(m), INT32_MAX, INT32_MIN};
+    nut_session *s = NULL;
+    nut_perplexity_result r = {0};
+    nut_error err = {0};
+    if (!CHECK(nut_session_new(m, &so, &s, &err) == NUT_OK, "%s", err.message)) return;
+    for (size_t i = 0; i < 4; i++)
+        for (size_t at = 0; at < 64; at += 21) {
+            int32_t ids[64];
+            memcpy(ids, prompt, sizeof ids);
+            ids[at] = outside[i];
+            CHECK(nut_perplexity(s, ids, 64, 32, 0, NULL, NULL, &r, &err) == NUT_E_ARGUMENT &&
+                      strstr(err.message, "vocabulary"),
+                  "token %d at %zu: %s", (int)outside[i], at, err.message);
+        }
+    CHECK(r.n_scored == 0, "refused calls give no result");
+    CHECK(nut_perplexity(s, prompt, 64, 32, 0, NULL, NULL, &r, &err) == NUT_OK && r.n_scored == 30,
+          "%llu tokens are scored", (unsigned long long)r.n_scored);
+    nut_session_free(s);
+}
+
 /* ---- memory ---- */
 
 static void test_memory(const nut_model *m, nut_kv_type kv_type) {
@@ -230,6 +253,7 @@ int main(void) {
     test_generations(m);
     test_stopping(m);
     test_refusals(m);
+    test_judged_ids(m);
     for (int kv = 0; kv < NUT_KV_COUNT; kv++) test_memory(m, (nut_kv_type)kv);
     nut_model_free(m);
     return check_report();

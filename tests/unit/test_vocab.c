@@ -151,25 +151,12 @@ static void test_spm_order(void) {
 
 /* ---- byte-pair encoding ---- */
 
-/* GPT-2's characters for bytes: printable ones of Latin-1 stand for themselves, the others are U+0100,
- * U+0101, ... */
-static void put_byte_characters(make_gguf *g) {
-    unsigned shifted = 256;
-    for (unsigned b = 0; b < 256; b++) {
-        bool printable = (b > 32 && b < 127) || (b > 160 && b != 173);
-        unsigned c = printable ? b : shifted++;
-        char text[3] = {(char)c, 0, 0};
-        if (c >= 128) text[0] = (char)(0xc0 | c >> 6), text[1] = (char)(0x80 | (c & 63));
-        make_text(&g->kv, text);
-    }
-}
-
 enum { FIRST = 256 }; // id of the first piece behind the bytes
 
 static make_gguf bpe_file(const entry *list, size_t n, const char *const *merges, size_t n_merges) {
     make_gguf g = empty_file("gpt2");
     make_array(&g, "tokenizer.ggml.tokens", MAKE_STRING, FIRST + n);
-    put_byte_characters(&g);
+    make_byte_characters(&g);
     for (size_t i = 0; i < n; i++) make_text(&g.kv, list[i].text);
     make_array(&g, "tokenizer.ggml.token_type", MAKE_I32, FIRST + n);
     for (size_t i = 0; i < FIRST + n; i++) make_le(&g.kv, i < FIRST ? 1 : (uint32_t)list[i - FIRST].kind, 4);

@@ -33,9 +33,11 @@ export class ProgressMeter {
    * @param {number} size    of this one; 0 while unknown
    */
   begin(before, size) {
+    const anew = this.#told > before;
     this.#total = size && before + size;
     this.#loaded = this.#told = before;
     this.#samples = [];
+    if (anew) this.flush();
   }
 
   /** @param {Progress['phase']} phase where bytes come from now; the speed is counted anew */

@@ -1,0 +1,85 @@
+/*
+ * Blocks of any bytes in every tensor format: packing, unpacking, both ways between blocks and floats. What
+ * packs comes back byte for byte, other lanes stay as they were, and nothing is read or written outside.
+ */
+#include "fuzz.h"
+
+#include "kernels/formats.h"
+
+#include <math.h>
+
+enum { MOST_BLOCKS = 4 };
+
+/* Packs n blocks into one lane of a group of n + 1; whether they were taken. */
+static bool pack(const format *f, uint32_t lane, const uint8_t *blocks, size_t n, uint8_t *group) {
+    memset(group, 0, (n + 1) * f->bytes * FORMAT_LANES);
+    return f->pack(group, lane, 1, n, blocks);
+}
+
+static void check_packing(const format *f, uint32_t lane, const uint8_t *blocks, size_t n) {
+    const size_t bytes = n * f->bytes, group_bytes = (n + 1) * f->bytes * FORMAT_LANES;
+    uint8_t *group = aligned_alloc(64, (group_bytes + 63) / 64 * 64), *back = malloc(bytes ? bytes : 1);
+    if (pack(f, lane, blocks, n, group)) {
+        f->unpack(group, lane, 1, n, back);
+        EXPECT(!memcmp(back, blocks, bytes), "%s: lane %u comes back changed", f->name, lane);
+        f->unpack(group, (lane + 3) % FORMAT_LANES, 1, n, back);
+        for (size_t i = 0; i < bytes; i++) EXPECT(back[i] == 0, "%s: another lane was written to", f->name);
+        for (size_t i = 0; i < (size_t)f->bytes * FORMAT_LANES; i++)
+            EXPECT(group[i] == 0, "%s: the block before was written to", f->name);
+    }
+    free(back);
+    free(group);
+}
+
+/* A row of a packed matrix is what dequantizing its blocks gives. */
+static void check_row(const format *f, uint32_t lane, const uint8_t *blocks, size_t n) {
+    const size_t cols = n * f->block, group_bytes = n * f->bytes * FORMAT_LANES;
+    uint8_t *group = aligned_alloc(64, (group_bytes + 63) / 64 * 64 + 64);
+    float *row = malloc((cols + 1) * sizeof *row), *direct = malloc((cols + 1) * sizeof *direct);
+    memset(group, 0, group_bytes);
+    f->dequantize(blocks, n, direct);
+    if (f->pack(group, lane, 0, n, blocks)) {
+        const matrix m = {.format = f, .n_rows = lane + 1, .n_cols = cols, .data = group};
+        matrix_row(&m, lane, row);
+        EXPECT(!memcmp(row, direct, cols * sizeof *row), "%s: a row differs", f->name);
+    }
+    free(direct);
+    free(row);
+    free(group);
+}
+
+/* Any floats become blocks; of tame ones the blocks pack, and their floats are ordinary numbers. */
+static void check_quantize(const format *f, fuzz_input in) {
+    const size_t n =
+        in.n / (f->block * sizeof(float)) < MOST_BLOCKS ? in.n / (f->block * sizeof(float)) : MOST_BLOCKS;
+    const size_t cols = n * f->block;
+    float *x = malloc((cols + 1) * sizeof *x), *y = malloc((cols + 1) * sizeof *y);
+    uint8_t *blocks = malloc(n * f->bytes + 1);
+    bool tame = true;
+    if (cols) memcpy(x, in.p, cols * sizeof *x);
+    for (size_t i = 0; i < cols; i++) tame = tame && fabsf(x[i]) < 63; // scales below 64 pack
+    f->quantize(x, n, blocks);
+    f->dequantize(blocks, n, y);
+    for (size_t i = 0; tame && i < cols; i++)
+        EXPECT(fabsf(y[i]) < 70, "%s: %g becomes %g", f->name, (double)x[i], (double)y[i]);
+    uint8_t *group = aligned_alloc(64, ((n + 1) * f->bytes * FORMAT_LANES + 63) / 64 * 64);
+    const bool packs = pack(f, 5, blocks, n, group);
+    EXPECT(packs || !tame, "%s: tame weights do not pack", f->name);
+    free(group);
+    free(blocks);
+    free(y);
+    free(x);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
+    fuzz_input in = {bytes, n};
+    const format *f = &format_table[fuzz_u8(&in) % FORMAT_COUNT];
+    const uint32_t lane = fuzz_u8(&in) % FORMAT_LANES;
+    const size_t n_blocks = in.n / f->bytes < MOST_BLOCKS ? in.n / f->bytes : MOST_BLOCKS;
+    uint8_t *blocks = fuzz_copy((fuzz_input){in.p, n_blocks * f->bytes});
+    check_packing(f, lane, blocks, n_blocks);
+    check_row(f, lane, blocks, n_blocks);
+    if (f->quantize) check_quantize(f, in);
+    free(blocks);
+    return 0;
+}

@@ -1,0 +1,186 @@
+/*
+ * A model file in pieces through the public loader, and what loads runs: facts, a text, a session of a few
+ * tokens, a judgement. However it is cut the outcome is the same; until the plan is there the memory is a
+ * multiple of what was fed, and from then on the plan's weights come on top.
+ */
+#include "fuzz.h"
+
+#include "base/rng.h"
+#include "../unit/load_cost.h"
+#include "model/model.h"
+
+enum { LIMIT = 1 << 24, SESSION_MOST = 1 << 23, CTX = 24 };
+
+typedef struct load_case {
+    fuzz_input file;
+    nut_load_options options;
+    bool known;            // the file's size is told
+    uint32_t cut, fail_at; // seed of the pieces; allocation that fails
+    bool for_good;
+} load_case;
+
+static load_case read_case(fuzz_input in) {
+    load_case c = {.options = nut_load_defaults()};
+    const uint8_t flags = fuzz_u8(&in);
+    c.cut = fuzz_u16(&in);
+    c.fail_at = fuzz_u8(&in);
+    c.known = !(flags & 1);
+    c.options.dequantize = flags & 2;
+    c.options.kernel = flags & 4 ? "ref" : NULL;
+    c.options.kv_type = flags & 8 ? NUT_KV_Q8_0 : NUT_KV_F16;
+    c.options.n_ctx = flags & 16 ? CTX : 0;
+    c.options.memory_limit = LIMIT;
+    c.for_good = flags & 32;
+    if ((flags & 192) == 192) c.options.kernel = "quantum"; // rather seldom: such a load is refused at once
+    if ((flags & 224) == 160) c.options.kv_type = NUT_KV_COUNT;
+    c.file = in;
+    return c;
+}
+
+/* Until the plan is there, memory is bounded by what was fed; then its weights come on top. */
+static void check_cost(const nut_loader *l, uint64_t fed) {
+    const nut_load_plan plan = nut_load_get_plan(l);
+    const uint64_t most = load_cost_most(fed) + (plan.complete ? plan.weight_bytes + LOAD_COST_FIXED : 0);
+    EXPECT(counting.peak <= most, "%zu bytes after %llu", counting.peak, (unsigned long long)fed);
+}
+
+/* A load that failed, or whose bytes come from elsewhere, says so and stays as it is. */
+static void check_wrong_use(nut_loader *l, uint64_t end) {
+    nut_model *m;
+    nut_error err;
+    if (!l) return;
+    EXPECT(nut_load_feed(l, end, "more", 4, &err) == NUT_E_STATE, "%s", err.message);
+    EXPECT(nut_load_finish(l, &m, &err) == NUT_E_STATE, "%s", err.message);
+}
+
+/* Feeds the file in pieces of random lengths, most of them short; cut 0: at once. */
+static nut_status load_in_pieces(const load_case *c, uint32_t cut, nut_model **out, nut_error *err) {
+    nut_loader *l = NULL;
+    nut_error other;
+    rng r;
+    rng_seed(&r, cut);
+    nut_status status = nut_load_begin(&c->options, c->known ? c->file.n : 0, &l, err);
+    for (size_t at = 0, n; status == NUT_OK && at < c->file.n; at += n) {
+        n = cut ? 1 + (size_t)(rng_u64(&r) & (((uint64_t)1 << rng_u64(&r) % 14) - 1)) : c->file.n;
+        if (n > c->file.n - at) n = c->file.n - at;
+        void *piece = fuzz_copy((fuzz_input){c->file.p + at, n});
+        EXPECT(nut_load_feed(l, at + 1, piece, n, &other) == NUT_E_ARGUMENT, "a gap");
+        EXPECT(nut_load_feed(l, at, NULL, 0, &other) == NUT_OK, "no bytes");
+        status = nut_load_feed(l, at, piece, n, err);
+        free(piece);
+        check_cost(l, at + n);
+    }
+    if (status == NUT_OK) status = nut_load_finish(l, out, err);
+    if (status != NUT_OK) check_wrong_use(l, c->file.n);
+    if (status != NUT_OK) nut_load_abort(l);
+    return status;
+}
+
+/* ---- what loads must also run ---- */
+
+static void try_facts(const nut_model *m) {
+    size_t n = 0, again = 0;
+    nut_error err;
+    EXPECT(nut_model_info(m, true, NULL, 0, &n, &err) == NUT_E_ARGUMENT && n > 100, "%zu bytes", n);
+    char *text = malloc(n + 1);
+    EXPECT(nut_model_info(m, true, text, n + 1, &again, &err) == NUT_OK && again == n && strlen(text) == n,
+           "%zu bytes of facts, then %zu", n, again);
+    free(text);
+    EXPECT(nut_model_n_ctx_train(m) > 0 && nut_model_kernel(m)[0], "facts");
+    (void)nut_model_meta(m, "general.name", &n);
+    (void)nut_model_meta(m, "llama.block_count", &n);
+}
+
+static size_t try_text(const nut_model *m, int32_t *ids, size_t cap) {
+    static const char text[] = "the <s>hat\n 12 \xc3\xa9\xff";
+    char back[512];
+    size_t n = 0, n_back;
+    nut_error err;
+    nut_status status = nut_tokenize(m, text, sizeof text - 1, NUT_TOKENIZE_ADD_BOS | NUT_TOKENIZE_SPECIAL,
+                                     ids, cap, &n, &err);
+    fuzz_check_error(status, &err);
+    if (status != NUT_OK) return 0;
+    for (size_t i = 0; i < n; i++)
+        EXPECT(ids[i] >= 0 && (uint32_t)ids[i] < nut_model_n_vocab(m), "token %d", (int)ids[i]);
+    (void)nut_detokenize(m, ids, n, true, back, sizeof back, &n_back, &err);
+    const int32_t outside[] = {-1, (int32_t)nut_model_n_vocab(m)};
+    for (size_t i = 0; i < 2; i++)
+        EXPECT(nut_detokenize(m, &outside[i], 1, true, back, sizeof back, &n_back, &err) == NUT_E_ARGUMENT,
+               "token %d", (int)outside[i]);
+    EXPECT(nut_tokenize(m, text, ((size_t)1 << 28) + 1, 0, ids, cap, &n_back, &err) == NUT_E_ARGUMENT,
+           "a text that is too long");
+    return n;
+}
+
+static void try_generation(nut_session *s, const int32_t *ids, size_t n) {
+    static const char *const stops[] = {"e", "\xc3\xa9"};
+    nut_generate_options o = nut_generate_defaults();
+    nut_step step;
+    nut_error err;
+    o.max_tokens = 3, o.stop = stops, o.n_stop = 2, o.repeat_penalty = 1.1f;
+    nut_status status = nut_generate_begin(s, ids, n, &o, &err);
+    fuzz_check_error(status, &err);
+    while (status == NUT_OK) {
+        status = nut_generate_step(s, &step, &err);
+        EXPECT(status == NUT_OK, "%s", err.message);
+        if (step.kind == NUT_STEP_DONE) break;
+    }
+}
+
+static void try_session(const nut_model *m, const load_case *c) {
+    int32_t ids[64];
+    nut_error err;
+    const size_t n = try_text(m, ids, 64);
+    nut_session_options o = {.n_ctx = CTX, .n_threads = 1, .n_batch = 8, .n_logits = 4};
+    o.kv_type = c->options.kv_type;
+    if (n == 0 || m->hp.n_ctx_train < CTX) return;
+    const cache_kind *kind = model_cache_kind(&m->hp, o.kv_type);
+    if (model_session_bytes(&m->hp, kind, CTX, 8, 4) > SESSION_MOST) return;
+    nut_session *s;
+    nut_status status = nut_session_new(m, &o, &s, &err);
+    fuzz_check_error(status, &err);
+    if (status != NUT_OK) return;
+    try_generation(s, ids, n < CTX / 2 ? n : CTX / 2);
+    nut_perplexity_result r;
+    status = nut_perplexity(s, ids, n, 8, 1, NULL, NULL, &r, &err);
+    fuzz_check_error(status, &err);
+    nut_session_free(s);
+}
+
+/* ---- the same however it is cut ---- */
+
+static void check_same(const nut_model *a, const nut_model *b) {
+    EXPECT(a->weights.size == b->weights.size && a->header.n_bytes == b->header.n_bytes, "sizes differ");
+    EXPECT(!memcmp(a->header.bytes, b->header.bytes, a->header.n_bytes), "headers differ");
+    for (size_t i = 0; i < a->hp.n_layer; i++) {
+        const matrix *x = &a->layers[i].w_up, *y = &b->layers[i].w_up;
+        const size_t n = matrix_groups(x) * matrix_group_bytes(x);
+        EXPECT(!memcmp(x->data, y->data, n), "weights differ");
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
+    const load_case c = read_case((fuzz_input){bytes, n});
+    nut_model *m = NULL, *whole = NULL;
+    nut_error err = {0}, err_whole = {0};
+    counting_start(c.fail_at);
+    counting.for_good = c.for_good;
+    counting.limit = 2 * (size_t)LIMIT;
+    nut_status status = load_in_pieces(&c, c.cut, &m, &err);
+    fuzz_check_error(status, &err);
+    if (status == NUT_OK) {
+        try_facts(m);
+        try_session(m, &c);
+    }
+    if (!c.fail_at) {
+        counting.peak = counting.bytes = 0; // of the second load alone
+        nut_status again = load_in_pieces(&c, 0, &whole, &err_whole);
+        EXPECT(again == status && !strcmp(err.message, err_whole.message), "\"%s\" in pieces, \"%s\" whole",
+               err.message, err_whole.message);
+        if (status == NUT_OK) check_same(m, whole);
+    }
+    nut_model_free(whole);
+    nut_model_free(m);
+    fuzz_end();
+    return 0;
+}

@@ -1,0 +1,422 @@
+/*
+ * Writes the inputs that fuzzing begins with: build/cover/make_seeds FOLDER [VOCABULARIES]. Small models of
+ * every family and format, vocabularies cut down from real ones where those are there, command lines. An
+ * input is made of these and nothing of it is committed.
+ */
+#include "../unit/data.h"
+#include "../unit/make_gguf.h"
+#include "model/gguf.h"
+#include "plain_tokenizer.h"
+
+#include <sys/stat.h>
+
+static const char *folder;
+
+static void write_seed(const char *harness, const char *name, make_bytes b) {
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", folder, harness);
+    mkdir(path, 0777);
+    snprintf(path, sizeof path, "%s/%s/%s", folder, harness, name);
+    FILE *f = fopen(path, "wb");
+    if (!f || fwrite(b.p, 1, b.n, f) != b.n || fclose(f)) {
+        perror(path);
+        exit(1);
+    }
+}
+
+/* ---- models ---- */
+
+static void write_file(const char *harness, const char *name, make_gguf *g, const uint8_t *end,
+                       size_t n_end) {
+    size_t n;
+    make_bytes b = {0};
+    uint8_t *file = make_file(g, &n);
+    make_put(&b, file, n);
+    make_put(&b, end, n_end);
+    write_seed(harness, name, b);
+    free(file);
+    free(b.p);
+}
+
+/* A file for the three harnesses that take files, each with the numbers of its end; some are cut to pieces,
+ * some of unknown size, some loaded as floats. */
+static void write_model(const char *name, make_gguf *g) {
+    static uint8_t turn;
+    const uint8_t t = turn++;
+    write_file("load", name, g, (uint8_t[]){0, t, t, t % 32}, 4);
+    write_file("header", name, g, (uint8_t[]){0, t, t, t % 2}, 4);
+    write_file("quantize", name, g, (uint8_t[]){0, 0, t % 3}, 3);
+    make_free(g);
+}
+
+static const char *const sentence_pieces[] = {"<unk>", "<s>", "</s>", "\xe2\x96\x81",    "t",     "h", "e",
+                                              "a",     "th",  "the",  "\xe2\x96\x81the", "<0x0A>"};
+static const char *const byte_pieces[] = {"<|im_end|>", "\xc4\xa0", "t",   "h",          "e",
+                                          "a",          "th",       "the", "\xc4\xa0the"};
+static const char *const byte_merges[] = {"t h", "th e", "\xc4\xa0 the"};
+enum { N_SENTENCE = 12, N_BYTE = 9 };
+
+static void put_texts(make_gguf *g, const char *key, const char *const *list, uint32_t n) {
+    make_array(g, key, MAKE_STRING, n);
+    for (uint32_t i = 0; i < n; i++) make_text(&g->kv, list[i]);
+}
+
+static void put_kinds(make_gguf *g, const uint8_t *kinds, uint32_t n) {
+    make_array(g, "tokenizer.ggml.token_type", MAKE_I32, n);
+    for (uint32_t i = 0; i < n; i++) make_le(&g->kv, kinds[i], 4);
+}
+
+static uint32_t put_small_vocab(make_gguf *g, bool bytes) {
+    static const uint8_t sentence_kinds[] = {2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4, 6},
+                         byte_kinds[] = {3, 1, 1, 1, 1, 1, 1, 4, 1};
+    make_str(g, "tokenizer.ggml.model", bytes ? "gpt2" : "llama");
+    if (bytes) {
+        make_str(g, "tokenizer.ggml.pre", "qwen2");
+        put_texts(g, "tokenizer.ggml.tokens", byte_pieces, N_BYTE);
+        put_texts(g, "tokenizer.ggml.merges", byte_merges, 3);
+        put_kinds(g, byte_kinds, N_BYTE);
+        make_u32(g, "tokenizer.ggml.eot_token_id", 0);
+        return N_BYTE;
+    }
+    put_texts(g, "tokenizer.ggml.tokens", sentence_pieces, N_SENTENCE);
+    make_array(g, "tokenizer.ggml.scores", MAKE_F32, N_SENTENCE);
+    for (uint32_t i = 0; i < N_SENTENCE; i++) make_le(&g->kv, half_f32_to_bits((float)i), 4);
+    put_kinds(g, sentence_kinds, N_SENTENCE);
+    make_u32(g, "tokenizer.ggml.bos_token_id", 1);
+    make_bool(g, "tokenizer.ggml.add_bos_token", true);
+    return N_SENTENCE;
+}
+
+static make_gguf small_model(const make_options *from, bool bytes) {
+    make_options o = make_defaults(from);
+    make_gguf g = {.version = 3, .alignment = 32};
+    rng_seed(&g.random, 5);
+    make_hparams(&g, &o);
+    make_str(&g, "tokenizer.chat_template", "<|im_start|>");
+    make_f32(&g, make_hparam_key(o.arch, "rope.freq_base"), 10000);
+    make_add(&g, "token_embd.weight", o.matrices, o.n_embd, put_small_vocab(&g, bytes));
+    make_layer(&g, &o, 0);
+    make_add(&g, "output_norm.weight", o.vectors, o.n_embd, 0);
+    return g;
+}
+
+static void replace(make_gguf *g, const char *name, format_id id) {
+    make_tensor t = *make_find(g, name);
+    make_remove(g, name);
+    make_add(g, name, id, t.dims[0], t.n_dims == 1 ? 0 : t.dims[1]);
+}
+
+static const make_options odd_sizes = {
+    .arch = "llama", .n_embd = 5, .n_layer = 1, .n_head = 1, .n_head_kv = 1, .head_dim = 8, .n_ff = 3};
+
+static void write_models(void) {
+    static const char *const families[] = {"llama", "qwen2", "qwen3"};
+    char name[64];
+    for (int id = 0; id < FORMAT_COUNT; id++) {
+        const bool large = format_table[id].block == 256;
+        make_options o = {.arch = families[id % 3], .n_embd = large ? 256 : 32, .n_layer = 1, .n_head = 2};
+        o.n_head_kv = 1, o.head_dim = 8, o.n_ff = large ? 1 : 32, o.n_ctx = 64;
+        o.matrices = large ? FORMAT_F32 : (format_id)id;
+        o.vectors = id % 2 ? FORMAT_F32 : FORMAT_F16;
+        if (format_table[id].block == 32) o.head_dim = 16;
+        make_gguf g = small_model(&o, id % 2);
+        if (large) replace(&g, "blk.0.attn_q.weight", (format_id)id);
+        if (large) replace(&g, "token_embd.weight", (format_id)id);
+        if (id % 3 == 1) make_add(&g, "rope_freqs.weight", FORMAT_F32, o.head_dim / 2, 0);
+        snprintf(name, sizeof name, "%s-%s", o.arch, format_table[id].name);
+        write_model(name, &g);
+    }
+    make_gguf g = small_model(&odd_sizes, false);
+    g.alignment = 8, g.version = 2, g.backwards = true;
+    make_u32(&g, "general.alignment", 8);
+    write_model("odd-sizes", &g);
+}
+
+/* ---- models that are refused ---- */
+
+/* Gives a key that is there already another name, so that it can be set anew. */
+static void hide_key(make_gguf *g, const char *key) {
+    const size_t n = strlen(key);
+    for (size_t at = 8; at + n < g->kv.n; at++)
+        if (!memcmp(g->kv.p + at, key, n) && g->kv.p[at - 8] == n) g->kv.p[at] = 'X';
+}
+
+/* Each has one thing that the loader has a message of its own for. */
+static void write_refused(void) {
+    static const struct {
+        const char *key;
+        char as;
+        double value;
+        const char *text;
+    } list[] = {
+        {"general.architecture", 's', 0, "mamba"},        {"split.count", 'u', 3, NULL},
+        {"llama.block_count", 'u', 4000, NULL},           {"llama.context_length", '-', 0, NULL},
+        {"llama.embedding_length", 'u', 0, NULL},         {"llama.attention.head_count", 'a', 0, NULL},
+        {"llama.attention.head_count_kv", 'u', 2, NULL},  {"llama.attention.key_length", 'u', 16, NULL},
+        {"llama.rope.dimension_count", 'u', 7, NULL},     {"llama.rope.freq_base", 'f', -1, NULL},
+        {"llama.rope.scaling.type", 's', 0, "yarn"},      {"llama.rope.scaling.factor", 'f', 4, NULL},
+        {"llama.rope.scaling.attn_factor", 'f', 2, NULL}, {"llama.expert_count", 'u', 8, NULL},
+        {"llama.attention.causal", 'b', 0, NULL},         {"tokenizer.ggml.model", 's', 0, "t5"},
+        {"tokenizer.ggml.bos_token_id", 'u', 99, NULL},   {"tokenizer.ggml.scores", '-', 0, NULL},
+    };
+    char name[64];
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        make_gguf g = small_model(&odd_sizes, false);
+        hide_key(&g, list[i].key);
+        if (list[i].as == 'u') make_u32(&g, list[i].key, (uint32_t)list[i].value);
+        if (list[i].as == 'f') make_f32(&g, list[i].key, (float)list[i].value);
+        if (list[i].as == 'b') make_bool(&g, list[i].key, false);
+        if (list[i].as == 's') make_str(&g, list[i].key, list[i].text);
+        if (list[i].as == 'a') make_array(&g, list[i].key, MAKE_U32, 1), make_le(&g.kv, 4, 4);
+        snprintf(name, sizeof name, "refused-%s", list[i].key);
+        write_model(name, &g);
+    }
+    make_options o = odd_sizes;
+    o.head_dim = 12;
+    make_gguf g = small_model(&o, false);
+    write_model("refused-head-size", &g);
+    o.head_dim = 16, o.n_head = 3, o.n_head_kv = 2;
+    g = small_model(&o, false);
+    write_model("refused-groups", &g);
+    g = small_model(&odd_sizes, false);
+    while (g.n_tensors) make_remove(&g, g.tensors[0].name);
+    write_model("refused-no-tensors", &g);
+    g = small_model(&odd_sizes, true);
+    hide_key(&g, "tokenizer.ggml.pre"), make_str(&g, "tokenizer.ggml.pre", "tekken");
+    write_model("refused-pre-tokenizer", &g);
+    g = small_model(&odd_sizes, true);
+    hide_key(&g, "tokenizer.ggml.merges");
+    write_model("refused-no-merges", &g);
+    g = small_model(&odd_sizes, false);
+    for (size_t i = 0; i < g.n_tensors; i++) g.tensors[i].offset = 32;
+    write_model("refused-overlap", &g);
+    g = small_model(&odd_sizes, false);
+    make_str(&g, "llama.rope.scaling.type", "yarn"), make_f32(&g, "llama.rope.scaling.factor", 4);
+    write_model("refused-yarn", &g);
+}
+
+/* The offset in the entry of a tensor of a file, to be overwritten. */
+static uint8_t *offset_of(make_bytes file, const make_tensor *t) {
+    size_t at = 0;
+    const size_t n = strlen(t->name);
+    while (at + n < file.n && memcmp(file.p + at, t->name, n)) at++;
+    return file.p + at + n + 4 + 8 * t->n_dims + 4;
+}
+
+/* Weights of more than the harness's limit, far apart, in a file of unknown size that holds none of them. */
+static void write_too_large(void) {
+    make_gguf g = small_model(&odd_sizes, false);
+    make_bytes b = {0};
+    hide_key(&g, "llama.embedding_length");
+    make_u32(&g, "llama.embedding_length", 1 << 20);
+    for (size_t i = 0; i < g.n_tensors; i++) {
+        make_tensor *t = &g.tensors[i];
+        for (uint32_t d = 0; d < t->n_dims; d++)
+            if (t->dims[d] == odd_sizes.n_embd) t->dims[d] = 1 << 20;
+        t->data.n = t->offset = 0;
+    }
+    b.p = make_file(&g, &b.n);
+    b.cap = b.n;
+    for (size_t i = 0; i < g.n_tensors; i++) memcpy(offset_of(b, &g.tensors[i]), &(uint64_t){i << 32}, 8);
+    make_put(&b, (uint8_t[64]){0}, 64); // up to the data
+    make_put(&b, (uint8_t[]){0, 0, 0, 1}, 4);
+    write_seed("load", "refused-too-large", b);
+    free(b.p);
+    make_free(&g);
+}
+
+static void write_lacking(void) {
+    make_gguf g = small_model(&odd_sizes, false);
+    make_remove(&g, "output_norm.weight");
+    write_model("refused-no-norm", &g);
+    g = small_model(&odd_sizes, false);
+    make_remove(&g, "blk.0.ffn_up.weight");
+    write_model("refused-no-ffn", &g);
+    write_too_large();
+}
+
+/* A pair of each type, one with a value that no number of the engine takes, and texts where none is wanted.
+ */
+static void write_values(void) {
+    static const uint8_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    make_gguf g = {.version = 3, .alignment = 32};
+    char name[16];
+    for (uint32_t type = 0; type < 13; type++)
+        for (int wrong = 0; wrong < 2 && bytes[type]; wrong++) {
+            snprintf(name, sizeof name, "%u.%d", type, wrong);
+            make_int(&g, name, type, wrong ? UINT64_MAX : 1, bytes[type]);
+        }
+    make_str(&g, "text", "text");
+    put_texts(&g, "texts", sentence_pieces, N_SENTENCE);
+    write_model("values", &g);
+}
+
+/* The k-th allocation fails, for so many k as a load makes. */
+static void write_no_memory(void) {
+    char name[32];
+    for (int bytes = 0; bytes < 2; bytes++)
+        for (uint8_t k = 1; k < 36; k++) {
+            make_gguf g = small_model(&odd_sizes, bytes);
+            snprintf(name, sizeof name, "no-memory-%d-%u", bytes, k);
+            write_file("load", name, &g, (uint8_t[]){k, 1, 1, 0}, 4);
+            make_free(&g);
+        }
+}
+
+/* ---- real vocabularies, cut ---- */
+
+enum { KEPT = 40, KEPT_BYTES = 600 };
+
+static void copy_pair(make_gguf *to, const gguf *from, const gguf_kv *kv) {
+    const uint8_t *head = (const uint8_t *)kv->key.s - 8, *end = kv->value;
+    uint64_t n = kv->n < KEPT ? kv->n : KEPT;
+    gguf_str s;
+    if (kv->type != GGUF_ARRAY && kv->n_bytes > KEPT_BYTES) return;
+    to->n_kv++;
+    make_put(&to->kv, head, (size_t)(kv->value - head));
+    if (kv->type == GGUF_ARRAY)
+        for (size_t i = 0; i < 8; i++) to->kv.p[to->kv.n - 8 + i] = (uint8_t)(n >> (8 * i));
+    for (uint64_t i = 0; kv->elem == GGUF_STRING && kv->type == GGUF_ARRAY && i < n; i++)
+        end = gguf_next_string(from, end, &s);
+    if (kv->elem != GGUF_STRING || kv->type != GGUF_ARRAY) end += kv->n_bytes / kv->n * n;
+    make_put(&to->kv, kv->value, (size_t)(end - kv->value));
+}
+
+static void put_token(make_bytes *b, gguf_str s, uint8_t kind, uint8_t score) {
+    const size_t n = s.n < 31 ? (size_t)s.n : 31;
+    make_put(b, (uint8_t[]){kind, score, (uint8_t)n}, 3);
+    make_put(b, s.s, n);
+}
+
+/* The first tokens of at least two bytes and what is in the .inp file, as fuzz_tokenizer takes it. */
+static void write_tokenizer(const char *name, const gguf *g, const char *text, size_t n_text) {
+    const gguf_kv *tokens = gguf_find(g, "tokenizer.ggml.tokens"),
+                  *model = gguf_find(g, "tokenizer.ggml.model");
+    const bool bpe =
+        model && gguf_str_is((gguf_str){(const char *)model->value + 8, model->n_bytes - 8}, "gpt2");
+    make_bytes b = {0};
+    uint8_t n = 0;
+    if (!tokens) return;
+    make_put(&b, (uint8_t[]){bpe ? 1 | 2 | 8 : 2 | 8, (uint8_t)name[0], 200}, 3);
+    const uint8_t *at = tokens->value;
+    for (uint64_t i = 0; i < tokens->n && n < 200; i++) {
+        gguf_str s;
+        at = gguf_next_string(g, at, &s);
+        if (i < 256 || s.n < 2) continue;
+        put_token(&b, s, 1, (uint8_t)(255 - n));
+        n++;
+    }
+    if (bpe) make_put(&b, (uint8_t[]){4, 0, 84, 0, 72, 0, 72, 0, 69, 1, 0, 1, 1, 0, 32, 1, 2}, 17);
+    make_put(&b, text, n_text < 300 ? n_text : 300);
+    make_put(&b, (uint8_t[]){0, 0}, 2);
+    write_seed("tokenizer", name, b);
+    free(b.p);
+}
+
+static void write_vocabulary(const char *root, const char *name) {
+    char path[1024];
+    size_t n = 0, used, n_text = 0;
+    bool complete = false;
+    snprintf(path, sizeof path, "%s/%s.gguf", root, name);
+    char *file = data_read_path(path, &n);
+    snprintf(path, sizeof path, "%s/%s.inp", root, name);
+    char *text = data_read_path(path, &n_text);
+    gguf g = {0};
+    nut_error err;
+    if (file && text && gguf_begin(&g, n, &err) == NUT_OK &&
+        gguf_feed(&g, (uint8_t *)file, n, &used, &complete, &err) == NUT_OK && complete) {
+        make_gguf cut = {.version = 3, .alignment = 32};
+        for (uint64_t i = 0; i < g.n_kv; i++) copy_pair(&cut, &g, &g.kv[i]);
+        write_model(name, &cut);
+        write_tokenizer(name, &g, text, n_text);
+    } else {
+        printf("%s/%s is missing: fuzzing begins without it\n", root, name);
+    }
+    gguf_free(&g);
+    free(text);
+    free(file);
+}
+
+/* ---- the others ---- */
+
+/* Letters and pairs of them, both kinds, with and without bytes. */
+static void write_tokenizers(void) {
+    static const char *const list[] = {"a",   "b", "ab", "ba", "aba", "\xe2\x96\x81", "\xe2\x96\x81\x61",
+                                       "abab"};
+    char name[16];
+    for (uint8_t flags = 0; flags < 16; flags++) {
+        make_bytes b = {0};
+        make_put(&b, (uint8_t[]){flags, flags, 8}, 3);
+        for (size_t i = 0; i < 8; i++)
+            put_token(&b, (gguf_str){list[i], strlen(list[i])}, (uint8_t)(1 + i % 6), (uint8_t)(10 * i));
+        const uint8_t first = flags & 2 ? 1 : 0;
+        if (flags & 1) make_put(&b, (uint8_t[]){2, first, 0, first, 1, first, 2, first, 0}, 9);
+        make_put(&b, "abaab ab\n12 ab a\xc3\xa9\xff it's I'LL don't 'x 12345\r\n  \n", 50);
+        make_put(&b, (uint8_t[]){0, (uint8_t)(flags % 4)}, 2);
+        snprintf(name, sizeof name, "made-%u", flags);
+        write_seed("tokenizer", name, b);
+        free(b.p);
+    }
+}
+
+static void write_blocks(void) {
+    make_gguf g = {0};
+    rng_seed(&g.random, 3);
+    for (int id = 0; id < FORMAT_COUNT; id++) {
+        make_bytes b = {0};
+        make_weights(&g, &format_table[id], 4 * (size_t)format_table[id].block, 0, 1, &b);
+        for (int i = 0; i < 512; i++) make_le(&b, half_f32_to_bits(make_random(&g)), 4);
+        make_put(&b, (uint8_t[]){(uint8_t)id, (uint8_t)id}, 2);
+        write_seed("formats", format_table[id].name, b);
+        free(b.p);
+    }
+}
+
+static void write_samplers(void) {
+    static const char *const texts[] = {"\3ab\xc3\4cd\xa9\x65\2ab\1\xe2\1\x96\1\x81",
+                                        "\4<|e|\3>ab\2<|\2e|\1>\4<|e|"};
+    rng r;
+    char name[16];
+    rng_seed(&r, 9);
+    for (int i = 0; i < 16; i++) {
+        make_bytes b = {0};
+        make_put(&b, texts[i % 2], strlen(texts[i % 2]));
+        for (int k = 0; k < 200; k++) make_le(&b, rng_u64(&r), 2);
+        make_put(&b, (uint8_t[]){40, 0, (uint8_t)i, 0, 7, (uint8_t)(i % 4), (uint8_t)(1 << i % 8)}, 7);
+        snprintf(name, sizeof name, "%d", i);
+        write_seed("sampler", name, b);
+        free(b.p);
+    }
+}
+
+static void write_lines(void) {
+    static const char lines[] =
+        "--u32\0"
+        "7\0--u64\0"
+        "18446744073709551615\0--f32\0-1e-3\0--flag\0--text\0--\0--texts\0x\0model\0text\r\nb";
+    static const char more[] = "--\0--flag\0x\0y";
+    make_bytes b = {0};
+    make_put(&b, lines, sizeof lines - 1), write_seed("args", "options", b);
+    b.n = 0, make_put(&b, more, sizeof more - 1), write_seed("args", "positionals", b);
+    free(b.p);
+}
+
+int main(int argc, char **argv) {
+    static const char *const vocabularies[] = {"llama-spm", "phi-3",          "gpt-2",
+                                               "qwen2",     "deepseek-coder", "bert-bge"};
+    if (argc < 2) return fprintf(stderr, "usage: make_seeds FOLDER [VOCABULARIES]\n"), 2;
+    folder = argv[1];
+    mkdir(folder, 0777);
+    write_models();
+    write_refused();
+    write_lacking();
+    write_values();
+    write_no_memory();
+    write_tokenizers();
+    write_blocks();
+    write_samplers();
+    write_lines();
+    for (size_t i = 0; argc > 2 && i < sizeof vocabularies / sizeof *vocabularies; i++)
+        write_vocabulary(argv[2], vocabularies[i]);
+    return 0;
+}
