@@ -464,7 +464,8 @@ function addArticle(className, who) {
 function figuresText(/** @type {Stats|null} */ stats, busy) {
   if (!stats) return busy ? 'starting' : '';
   if (busy && stats.tokens === 0) return `reading ${stats.promptTokensRead} of ${plural(stats.promptTokens, 'token')}`;
-  const rate = stats.tokensPerSecond > 0 ? ` · ${stats.tokensPerSecond.toFixed(1)} tokens/s` : '';
+  const speed = stats.tokensPerSecond;
+  const rate = speed > 0 ? ` · ${speed.toFixed(speed < 99.95 ? 1 : 0)} tokens/s` : '';
   const end = { length: ' · cut off by the limit', aborted: ' · stopped' }[stats.finishReason] ?? '';
   return `${plural(stats.tokens, 'token')}${rate}${busy ? '' : end}`;
 }

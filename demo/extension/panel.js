@@ -20,7 +20,13 @@ function showError(error) {
   $('status').textContent = model ? 'Ready' : 'No model is loaded';
 }
 
-async function loadModel(/** @type {string|File} */ source) {
+/** The model in the package. Read here and not by the library's worker: while Firefox is offline, workers fetch nothing, not even
+ *  an extension's own files. */
+async function packaged() {
+  return new File([await (await fetch(PACKAGED)).blob()], PACKAGED);
+}
+
+async function loadModel(/** @type {File|Promise<File>} */ source) {
   running?.abort();
   loading?.abort();
   const { signal } = loading = new AbortController();
@@ -29,7 +35,7 @@ async function loadModel(/** @type {string|File} */ source) {
   try {
     await model?.unload();
     model = null;
-    model = await Nutshell.load(source, {
+    model = await Nutshell.load(await source, {
       signal,
       cache: false, // the packaged model is on the disk already
       onProgress: ({ loaded, total }) => {
@@ -92,4 +98,4 @@ $('prompt').onkeydown = (event) => {
   run();
 };
 addEventListener('keydown', (event) => { if (event.key === 'Escape') running?.abort(); });
-loadModel(PACKAGED);
+loadModel(packaged());

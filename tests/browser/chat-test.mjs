@@ -4,8 +4,10 @@
 //
 //   node tests/browser/chat-test.mjs [chromium|firefox|webkit]
 //
+// With NUT_SCREENSHOT=1, Chromium's turn on the real model also makes demo/chat/screenshot.png, which README shows.
+//
 // The texts are drawn with a seed, and must be the same in all browsers: kernels and threads may not change a token.
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -142,7 +144,7 @@ async function talking(browser) {
     const page = await idle(browser, 1);
     equal(page.questions, [STORY]);
     matches(page.answers[0], /^[A-Z][^]*[a-z]{2}/);
-    matches(page.figures[0], /^\d+ tokens? · \d+\.\d tokens\/s/);
+    matches(page.figures[0], /^\d+ tokens? · (\d\d?\.\d|\d{3,}) tokens\/s/);
     const lengths = [...new Set(await browser.evaluate('window.lengths'))];
     if (lengths.length < 10) throw new Error(`the text came in ${lengths.length} steps: ${lengths}`);
     equal(await browser.evaluate('window.said'), [page.answers[0]]);
@@ -470,6 +472,18 @@ async function realModel(browser) {
     await ask(browser, 'What is the capital of France?');
     matches((await idle(browser, 1)).answers[0], /The capital of France is Paris/);
     await shot(browser, '8-smollm2');
+    if (process.env.NUT_SCREENSHOT && browser.name === 'chromium') {
+      await browser.setViewport(960, 620);
+      await set(browser, { maxTokens: 120 });
+      await ask(browser, 'Why is the sky blue?');
+      await idle(browser, 2);
+      await browser.page.mouse.move(480, 520); // off the buttons
+      await shot(browser, '9-readme');
+      copyFileSync(join(SHOTS, '9-readme-chromium.png'), join(ROOT, 'demo/chat/screenshot.png'));
+      await browser.click('#clear');
+      await ask(browser, 'What is the capital of France?');
+      await idle(browser, 1);
+    }
     await set(browser, { maxTokens: 400, temperature: 0.8 });
     await ask(browser, 'Write a long story about a ship.');
     await until(browser, 'some text', ({ answers }) => (answers[1] ?? '').length > 20);

@@ -31,7 +31,9 @@ import { join, resolve } from 'node:path';
  * @property {(width: number, height: number) => Promise<void>} setViewport  in CSS pixels; WebKit as near as it can
  * @property {(path: string) => Promise<void>} screenshot  PNG of the viewport
  * @property {((offline: boolean) => Promise<void>)=} setOffline  absent where the browser cannot do it (WebKit)
- * @property {string=} extensionId  Chromium with `extension`: chrome-extension://ID/ is its origin
+ * @property {string=} extensionId  with `extension`: chrome-extension://ID/ or moz-extension://ID/ is its origin
+ * @property {(code: Function|string, ...args: any[]) => Promise<any>=} evaluateInChrome  Firefox with `extension`: as evaluate, in
+ *   the browser's own window. With it, `setOffline` is the whole browser's, as the menu's "Work Offline" is
  * @property {any} page  the driver library's own page, for what is not above
  * @property {() => Promise<void>} close  ends the browser and all its children; safe to call twice
  *
@@ -39,7 +41,8 @@ import { join, resolve } from 'node:path';
  * @property {number=} timeout   ms for starting, each goto and each evaluate; default 120000
  * @property {string=} profile   profile folder, kept on close, to start a second time with the same storage (not
  *   WebKit); without it a temporary one is made and removed
- * @property {string=} extension Chromium: folder of an unpacked Manifest V3 extension to load
+ * @property {string=} extension Chromium, Firefox: folder of an unpacked Manifest V3 extension to load
+ * @property {Record<string, unknown>=} prefs  Firefox: more preferences
  * @property {string[]=} args    more command line arguments
  * @property {boolean=} dark     Chromium: prefer a dark colour scheme
  */
@@ -234,11 +237,13 @@ export async function startFirefox(options = {}) {
   const { launch } = await import('puppeteer-core');
   const timeout = options.timeout ?? DEFAULT_TIMEOUT;
   const profile = profileFolder(options);
+  const args = ['--no-remote', ...(options.args ?? [])];
+  if (options.extension) args.push('-remote-allow-system-access'); // else the protocol does not reach extension pages
   let firefox;
   try {
     firefox = await launch({
       browser: 'firefox', executablePath: program('firefox'), headless: true, timeout, protocolTimeout: timeout,
-      userDataDir: profile.dir, extraPrefsFirefox: FIREFOX_PREFS, args: ['--no-remote', ...(options.args ?? [])],
+      userDataDir: profile.dir, extraPrefsFirefox: { ...FIREFOX_PREFS, ...options.prefs }, args,
     });
   } catch (error) {
     profile.remove();
@@ -249,7 +254,8 @@ export async function startFirefox(options = {}) {
   page.on('console', (message) => { if (message.type() === 'error') log.push(message.text()); });
   page.on('pageerror', (error) => log.push(String(error)));
   page.setDefaultTimeout(timeout);
-  return {
+  /** @type {Browser} */
+  const browser = {
     name: 'firefox', version: await firefox.version(), log, page,
     goto: async (url) => { await page.goto(url, { waitUntil: 'load', timeout }); },
     evaluate: async (code, ...values) =>
@@ -266,6 +272,43 @@ export async function startFirefox(options = {}) {
       await withTimeout(firefox.close(), 10000, 'close').catch(() => running?.kill('SIGKILL'));
       profile.remove();
     },
+  };
+  if (options.extension) {
+    try {
+      await addExtension(browser, firefox, options.extension, timeout);
+    } catch (error) {
+      await browser.close();
+      throw error;
+    }
+  }
+  return browser;
+}
+
+/** Installs a temporary extension and adds what a test of it needs to the browser. */
+async function addExtension(browser, firefox, folder, timeout) {
+  const { connection } = firefox; // WebDriver BiDi without the library, which knows neither the window nor extensions' pages
+  const id = await firefox.installExtension(resolve(folder));
+  const { result: { contexts: [{ context }] } } = await connection.send('browsingContext.getTree', { 'moz:scope': 'chrome' });
+  browser.evaluateInChrome = async (code, ...values) => {
+    const call = connection.send('script.evaluate',
+      { expression: asExpression(code, values), target: { context }, awaitPromise: true });
+    const { result } = await withTimeout(call, timeout, 'evaluate');
+    if (result.type !== 'success') throw new Error('in the window: ' + JSON.stringify(result));
+    return fromReply(result.result.value);
+  };
+  browser.extensionId = await browser.evaluateInChrome(`WebExtensionPolicy.getByID(${JSON.stringify(id)}).mozExtensionHostname`);
+  browser.setOffline = (offline) => browser.evaluateInChrome(`Services.io.offline = ${offline}`);
+  // The protocol's own navigation never ends for such a page.
+  const goto = browser.goto;
+  browser.goto = async (url) => {
+    if (!url.startsWith('moz-extension:')) return goto(url);
+    await browser.evaluateInChrome(`gBrowser.selectedBrowser.fixupAndLoadURIString(${JSON.stringify(url)},
+      { triggeringPrincipal: Services.scriptSecurityManager.getSystemPrincipal() }) && 0`);
+    for (const end = Date.now() + timeout; Date.now() < end;) {
+      if (await browser.evaluate('document.readyState + location').catch(() => '') === `complete${url}`) return;
+      await new Promise((done) => setTimeout(done, 20));
+    }
+    throw new Error(`${url} did not open within ${timeout} ms`);
   };
 }
 

@@ -20,6 +20,23 @@ export function missingFile(url, cause) {
 }
 
 /**
+ * While Firefox is offline, fetch refuses everything in workers, also what lies in an extension's own package. What is asked for
+ * in this older way comes.
+ * @param {URL} url
+ * @returns {Promise<Response>}
+ */
+function requestFile(url) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open('GET', url);
+    request.responseType = 'arraybuffer';
+    request.onload = () => resolve(new Response(request.response));
+    request.onerror = () => reject(new Error('no answer'));
+    request.send();
+  });
+}
+
+/**
  * Compiles while it downloads, and where the server sends a wrong MIME type, after that. Nothing here keeps browsers from
  * storing the compiled code with the file.
  * @param {string} name of a module
@@ -27,7 +44,10 @@ export function missingFile(url, cause) {
 export async function compileModule(name) {
   const url = new URL(`nutshell-${name}.wasm`, import.meta.url);
   try {
-    const response = await fetch(url, { credentials: 'same-origin' });
+    const response = await fetch(url, { credentials: 'same-origin' }).catch((cause) => {
+      if (/^http/.test(url.protocol)) throw cause;
+      return requestFile(url);
+    });
     if (!response.ok) throw new Error(`HTTP status ${response.status}`);
     const streamable = /^application\/wasm\b/i.test(response.headers.get('Content-Type') ?? '');
     return await (streamable ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
