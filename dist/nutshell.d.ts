@@ -396,5 +396,5 @@ export type ErrorCode =
   | 'storage' // the browser's storage cannot be used
   | 'not-cached' // no model with this id is in the cache
   | 'no-chat-template'
-  | 'chat-template' // the chat template cannot be read or fails
+  | 'chat-template' // the chat template cannot be read, fails, or is stopped at a limit of what templates may use up
   | `http-${number}`; // the server's answer, such as http-404

@@ -32,8 +32,8 @@ import { join, resolve } from 'node:path';
  * @property {(path: string) => Promise<void>} screenshot  PNG of the viewport
  * @property {((offline: boolean) => Promise<void>)=} setOffline  absent where the browser cannot do it (WebKit)
  * @property {string=} extensionId  with `extension`: chrome-extension://ID/ or moz-extension://ID/ is its origin
- * @property {(code: Function|string, ...args: any[]) => Promise<any>=} evaluateInChrome  Firefox with `extension`: as evaluate, in
- *   the browser's own window. With it, `setOffline` is the whole browser's, as the menu's "Work Offline" is
+ * @property {(code: Function|string, ...args: any[]) => Promise<any>=} evaluateInChrome  Firefox with `extension`: as evaluate,
+ *   in the browser's own window. With it, `setOffline` is the whole browser's, as the menu's "Work Offline" is
  * @property {any} page  the driver library's own page, for what is not above
  * @property {() => Promise<void>} close  ends the browser and all its children; safe to call twice
  *

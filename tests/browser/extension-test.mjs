@@ -1,5 +1,5 @@
-// The extension: packed as a user packs it, checked for what a store or a strict policy would refuse, run in Chromium and in stock
-// Firefox with the network off.
+// The extension: packed as a user packs it, checked for what a store or a strict policy would refuse, run in Chromium and in
+// stock Firefox with the network off.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';

@@ -177,7 +177,7 @@ export class Loads {
       const info = await loading;
       signal?.throwIfAborted();
       info.cache.error &&= fromWire(info.cache.error);
-      if (info.cache.id && info.cache.state !== 'hit') askToPersist(host);
+      if (info.cache.id && info.cache.state !== 'hit') await askToPersist(host);
       return new Model(host, info);
     } catch (error) {
       host.end(new NutshellError('unloaded', 'the model was not loaded'));
