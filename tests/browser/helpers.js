@@ -30,3 +30,44 @@ window.collect = async (generation) => {
 };
 
 window.wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** The result of a request to IndexedDB. */
+window.resultOf = (request) => new Promise((resolve, reject) => {
+  request.onsuccess = () => resolve(request.result);
+  request.onerror = () => reject(request.error);
+});
+
+/** What a check does to the library's database by hand. */
+window.withDatabase = async (work) => {
+  const database = await resultOf(indexedDB.open('nutshell'));
+  try {
+    return await work(database);
+  } finally {
+    database.close();
+  }
+};
+
+/** How many chunks are in the database, of models or of none. */
+window.countChunks = () => withDatabase((database) => resultOf(database.transaction('chunks').objectStore('chunks').count()));
+
+/** Changes the manifest of the model of that name. */
+window.changeManifest = (name, changes) => withDatabase(async (database) => {
+  const models = () => database.transaction('models', 'readwrite').objectStore('models');
+  const manifest = (await resultOf(models().getAll())).find((one) => one.name === name);
+  await resultOf(models().put({ ...manifest, ...changes }));
+});
+
+/** The library once more, with what is broken around its workers (see PRELUDES in server.mjs). */
+window.variant = async (name) => {
+  const usual = window.Nutshell;
+  const script = document.createElement('script');
+  script.src = `/variant/${name}/nutshell.js`;
+  await new Promise((loaded, failed) => {
+    script.onload = loaded;
+    script.onerror = failed;
+    document.head.append(script);
+  });
+  const broken = window.Nutshell;
+  window.Nutshell = usual;
+  return broken;
+};

@@ -2,39 +2,23 @@
 // deletes what this one stores; and models that are checked, taken out and brought in.
 import { createHash } from 'node:crypto';
 import { check, ensure, equal } from './harness.mjs';
-import { CHUNK, five, large, model, run } from './library-setup.mjs';
+import { CHUNK, PROMPT, five, greedy, large, model, run } from './library-setup.mjs';
 import { DIST } from './models.mjs';
 import { TestServer } from './server.mjs';
 
 /** @typedef {import('./library-setup.mjs').Browser} Browser */
 /** @typedef {import('./library-setup.mjs').Servers} Servers */
 
+const OLD_CHUNK = 4 << 20; // bytes of a chunk in version 1 of the database
 const DAMAGED = 20; // chunks of a model in which a bit is flipped
 // Writes of a load of five.gguf: its manifest, five chunks, and that they are all. WebKit's private windows refuse a Blob first.
 const WRITES = { chromium: 7, firefox: 7, webkit: 8 };
 
 const digest = (/** @type {Buffer} */ bytes) => createHash('sha256').update(bytes).digest('hex');
 
-/** Opens the page with what the checks do to the database by hand. @param {Browser} browser @param {string} url */
-async function openPage(browser, url) {
-  await browser.goto(url + '/');
-  await browser.evaluate(() => {
-    window.done = (request) => new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
-    });
-    window.withDatabase = async (work) => {
-      const database = await window.done(indexedDB.open('nutshell'));
-      const result = await work(database);
-      database.close();
-      return result;
-    };
-  });
-}
-
-/** The same, with nothing in the cache. @param {Browser} browser @param {string} url */
+/** Opens the page with nothing in the cache. @param {Browser} browser @param {string} url */
 async function open(browser, url) {
-  await openPage(browser, url);
+  await browser.goto(url + '/');
   await browser.evaluate(() => Nutshell.cache.clear());
 }
 
@@ -42,33 +26,41 @@ async function open(browser, url) {
 export async function checkMigration(browser) {
   const server = await TestServer.start({ dist: DIST, model, large, isolated: true }); // an origin without a database
   await check(`${browser.name}: a database of version 1 is taken over, with all that is in it`, async () => {
-    await openPage(browser, server.url);
-    // The layout that version 1 of the schema had, written here as its code did.
-    await browser.evaluate(async ([chunkBytes, sumsOf]) => {
+    await browser.goto(server.url + '/');
+    // The layout that version 1 of the schema had, written here as its code did: one model is whole, of the other there are
+    // two chunks.
+    await browser.evaluate(async ([chunkBytes, sumsOf, blobs]) => {
       const request = indexedDB.open('nutshell', 1);
       request.onupgradeneeded = () => {
         request.result.createObjectStore('models', { keyPath: 'id' }).createIndex('key', 'key', { unique: true });
         request.result.createObjectStore('chunks');
       };
-      const database = await window.done(request);
-      const url = new URL('model/big.gguf?version1', document.baseURI).href;
-      const bytes = await (await fetch(url)).arrayBuffer();
-      const transaction = database.transaction(['models', 'chunks'], 'readwrite');
-      const manifest = { id: 'old', key: url, url, name: 'big.gguf', size: bytes.byteLength, etag: null, chunkBytes,
-        complete: true, sums: sumsOf, created: 1, used: 2 };
-      transaction.objectStore('models').put(manifest);
-      sumsOf.forEach((sum, i) => {
-        const part = bytes.slice(i * chunkBytes, (i + 1) * chunkBytes);
-        transaction.objectStore('chunks').put({ bytes: part, sum }, ['old', i]);
-      });
-      await new Promise((resolve) => { transaction.oncomplete = resolve; });
+      const database = await resultOf(request);
+      for (const [id, count] of [['old', sumsOf.length], ['begun', 2]]) {
+        const url = new URL(`model/big.gguf?version1-${id}`, document.baseURI).href;
+        const bytes = await (await fetch(url)).arrayBuffer();
+        const complete = count === sumsOf.length;
+        const transaction = database.transaction(['models', 'chunks'], 'readwrite');
+        transaction.objectStore('models').put({ id, key: url, url, name: 'big.gguf', size: bytes.byteLength, etag: '"one"',
+          chunkBytes, complete, sums: complete ? sumsOf : [], created: 1, used: 2 });
+        sumsOf.slice(0, count).forEach((sum, i) => {
+          const part = bytes.slice(i * chunkBytes, (i + 1) * chunkBytes);
+          transaction.objectStore('chunks').put({ bytes: blobs ? new Blob([part]) : part, sum }, [id, i]);
+        });
+        await new Promise((resolve) => { transaction.oncomplete = resolve; });
+      }
       database.close();
-    }, [4 << 20, await sums(large, 4 << 20)]);
+    }, [OLD_CHUNK, await sums(large, OLD_CHUNK), browser.name !== 'webkit']);
     server.forget();
-    const { info, text } = await run(browser, 'model/big.gguf?version1');
+    const { info, text } = await run(browser, 'model/big.gguf?version1-old');
     equal([info.cache.state, info.cache.id, server.sent], ['hit', 'old', 0]);
     ensure(text.length > 5, 'no text');
-    equal(await browser.evaluate(() => window.withDatabase(({ version }) => version)), 2, 'version');
+    equal(await browser.evaluate(() => withDatabase(({ version }) => version)), 2, 'version');
+    const begun = await run(browser, 'model/big.gguf?version1-begun');
+    equal([begun.info.cache.state, begun.info.cache.id, begun.text], ['resumed', 'begun', text]);
+    equal(server.sent, large.length - 2 * OLD_CHUNK, 'bytes sent');
+    const sound = await browser.evaluate(() => Nutshell.cache.verify());
+    equal(sound.map(({ damaged, complete }) => [damaged, complete]), [[[], true], [[], true]]);
   });
   await browser.goto('about:blank');
   await server.close();
@@ -129,15 +121,15 @@ export async function checkRot(browser, { main }) {
     await open(browser, main.url);
     const { text } = await run(browser, 'model/big.gguf');
     const chosen = someOf(DAMAGED, Math.ceil(large.length / CHUNK));
-    await browser.evaluate((chosen) => window.withDatabase(async (database) => {
-      const [id] = await window.done(database.transaction('models').objectStore('models').getAllKeys());
+    await browser.evaluate((chosen) => withDatabase(async (database) => {
+      const [id] = await resultOf(database.transaction('models').objectStore('models').getAllKeys());
       for (const i of chosen) {
-        const { bytes: stored, sum } = await window.done(database.transaction('chunks').objectStore('chunks').get([id, i]));
+        const { bytes: stored, sum } = await resultOf(database.transaction('chunks').objectStore('chunks').get([id, i]));
         const bytes = new Uint8Array(await new Blob([stored]).arrayBuffer());
         bytes[(i * 7919) % bytes.length] ^= 1 << (i % 8);
         const damaged = stored instanceof Blob ? new Blob([bytes]) : bytes.buffer;
         const chunks = database.transaction('chunks', 'readwrite').objectStore('chunks');
-        await window.done(chunks.put({ bytes: damaged, sum }, [id, i]));
+        await resultOf(chunks.put({ bytes: damaged, sum }, [id, i]));
       }
     }), chosen);
     const [report] = await browser.evaluate(() => Nutshell.cache.verify('model/big.gguf'));
@@ -151,13 +143,13 @@ export async function checkRot(browser, { main }) {
     equal([sound.damaged, sound.complete], [[], true]);
   });
   await check(`${browser.name}: what has no manifest is swept away`, async () => {
-    await browser.evaluate(() => window.withDatabase(async (database) => {
-      const put = (id, i) => window.done(database.transaction('chunks', 'readwrite').objectStore('chunks')
+    await browser.evaluate(() => withDatabase(async (database) => {
+      const put = (id, i) => resultOf(database.transaction('chunks', 'readwrite').objectStore('chunks')
         .put({ bytes: new ArrayBuffer(9), sum: 0 }, [id, i]));
       for (const id of ['a', 'zzz']) for (const i of [0, 1, 7]) await put(id, i);
     }));
     await browser.evaluate(() => Nutshell.cache.list());
-    const ids = await browser.evaluate(() => window.withDatabase(async (database) => [...new Set((await window.done(
+    const ids = await browser.evaluate(() => withDatabase(async (database) => [...new Set((await resultOf(
       database.transaction('chunks').objectStore('chunks').getAllKeys())).map(([id]) => id))]));
     const known = (await browser.evaluate(() => Nutshell.cache.list())).map(({ id }) => id);
     equal(ids, known, 'models with chunks');
@@ -193,15 +185,44 @@ export async function checkDeleteMeanwhile(browser, { main }) {
   await check(`${browser.name}: a model that is deleted while it is stored is used, and leaves nothing behind`, async () => {
     await open(browser, main.url);
     const { state, code, left, chunks } = await browser.evaluate(async (source) => {
+      const frame = document.createElement('iframe'); // another page
+      frame.src = '/';
+      await new Promise((loaded) => {
+        frame.onload = loaded;
+        document.body.append(frame);
+      });
+      const { cache } = frame.contentWindow.Nutshell;
       let deleted = null;
-      const onProgress = ({ loaded }) => { if (loaded > 6e6) deleted ??= Nutshell.cache.delete(source); };
+      const onProgress = ({ loaded }) => { if (loaded > 6e6) deleted ??= cache.delete(source); };
       const { info } = await window.load(source, { onProgress });
       await deleted;
-      const chunks = await window.withDatabase((database) => window.done(
-        database.transaction('chunks').objectStore('chunks').count()));
+      const chunks = await countChunks();
       return { state: info.cache.state, code: info.cache.error?.code, left: await Nutshell.cache.list(), chunks };
     }, 'model/big.gguf?slow=5&deleted');
     equal([state, code, left, chunks], ['failed', 'storage', [], 0]);
+    equal((await run(browser, 'model/big.gguf?deleted')).info.cache.state, 'stored', 'the next load');
+  });
+  await check(`${browser.name}: a model that is deleted while it is repaired`, async () => {
+    await open(browser, main.url);
+    const source = 'model/big.gguf?slow=30&repaired';
+    const { text } = await run(browser, source);
+    const { state, code, left, chunks, again } = await browser.evaluate(async ([source, prompt, options]) => {
+      await withDatabase(async (database) => {
+        const [{ id }] = await resultOf(database.transaction('models').objectStore('models').getAll());
+        const transaction = database.transaction('chunks', 'readwrite');
+        for (const i of [4, 5, 6, 7, 30, 50]) transaction.objectStore('chunks').delete([id, i]);
+        await new Promise((resolve) => { transaction.oncomplete = resolve; });
+      });
+      await Nutshell.cache.verify();
+      let deleted = null;
+      const onProgress = ({ phase }) => { if (phase === 'download') deleted ??= Nutshell.cache.delete(source); };
+      const { info } = await window.load(source, { onProgress });
+      const again = (await collect(model.generate(prompt, options))).text;
+      await deleted;
+      const { state, error } = info.cache;
+      return { state, code: error?.code, left: await Nutshell.cache.list(), chunks: await countChunks(), again };
+    }, [source, PROMPT, greedy]);
+    equal([state, code, left, chunks, again], ['failed', 'storage', [], 0, text]);
   });
 }
 
@@ -245,9 +266,8 @@ export async function checkImport(browser, { main }) {
       return codes;
     });
     equal(codes, ['not-gguf', 'not-gguf', 'io', 'bad-argument', 'AbortError', 'not-cached', 'not-cached']);
+    equal(await browser.evaluate(() => countChunks()), 0, 'chunks');
     equal(await browser.evaluate(() => Nutshell.cache.list()), [], 'in the cache');
-    equal(await browser.evaluate(() => window.withDatabase((database) => window.done(
-      database.transaction('chunks').objectStore('chunks').count()))), 0, 'chunks');
   });
   await check(`${browser.name}: the sum of the whole file is kept, and another one is told`, async () => {
     await open(browser, main.url);

@@ -5,13 +5,15 @@ import { check, finish } from './harness.mjs';
 import * as cost from './library-cost.mjs';
 import * as load from './library-load.mjs';
 import * as places from './library-places.mjs';
+import * as room from './library-room.mjs';
 import { startServers } from './library-setup.mjs';
 import * as store from './library-store.mjs';
 import * as use from './library-use.mjs';
 
 const only = process.env.NUT_ONLY ?? '';
 const wanted = process.argv.slice(2);
-const sections = Object.entries({ ...load, ...store, ...use, ...places, ...cost }).filter(([title]) => title.includes(only));
+const all = { ...load, ...store, ...room, ...use, ...places, ...cost };
+const sections = Object.entries(all).filter(([title]) => title.includes(only));
 const servers = await startServers();
 const texts = new Map(); // by browser and surroundings; all the same
 

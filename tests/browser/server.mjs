@@ -45,19 +45,40 @@ const PRELUDES = {
   breach: `${WATCH} fetch("https://worker.invalid/").catch(() => {});`,
 };
 
-/** The disk is full at the n-th write of the worker, or from then on. @param {string} variant full-at-3, full-once-3 */
+/**
+ * The disk is full at the n-th write of the worker, or from then on; or the n-th write's transaction is aborted, with the
+ * write or after it.
+ * @param {string} variant full-once-3, full-at-3, full-abort-3, full-commit-3
+ */
 function fullDisk(variant) {
-  const [, how, n] = /^full-(at|once)-(\d+)$/.exec(variant) ?? [];
+  const [, how, n] = /^full-(once|at|abort|commit)-(\d+)$/.exec(variant) ?? [];
   return !n ? null : `let writes = 0;
+    const how = '${how}', full = () => new DOMException('full', 'QuotaExceededError');
     for (const name of ['put', 'add']) {
       const write = IDBObjectStore.prototype[name];
       IDBObjectStore.prototype[name] = function (...values) {
-        writes++;
-        if (writes === ${n} || (writes > ${n} && '${how}' === 'at')) throw new DOMException('full', 'QuotaExceededError');
-        return write.apply(this, values);
+        const fails = ++writes === ${n} || (writes > ${n} && how === 'at');
+        if (fails && (how === 'once' || how === 'at')) throw full();
+        const request = write.apply(this, values), { transaction } = this;
+        if (fails) {
+          Object.defineProperty(transaction, 'error', { value: full() });
+          if (how === 'abort') queueMicrotask(() => transaction.abort());
+          else request.addEventListener('success', () => transaction.abort());
+        }
+        return request;
       };
     }`;
 }
+
+/** The browser says that so many bytes are free. @param {string} variant free-1000 */
+function freeSpace(variant) {
+  const [, bytes] = /^free-(\d+)$/.exec(variant) ?? [];
+  const told = `{ usage: 500, quota: 500 + ${bytes} }`;
+  return !bytes ? null : `Object.defineProperty(navigator, 'storage', { value: { estimate: async () => (${told}) } });`;
+}
+
+/** @param {string} variant */
+const preludeOf = (variant) => PRELUDES[variant] ?? fullDisk(variant) ?? freeSpace(variant);
 
 const PAGES = {
   '/': '<!doctype html><title>Nutshell</title><script src="/dist/nutshell.js"></script><script src="/helpers.js"></script>',
@@ -178,7 +199,7 @@ export class TestServer {
     try {
       if (this.missing.includes(file)) throw new Error('as the test wants it');
       let body = readFileSync(join(this.#options.dist, normalize(`/${file}`)));
-      const prelude = variant && file === 'nutshell-worker.mjs' ? PRELUDES[variant] ?? fullDisk(variant) : '';
+      const prelude = variant && file === 'nutshell-worker.mjs' ? preludeOf(variant) : '';
       body = Buffer.concat([Buffer.from(prelude), body]);
       const type = variant === 'wrong-mime' && file.endsWith('.wasm') ? 'text/plain' : TYPES[extname(file)];
       reply.setHeader('Content-Type', type ?? 'application/octet-stream').setHeader('Cache-Control', 'no-cache').end(body);

@@ -11,7 +11,9 @@ import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
 import { Demand } from '../../web/worker/demand.js';
 import { Engine } from '../../web/worker/engine.js';
 import { instantiate } from '../../web/worker/instantiate.js';
+import { chunkBytesFor } from '../../web/worker/layout.js';
 import { ProgressMeter } from '../../web/worker/progress.js';
+import { choose } from '../../web/worker/quota.js';
 import { ChatTemplate } from '../../web/worker/template.js';
 import { check, ensure, equal, finish } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
@@ -308,14 +310,29 @@ await check('files of a model that do not come in order are refused', async () =
   }
 });
 
+await check('bytes of a chunk follow from the size', () => {
+  const K = 1 << 10, M = 1 << 20;
+  const cases = [[0, 4 * M], [1, 256 * K], [16 * M, 256 * K], [16 * M + 1, 512 * K], [100 * M, 2 * M], [128 * M, 2 * M],
+    [128 * M + 1, 4 * M], [20_000 * M, 4 * M]];
+  for (const [size, bytes] of cases) equal(chunkBytesFor(size), bytes, `of ${size}:`);
+});
+
+await check('as few models make way as do, in their order', () => {
+  const candidates = [5, 3, 9].map((bytes, i) => ({ id: String(i), name: '', bytes }));
+  const chosen = [1, 5, 6, 8, 9, 17, 18].map((missing) => choose(candidates, missing)?.length ?? null);
+  equal(chosen, [1, 1, 2, 2, 3, 3, null]);
+});
+
 await check('probes run in Node.js too', () => equal([hasSimd(), hasSharedMemory()], [true, true]));
 
 await check('the module exports what nutshell.d.ts declares, and so does the global', async () => {
   const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
   const declared = [...types.matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name]) => name);
   ensure(declared.length >= 6, 'the declarations were not found');
-  const exported = Object.keys(await import(join(DIST, 'nutshell.mjs')));
-  equal(exported.sort(), declared.sort());
+  const exported = await import(join(DIST, 'nutshell.mjs'));
+  equal(Object.keys(exported).sort(), declared.sort());
+  const [, members] = /^export interface Cache \{$([^]*?)^\}$/m.exec(types) ?? [null, ''];
+  equal(Object.keys(exported.cache).sort(), [...members.matchAll(/^  (\w+)\(/gm)].map(([, name]) => name).sort(), 'cache');
   const scope = { document: { currentScript: { src: 'https://example.org/nutshell.js' }, baseURI: 'https://example.org/' } };
   const script = new Function('document', 'globalThis', readFileSync(join(DIST, 'nutshell.js'), 'utf8'));
   const global = {};
