@@ -20,7 +20,7 @@ SIMDE := -DNUT_SIMDE -Isrc/kernels/compat -isystem $(TOOLS)/simde/usr/include
 CLANG := $(shell command -v clang-19 || command -v clang || echo clang-19)
 
 # ---- variants: compiler, flags, what runs the result -----------------------------------------------------------
-VARIANTS := native asan scalar gcc wasi wasi128 fuzz cover
+VARIANTS := native asan scalar gcc wasi wasi128 fuzz cover count
 CC_native := $(CLANG)
 # clang 19 warns of its own reading of -march=native on processors with AVX10.
 CF_native := -O3 -march=native -Wno-invalid-feature-combination -DNUT_THREADS -pthread $(SIMDE)
@@ -48,6 +48,10 @@ LF_fuzz := -fsanitize=fuzzer,address,undefined -lm
 CC_cover := $(CLANG)
 CF_cover := -O1 -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping $(SIMDE)
 LF_cover := -fsanitize=fuzzer -fprofile-instr-generate -lm
+# Counts the library's work instead of timing it: tests/cost/work.h.
+CC_count := $(CLANG)
+CF_count := -O1 -fno-builtin -fsanitize-coverage=trace-pc -DNUT_NO_SIMD
+LF_count := -lm $(foreach f,memcpy memmove memset memchr memcmp strlen,-Wl,--wrap=$(f))
 RUN_wasi := $(TOOLS)/bin/wasmtime run --dir . --dir ../shared
 RUN_wasi128 := $(RUN_wasi)
 EXE_wasi := .wasm
@@ -75,6 +79,8 @@ build/$(1)/bench_kernels$$(EXE_$(1)): build/$(1)/tests/bench/bounds.o
 units-$(1): $$(UNIT:%=build/$(1)/%$$(EXE_$(1))) build/$(1)/nutshell$$(EXE_$(1))
 endef
 $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
+build/count/test_cost: build/count/tests/cost/test_cost.o $(patsubst %.c,build/count/%.o,$(LIB_SRC))
+	$(CC_count) $^ $(LF_count) -o $@
 build/native/make_seeds: build/native/tests/fuzz/make_seeds.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))
 	$(CC_native) $^ $(LF_native) -o $@
 build/native/make_model: build/native/tests/peers/make_model.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))

@@ -10,7 +10,9 @@
  * they were before the call unless the contract says otherwise.
  *
  * Hostile bytes: whatever is fed to a loader, and every text, may come from anywhere. Token ids are
- * range-checked.
+ * range-checked. Work is linear in the bytes of a file or a text, but for n log n where names are put in
+ * order, and nothing calls itself as deep as an input says. What a file can make a load hold stands at
+ * nut_load_begin.
  *
  * Example (compiled and run as a test, tests/docs-test.mjs):
  *
@@ -134,7 +136,14 @@ typedef struct nut_load_plan {
     uint64_t cache_bytes;  // KV cache and activations of one session with n_ctx
 } nut_load_plan;
 
-/* Starts a load. file_size in bytes, 0 if unknown (then truncation shows only at the file's end). */
+/* Starts a load. file_size in bytes, 0 if unknown (then truncation shows only at the
+ * file's end).
+ *
+ * Memory: until the header is complete a load holds at most 20 bytes for each byte fed and 64 KiB more, and
+ * of the vocabulary and tables about as much stays. Then the weights are taken at once, plan.weight_bytes.
+ * Of a file of known size that is at most 8 times file_size (matrices of a single row are held as eight), 64
+ * times with `dequantize`, whatever the tables claim. In a file of unknown size nothing vouches for its
+ * tables: set memory_limit, which refuses the model before anything is taken. */
 nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out,
                           nut_error *err);
 
@@ -218,7 +227,8 @@ typedef struct nut_session_options {
 } nut_session_options;
 nut_session_options nut_session_defaults(void);
 
-/* All memory that the session will ever use is taken here. The model must outlive it. */
+/* All memory that the session will ever use is taken here: about plan.cache_bytes, and four times the bytes
+ * of the vocabulary's longest token. The model must outlive it. */
 nut_status nut_session_new(const nut_model *model, const nut_session_options *options, nut_session **out,
                            nut_error *err);
 void nut_session_free(nut_session *session); // NULL is allowed

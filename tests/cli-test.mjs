@@ -2,7 +2,7 @@
 // other must print, byte for byte. Models: the small one in dist/, and stories260K from ../shared/data where it is.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { check as test, finish, skip } from './browser/harness.mjs';
 import { inParts, partName } from './browser/parts.mjs';
@@ -81,6 +81,22 @@ await test('a chat of two turns', () => {
     { encoding: 'utf8', input: 'Tell me a story about a cat.\nTell me a story about a dog.\n' });
   assert.equal(r.status, 0, r.stderr);
   assert.ok(r.stdout.trim().split('\n').length >= 2, r.stdout);
+});
+
+await test('a line of a chat is one message, however long it is and whatever is in it', () => {
+  const chat = (command, input) => spawnSync(command[0], [...command.slice(1), 'chat', TINY, '--temperature', '0',
+    '--max-tokens', '20'], { encoding: 'utf8', input });
+  for (const command of [NATIVE, WASI]) {
+    const plain = chat(command, 'Tell me a story about a cat.');
+    const odd = chat(command, `Tell me a story${'\0'.repeat(9000)} about a cat.\r\n\0\n\n`);
+    assert.equal(odd.status, 0, odd.stderr);
+    assert.ok(plain.stdout.length > 20, plain.stdout);
+    assert.equal(odd.stdout, plain.stdout);
+    const long = chat(command, '~'.repeat(20000));
+    assert.equal(long.status, 1);
+    const [, tokens] = /the prompt has (\d+) tokens/.exec(long.stderr) ?? assert.fail(long.stderr);
+    assert.ok(Number(tokens) > 10000, `${tokens} tokens of 20000 characters`);
+  }
 });
 
 await test('tokenize, info and perplexity', () => {
@@ -208,6 +224,46 @@ await test('a failed quantize leaves the old file and nothing half-written', () 
   refused(['quantize', file('bad.gguf', tiny.subarray(0, tiny.length >> 1)), out, '--type', 'q4_0'], '', /truncated|download/);
   assert.equal(readFileSync(out, 'utf8'), 'precious');
   assert.deepEqual(readdirSync(work).filter((f) => f.includes('.part')), []);
+});
+
+/** Runs the shell where files may grow to so many kB only, as on a disk that gets full. */
+function onFullDisk(kilobytes, ...args) {
+  const script = `trap '' XFSZ; ulimit -f ${kilobytes}; exec "$@"`;
+  return spawnSync('bash', ['-c', script, 'bash', ...NATIVE, ...args], { encoding: 'utf8' });
+}
+
+await test('whichever write fails, quantize says so and leaves the old file and nothing half-written', () => {
+  const whole = join(work, 'whole.gguf');
+  ok(NATIVE, 'quantize', TINY, whole, '--type', 'q4_1');
+  const size = Math.ceil(statSync(whole).size / 1024);
+  const out = file('kept-too.gguf', 'precious');
+  const limits = [...Array(size).keys()].filter((n) => n % 9 === 0 || n < 40 || size - n < 40);
+  for (const limit of limits) {
+    const r = onFullDisk(limit, 'quantize', TINY, out, '--type', 'q4_1');
+    assert.equal(r.status, 1, `${limit} of ${size} kB: status ${r.status}`);
+    assert.match(r.stderr, /nutshell quantize: io: cannot write .*: File too large/);
+    assert.equal(readFileSync(out, 'utf8'), 'precious', `at ${limit} kB`);
+    assert.deepEqual(readdirSync(work).filter((f) => f.includes('.part')), [], `at ${limit} kB`);
+  }
+  assert.equal(onFullDisk(size, 'quantize', TINY, out, '--type', 'q4_1').status, 0, 'what fits is written');
+  assert.ok(readFileSync(out).equals(readFileSync(whole)));
+});
+
+await test('quantize to where no file can be, and beside a file that is another\'s', () => {
+  const folder = join(work, 'folder.gguf');
+  mkdirSync(folder);
+  refused(['quantize', TINY, folder, '--type', 'q4_0'], 'io', /folder\.gguf/);
+  assert.deepEqual(readdirSync(work).filter((f) => f.includes('.part')), []);
+  refused(['quantize', TINY, join(work, 'no/such/folder.gguf'), '--type', 'q4_0'], 'io', /No such file/);
+  const source = file('mine.gguf.part', tiny); // the name under which mine.gguf is written
+  for (const command of [NATIVE, WASI]) {
+    const r = run(command, 'quantize', source, join(work, 'mine.gguf'), '--type', 'q4_0');
+    assert.equal(r.status, 1, r.err);
+    assert.match(r.err, /mine\.gguf\.part" is there already/);
+    assert.ok(readFileSync(source).equals(tiny), 'the source is as it was');
+    assert.ok(!existsSync(join(work, 'mine.gguf')));
+  }
+  rmSync(source);
 });
 
 if (existsSync(STORIES)) {

@@ -174,9 +174,10 @@ nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_
 
 static nut_status source_read(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
     file_source *f = ctx;
-    if (fseeko(f->file, (off_t)offset, SEEK_SET) || fread(out, 1, n, f->file) != n)
-        return io_error(err, "read", f->path);
-    return NUT_OK;
+    if (fseeko(f->file, (off_t)offset, SEEK_SET)) return io_error(err, "read", f->path);
+    if (fread(out, 1, n, f->file) == n) return NUT_OK;
+    if (ferror(f->file)) return io_error(err, "read", f->path);
+    return cli_error(err, NUT_E_IO, "\"%s\" has become shorter while it was read; try again", f->path);
 }
 
 static nut_status source_part(void *ctx, uint32_t i, uint32_t n, nut_source *out, nut_error *err) {
@@ -223,9 +224,14 @@ nut_status file_sink_open(const char *path, file_sink *f, nut_sink *out, nut_err
     *f = (file_sink){.path = path, .temporary = malloc(n)};
     if (!f->temporary) return cli_error(err, NUT_E_MEMORY, "out of memory");
     snprintf(f->temporary, n, "%s.part", path);
-    f->file = fopen(f->temporary, "wb");
+    f->file = fopen(f->temporary, "wbx"); // never over a file that is another's, which may be the source
     if (!f->file) {
-        nut_status status = io_error(err, "create", f->temporary);
+        nut_status status = errno == EEXIST
+                                ? cli_error(err, NUT_E_IO,
+                                            "\"%s\" is there already; remove it unless it is still being "
+                                            "written, or choose another name",
+                                            f->temporary)
+                                : io_error(err, "create", f->temporary);
         free(f->temporary);
         f->temporary = NULL;
         return status;

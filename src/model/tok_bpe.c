@@ -26,7 +26,8 @@ typedef struct bpe_merges {
 } bpe_merges;
 
 #define NO_MERGE UINT32_MAX
-enum { MAX_PROBES = 1024, MAX_MERGES = 1 << 26 };
+#define NO_SLOT  SIZE_MAX
+enum { MAX_PROBES = 512, MAX_MERGES = 1 << 26 }; // probes: see pieces.c
 
 /* ---- bytes as characters ---- */
 
@@ -58,15 +59,16 @@ static size_t put_character(char *to, uint32_t c) { // below U+0800
 
 /* ---- merges ---- */
 
-/* The slot of a pair: its own, or the empty one where it would go. */
-static size_t merge_slot(const bpe_merges *m, int32_t left, int32_t right, unsigned *probes) {
+/* The slot of a pair: its own, or the empty one where it would go; NO_SLOT where neither is near. */
+static size_t merge_slot(const bpe_merges *m, int32_t left, int32_t right) {
     uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
     size_t at = (size_t)((h ^ (h >> 32)) * 0xd6e8feb86659fd93u >> 32) & m->mask;
-    for (*probes = 0; m->slots[at] != NO_MERGE; at = (at + 1) & m->mask, ++*probes) {
+    for (int probes = 0; probes < MAX_PROBES; probes++, at = (at + 1) & m->mask) {
+        if (m->slots[at] == NO_MERGE) return at;
         const bpe_merge *found = &m->list[m->slots[at]];
-        if (found->left == left && found->right == right) break;
+        if (found->left == left && found->right == right) return at;
     }
-    return at;
+    return NO_SLOT;
 }
 
 /* "left right", as the metadata has it; false: a part or the whole is no token. */
@@ -84,13 +86,12 @@ static bool parse_merge(const vocab *v, gguf_str s, bpe_merge *out) {
 static nut_status fill_merges(const vocab *v, const gguf *g, const gguf_kv *kv, nut_error *err) {
     bpe_merges *m = v->merges;
     const uint8_t *at = kv->value;
-    unsigned probes;
     for (uint64_t i = 0; i < kv->n; i++) {
         gguf_str s;
         at = gguf_next_string(g, at, &s);
         if (!parse_merge(v, s, &m->list[m->n])) continue;
-        size_t slot = merge_slot(m, m->list[m->n].left, m->list[m->n].right, &probes);
-        if (probes > MAX_PROBES) return vocab_damaged(err, "its merges were made to collide");
+        size_t slot = merge_slot(m, m->list[m->n].left, m->list[m->n].right);
+        if (slot == NO_SLOT) return vocab_damaged(err, "its merges were made to collide");
         if (m->slots[slot] == NO_MERGE) m->slots[slot] = m->n++; // of equal ones the first counts
     }
     if (kv->n && !m->n) return vocab_damaged(err, "its merges name none of its tokens");
@@ -151,9 +152,9 @@ typedef struct bpe_call {
 
 static bool bpe_join(const void *ctx, const merge_symbol *a, const merge_symbol *b, merge_result *out) {
     const bpe_merges *m = ctx;
-    unsigned probes;
-    out->rank = m->slots[merge_slot(m, a->id, b->id, &probes)];
-    if (out->rank == NO_MERGE) return false;
+    const size_t slot = merge_slot(m, a->id, b->id);
+    if (slot == NO_SLOT || m->slots[slot] == NO_MERGE) return false;
+    out->rank = m->slots[slot];
     out->id = m->list[out->rank].joined;
     return true;
 }

@@ -6,6 +6,9 @@
  * A join that reaches across the beginning of a word is a piece in which a space stands behind the byte that
  * ends the word before. Few pieces are such; where none has that byte, the words are joined one by one: the
  * same result in the memory of a word.
+ *
+ * Pieces of more than MAX_JOIN bytes are not looked for (those of Llama have 48 at most, of Gemma 93): a
+ * text costs what its length and MAX_JOIN say, whatever the vocabulary is.
  */
 #include "model/tokenizer.h"
 #include "model/unicode.h"
@@ -16,6 +19,8 @@
 
 #include <math.h>
 #include <string.h>
+
+enum { MAX_JOIN = 512 };
 
 static const char space_mark[] = "\xe2\x96\x81"; // U+2581
 
@@ -83,6 +88,7 @@ typedef struct spm_word {
 
 static bool spm_join(const void *ctx, const merge_symbol *a, const merge_symbol *b, merge_result *out) {
     const spm_word *w = ctx;
+    if (a->n + b->n > MAX_JOIN) return false;
     out->id = pieces_find(&w->v->pieces, w->text + a->at, a->n + b->n);
     if (out->id == VOCAB_NONE) return false;
     out->rank = w->v->ranks[out->id];

@@ -156,30 +156,6 @@ export async function checkRot(browser, { main }) {
   });
 }
 
-/** @param {Browser} browser */
-export async function checkPersist(browser) {
-  await check(`${browser.name}: the browser is asked once to keep what is stored`, async () => {
-    const server = await TestServer.start({ dist: DIST, model, large, isolated: true }); // an origin that was not asked for yet
-    let asked = 0;
-    for (let visit = 0; visit < 2; visit++) {
-      await openPage(browser, server.url);
-      asked += await browser.evaluate(async () => {
-        let asked = 0;
-        const persist = async () => { asked++; return true; };
-        if (navigator.storage) navigator.storage.persist = persist;
-        else Object.defineProperty(navigator, 'storage', { value: { persist } });
-        for (const name of ['a', 'b', 'a']) await window.load(`model/${name}.gguf`);
-        await wait(200);
-        return asked;
-      });
-    }
-    equal(asked, 1, 'times');
-    const { persisted } = await browser.evaluate(() => Nutshell.cache.usage());
-    ensure([true, false, null].includes(persisted), `persisted: ${persisted}`);
-    await server.close();
-  });
-}
-
 /** @param {Browser} browser @param {Servers} servers */
 export async function checkDeleteMeanwhile(browser, { main }) {
   await check(`${browser.name}: a model that is deleted while it is stored is used, and leaves nothing behind`, async () => {

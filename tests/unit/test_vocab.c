@@ -2,6 +2,7 @@
  * metadata that is wrong, buffers that are too small, memory that fails. Expected ids follow from the rules
  * that stand beside them. */
 #include "counting_alloc.h"
+#include "hashes.h"
 #include "make_gguf.h"
 #include "tokens.h"
 
@@ -510,18 +511,6 @@ static void test_refusals(void) {
 
 /* ---- made to collide ---- */
 
-/* The hashes of pieces.c and tok_bpe.c. Should they change there, the vocabularies here are accepted and
- * this fails. */
-static uint32_t piece_hash(const char *s) {
-    uint64_t h = 0xcbf29ce484222325u;
-    for (; *s; s++) h = (h ^ (uint8_t)*s) * 0x100000001b3u;
-    return (uint32_t)((h ^ (h >> 29)) * 0x9e3779b97f4a7c15u >> 32);
-}
-static uint32_t merge_hash(uint32_t left, uint32_t right) {
-    uint64_t h = ((uint64_t)left << 32 | right) * 0x9e3779b97f4a7c15u;
-    return (uint32_t)((h ^ (h >> 32)) * 0xd6e8feb86659fd93u >> 32);
-}
-
 /* 2048 pieces in 4096 slots: their own ones spread, or all in the first eight. */
 static make_gguf crowded_pieces(uint32_t slots) {
     enum { N = 2048 };
@@ -530,7 +519,7 @@ static make_gguf crowded_pieces(uint32_t slots) {
     make_array(&g, "tokenizer.ggml.tokens", MAKE_STRING, N);
     for (unsigned i = 0, n = 0; n < N; i++) {
         snprintf(text, sizeof text, "%x", i);
-        if ((piece_hash(text) & 4095) >= slots) continue;
+        if ((hash_of_piece(text) & 4095) >= slots) continue;
         make_text(&g.kv, text);
         n++;
     }
@@ -546,7 +535,7 @@ static make_gguf crowded_merges(uint32_t slots) {
     char text[8];
     size_t n = 0;
     for (uint32_t i = 0; i < HALVES * HALVES && n < N; i++)
-        if ((merge_hash(i / HALVES, i % HALVES) & 2047) < slots) pairs[n++] = i;
+        if ((hash_of_merge(i / HALVES, i % HALVES) & 2047) < slots) pairs[n++] = i;
     make_array(&g, "tokenizer.ggml.tokens", MAKE_STRING, HALVES + n);
     for (unsigned i = 0; i < HALVES; i++) snprintf(text, sizeof text, "%02x", i), make_text(&g.kv, text);
     for (size_t i = 0; i < n; i++) snprintf(text, sizeof text, "%04x", pairs[i]), make_text(&g.kv, text);
