@@ -42,7 +42,7 @@ CF_wasi128 := -O3 -msimd128
 LF_wasi128 := -O3 -s -msimd128 -Wl,-z,stack-size=1048576 -Wl,--stack-first
 # libFuzzer's harnesses: with every check there is, and to see which lines they reach.
 CC_fuzz := $(CLANG)
-CF_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+CF_fuzz := -O2 -march=x86-64-v3 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
     -DNUT_ARENA_GUARD=64 $(SIMDE)
 LF_fuzz := -fsanitize=fuzzer,address,undefined -lm
 CC_cover := $(CLANG)
@@ -81,6 +81,8 @@ endef
 $(foreach v,$(VARIANTS),$(eval $(call variant_rules,$(v))))
 build/count/test_cost: build/count/tests/cost/test_cost.o $(patsubst %.c,build/count/%.o,$(LIB_SRC))
 	$(CC_count) $^ $(LF_count) -o $@
+build/asan/nutshell_faults: build/asan/tests/faults/shell_memory.o $(patsubst %.c,build/asan/%.o,$(LIB_SRC) $(CLI_SRC))
+	$(CC_asan) $^ $(LF_asan) $(foreach f,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(f)) -o $@
 build/native/make_seeds: build/native/tests/fuzz/make_seeds.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))
 	$(CC_native) $^ $(LF_native) -o $@
 build/native/make_model: build/native/tests/peers/make_model.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))

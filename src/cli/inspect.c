@@ -102,7 +102,9 @@ static nut_status judge(const perplexity_args *a, const nut_model *m, const char
     size_t n;
     nut_session *s;
     nut_perplexity_result r;
-    nut_session_options so = {.n_ctx = a->window, .n_threads = a->n_threads, .n_batch = 64, .n_logits = 64};
+    const uint32_t batch = a->window < 64 ? a->window : 64;
+    nut_session_options so = {
+        .n_ctx = a->window, .n_threads = a->n_threads, .n_batch = batch, .n_logits = batch};
     TRY(file_kv_type(&a->file, &so.kv_type, err));
     TRY(cli_tokenize(m, text, n_text, NUT_TOKENIZE_ADD_BOS, &ids, &n, err));
     nut_status status = nut_session_new(m, &so, &s, err);

@@ -389,6 +389,19 @@ static void write_samplers(void) {
     }
 }
 
+static void write_shapes(void) {
+    rng r;
+    char name[16];
+    rng_seed(&r, 21);
+    for (int i = 0; i < 64; i++) {
+        make_bytes b = {0};
+        for (int k = 0; k < 32; k++) make_le(&b, rng_u64(&r), 1);
+        snprintf(name, sizeof name, "%d", i);
+        write_seed("session", name, b);
+        free(b.p);
+    }
+}
+
 static void write_lines(void) {
     static const char lines[] =
         "--u32\0"
@@ -415,6 +428,7 @@ int main(int argc, char **argv) {
     write_tokenizers();
     write_blocks();
     write_samplers();
+    write_shapes();
     write_lines();
     for (size_t i = 0; argc > 2 && i < sizeof vocabularies / sizeof *vocabularies; i++)
         write_vocabulary(argv[2], vocabularies[i]);

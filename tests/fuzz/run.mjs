@@ -17,6 +17,7 @@ import { check, ensure, finish } from '../browser/harness.mjs';
 /** @type {Harness[]} */
 const HARNESSES = [
   { name: 'load', share: 6, most: 46000, dict: 'gguf' },
+  { name: 'session', share: 4, most: 40 },
   { name: 'header', share: 3, most: 4096, dict: 'gguf' },
   { name: 'tokenizer', share: 4, most: 3000 },
   { name: 'quantize', share: 2, most: 20000, dict: 'gguf' },
