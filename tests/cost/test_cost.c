@@ -216,7 +216,7 @@ static cost quantize_tensors(size_t n) {
     size_t n_file;
     uint8_t *file = many_tensors(n, &n_file);
     uint64_t written = 0;
-    const nut_source in = {file, n_file, read_bytes};
+    const nut_source in = {.ctx = file, .size = n_file, .read = read_bytes};
     const nut_sink out = {&written, drop_bytes};
     nut_error err = {0};
     cost c;

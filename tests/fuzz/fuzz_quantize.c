@@ -46,7 +46,7 @@ static bool go_on(void *ctx, const char *what, uint64_t done, uint64_t total) {
 }
 
 static nut_status quantize(memory_file *f, const nut_quantize_options *o, nut_error *err) {
-    const nut_source source = {f, f->in.n, memory_read};
+    const nut_source source = {.ctx = f, .size = f->in.n, .read = memory_read};
     const nut_sink sink = {f, memory_write};
     return nut_quantize(&source, &sink, o, err);
 }

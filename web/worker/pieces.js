@@ -3,6 +3,10 @@
 
 const PIECE_BYTES = 256 << 10; // stays in a core's own cache on its way to the engine's memory
 
+/** Readers whose bytes are being waited for. Chromium frees a Blob's stream that nothing else refers to, and with it whoever
+ *  waits for its bytes: the load then never ends. @type {Set<object>} */
+const waited = new Set();
+
 export class PieceReader {
   /** @type {any} one of two kinds of reader */
   #reader;
@@ -19,10 +23,15 @@ export class PieceReader {
 
   /** The next bytes, valid until the next call; null at the end. @returns {Promise<Uint8Array | null>} */
   async read() {
-    const { value, done } = await this.#reader.read(new Uint8Array(this.#buffer));
-    if (done) return null;
-    this.#buffer = value.buffer;
-    return value;
+    waited.add(this);
+    try {
+      const { value, done } = await this.#reader.read(new Uint8Array(this.#buffer));
+      if (done) return null;
+      this.#buffer = value.buffer;
+      return value;
+    } finally {
+      waited.delete(this);
+    }
   }
 
   cancel() {
