@@ -14,7 +14,7 @@ const CYCLES = FULL ? 200 : 40, GENERATIONS = FULL ? 2000 : 300;
 const POINTS = 10; // of a memory curve
 const GROWTH = 6e6; // bytes, from the curve's middle to its end. Measured: 2 MB in 200 cycles, 3 MB in 2000 generations
 const DOWNLOAD = 1100, PACKING = 150; // milliseconds that these take here, or a little more
-const LOST = 6 << 20; // bytes that may be on their way when a page is killed: four parts of 1 MiB, and what is not stored yet
+const LOST = 8 << 20; // bytes that may be on their way when a page is killed: parts of 1 MiB, and what sockets hold of them
 
 const pause = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
 

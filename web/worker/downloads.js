@@ -4,7 +4,8 @@
 import { Aborted, NutshellError } from '../shared/errors.js';
 
 const PART_BYTES = 4 << 20, PART_CHUNKS = 4; // of a request, at most: what is on its way is lost when the page ends
-const UNSTORED = 2; // chunks that may wait to be stored, besides those of each lane
+const SIZE_PER_LANE = 64 << 20; // bytes of a file
+const UNSTORED = 2; // chunks that may wait to be stored while more are fetched
 const RETRY_AFTER = [300, 1000, 3000]; // milliseconds, counted anew after each byte that arrives
 const QUICKER = 1.15; // so much quicker, and one more part is fetched at a time
 
@@ -198,7 +199,7 @@ export class Downloads {
    *  @param {number} index */
   #mayCome(index) {
     if (index <= this.#wanted) return true;
-    return index <= this.#wanted + this.#ahead && this.#unstored < this.#allowed + UNSTORED;
+    return index <= this.#wanted + this.#ahead && this.#unstored < UNSTORED;
   }
 
   /** @param {Part} part */
@@ -266,10 +267,11 @@ export class Downloads {
     this.#returned.sort((a, b) => a.at - b.at);
   }
 
-  /** One more lane while the last one more made it quicker. */
+  /** One more lane while the last one more made it quicker, and what is on its way stays a small part of the file. */
   #tune() {
+    const { lanes, size } = this.#needs.source, most = Math.min(lanes, Math.max(2, size / SIZE_PER_LANE));
     const now = performance.now(), speed = this.#bytes / (now - this.#since);
-    this.#growing &&= this.#allowed < this.#needs.source.lanes && speed > this.#speed * QUICKER;
+    this.#growing &&= this.#allowed + 1 <= most && speed > this.#speed * QUICKER;
     if (this.#growing) this.#allowed++;
     this.#speed = speed;
     this.#bytes = 0;
