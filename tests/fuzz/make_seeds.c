@@ -393,7 +393,7 @@ static void write_shapes(void) {
     rng r;
     char name[16];
     rng_seed(&r, 21);
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < 32; i++) {
         make_bytes b = {0};
         for (int k = 0; k < 32; k++) make_le(&b, rng_u64(&r), 1);
         snprintf(name, sizeof name, "%d", i);
