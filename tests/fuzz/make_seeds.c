@@ -225,6 +225,7 @@ static void write_too_large(void) {
     make_free(&g);
 }
 
+/* Tensors that are missing, or of unknown names, types or shapes. */
 static void write_lacking(void) {
     make_gguf g = small_model(&odd_sizes, false);
     make_remove(&g, "output_norm.weight");
@@ -232,6 +233,15 @@ static void write_lacking(void) {
     g = small_model(&odd_sizes, false);
     make_remove(&g, "blk.0.ffn_up.weight");
     write_model("refused-no-ffn", &g);
+    g = small_model(&odd_sizes, false);
+    make_add(&g, "blk.0.ffn_norm.bias", FORMAT_F32, 5, 0);
+    write_model("refused-unknown-tensor", &g);
+    g = small_model(&odd_sizes, false);
+    make_find(&g, "blk.0.ffn_norm.weight")->type = 20;
+    write_model("refused-unknown-type", &g);
+    g = small_model(&odd_sizes, false);
+    make_find(&g, "blk.0.ffn_norm.weight")->dims[0] = 4;
+    write_model("refused-shape", &g);
     write_too_large();
 }
 
