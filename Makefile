@@ -110,7 +110,7 @@ test: ## install what is missing, build everything, run every suite
 	node tests/run.mjs
 
 fuzz: ## feed the readers bytes of every kind for T seconds (600), and say which lines they reach
-	@$(PARTS) native simde node
+	@$(PARTS) native node
 	@$(MAKE) -s fuzzers
 	node tests/fuzz/run.mjs $(or $(T),600) $(HARNESS)
 

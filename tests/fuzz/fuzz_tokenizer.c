@@ -165,6 +165,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     nut_error err;
     memset(&w, 0, sizeof w);
     read_words(&w, &in);
+    plain_prepare(&w.plain);
     counting_start(fail_at);
     nut_status status = open_words(&w, &g, &v, &err);
     fuzz_check_error(status, &err);

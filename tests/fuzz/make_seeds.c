@@ -225,6 +225,7 @@ static void write_too_large(void) {
     make_free(&g);
 }
 
+/* Tensors that are missing, or of unknown names, types or shapes. */
 static void write_lacking(void) {
     make_gguf g = small_model(&odd_sizes, false);
     make_remove(&g, "output_norm.weight");
@@ -232,6 +233,15 @@ static void write_lacking(void) {
     g = small_model(&odd_sizes, false);
     make_remove(&g, "blk.0.ffn_up.weight");
     write_model("refused-no-ffn", &g);
+    g = small_model(&odd_sizes, false);
+    make_add(&g, "blk.0.ffn_norm.bias", FORMAT_F32, 5, 0);
+    write_model("refused-unknown-tensor", &g);
+    g = small_model(&odd_sizes, false);
+    make_find(&g, "blk.0.ffn_norm.weight")->type = 20;
+    write_model("refused-unknown-type", &g);
+    g = small_model(&odd_sizes, false);
+    make_find(&g, "blk.0.ffn_norm.weight")->dims[0] = 4;
+    write_model("refused-shape", &g);
     write_too_large();
 }
 
@@ -393,7 +403,7 @@ static void write_shapes(void) {
     rng r;
     char name[16];
     rng_seed(&r, 21);
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < 32; i++) {
         make_bytes b = {0};
         for (int k = 0; k < 32; k++) make_le(&b, rng_u64(&r), 1);
         snprintf(name, sizeof name, "%d", i);

@@ -22,6 +22,8 @@ typedef struct plain_token {
 
 typedef struct plain_pair {
     size_t left, right;
+    int ids[3]; // the first tokens with these texts, and with both texts behind each other; -1: there is
+                // none
 } plain_pair;
 
 typedef struct plain_vocab {
@@ -44,7 +46,7 @@ static inline void plain_add(plain_vocab *v, const char *s, size_t n, float scor
 }
 
 static inline void plain_merge(plain_vocab *v, size_t left, size_t right) {
-    if (v->n_merges < PLAIN_MERGES) v->merges[v->n_merges++] = (plain_pair){left, right};
+    if (v->n_merges < PLAIN_MERGES) v->merges[v->n_merges++] = (plain_pair){.left = left, .right = right};
 }
 
 /* ---- looking up ---- */
@@ -65,8 +67,14 @@ typedef struct plain_symbol {
     int id; // -1: no token
 } plain_symbol;
 
-static inline int plain_same(const plain_vocab *v, size_t i) {
-    return plain_find(v, v->list[i].s, v->list[i].n, "", 0);
+/* Once all tokens and merges are there. */
+static inline void plain_prepare(plain_vocab *v) {
+    for (size_t i = 0; i < v->n_merges; i++) {
+        const plain_token *l = &v->list[v->merges[i].left], *r = &v->list[v->merges[i].right];
+        v->merges[i].ids[0] = plain_find(v, l->s, l->n, "", 0);
+        v->merges[i].ids[1] = plain_find(v, r->s, r->n, "", 0);
+        v->merges[i].ids[2] = plain_find(v, l->s, l->n, r->s, r->n);
+    }
 }
 
 /* How well two neighbours join (lower is better) and what they become; false where they do not. */
@@ -78,12 +86,10 @@ static inline bool plain_join(const plain_vocab *v, const plain_symbol *a, const
         return *id >= 0;
     }
     for (size_t i = 0; i < v->n_merges; i++) {
-        const plain_token *l = &v->list[v->merges[i].left], *r = &v->list[v->merges[i].right];
-        if (plain_same(v, v->merges[i].left) != a->id || plain_same(v, v->merges[i].right) != b->id)
-            continue;
-        *id = plain_find(v, l->s, l->n, r->s, r->n);
+        const int *ids = v->merges[i].ids;
+        *id = ids[2];
         *rank = (double)i;
-        if (*id >= 0) return true;
+        if (ids[0] == a->id && ids[1] == b->id && ids[2] >= 0) return true;
     }
     return false;
 }

@@ -41,7 +41,7 @@ static void fill_row(uint8_t *row, size_t size, uint8_t value) {
 
 /* In memory of exactly its size, so that sanitizers see a step outside. */
 static void check_rows(size_t n, size_t size, value_of *value, sort_compare *compare, rng *r) {
-    uint8_t *rows = malloc(n * size + 1), row[SORT_MAX_ROW];
+    uint8_t *rows = malloc(n ? n * size : 1), row[SORT_MAX_ROW];
     size_t before[256] = {0}, after[256] = {0}, torn = 0, wrong = 0, lost = 0;
     for (size_t i = 0; i < n; i++) {
         fill_row(rows + i * size, size, value(i, n, r));
