@@ -97,6 +97,20 @@ await check(`${KILLS} pages killed while a stored model is packed: it stays as i
   }
 });
 
+await check('garbage that is collected all the time: loads from the cache still end', async () => {
+  const page = await openPage();
+  const ended = await page.evaluate(async () => {
+    for (let i = 0; i < 6; i++) {
+      const load = window.load('model/big.gguf', { threads: 1, baseUrl: '/variant/collecting/' });
+      const { info } = await Promise.race([load, wait(20000).then(() => ({ info: null }))]);
+      if (info?.cache.state !== 'hit') return `load ${i}: ${info ? info.cache.state : 'no end'}`;
+    }
+    return 'all';
+  });
+  equal(ended, 'all');
+  await page.close();
+});
+
 await check('a worker that ends while it writes: the page is told, and loads again', async () => {
   const page = await openPage();
   const result = await page.evaluate(async () => {

@@ -40,6 +40,7 @@ const PRELUDES = {
   // Waits for a server end at once: after failures, and for a connection that is silent.
   hasty: `const late = setTimeout;
     self.setTimeout = (f, ms, ...rest) => late(f, ms >= 20000 ? 300 : ms <= 3000 ? ms / 30 : ms, ...rest);`,
+  collecting: 'setInterval(() => self.gc(), 3);', // where the browser was started so that there is gc()
   'wrong-mime': '',
   watched: WATCH,
   breach: `${WATCH} fetch("https://worker.invalid/").catch(() => {});`,
