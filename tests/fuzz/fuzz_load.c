@@ -1,7 +1,8 @@
 /*
  * A model file in pieces through the public loader, and what loads runs: facts, a text, a session of a few
  * tokens, a judgement. However it is cut the outcome is the same; until the plan is there the memory is a
- * multiple of what was fed, and from then on the plan's weights come on top.
+ * multiple of what was fed, and from then on the plan's weights come on top. Where the file says that it is
+ * one of several, the next begins where the input has a file's first bytes again.
  */
 #include "fuzz.h"
 
@@ -53,22 +54,42 @@ static void check_wrong_use(nut_loader *l, uint64_t end) {
     EXPECT(nut_load_finish(l, &m, &err) == NUT_E_STATE, "%s", err.message);
 }
 
-/* Feeds the file in pieces of random lengths, most of them short; cut 0: at once. */
+/* Where the next file of a model begins, or the input ends. */
+static size_t next_file(const load_case *c, size_t at) {
+    static const char magic[] = {'G', 'G', 'U', 'F', 3, 0, 0, 0};
+    for (size_t i = at + 1; i + sizeof magic <= c->file.n; i++)
+        if (!memcmp(c->file.p + i, magic, sizeof magic)) return i;
+    return c->file.n;
+}
+
+/* Whether the loader wants another file, now that one has been fed. */
+static bool wants_more(const nut_loader *l) {
+    const nut_load_plan plan = nut_load_get_plan(l);
+    return plan.complete && plan.n_read < plan.n_parts;
+}
+
+/* Feeds the files in pieces of random lengths, most of them short; cut 0: each at once. */
 static nut_status load_in_pieces(const load_case *c, uint32_t cut, nut_model **out, nut_error *err) {
     nut_loader *l = NULL;
     nut_error other;
     rng r;
     rng_seed(&r, cut);
     nut_status status = nut_load_begin(&c->options, c->known ? c->file.n : 0, &l, err);
-    for (size_t at = 0, n; status == NUT_OK && at < c->file.n; at += n) {
+    for (size_t at = 0, begin = 0, end = next_file(c, 0), n; status == NUT_OK && at < c->file.n; at += n) {
         n = cut ? 1 + (size_t)(rng_u64(&r) & (((uint64_t)1 << rng_u64(&r) % 14) - 1)) : c->file.n;
-        if (n > c->file.n - at) n = c->file.n - at;
+        if (n > end - at) n = end - at;
         void *piece = fuzz_copy((fuzz_input){c->file.p + at, n});
-        EXPECT(nut_load_feed(l, at + 1, piece, n, &other) == NUT_E_ARGUMENT, "a gap");
-        EXPECT(nut_load_feed(l, at, NULL, 0, &other) == NUT_OK, "no bytes");
-        status = nut_load_feed(l, at, piece, n, err);
+        EXPECT(nut_load_feed(l, at - begin + 1, piece, n, &other) == NUT_E_ARGUMENT, "a gap");
+        EXPECT(nut_load_feed(l, at - begin, NULL, 0, &other) == NUT_OK, "no bytes");
+        status = nut_load_feed(l, at - begin, piece, n, err);
         free(piece);
         check_cost(l, at + n);
+        if (at + n < end || end == c->file.n) continue;
+        if (status == NUT_OK && wants_more(l)) {
+            begin = end;
+            status = nut_load_next(l, c->known ? next_file(c, end) - end : 0, err);
+        }
+        end = next_file(c, end);
     }
     if (status == NUT_OK) status = nut_load_finish(l, out, err);
     if (status != NUT_OK) check_wrong_use(l, c->file.n);

@@ -4,7 +4,7 @@
  * input is made of these and nothing of it is committed.
  */
 #include "../unit/data.h"
-#include "../unit/make_gguf.h"
+#include "../unit/make_parts.h"
 #include "model/gguf.h"
 #include "plain_tokenizer.h"
 
@@ -225,6 +225,28 @@ static void write_too_large(void) {
     make_free(&g);
 }
 
+/* Models in several files; some with their files in disorder, one left out, or one twice. */
+static void write_parts(void) {
+    static const uint8_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {0, 1, 1}, {0, 1, 3}, {0, 3, 3}};
+    char name[32];
+    for (uint8_t k = 0; k < 24; k++) {
+        make_gguf g = small_model(&odd_sizes, 0);
+        make_parts s = make_split(&g, 3, k & 1);
+        make_bytes b = {0};
+        make_part_files(&s);
+        for (size_t i = 0; i < 3; i++) {
+            const uint8_t part = orders[k / 4][i];
+            if (part < 3) make_put(&b, s.file[part], s.n_bytes[part]);
+        }
+        make_put(&b, (uint8_t[]){0, k, 0, 1 | (k & 2)}, 4);
+        snprintf(name, sizeof name, "parts-%u", k);
+        write_seed("load", name, b);
+        free(b.p);
+        make_parts_free(&s);
+        make_free(&g);
+    }
+}
+
 /* Tensors that are missing, or of unknown names, types or shapes. */
 static void write_lacking(void) {
     make_gguf g = small_model(&odd_sizes, false);
@@ -435,6 +457,7 @@ int main(int argc, char **argv) {
     write_lacking();
     write_values();
     write_no_memory();
+    write_parts();
     write_tokenizers();
     write_blocks();
     write_samplers();
