@@ -225,17 +225,30 @@ static void write_too_large(void) {
     make_free(&g);
 }
 
-/* Models in several files; some with their files in disorder, one left out, or one twice. */
+/* What makes the second file one of another model, or of too few tensors; the last wrong: a whole model. */
+static void spoil_part(make_parts *s, uint8_t wrong) {
+    make_gguf *g = &s->g[1];
+    if (wrong == 1) make_str(g, "general.architecture", "llama");
+    if (wrong == 2) make_str(g, "general.architecture", "qwen2");
+    if (wrong == 3) g->kv.n = 0, g->n_kv = 0, make_split_keys(g, 1, 4, 9);
+    if (wrong == 4) g->n_tensors--;
+    if (wrong == 5) g->kv.n = 0, g->n_kv = 0;
+}
+
+/* Models in several files; some with their files in disorder, one left out, or one twice, or spoilt. */
 static void write_parts(void) {
     static const uint8_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {0, 1, 1}, {0, 1, 3}, {0, 3, 3}};
+    enum { IN_ORDER = 4, N_WRONG = 5, N = 24 };
     char name[32];
-    for (uint8_t k = 0; k < 24; k++) {
+    for (uint8_t k = 0; k < N + 2 * N_WRONG; k++) {
+        const uint8_t row = k < N ? k / IN_ORDER : 0;
         make_gguf g = small_model(&odd_sizes, 0);
         make_parts s = make_split(&g, 3, k & 1);
         make_bytes b = {0};
+        if (k >= N) spoil_part(&s, (uint8_t)(1 + (k - N) / 2));
         make_part_files(&s);
         for (size_t i = 0; i < 3; i++) {
-            const uint8_t part = orders[k / 4][i];
+            const uint8_t part = orders[row][i];
             if (part < 3) make_put(&b, s.file[part], s.n_bytes[part]);
         }
         make_put(&b, (uint8_t[]){0, k, 0, 1 | (k & 2)}, 4);
