@@ -142,6 +142,21 @@ export async function checkRot(browser, { main }) {
     const [sound] = await browser.evaluate(() => Nutshell.cache.verify());
     equal([sound.damaged, sound.complete], [[], true]);
   });
+  await check(`${browser.name}: a model whose only chunk, of version 1, is damaged is stored anew in one load`, async () => {
+    await browser.evaluate(() => Nutshell.cache.clear());
+    await browser.evaluate(([chunkBytes, size]) => withDatabase(async (database) => {
+      const url = new URL('model/five.gguf', document.baseURI).href;
+      const transaction = database.transaction(['models', 'chunks'], 'readwrite');
+      transaction.objectStore('models').put({ id: 'one', key: url, url, name: 'five.gguf', size, etag: '"one"', chunkBytes,
+        complete: true, sums: [1], created: 1, used: 2 });
+      transaction.objectStore('chunks').put({ bytes: new ArrayBuffer(size), sum: 1 }, ['one', 0]);
+      await new Promise((resolve) => { transaction.oncomplete = resolve; });
+    }), [OLD_CHUNK, five.length]);
+    const states = [];
+    for (let i = 0; i < 2; i++) states.push((await run(browser, 'model/five.gguf')).info.cache.state);
+    equal(states, ['stored', 'hit']);
+    await run(browser, 'model/big.gguf');
+  });
   await check(`${browser.name}: what has no manifest is swept away`, async () => {
     await browser.evaluate(() => withDatabase(async (database) => {
       const put = (id, i) => resultOf(database.transaction('chunks', 'readwrite').objectStore('chunks')

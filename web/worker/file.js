@@ -287,7 +287,7 @@ export class FileLoader {
     const start = i * this.#chunkBytes, end = this.#endOfGap(i);
     const body = await persist(source, this.#job.signal, () => source.open(start, end));
     await this.#startStoring(source);
-    this.#chunkBytes ||= this.#manifest?.chunkBytes ?? chunkBytesFor(source.size);
+    if (this.#at === 0) this.#chunkBytes = this.#manifest?.chunkBytes ?? chunkBytesFor(source.size);
     this.#download(source, i, body);
     return true;
   }

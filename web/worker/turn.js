@@ -17,6 +17,7 @@ export class Turn {
   constructor(key, signal) {
     this.#name = `nutshell ${key}`;
     this.#signal = signal;
+    signal.addEventListener('abort', () => this.#wake());
     // Without them (pages that are not secure) each page fetches for itself.
     this.#channel = navigator.locks && typeof BroadcastChannel === 'function' ? new BroadcastChannel(this.#name) : null;
     if (this.#channel) this.#channel.onmessage = () => this.#wake();
@@ -53,7 +54,6 @@ export class Turn {
         clearTimeout(timer);
         resolve(undefined);
       };
-      this.#signal.addEventListener('abort', this.#wake, { once: true });
     });
   }
 
