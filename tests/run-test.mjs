@@ -24,6 +24,8 @@ const CASES = [
   ['does not build', [{ build: 'false', command: 'echo 1 passed, 0 failed' }], '0 passed, 1 failed', 1],
   ['no such command', [{ command: 'no-such-command' }], '0 passed, 1 failed', 1],
   ['hangs', [{ command: 'sleep 60', timeout: 1 }], '0 passed, 1 failed', 1],
+  ['hangs, and the next one does not end with it',
+    [{ command: 'sleep 60', timeout: 1 }, { command: 'sleep 5; echo 2 passed, 0 failed' }], '2 passed, 1 failed', 1],
   ['leaves a process behind', [{ command: 'setsid sleep 60 & echo 1 passed, 0 failed' }], '1 passed, 0 failed', 0],
   ['one run per file', [{ each: 'tests/run*.mjs', command: '[ -e tests/{}.mjs ] && echo 1 passed, 0 failed' }],
     '2 passed, 0 failed', 0],

@@ -56,10 +56,10 @@ function run(command, seconds) {
     });
     const chunks = [];
     let late = false;
-    const timer = setTimeout(() => {
+    let timer = setTimeout(() => {
       late = true;
       try { process.kill(-Number(child.pid), 'SIGTERM'); } catch { /* it ended meanwhile */ }
-      setTimeout(() => endMarked(0), GRACE);
+      timer = setTimeout(() => endMarked(0), GRACE); // cleared when it ends, or it would end the next suite
     }, seconds * 1000);
     child.stdout.on('data', (chunk) => chunks.push(chunk));
     child.stderr.on('data', (chunk) => chunks.push(chunk));
