@@ -11,6 +11,7 @@
 // stock Firefox by WebDriver BiDi (puppeteer-core), WebKitGTK's MiniBrowser by WebDriver (selenium-webdriver).
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -228,6 +229,54 @@ export async function startChromium(options = {}) {
     }
   }
   return browser;
+}
+
+/**
+ * Chromium without DevTools, which keeps what a page fetches in the page's own process: memory can be measured in this one.
+ * The page asks for what to do and tells what came of it (see /undriven in server.mjs).
+ * @param {string} url  of that page
+ * @param {Options} options
+ * @returns {Promise<{ pid: number, evaluate: Browser['evaluate'], close: () => Promise<void> }>}
+ */
+export async function startUndriven(url, options = {}) {
+  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
+  const profile = profileFolder(options);
+  /** @type {((code: string) => void)[]} */
+  const asking = [];
+  /** @type {((reply: string) => void)[]} */
+  const waiting = [];
+  const teller = createHttpServer(async (request, reply) => {
+    let told = '';
+    for await (const piece of request.setEncoding('utf8')) told += piece;
+    if (told) waiting.shift()?.(told);
+    asking.push((code) => reply.setHeader('Access-Control-Allow-Origin', '*').end(code));
+    ask();
+  });
+  const wanted = [];
+  const ask = () => { if (wanted.length && asking.length) asking.shift()(wanted.shift()); };
+  await new Promise((done) => teller.listen(0, '127.0.0.1', () => done(undefined)));
+  const { port } = /** @type {import('node:net').AddressInfo} */ (teller.address());
+  const child = spawn(program('chromium'), ['--headless=new', ...CHROMIUM_FLAGS, `--user-data-dir=${profile.dir}`,
+    ...(options.args ?? []), `${url}#${port}`], { stdio: 'ignore' });
+  const end = atEnd(() => { child.kill('SIGKILL'); });
+  return {
+    pid: /** @type {number} */ (child.pid),
+    async evaluate(code, ...args) {
+      const reply = new Promise((resolve) => waiting.push(resolve));
+      wanted.push(asExpression(code, args));
+      ask();
+      return fromReply(await withTimeout(reply, timeout, 'evaluate'));
+    },
+    async close() {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      end();
+      await ended;
+      endUsersOf(profile.dir);
+      teller.closeAllConnections();
+      teller.close();
+      profile.remove();
+    },
+  };
 }
 
 // --- Firefox ---------------------------------------------------------------------------------------------

@@ -39,6 +39,9 @@ export async function renderers(browser) {
   return browser.name === 'firefox' ? descendants(browser.page.browser().process().pid) : [];
 }
 
+/** The processes that run pages, of a browser that was started as this process. @param {number} pid */
+export const renderersOf = (pid) => descendants(pid).filter((one) => read(one, 'cmdline').includes('--type=renderer'));
+
 /** @param {number} pid @param {'VmRSS' | 'VmHWM'} field */
 const bytes = (pid, field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(read(pid, 'status'))?.[1] ?? 0);
 

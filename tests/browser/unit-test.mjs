@@ -9,9 +9,11 @@ import { NutshellError, fromWire, toWire } from '../../web/shared/errors.js';
 import { checkIds, checkMessages, checkOptions, rules } from '../../web/shared/options.js';
 import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
 import { Demand } from '../../web/worker/demand.js';
+import { Downloads } from '../../web/worker/downloads.js';
 import { Engine } from '../../web/worker/engine.js';
 import { instantiate } from '../../web/worker/instantiate.js';
 import { chunkBytesFor } from '../../web/worker/layout.js';
+import { PieceReader, piecesOf } from '../../web/worker/pieces.js';
 import { ProgressMeter } from '../../web/worker/progress.js';
 import { choose } from '../../web/worker/quota.js';
 import { ChatTemplate } from '../../web/worker/template.js';
@@ -308,6 +310,78 @@ await check('files of a model that do not come in order are refused', async () =
     equal(error.code, code, error.message);
     ensure(words.test(error.message), error.message);
   }
+});
+
+// ---- downloads ---------------------------------------------------------------------------------------------------------
+
+/** A source of n chunks that answers at once. @param {number} chunkBytes @param {number} n */
+function quickSource(chunkBytes, n) {
+  const open = async (start, end) => {
+    let at = start;
+    const read = async () => {
+      if (at >= end) return null;
+      const piece = new Uint8Array(Math.min(1000, end - at)).map((_, i) => (at + i) / chunkBytes);
+      at += piece.length;
+      return piece;
+    };
+    return { offset: start, read, cancel() {} };
+  };
+  return { size: chunkBytes * n, ranges: true, lanes: 4, open, turnAway: () => false };
+}
+
+await check('downloads wait for a slow disk: few chunks are held that are not stored yet', async () => {
+  const CHUNK = 4096, CHUNKS = 60;
+  /** @type {any} */
+  const source = quickSource(CHUNK, CHUNKS);
+  let unstored = 0, most = 0, writing = Promise.resolve();
+  const arrived = () => {
+    most = Math.max(most, ++unstored);
+    return writing = writing.then(() => new Promise((done) => setTimeout(done, 3))).then(() => { unstored--; });
+  };
+  const needs = { source, chunkBytes: CHUNK, signal: new AbortController().signal, has: () => false, arrived, received() {} };
+  const downloads = new Downloads(needs, 0, await source.open(0, CHUNK));
+  for (let i = 0; i < CHUNKS; i++) {
+    const bytes = await downloads.chunk(i);
+    equal([bytes.length, bytes[0], bytes[CHUNK - 1]], [CHUNK, i, i]);
+    downloads.release(i);
+  }
+  equal(await downloads.chunk(CHUNKS), null);
+  ensure(most <= 5, `${most} of ${CHUNKS} chunks waited for the disk`); // two, and one more of each other part on its way
+});
+
+await check('one buffer serves all streams that are read one after the other', async () => {
+  const Own = ArrayBuffer;
+  let made = 0;
+  globalThis.ArrayBuffer = class extends Own {
+    constructor(...args) {
+      super(...args);
+      made++;
+    }
+  };
+  try {
+    for (let i = 0; i < 20; i++) {
+      let text = '';
+      for await (const piece of piecesOf(new Blob([`blob ${i}`]))) text += new TextDecoder().decode(piece);
+      equal(text, `blob ${i}`);
+      const reader = new PieceReader(new Blob([`part ${i}`]).stream());
+      equal(new TextDecoder().decode(await reader.read()), `part ${i}`);
+      reader.cancel();
+    }
+  } finally {
+    globalThis.ArrayBuffer = Own;
+  }
+  equal(made, 1, 'buffers made:');
+});
+
+await check('a stream that is cancelled while it is waited for keeps its buffer', async () => {
+  const stalled = new ReadableStream({ type: 'bytes', pull: () => new Promise(() => {}) });
+  const reader = new PieceReader(stalled), waiting = reader.read();
+  await new Promise(setImmediate);
+  reader.cancel();
+  const other = new PieceReader(new Blob(['x'.repeat(1000)]).stream());
+  const piece = await other.read();
+  equal([await waiting, piece.length, piece[999]], [null, 1000, 120]);
+  other.cancel();
 });
 
 await check('bytes of a chunk follow from the size', () => {

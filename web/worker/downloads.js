@@ -88,6 +88,7 @@ export class Downloads {
   #returned = [];
   /** Chunks that have come and were not taken. @type {Map<number, { bytes: Uint8Array, kept: Promise<unknown> }>} */
   #ready = new Map();
+  #taken = false; // whether the engine has taken a chunk
   #unstored = 0; // chunks that have come and whose bytes are still needed to store them
   /** Buffers to be filled again. @type {Uint8Array[]} */
   #free = [];
@@ -135,6 +136,7 @@ export class Downloads {
   /** The chunk was taken; its buffer is used again once it is stored. @param {number} index */
   release(index) {
     const ready = this.#ready.get(index);
+    this.#taken = true;
     this.#ready.delete(index);
     ready?.kept.then(() => this.#free.push(new Uint8Array(ready.bytes.buffer)));
   }
@@ -195,10 +197,10 @@ export class Downloads {
     this.#changed();
   }
 
-  /** Whether a chunk may be fetched: the wanted one always, others while few wait for the engine or the disk.
-   *  @param {number} index */
+  /** Whether a chunk may be fetched: while few wait for the engine or the disk. Until the engine has taken one nothing is
+   *  stored, so that the wanted one must come whatever waits. @param {number} index */
   #mayCome(index) {
-    if (index <= this.#wanted) return true;
+    if (!this.#taken && index <= this.#wanted) return true;
     return index <= this.#wanted + this.#ahead && this.#unstored < UNSTORED;
   }
 

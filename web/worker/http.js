@@ -144,7 +144,11 @@ export async function get(url, wish, signal) {
   const read = () => patience.lend(() => body.read()).catch((cause) => {
     throw failure(url, patience, signal, cause);
   });
-  return { ...describe(response, wish.start, wish.end), read, cancel: patience.stop };
+  const cancel = () => {
+    patience.stop();
+    body.cancel();
+  };
+  return { ...describe(response, wish.start, wish.end), read, cancel };
 }
 
 /**

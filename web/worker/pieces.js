@@ -1,5 +1,6 @@
-// Reading a stream of bytes through one buffer that is used again. Pieces that streams make themselves are left to the
-// garbage collector, which lets a model's whole size pile up before it looks; and to fill them takes twice the time.
+// Reading a stream of bytes through one buffer that is used again, for one stream after the other. Pieces that streams make
+// themselves, or a buffer for each stream, are left to the garbage collector, which lets tens of megabytes pile up before it
+// looks; and to fill them takes twice the time.
 
 const PIECE_BYTES = 256 << 10; // stays in a core's own cache on its way to the engine's memory
 
@@ -7,28 +8,34 @@ const PIECE_BYTES = 256 << 10; // stays in a core's own cache on its way to the 
  *  waits for its bytes: the load then never ends. @type {Set<object>} */
 const waited = new Set();
 
+/** Buffers of readers that have ended. @type {ArrayBuffer[]} */
+const spare = [];
+
 export class PieceReader {
   /** @type {any} one of two kinds of reader */
   #reader;
-  #buffer = new ArrayBuffer(PIECE_BYTES);
+  /** Null where the stream fills none of ours, or this reader has ended. @type {ArrayBuffer | null} */
+  #buffer = null;
 
   /** @param {ReadableStream<Uint8Array>} stream */
   constructor(stream) {
     try {
       this.#reader = stream.getReader({ mode: 'byob' });
+      this.#buffer = spare.pop() ?? new ArrayBuffer(PIECE_BYTES);
     } catch {
-      this.#reader = stream.getReader(); // where this kind of stream fills no buffer of the caller's
+      this.#reader = stream.getReader();
     }
   }
 
-  /** The next bytes, valid until the next call; null at the end. @returns {Promise<Uint8Array | null>} */
+  /** The next bytes, valid until the next call or the end; null at the end. @returns {Promise<Uint8Array | null>} */
   async read() {
     waited.add(this);
     try {
-      const { value, done } = await this.#reader.read(new Uint8Array(this.#buffer));
-      if (done) return null;
-      this.#buffer = value.buffer;
-      return value;
+      const { value, done } = await this.#reader.read(this.#buffer ? new Uint8Array(this.#buffer) : undefined);
+      if (this.#buffer) this.#buffer = value?.buffer ?? null; // it was handed over, and comes back
+      if (!done) return value;
+      this.#giveBack();
+      return null;
     } finally {
       waited.delete(this);
     }
@@ -36,6 +43,13 @@ export class PieceReader {
 
   cancel() {
     this.#reader.cancel().catch(() => {});
+    this.#giveBack();
+  }
+
+  /** Lets another reader have the buffer, unless it is the stream's: then it is lost with the stream. */
+  #giveBack() {
+    if (this.#buffer?.byteLength) spare.push(this.#buffer);
+    this.#buffer = null;
   }
 }
 
