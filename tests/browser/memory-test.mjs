@@ -61,12 +61,12 @@ if (!existsSync(MODEL)) {
   for (const [state, results] of Object.entries(kinds)) {
     await check(`memory while ${file.length >> 20} MB are loaded, cache "${state}"`, () => {
       const [{ weightBytes, sessionBytes }] = results, peak = median(results.map((result) => result.peak));
+      const held = `${(peak / 1e6).toFixed(0)} MB for weights of ${(weightBytes / 1e6).toFixed(0)}`;
       if (process.env.NUT_VERBOSE) {
-        const megabytes = [peak, weightBytes, sessionBytes].map((bytes) => (bytes / 1e6).toFixed(0));
-        console.log(`   ${state}: peak ${megabytes[0]} MB, weights ${megabytes[1]}, session ${megabytes[2]}: ${(peak / weightBytes).toFixed(2)} of `
-          + `the weights, ${(peak / (weightBytes + sessionBytes)).toFixed(2)} of both`);
+        const shares = [peak / weightBytes, peak / (weightBytes + sessionBytes)].map((share) => share.toFixed(2));
+        console.log(`   ${state}: ${held}, ${shares[0]} of them, ${shares[1]} of weights and session`);
       }
-      ensure(peak < MOST * weightBytes + FIXED, `${(peak / 1e6).toFixed(0)} MB for weights of ${(weightBytes / 1e6).toFixed(0)}`);
+      ensure(peak < MOST * weightBytes + FIXED, held);
     });
   }
   await server.close();

@@ -86,8 +86,8 @@ const PAGES = {
   '/module': `<!doctype html><title>Nutshell</title><script src="/helpers.js"></script><script type=module>
     import * as Nutshell from '/dist/nutshell.mjs'; window.Nutshell = Nutshell;</script>`,
   // Does what its driver says, whose port comes behind the address's #: see startUndriven in drivers.mjs.
-  '/undriven': `<!doctype html><title>Nutshell</title><script src="/dist/nutshell.js"></script><script src="/helpers.js"></script>
-    <script type=module>
+  '/undriven': `<!doctype html><title>Nutshell</title>
+    <script src="/dist/nutshell.js"></script><script src="/helpers.js"></script><script type=module>
     const ask = async (told) => (await fetch('http://127.0.0.1:' + location.hash.slice(1), { method: 'POST', body: told })).text();
     for (let code = await ask(''); ;) code = await ask(await (0, eval)(code));</script>`,
   '/blank': '<!doctype html><title>Nutshell</title><script src="/helpers.js"></script>',
