@@ -11,7 +11,6 @@
 // stock Firefox by WebDriver BiDi (puppeteer-core), WebKitGTK's MiniBrowser by WebDriver (selenium-webdriver).
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -50,14 +49,14 @@ import { join, resolve } from 'node:path';
 
 const DEFAULT_TIMEOUT = 120000;
 
-const CHROMIUM_FLAGS = [
+export const CHROMIUM_FLAGS = [
   '--no-sandbox', // Chromium refuses to sandbox as root, which is what a container runs as
   '--disable-gpu', '--disable-quic', '--no-first-run', '--no-proxy-server', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
 ];
 
 // Firefox talks to its vendor's servers at start unless told not to; tests must not depend on a network.
-const FIREFOX_PREFS = {
+export const FIREFOX_PREFS = {
   'network.proxy.type': 0,
   'app.update.enabled': false,
   'datareporting.policy.dataSubmissionEnabled': false,
@@ -82,14 +81,14 @@ const PATHS = {
 };
 
 /** Path of a program: NUT_<NAME> from the environment if set, else the first that exists. */
-function program(/** @type {keyof typeof PATHS} */ name) {
+export function program(/** @type {keyof typeof PATHS} */ name) {
   const variable = 'NUT_' + name.toUpperCase();
   const found = process.env[variable] ?? PATHS[name].find((path) => existsSync(path));
   if (!found) throw new Error(`${name} is not installed: run wasm/toolchain.sh browsers, or set ${variable}`);
   return found;
 }
 
-function withTimeout(promise, ms, what) {
+export function withTimeout(promise, ms, what) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: no answer within ${ms} ms`)), ms);
@@ -98,7 +97,7 @@ function withTimeout(promise, ms, what) {
 }
 
 /** One expression for evaluate(), the same in all browsers: a promise of the result, or of the error, as JSON text. */
-function asExpression(code, args) {
+export function asExpression(code, args) {
   const call = typeof code === 'function' ? `(${code})(...${JSON.stringify(args)})` : `(${code})`;
   return `(async () => {
     try {
@@ -109,7 +108,7 @@ function asExpression(code, args) {
   })()`;
 }
 
-function fromReply(text) {
+export function fromReply(text) {
   const reply = JSON.parse(text);
   if (reply.error === undefined) return reply.value;
   throw Object.assign(new Error(`in the page: ${reply.error}`), { code: reply.code, pageStack: reply.stack });
@@ -158,7 +157,7 @@ function endUsersOf(dir) {
  * The browser's profile: the caller's own folder, or a temporary one that remove() deletes. The temporary one's name
  * also says which processes are ours: a driver library that gives up on a start may leave its browser running.
  */
-function profileFolder(/** @type {Options} */ options) {
+export function profileFolder(/** @type {Options} */ options) {
   if (options.profile) return { dir: resolve(options.profile), remove: () => {} };
   const dir = mkdtempSync(join(tmpdir(), 'nutshell-profile-'));
   const remove = atEnd(() => {
@@ -229,54 +228,6 @@ export async function startChromium(options = {}) {
     }
   }
   return browser;
-}
-
-/**
- * Chromium without DevTools, which keeps what a page fetches in the page's own process: memory can be measured in this one.
- * The page asks for what to do and tells what came of it (see /undriven in server.mjs).
- * @param {string} url  of that page
- * @param {Options} options
- * @returns {Promise<{ pid: number, evaluate: Browser['evaluate'], close: () => Promise<void> }>}
- */
-export async function startUndriven(url, options = {}) {
-  const timeout = options.timeout ?? DEFAULT_TIMEOUT;
-  const profile = profileFolder(options);
-  /** @type {((code: string) => void)[]} */
-  const asking = [];
-  /** @type {((reply: string) => void)[]} */
-  const waiting = [];
-  const teller = createHttpServer(async (request, reply) => {
-    let told = '';
-    for await (const piece of request.setEncoding('utf8')) told += piece;
-    if (told) waiting.shift()?.(told);
-    asking.push((code) => reply.setHeader('Access-Control-Allow-Origin', '*').end(code));
-    ask();
-  });
-  const wanted = [];
-  const ask = () => { if (wanted.length && asking.length) asking.shift()(wanted.shift()); };
-  await new Promise((done) => teller.listen(0, '127.0.0.1', () => done(undefined)));
-  const { port } = /** @type {import('node:net').AddressInfo} */ (teller.address());
-  const child = spawn(program('chromium'), ['--headless=new', ...CHROMIUM_FLAGS, `--user-data-dir=${profile.dir}`,
-    ...(options.args ?? []), `${url}#${port}`], { stdio: 'ignore' });
-  const end = atEnd(() => { child.kill('SIGKILL'); });
-  return {
-    pid: /** @type {number} */ (child.pid),
-    async evaluate(code, ...args) {
-      const reply = new Promise((resolve) => waiting.push(resolve));
-      wanted.push(asExpression(code, args));
-      ask();
-      return fromReply(await withTimeout(reply, timeout, 'evaluate'));
-    },
-    async close() {
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      end();
-      await ended;
-      endUsersOf(profile.dir);
-      teller.closeAllConnections();
-      teller.close();
-      profile.remove();
-    },
-  };
 }
 
 // --- Firefox ---------------------------------------------------------------------------------------------
@@ -364,7 +315,7 @@ async function addExtension(browser, firefox, folder, timeout) {
 // --- WebKitGTK -------------------------------------------------------------------------------------------
 
 /** Starts a program as the leader of its own process group; end() ends it together with all its children. */
-function startGroup(path, args, env = {}) {
+export function startGroup(path, args, env = {}) {
   const child = spawn(path, args, {
     detached: true, stdio: ['ignore', 'ignore', 'ignore', 'pipe'], env: { ...process.env, ...env },
   });
@@ -378,7 +329,7 @@ function startGroup(path, args, env = {}) {
 }
 
 /** Xvfb takes a free display by itself and says which one on the descriptor that -displayfd names. */
-async function startDisplay(timeout) {
+export async function startDisplay(timeout) {
   const server = startGroup(program('Xvfb'), ['-displayfd', '3', '-screen', '0', '1280x1024x24', '-nolisten', 'tcp']);
   const number = new Promise((done) => {
     /** @type {import('node:stream').Readable} */ (server.child.stdio[3]).once('data', (data) => done(String(data).trim()));
@@ -390,6 +341,14 @@ async function startDisplay(timeout) {
     throw error;
   }
 }
+
+/** What WebKitGTK finds in its environment. @param {string} folder where it keeps everything @param {string} display */
+export const webKitSurroundings = (folder, display) => ({
+  DISPLAY: display, HOME: folder, GDK_BACKEND: 'x11', NO_AT_BRIDGE: '1', no_proxy: '*',
+  XDG_CACHE_HOME: join(folder, 'cache'), XDG_DATA_HOME: join(folder, 'data'), XDG_CONFIG_HOME: join(folder, 'config'),
+  XDG_RUNTIME_DIR: folder,
+  WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1', // its bubblewrap sandbox cannot start in a container
+});
 
 /** A port of this machine that is free now. */
 function freePort() {
@@ -422,12 +381,8 @@ export async function startWebKit(options = {}) {
     const { server, display } = await startDisplay(timeout);
     started.push(server);
     const port = await freePort();
-    started.push(startGroup(program('WebKitWebDriver'), ['--host=127.0.0.1', `--port=${port}`], {
-      DISPLAY: display, HOME: profile.dir, GDK_BACKEND: 'x11', NO_AT_BRIDGE: '1', no_proxy: '*',
-      XDG_CACHE_HOME: join(profile.dir, 'cache'), XDG_DATA_HOME: join(profile.dir, 'data'),
-      XDG_CONFIG_HOME: join(profile.dir, 'config'), XDG_RUNTIME_DIR: profile.dir,
-      WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1', // its bubblewrap sandbox cannot start in a container
-    }));
+    started.push(startGroup(program('WebKitWebDriver'), ['--host=127.0.0.1', `--port=${port}`],
+      webKitSurroundings(profile.dir, display)));
     await untilAnswers(`http://127.0.0.1:${port}/status`, timeout);
     const capabilities = new Capabilities({
       browserName: 'MiniBrowser',

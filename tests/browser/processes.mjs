@@ -39,8 +39,8 @@ export async function renderers(browser) {
   return browser.name === 'firefox' ? descendants(browser.page.browser().process().pid) : [];
 }
 
-/** The processes that run pages, of a browser that was started as this process. @param {number} pid */
-export const renderersOf = (pid) => descendants(pid).filter((one) => read(one, 'cmdline').includes('--type=renderer'));
+/** The processes that run pages. @param {{ pid: number, pages: string }} browser  of undriven.mjs */
+export const renderersOf = ({ pid, pages }) => descendants(pid).filter((one) => read(one, 'cmdline').includes(pages));
 
 /** @param {number} pid @param {'VmRSS' | 'VmHWM'} field */
 const bytes = (pid, field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(read(pid, 'status'))?.[1] ?? 0);
@@ -48,8 +48,14 @@ const bytes = (pid, field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).ex
 /** What a process holds now, and held at most. @param {number} pid */
 export const memory = (pid) => ({ now: bytes(pid, 'VmRSS'), peak: bytes(pid, 'VmHWM') });
 
-/** Lets the peak be counted from now on. @param {number} pid */
-export const forgetPeak = (pid) => writeFileSync(`/proc/${pid}/clear_refs`, '5');
+/** Lets the peak be counted from now on, unless the process is gone. @param {number} pid */
+export function forgetPeak(pid) {
+  try {
+    writeFileSync(`/proc/${pid}/clear_refs`, '5');
+  } catch (error) {
+    if (read(pid, 'status')) throw error;
+  }
+}
 
 /** Seconds that all threads of these processes have worked. @param {number[]} pids */
 export const cpuSeconds = (pids) =>

@@ -85,11 +85,14 @@ const PAGES = {
   '/': '<!doctype html><title>Nutshell</title><script src="/dist/nutshell.js"></script><script src="/helpers.js"></script>',
   '/module': `<!doctype html><title>Nutshell</title><script src="/helpers.js"></script><script type=module>
     import * as Nutshell from '/dist/nutshell.mjs'; window.Nutshell = Nutshell;</script>`,
-  // Does what its driver says, whose port comes behind the address's #: see startUndriven in drivers.mjs.
+  // Does what its driver says, whose port comes behind the address's #: see undriven.mjs.
   '/undriven': `<!doctype html><title>Nutshell</title>
     <script src="/dist/nutshell.js"></script><script src="/helpers.js"></script><script type=module>
-    const ask = async (told) => (await fetch('http://127.0.0.1:' + location.hash.slice(1), { method: 'POST', body: told })).text();
-    for (let code = await ask(''); ;) code = await ask(await (0, eval)(code));</script>`,
+    const driver = 'http://127.0.0.1:' + location.hash.slice(1);
+    const ask = async (told) => (await fetch(driver, { method: 'POST', body: told })).text();
+    const run = async (code) => (0, eval)(code);
+    const failed = (error) => JSON.stringify({ error: String(error) });
+    for (let code = await ask(''); ;) code = await ask(await run(code).catch(failed));</script>`,
   '/blank': '<!doctype html><title>Nutshell</title><script src="/helpers.js"></script>',
 };
 const HELPERS = readFileSync(new URL('helpers.js', import.meta.url));

@@ -5,6 +5,7 @@
 import { openDB } from 'idb';
 import { NutshellError } from '../shared/errors.js';
 import { IMPORT, IMPORT_LOCK, chunkBytesFor, lengthOf, newId } from './layout.js';
+import { fillsBuffers } from './pieces.js';
 import { choose, freeBytes, isQuotaError, mayGo, quotaError } from './quota.js';
 
 const DATABASE = 'nutshell';
@@ -12,8 +13,9 @@ const VERSION = 2;
 const OPEN_SECONDS = 8;
 
 // Firefox frees a Blob's bytes when its garbage collector comes by, and does not count them among what makes it come. An
-// ArrayBuffer counts, and costs no memory where nobody writes to it.
-const DECOYS = 4; // times a chunk's bytes
+// ArrayBuffer counts, and costs no memory where nobody writes to it. WebKit needs none, and writes zeros to each; it is known by
+// its Blobs' streams (pieces.js).
+const DECOYS = fillsBuffers(new Blob().stream()) ? 4 : 0; // times a chunk's bytes
 
 /**
  * @typedef {object} Manifest
