@@ -108,6 +108,59 @@ export async function checkFullDisk(browser, { main }) {
   }
 }
 
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkRelease(browser, { main }) {
+  await open(browser, main.url);
+  await check(`${browser.name}: nobody keeps the database open once it was used, with a model loaded or not`, async () => {
+    for (const loads of [false, false, false, true, true]) {
+      if (loads) await run(browser, 'model/five.gguf');
+      const outcome = await browser.evaluate(async () => {
+        await Nutshell.cache.list();
+        const request = indexedDB.deleteDatabase('nutshell');
+        const blocked = new Promise((resolve) => { request.onblocked = () => resolve('blocked'); });
+        return Promise.race([blocked, resultOf(request).then(() => 'deleted')]);
+      });
+      equal(outcome, 'deleted');
+    }
+  });
+  await browser.evaluate(() => window.model?.unload());
+}
+
+/** @param {Browser} browser @param {Servers} servers */
+export async function checkSilentDisk(browser, { main }) {
+  await open(browser, main.url);
+  const { text } = await run(browser, 'model/five.gguf', { cache: false });
+  const writes = WRITES[browser.name];
+  for (const n of [1, writes - 3, writes]) {
+    await check(`${browser.name}: a full disk from write ${n} on, of which the browser says nothing`, async () => {
+      const { info, text: same } = await run(browser, 'model/five.gguf', { baseUrl: `/variant/silent-${n}/` });
+      equal([info.cache.state, info.cache.error?.code, same], ['failed', 'quota', text]);
+      const next = await run(browser, 'model/five.gguf');
+      equal(next.text, text, 'then');
+      equal((await run(browser, 'model/five.gguf')).info.cache.state, 'hit', 'then');
+    });
+    await check(`${browser.name}: a full disk keeps nobody from reading, checking and clearing (${n})`, async () => {
+      const { info, text: same } = await run(browser, 'model/five.gguf', { baseUrl: '/variant/silent-1/' });
+      equal([info.cache.state, same], ['hit', text]);
+      const { reports, code, message, left } = await browser.evaluate(async () => {
+        const { cache } = await window.variant('silent-0');
+        await withDatabase(async (database) => {
+          const chunks = database.transaction('chunks', 'readwrite').objectStore('chunks');
+          const [key] = await resultOf(chunks.getAllKeys());
+          await resultOf(chunks.put({ bytes: new ArrayBuffer(7), sum: 1 }, key));
+        });
+        const reports = await cache.verify();
+        const { code, message } = await cache.delete('model/five.gguf').catch((error) => error);
+        await cache.clear();
+        return { reports, code, message, left: await Nutshell.cache.list() };
+      });
+      equal(reports.map(({ damaged }) => damaged), [[0]]);
+      equal([code, left], ['quota', []]);
+      ensure(/Nutshell\.cache\.clear/.test(message), message);
+    });
+  }
+}
+
 /** Some different whole numbers below n, the same each time. @param {number} count @param {number} n */
 function someOf(count, n) {
   const found = new Set();

@@ -71,6 +71,29 @@ function fullDisk(variant) {
     }`;
 }
 
+/**
+ * The disk is full from the n-th write of the worker on, deletes included, and the browser aborts the transaction after its last
+ * write without saying why: what WebKit 2.48 does.
+ * @param {string} variant silent-3
+ */
+function silentDisk(variant) {
+  const [, n] = /^silent-(\d+)$/.exec(variant) ?? [];
+  return !n ? null : `let writes = 0;
+    const newest = new WeakMap();
+    for (const name of ['put', 'add', 'delete']) {
+      const write = IDBObjectStore.prototype[name];
+      IDBObjectStore.prototype[name] = function (...values) {
+        if (name !== 'delete') writes++;
+        const request = write.apply(this, values), { transaction } = this;
+        newest.set(transaction, request);
+        if (writes >= ${n}) request.addEventListener('success', () => {
+          this.count().onsuccess = () => { if (newest.get(transaction) === request) transaction.abort(); };
+        });
+        return request;
+      };
+    }`;
+}
+
 /** The browser says that so many bytes are free. @param {string} variant free-1000 */
 function freeSpace(variant) {
   const [, bytes] = /^free-(\d+)$/.exec(variant) ?? [];
@@ -79,7 +102,7 @@ function freeSpace(variant) {
 }
 
 /** @param {string} variant */
-const preludeOf = (variant) => PRELUDES[variant] ?? fullDisk(variant) ?? freeSpace(variant);
+const preludeOf = (variant) => PRELUDES[variant] ?? fullDisk(variant) ?? silentDisk(variant) ?? freeSpace(variant);
 
 const PAGES = {
   '/': '<!doctype html><title>Nutshell</title><script src="/dist/nutshell.js"></script><script src="/helpers.js"></script>',

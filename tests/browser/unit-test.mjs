@@ -9,13 +9,14 @@ import { NutshellError, fromWire, toWire } from '../../web/shared/errors.js';
 import { checkIds, checkMessages, checkOptions, rules } from '../../web/shared/options.js';
 import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
 import { Demand } from '../../web/worker/demand.js';
-import { Downloads } from '../../web/worker/downloads.js';
+import { Downloads, persist } from '../../web/worker/downloads.js';
 import { Engine } from '../../web/worker/engine.js';
 import { instantiate } from '../../web/worker/instantiate.js';
 import { chunkBytesFor } from '../../web/worker/layout.js';
 import { PieceReader, piecesOf } from '../../web/worker/pieces.js';
 import { ProgressMeter } from '../../web/worker/progress.js';
 import { choose } from '../../web/worker/quota.js';
+import { UrlSource } from '../../web/worker/source.js';
 import { ChatTemplate } from '../../web/worker/template.js';
 import { check, ensure, equal, finish } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
@@ -326,7 +327,7 @@ function quickSource(chunkBytes, n) {
     };
     return { offset: start, read, cancel() {} };
   };
-  return { size: chunkBytes * n, ranges: true, lanes: 4, open, turnAway: () => false };
+  return { size: chunkBytes * n, ranges: true, lanes: 4, open, place: 0, turnAway: () => false };
 }
 
 await check('downloads wait for a slow disk: few chunks are held that are not stored yet', async () => {
@@ -347,6 +348,18 @@ await check('downloads wait for a slow disk: few chunks are held that are not st
   }
   equal(await downloads.chunk(CHUNKS), null);
   ensure(most <= 5, `${most} of ${CHUNKS} chunks waited for the disk`); // two, and one more of each other part on its way
+});
+
+await check('a place that fails for two parts at a time is turned away from once', async () => {
+  const mirrors = ['https://b.invalid/m.gguf'], { signal } = new AbortController();
+  const source = new UrlSource('https://a.invalid/m.gguf', { mirrors }, signal);
+  const work = async () => {
+    const { place } = source;
+    await new Promise(setImmediate);
+    if (place === 0) throw new NutshellError('http-404', 'gone');
+    return place;
+  };
+  equal(await Promise.all([1, 2, 3].map(() => persist(source, signal, work))), [1, 1, 1]);
 });
 
 await check('one buffer serves all streams that are read one after the other', async () => {

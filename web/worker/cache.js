@@ -25,9 +25,7 @@ const operations = {
     if (manifest) await store.remove(manifest.id);
     return manifest !== undefined;
   },
-  async clear(store) {
-    for (const { id } of await store.all()) await store.remove(id);
-  },
+  clear: (store) => store.clear(),
   async usage(store) {
     const models = (await list(store)).reduce((sum, { stored }) => sum + stored, 0);
     const persisted = await navigator.storage?.persisted?.().catch(() => null) ?? null;

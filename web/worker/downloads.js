@@ -42,14 +42,14 @@ class Stale extends Error {}
  */
 export async function persist(source, signal, work, progress = () => 0) {
   for (let failures = 0; ;) {
-    const before = progress();
+    const before = progress(), { place } = source;
     try {
       return await work();
     } catch (error) {
       if (progress() > before) failures = 0;
       if (signal.aborted || !(error instanceof NutshellError)) throw error;
       if (isTransient(error) && failures < RETRY_AFTER.length) await pause(RETRY_AFTER[failures++], signal);
-      else if (source.turnAway()) failures = 0;
+      else if (source.turnAway(place)) failures = 0;
       else throw error;
     }
   }

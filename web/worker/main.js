@@ -34,7 +34,7 @@ let engine;
 let generator;
 /** @type {ChatTemplate} */
 let template;
-/** The database, where it is opened while the engine starts. @type {Promise<Store> | null} */
+/** The database, from when it is needed or the engine starts until the load is over. @type {Promise<Store> | null} */
 let opening = null;
 /** Where this worker is a thread of another one. @type {Awaited<ReturnType<typeof becomeThread>>} */
 let runInThread;
@@ -67,24 +67,7 @@ const operations = {
 
   template: () => loadJinja().then(() => {}),
 
-  async load(request, job) {
-    const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
-    const { cache, evict, sha256 = [], headers = {} } = request;
-    /** @type {Source | null} */
-    let first = null;
-    const sourceOf = (/** @type {number} */ i, /** @type {number} */ n) => {
-      const source = found ? storedSource(found.stored.url, request, i, n, job) : openSource(request, i, n, job);
-      return i ? source : (first ??= source);
-    };
-    const meter = new ProgressMeter((progress) => job.send({ progress }));
-    meter.flush();
-    const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
-    const loaded = await loadModel({ engine, sourceOf, stored: found?.stored ?? null, cache, evict, sha256, headers, options,
-      meter, signal: job.abort.signal, openStore }, found?.store ?? null);
-    const info = { fileName: found?.stored.name ?? sourceOf(0, 1)?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };
-    meter.finish();
-    return { ...info, cache: { ...loaded.cache, error: loaded.cache.error && toWire(loaded.cache.error) } };
-  },
+  load: (request, job) => load(request, job).finally(closeStore),
 
   tokenize: ({ text, options }) => engine.tokenize(text, options),
   detokenize: ({ ids, options }) => engine.detokenize(ids, options),
@@ -102,6 +85,26 @@ const operations = {
     });
   },
 };
+
+/** @param {any} request @param {Job} job */
+async function load(request, job) {
+  const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
+  const { cache, evict, sha256 = [], headers = {} } = request;
+  /** @type {Source | null} */
+  let first = null;
+  const sourceOf = (/** @type {number} */ i, /** @type {number} */ n) => {
+    const source = found ? storedSource(found.stored.url, request, i, n, job) : openSource(request, i, n, job);
+    return i ? source : (first ??= source);
+  };
+  const meter = new ProgressMeter((progress) => job.send({ progress }));
+  meter.flush();
+  const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
+  const loaded = await loadModel({ engine, sourceOf, stored: found?.stored ?? null, cache, evict, sha256, headers, options,
+    meter, signal: job.abort.signal, openStore }, found?.store ?? null);
+  const info = { fileName: found?.stored.name ?? sourceOf(0, 1)?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };
+  meter.finish();
+  return { ...info, cache: { ...loaded.cache, error: loaded.cache.error && toWire(loaded.cache.error) } };
+}
 
 /** Messages to running requests. @type {Record<string, (job: Job, message: any) => void>} */
 const signals = {
@@ -126,10 +129,12 @@ function flagsFor(prompt, parseSpecial) {
   return { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) };
 }
 
-function openStore() {
-  const store = opening ?? Store.open();
+const openStore = () => (opening ??= Store.open());
+
+async function closeStore() {
+  const store = await opening?.catch(() => null);
   opening = null;
-  return store;
+  store?.close();
 }
 
 /** @param {string} id */

@@ -25,7 +25,9 @@ export class Changed extends Error {}
  * @property {(known: Version | null) => void} expect  bytes of this version are at hand, or none are
  * @property {(start: number, end: number) => Promise<Body>} open  the bytes from start to end (Infinity: the file's), or those
  *   of the whole file. Throws Changed where they are not of the version at hand.
- * @property {() => boolean} turnAway  whether there is another place to try, where it failed here; that is then the place
+ * @property {number} place  which of several places it is had from
+ * @property {(from: number) => boolean} turnAway  whether there is another place to try where it failed at this one; that is then
+ *   the place, unless it is already another
  */
 
 /** @param {string} url */
@@ -49,8 +51,8 @@ export class UrlSource {
   html = false;
   ranges = true;
   lanes = MAX_LANES;
+  place = 0;
   #places;
-  #at = 0;
   #answered = false; // to a request for a part
   /** What the bytes at hand are of, and the place that they came from. @type {(Version & { at: number }) | null} */
   #version = null;
@@ -79,7 +81,7 @@ export class UrlSource {
 
   /** Of the file under its own address: only that is asked for its version later. */
   get etag() {
-    return this.#at === 0 ? this.#version?.etag ?? null : null;
+    return this.place === 0 ? this.#version?.etag ?? null : null;
   }
 
   /** @param {Version | null} known */
@@ -111,23 +113,25 @@ export class UrlSource {
       throw error;
     }
     const { size, etag, html, partial } = answer;
-    this.#version ??= { size, etag, at: this.#at };
+    this.#version ??= { size, etag, at: this.place };
     this.size ||= this.#version.size || size;
     this.html = html;
     if (!partial || hidden) this.ranges = false;
     return answer;
   }
 
-  turnAway() {
-    if (this.#at + 1 >= this.#places.length) return false;
-    this.#at++;
+  /** @param {number} from */
+  turnAway(from) {
+    if (this.place !== from) return true;
+    if (from + 1 >= this.#places.length) return false;
+    this.place++;
     this.ranges = true;
     this.#answered = false;
     return true;
   }
 
   get #place() {
-    return this.#places[this.#at];
+    return this.#places[this.place];
   }
 
   /** Whether the answer is of another version than the bytes at hand. @param {Version} answer */
@@ -136,14 +140,14 @@ export class UrlSource {
     if (!known) return false;
     if (known.size > 0 && answer.size > 0 && known.size !== answer.size) return true;
     if (this.#trusted) return false;
-    return known.etag !== null && answer.etag !== null ? known.etag !== answer.etag : known.at !== this.#at;
+    return known.etag !== null && answer.etag !== null ? known.etag !== answer.etag : known.at !== this.place;
   }
 
   /** @param {number} start @param {number} end */
   async #ask(start, end) {
     const isWeb = /^https?:/.test(this.#place); // of an extension's own files parts come as if they were the whole
     const plain = !isWeb || (!this.ranges && start === 0);
-    const etag = this.#version?.at === this.#at ? this.#version.etag : null; // other servers may name the same file otherwise
+    const etag = this.#version?.at === this.place ? this.#version.etag : null; // other servers may name the same file otherwise
     const whole = { headers: this.#headers, start: 0, end: Infinity, etag, plain: true };
     const wish = plain ? whole : { ...whole, start, end, plain };
     try {
@@ -166,6 +170,7 @@ export class BlobSource {
   html = false;
   ranges = true;
   lanes = 1;
+  place = 0;
   #blob;
 
   /** @param {Blob} blob a File has a name and a date to be known by */
@@ -201,6 +206,7 @@ export class PageSource {
   html = false;
   ranges = false;
   lanes = 1;
+  place = 0;
   name = '';
   #next;
 

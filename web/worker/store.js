@@ -2,7 +2,7 @@
 // transaction of its own. A manifest is marked complete in one more transaction, after the last chunk; until then the
 // chunks that are there are a download that can be resumed. Other pages of the origin use the same database at the same
 // time: each write looks in its own transaction whether the model is still there, so that no chunk outlives its manifest.
-import { openDB } from 'idb';
+import { deleteDB, openDB } from 'idb';
 import { NutshellError } from '../shared/errors.js';
 import { IMPORT, IMPORT_LOCK, chunkBytesFor, lengthOf, newId } from './layout.js';
 import { fillsBuffers } from './pieces.js';
@@ -56,6 +56,29 @@ async function explain(cause) {
     + 'blocked site data forbid it; models then load from their source each time', { cause });
 }
 
+/** WebKit aborts transactions without a word when the disk is full; nobody else aborts those that have not failed.
+ *  @param {unknown} cause */
+const silentlyFull = (cause) => new DOMException(`the transaction was not written (${cause})`, 'QuotaExceededError');
+
+/**
+ * Does something with the whole database; 'storage' where the browser forbids it or never answers.
+ * @template T
+ * @param {() => Promise<T>} work
+ */
+async function inTime(work) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('no answer')), OPEN_SECONDS * 1000);
+  });
+  try {
+    return await /** @type {Promise<T>} */ (Promise.race([work(), late]));
+  } catch (cause) {
+    throw await explain(cause);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** @param {string} id all chunks of a model */
 const chunksOf = (id) => IDBKeyRange.bound([id, 0], [id, Infinity]);
 
@@ -82,24 +105,13 @@ export class Store {
   }
 
   /** Opens the database; rejects with 'storage' where the browser forbids it or never answers. @returns {Promise<Store>} */
-  static async open() {
-    let timer;
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error('no answer')), OPEN_SECONDS * 1000);
-    });
-    const opening = async () => {
+  static open() {
+    return inTime(async () => {
       const blocking = (/** @type {any} */ _current, /** @type {any} */ _wanted, /** @type {any} */ { target }) => target.close();
       const store = new Store(await openDB(DATABASE, VERSION, { upgrade, blocking }));
       await store.#sweep().catch(() => {}); // the next time, then
       return store;
-    };
-    try {
-      return await Promise.race([opening(), late]);
-    } catch (cause) {
-      throw await explain(cause);
-    } finally {
-      clearTimeout(timer);
-    }
+    });
   }
 
   /** Deletes what crashes, closed pages and earlier versions left behind; looks at few keys and no values. */
@@ -114,6 +126,7 @@ export class Store {
       if (!ids.has(id)) orphans.push(id);
       cursor = await cursor.continue([id, []]); // arrays come after all numbers: to the next model's first chunk
     }
+    await transaction.done;
     for (const id of orphans) await this.remove(id);
     if (!imports.length) return;
     await navigator.locks?.request(IMPORT_LOCK, { ifAvailable: true }, async (lock) => {
@@ -136,25 +149,41 @@ export class Store {
     }
   }
 
+  /**
+   * Reads from one of the database's stores. WebKit takes a database for open for ever where a worker ends with a transaction
+   * that has not: all are waited for.
+   * @template T
+   * @param {'models' | 'chunks'} from
+   * @param {(store: any) => Promise<T>} work  waits for nothing but the database
+   */
+  #read(from, work) {
+    return this.#run(async () => {
+      const transaction = this.#db.transaction(from);
+      const [result] = await Promise.all([work(transaction.store), transaction.done]);
+      return result;
+    });
+  }
+
   /** @returns {Promise<Manifest[]>} */
   all() {
-    return this.#run(() => this.#db.getAll('models'));
+    return this.#read('models', (models) => models.getAll());
   }
 
   /** @param {string} id @returns {Promise<Manifest | undefined>} */
   byId(id) {
-    return this.#run(() => this.#db.get('models', id));
+    return this.#read('models', (models) => models.get(id));
   }
 
   /** @param {string} key @returns {Promise<Manifest | undefined>} */
   byKey(key) {
-    return this.#run(() => this.#db.getFromIndex('models', 'key', key));
+    return this.#read('models', (models) => models.index('key').get(key));
   }
 
   /** Numbers of the chunks that are there. @param {Manifest} manifest @returns {Promise<Set<number>>} */
   async indexes({ id }) {
-    const keys = await this.#run(() => this.#db.getAllKeys('chunks', chunksOf(id)));
-    return new Set(keys.map((key) => /** @type {any} */ (key)[1]));
+    /** @type {[id: string, index: number][]} */
+    const keys = await this.#read('chunks', (chunks) => chunks.getAllKeys(chunksOf(id)));
+    return new Set(keys.map(([, index]) => index));
   }
 
   /**
@@ -165,7 +194,7 @@ export class Store {
    */
   async getChunk(manifest, index) {
     /** @type {Chunk | undefined} */
-    const chunk = await this.#run(() => this.#db.get('chunks', [manifest.id, index]));
+    const chunk = await this.#read('chunks', (chunks) => chunks.get([manifest.id, index]));
     if (!chunk) return null;
     const stored = chunk.bytes instanceof Blob ? chunk.bytes.size : chunk.bytes.byteLength;
     return stored === lengthOf(manifest, index) ? chunk : null;
@@ -237,7 +266,7 @@ export class Store {
    */
   async #transact(work) {
     const transaction = this.#db.transaction(['models', 'chunks'], 'readwrite');
-    transaction.done.catch(() => {}); // told below
+    const ended = transaction.done.catch(() => {}); // told below
     try {
       const result = await work(transaction.objectStore('models'), transaction.objectStore('chunks'));
       await transaction.done;
@@ -246,7 +275,8 @@ export class Store {
       try {
         transaction.abort();
       } catch { /* it has ended */ }
-      throw transaction.error ?? error;
+      await ended;
+      throw transaction.error ?? (/** @type {any} */ (error).name === 'AbortError' ? silentlyFull(error) : error);
     }
   }
 
@@ -363,9 +393,25 @@ export class Store {
       });
   }
 
-  /** @param {string} id */
-  remove(id) {
-    return this.#run(() => this.#transact((models, chunks) => Promise.all([models.delete(id), chunks.delete(chunksOf(id))])));
+  /** Rejects with 'quota' where the browser needs room even for this. @param {string} id */
+  async remove(id) {
+    try {
+      await this.#transact((models, chunks) => Promise.all([models.delete(id), chunks.delete(chunksOf(id))]));
+    } catch (cause) {
+      if (!isQuotaError(cause)) throw await explain(cause);
+      throw new NutshellError('quota', 'the disk is so full that this browser cannot even delete a model: free disk space, or '
+        + 'delete all models (Nutshell.cache.clear)', { cause });
+    }
+  }
+
+  /** Deletes all models. Where there is no room even for that, with the whole database, of which this is the last use. */
+  async clear() {
+    try {
+      for (const { id } of await this.all()) await this.remove(id);
+    } catch {
+      this.close();
+      await inTime(() => deleteDB(DATABASE));
+    }
   }
 
   /** Whether this is the first time in this origin that a thing is to be done; it is then noted. @param {string} what */
