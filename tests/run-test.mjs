@@ -31,6 +31,8 @@ const CASES = [
     '2 passed, 0 failed', 0],
   ['one run per file, one of them bad',
     [{ each: 'tests/run*.mjs', command: '[ {} = run ] && echo 1 passed, 0 failed' }], '1 passed, 1 failed', 1],
+  ['one run per file, of which one ends early and another goes on',
+    [{ each: 'tests/run*.mjs', command: '[ {} = run ] || sleep 5; echo 1 passed, 0 failed' }], '2 passed, 0 failed', 0],
   ['no file', [{ each: 'tests/nothing*.c', command: 'echo 1 passed, 0 failed' }], '0 passed, 1 failed', 1],
   ['no suite', [], '0 passed, 0 failed', 1],
 ];

@@ -10,11 +10,13 @@
 // as its last line "N passed, N failed[, N skipped]" and ends with a status other than 0 if something failed.
 //
 // A run that prints no such line, counts no case, ends badly or takes longer than its timeout (seconds, default 900)
-// counts as a failure, so that a suite cannot pass by not running. No suite keeps the next from running. Outputs are
-// kept in build/test-logs/. The very last line is the sum, and the exit status 1 if anything failed.
+// counts as a failure, so that a suite cannot pass by not running. No suite keeps the next from running. Builds, and the
+// runs of a suite that has one per file, use all processors; all else has the machine to itself. Outputs are kept in
+// build/test-logs/. The very last line is the sum, and the exit status 1 if anything failed.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -24,22 +26,24 @@ const COUNT = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/;
 const SHOWN_LINES = 60; // of the output of a suite that failed
 const GRACE = 3000; // ms that a suite's children have to end by themselves after it
 
-/** Every process of a run carries this in its environment, so that what a suite left behind can be found and ended. */
-const MARK = `NUT_TEST_RUN=${randomUUID()}`;
+/** Every process of a command carries this in its environment, with the command's number, so that what it left behind can be
+ *  found and ended. */
+const MARK = `NUT_TEST_RUN=${randomUUID()}.`;
+let begun = 0; // commands
 
-/** Process ids that carry the mark; zombies have an empty environment and are not among them. */
-function marked() {
+/** Process ids that carry the mark; zombies have an empty environment and are not among them. @param {string} mark */
+function marked(mark) {
   return readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
-    try { return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(MARK); } catch { return false; }
+    try { return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(mark); } catch { return false; }
   });
 }
 
-async function endMarked(grace) {
-  for (const end = Date.now() + grace; Date.now() < end && marked().length > 0;) {
+async function endMarked(mark, grace) {
+  for (const end = Date.now() + grace; Date.now() < end && marked(mark).length > 0;) {
     await new Promise((done) => setTimeout(done, 50));
   }
-  const left = marked();
+  const left = marked(mark);
   for (const pid of left) {
     try { process.kill(Number(pid), 'SIGKILL'); } catch { /* it ended meanwhile */ }
   }
@@ -49,17 +53,20 @@ async function endMarked(grace) {
 /** Runs a shell command; resolves with its output (both streams), exit status and whether it ran too long. */
 function run(command, seconds) {
   return new Promise((done) => {
-    const [key, value] = MARK.split('=');
+    const mark = `${MARK}${++begun}.`, [key, value] = mark.split('=');
     const child = spawn('bash', ['-c', command], {
       cwd: ROOT, detached: true, stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, PATH: `${join(ROOT, '.toolchain/bin')}:${process.env.PATH}`, [key]: value },
+      env: {
+        ...process.env, PATH: `${join(ROOT, '.toolchain/bin')}:${process.env.PATH}`,
+        MAKEFLAGS: `-j${availableParallelism()}`, [key]: value,
+      },
     });
     const chunks = [];
     let late = false;
     let timer = setTimeout(() => {
       late = true;
       try { process.kill(-Number(child.pid), 'SIGTERM'); } catch { /* it ended meanwhile */ }
-      timer = setTimeout(() => endMarked(0), GRACE); // cleared when it ends, or it would end the next suite
+      timer = setTimeout(() => endMarked(mark, 0), GRACE); // cleared when it ends, or it would end the next suite
     }, seconds * 1000);
     child.stdout.on('data', (chunk) => chunks.push(chunk));
     child.stderr.on('data', (chunk) => chunks.push(chunk));
@@ -67,7 +74,7 @@ function run(command, seconds) {
     // 'exit' and not 'close': a child that was left behind may hold the pipes open.
     child.on('exit', async (status, signal) => {
       clearTimeout(timer);
-      const left = await endMarked(GRACE);
+      const left = await endMarked(mark, GRACE);
       if (left > 0) chunks.push(Buffer.from(`\n(ended ${left} processes that were left running)\n`));
       done({ output: Buffer.concat(chunks).toString(), status: status ?? signal, late });
     });
@@ -96,6 +103,14 @@ function commandsOf(suite) {
   return files.map((name) => suite.command.replaceAll('{}', name.replace(/\.[^.]*$/, '')));
 }
 
+/** Runs commands, as many at a time as there are processors. @returns what came of each, in their order */
+async function runAll(commands, seconds) {
+  const results = [], left = commands.entries();
+  const work = async () => { for (const [i, command] of left) results[i] = await run(command, seconds); };
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
+  return results;
+}
+
 function show(title, output) {
   const lines = output.trimEnd().split('\n');
   console.log(`--- ${title}`);
@@ -115,9 +130,8 @@ async function runSuite(suite) {
   if (built.status !== 0) fail(`${suite.name}: does not build: ${suite.build}`, built.output);
   else if (commands.length === 0) fail(`${suite.name}: no file matches ${suite.each}`, '');
   else {
-    for (const command of commands) {
-      const result = await run(command, seconds);
-      const tally = counts(result, seconds);
+    for (const [i, result] of (await runAll(commands, seconds)).entries()) {
+      const command = commands[i], tally = counts(result, seconds);
       log.push(`$ ${command}\n${result.output}`);
       for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += tally[key];
       if (tally.failed > 0) show(`${suite.name}: ${command}${tally.wrong ? `: ${tally.wrong}` : ''}`, result.output);
@@ -166,6 +180,6 @@ async function main(words) {
 }
 
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
-  process.on(signal, () => endMarked(0).then(() => process.exit(1)));
+  process.on(signal, () => endMarked(MARK, 0).then(() => process.exit(1)));
 }
 process.exitCode = await main(process.argv.slice(2));
