@@ -117,7 +117,7 @@ typedef struct nut_loader nut_loader;
 
 typedef struct nut_load_options {
     const char *kernel; // "ref", "simd128", "relaxed"; NULL: the fastest that this machine computes rightly
-    bool dequantize;    // hold all weights as F32: the reference path, 4 to 8 times the memory
+    bool reference;     // hold all weights, keys and values as F32: 4 to 8 times the memory
     uint64_t memory_limit; // refuse a model whose weights and cache need more bytes; 0: no limit but size_t
     uint32_t n_ctx;        // context length that the memory plan counts with; 0: min(the model's own, 4096)
     nut_kv_type kv_type;   // kind of cache that the memory plan counts with
@@ -142,7 +142,7 @@ typedef struct nut_load_plan {
  * Memory: until the header is complete a load holds at most 20 bytes for each byte fed and 64 KiB more, and
  * of the vocabulary and tables about as much stays. Then the weights are taken at once, plan.weight_bytes.
  * Of a file of known size that is at most 8 times file_size (matrices of a single row are held as eight), 64
- * times with `dequantize`, whatever the tables claim. In a file of unknown size nothing vouches for its
+ * times with `reference`, whatever the tables claim. In a file of unknown size nothing vouches for its
  * tables: set memory_limit, which refuses the model before anything is taken. */
 nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out,
                           nut_error *err);
@@ -227,11 +227,34 @@ typedef struct nut_session_options {
 } nut_session_options;
 nut_session_options nut_session_defaults(void);
 
-/* All memory that the session will ever use is taken here: about plan.cache_bytes, and four times the bytes
- * of the vocabulary's longest token. The model must outlive it. */
+/* All memory that the session will ever use is taken here: plan.cache_bytes, for the options that the plan
+ * was asked with. The model must outlive it. */
 nut_status nut_session_new(const nut_model *model, const nut_session_options *options, nut_session **out,
                            nut_error *err);
 void nut_session_free(nut_session *session); // NULL is allowed
+
+/* Threads and the buffers of a step, which several sessions of one model can share. It lives as long as one
+ * of them; all of them are used by one thread at a time. */
+typedef struct nut_workspace nut_workspace;
+nut_workspace *nut_session_workspace(const nut_session *session);
+
+/* Another session in the same workspace: it takes memory for its own positions alone (n_ctx; 0: min(the
+ * model's own, 4096)), and has the workspace's other options. Free it as any other. */
+nut_status nut_session_add(nut_workspace *workspace, uint32_t n_ctx, nut_session **out, nut_error *err);
+
+/* Another session that goes on from where this one is, in the same workspace: a copy of its positions, of
+ * which whole tiles of 64 are shared until one of both changes them. A running generation stays with the
+ * first. */
+nut_status nut_session_fork(const nut_session *session, nut_session **out, nut_error *err);
+
+/* Writes the session's tokens, keys and values to out, at most cap bytes; *n_out receives the full length
+ * even where cap was too small (then E_ARGUMENT). */
+nut_status nut_session_save(const nut_session *session, void *out, size_t cap, size_t *n_out,
+                            nut_error *err);
+/* Makes a session, which may hold other tokens, what was saved from one of the same model and kind of cache.
+ * The bytes may be hostile: E_CORRUPT where they are not what nut_session_save writes, E_CONTEXT where they
+ * do not fit; the session is then as it was. */
+nut_status nut_session_restore(nut_session *session, const void *bytes, size_t n, nut_error *err);
 
 uint32_t nut_session_n_ctx(const nut_session *session);
 uint32_t nut_session_n_past(const nut_session *session); // positions in the cache
@@ -241,13 +264,27 @@ uint64_t nut_session_bytes(const nut_session *session); // memory that it holds
 const char *nut_session_kv_type(const nut_session *session); // "f16", "q8_0", or "f32" on the reference path
 
 /* Appends n tokens (1 .. n_ctx - n_past, else E_CONTEXT) and keeps the logits of the last n_logits of them
- * (0 .. options.n_logits and <= n). */
+ * (0 .. options.n_logits and <= n). E_BUSY while a generation runs. */
 nut_status nut_session_eval(nut_session *session, const int32_t *ids, size_t n, size_t n_logits,
                             nut_error *err);
 
 /* Row i of the logits that the last eval kept, (n_vocab); row n_logits - 1 is the last token's. NULL
- * outside. */
+ * outside, and where another session of the workspace was evaluated since. */
 const float *nut_session_logits(const nut_session *session, size_t i);
+
+/* A token that is appended to a session in a step with others. */
+typedef struct nut_row {
+    nut_session *session;
+    int32_t id;
+    bool logits; // keep the logits behind it
+} nut_row;
+
+/* One step of n tokens (1 .. options.n_batch) of any sessions of the workspace, those of one session one
+ * after another: several conversations, or drafts, go through the weights together. Each gets the same bits
+ * as alone. The logits of at most options.n_logits rows are kept. */
+nut_status nut_workspace_eval(nut_workspace *workspace, const nut_row *rows, size_t n, nut_error *err);
+/* The logits (n_vocab) of the i-th row that kept them in the last step; NULL outside. */
+const float *nut_workspace_logits(const nut_workspace *workspace, size_t i);
 
 /* Forgets all positions from n_past on. A larger n_past than there is is E_ARGUMENT. Ends a running
  * generation. */

@@ -126,7 +126,7 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     TRY(file_kv_type(options, &lo.kv_type, err));
     TRY(open_sized(path, &f, &size, err));
     lo.kernel = options->kernel;
-    lo.dequantize = options->reference;
+    lo.reference = options->reference;
     lo.n_ctx = options->n_ctx;
     nut_status status = nut_load_begin(&lo, size, &loader, err);
     if (status == NUT_OK) status = feed_file(loader, f, path, err);

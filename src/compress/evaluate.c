@@ -23,22 +23,22 @@ static double token_nll(const float *logits, size_t n, int32_t id) {
  * place. */
 static nut_status score_window(nut_session *s, const int32_t *ids, uint32_t window, double *sum,
                                nut_error *err) {
-    uint32_t first = window / 2, step = s->n_logits_max;
+    uint32_t first = window / 2, step = s->seq.ws->n_logits_max;
     TRY(nut_session_truncate(s, 0, err));
     if (first) TRY(nut_session_eval(s, ids, first, 0, err));
     for (uint32_t at = first; at + 1 < window; at += step) {
         uint32_t n = window - 1 - at < step ? window - 1 - at : step;
         TRY(nut_session_eval(s, ids + at, n, n, err));
         for (uint32_t i = 0; i < n; i++)
-            *sum += token_nll(nut_session_logits(s, i), s->model->hp.n_vocab, ids[at + i + 1]);
+            *sum += token_nll(nut_session_logits(s, i), s->seq.ws->model->hp.n_vocab, ids[at + i + 1]);
     }
     return NUT_OK;
 }
 
 static nut_status check_windows(const nut_session *s, size_t n, uint32_t window, nut_error *err) {
-    if (window < 4 || window > s->n_ctx)
+    if (window < 4 || window > s->seq.n_ctx)
         return error_set(err, NUT_E_ARGUMENT,
-                         "the window must be 4 to %u tokens (the session's context), not %u", s->n_ctx,
+                         "the window must be 4 to %u tokens (the session's context), not %u", s->seq.n_ctx,
                          window);
     if (n < window)
         return error_set(err, NUT_E_ARGUMENT,
@@ -49,7 +49,7 @@ static nut_status check_windows(const nut_session *s, size_t n, uint32_t window,
 
 static nut_status score_all(nut_session *s, const int32_t *ids, uint32_t window, uint32_t n_windows,
                             int32_t *copy, nut_progress *progress, void *ctx, double *sum, nut_error *err) {
-    const vocab *v = s->model->vocab;
+    const vocab *v = s->seq.ws->model->vocab;
     for (uint32_t w = 0; w < n_windows; w++) {
         for (uint32_t i = 0; i < window; i++) copy[i] = ids[(size_t)w * window + i];
         if (vocab_add_bos(v) && vocab_bos(v) >= 0) copy[0] = vocab_bos(v);
@@ -65,7 +65,8 @@ nut_status nut_perplexity(nut_session *s, const int32_t *ids, size_t n, uint32_t
                           uint32_t max_windows, nut_progress *progress, void *progress_ctx,
                           nut_perplexity_result *out, nut_error *err) {
     TRY(check_windows(s, n, window, err));
-    TRY(session_check_ids(s, ids, n, err)); // a window's last token is looked up, but never an input
+    TRY(session_check_ids(s->seq.ws->model, ids, n,
+                          err)); // a window's last token is looked up, but never an input
     size_t windows = n / window;
     if (max_windows && windows > max_windows) windows = max_windows;
     int32_t *copy = mem_alloc(window * sizeof *copy);

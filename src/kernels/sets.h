@@ -30,7 +30,7 @@ bool kernel_probe(const kernel_set *set);
 #define KERNEL_Q8_LOWEST 0x1p-100f
 
 /* The operations of both SIMD sets but mul_mat, which have no use for the relaxed dot: simd_ops.c,
- * simd_attend.c. */
+ * simd_cache.c, simd_attend.c. */
 #define NUT_X(name, params) void simd_##name params;
 KERNEL_OPS(NUT_X)
 #undef NUT_X

@@ -1,8 +1,9 @@
-/* Vector arithmetic that the SIMD kernels share: half floats to floats, e^x and 2^x. Each function gives
- * the bits that its scalar counterpart gives (base/half.h, exp.h). */
+/* Vector arithmetic that the SIMD kernels share: half floats to floats, e^x and 2^x, integers of the cache.
+ * Each function gives the bits that its scalar counterpart gives (base/half.h, exp.h). */
 #ifndef NUT_KERNELS_SIMD_MATH_H
 #define NUT_KERNELS_SIMD_MATH_H
 
+#include "kernels/cache.h"
 #include "kernels/exp.h"
 
 #include <wasm_simd128.h>
@@ -119,6 +120,41 @@ SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e) {
 SIMD_INLINE float simd_sum(v128_t x) {
     return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1)) +
            (wasm_f32x4_extract_lane(x, 2) + wasm_f32x4_extract_lane(x, 3));
+}
+
+/* ---- integers of keys, values, queries and softmax weights ---- */
+
+SIMD_INLINE float simd_max(v128_t x) {
+    x = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 2, 3, 0, 1));
+    x = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 1, 0, 3, 2));
+    return wasm_f32x4_extract_lane(x, 0);
+}
+
+/* Four floats, of magnitude below 2^22, to the nearest integers; ties to even. round: EXP_ROUND. */
+SIMD_INLINE v128_t simd_nearest(v128_t x, v128_t round) {
+    return wasm_i32x4_sub(wasm_f32x4_add(x, round), round);
+}
+
+/* Eight floats times inverse to int16. */
+SIMD_INLINE v128_t simd_to_i16(const float *x, v128_t inverse, v128_t round) {
+    return wasm_i16x8_narrow_i32x4(simd_nearest(wasm_f32x4_mul(wasm_v128_load(x), inverse), round),
+                                   simd_nearest(wasm_f32x4_mul(wasm_v128_load(x + 4), inverse), round));
+}
+
+/* The scale of n columns of x (a multiple of 8): cache_scale. */
+static inline float simd_cache_scale(const float *x, size_t n, float most, float length) {
+    v128_t largest = wasm_f32x4_splat(0), squares = largest;
+    for (size_t i = 0; i < n; i += 4) {
+        v128_t v = wasm_v128_load(x + i);
+        largest = wasm_f32x4_pmax(largest, wasm_f32x4_abs(v));
+        squares = wasm_f32x4_add(squares, wasm_f32x4_mul(v, v));
+    }
+    return cache_scale(simd_max(largest), simd_sum(squares), most, length);
+}
+
+/* What numbers of a scale are multiplied by. */
+SIMD_INLINE v128_t simd_cache_inverse(float scale) {
+    return wasm_f32x4_splat(scale > 0 ? 1 / scale : 0);
 }
 
 #endif

@@ -26,7 +26,7 @@ static load_case read_case(fuzz_input in) {
     c.cut = fuzz_u16(&in);
     c.fail_at = fuzz_u8(&in);
     c.known = !(flags & 1);
-    c.options.dequantize = flags & 2;
+    c.options.reference = flags & 2;
     c.options.kernel = flags & 4 ? "ref" : NULL;
     c.options.kv_type = flags & 8 ? NUT_KV_Q8_0 : NUT_KV_F16;
     c.options.n_ctx = flags & 16 ? CTX : 0;
@@ -167,8 +167,7 @@ static void try_session(const nut_model *m, const load_case *c) {
     nut_session_options o = {.n_ctx = CTX, .n_threads = 1, .n_batch = 8, .n_logits = 4};
     o.kv_type = c->options.kv_type;
     if (n == 0 || m->hp.n_ctx_train < CTX) return;
-    const cache_kind *kind = model_cache_kind(&m->hp, o.kv_type);
-    if (model_session_bytes(&m->hp, kind, CTX, 8, 4) > SESSION_MOST) return;
+    if (session_bytes(m, &o) > SESSION_MOST) return;
     nut_session *s;
     nut_status status = nut_session_new(m, &o, &s, &err);
     fuzz_check_error(status, &err);
@@ -183,10 +182,14 @@ static void try_session(const nut_model *m, const load_case *c) {
 static void check_same(const nut_model *a, const nut_model *b) {
     EXPECT(a->weights.size == b->weights.size && a->header.n_bytes == b->header.n_bytes, "sizes differ");
     EXPECT(!memcmp(a->header.bytes, b->header.bytes, a->header.n_bytes), "headers differ");
-    for (size_t i = 0; i < a->hp.n_layer; i++) {
-        const matrix *x = &a->layers[i].w_up, *y = &b->layers[i].w_up;
-        const size_t n = matrix_groups(x) * matrix_group_bytes(x);
-        EXPECT(!memcmp(x->data, y->data, n), "weights differ");
+    for (uint64_t i = 0; i < a->header.n_tensors; i++) {
+        void *to_x, *to_y;
+        const gguf_str name = a->header.tensors[i].name;
+        const tensor_spec *spec = bind_find(a, name, &to_x);
+        if (!spec || spec->kind != TENSOR_MATRIX) continue;
+        EXPECT(bind_find(b, name, &to_y) == spec, "places differ");
+        const matrix *x = to_x, *y = to_y;
+        EXPECT(!memcmp(x->data, y->data, matrix_groups(x) * matrix_group_bytes(x)), "weights differ");
     }
 }
 

@@ -139,7 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     nut_model *m = NULL;
     nut_error err;
     size_t n_file;
-    o.dequantize = s.floats, o.kernel = s.ref ? "ref" : NULL;
+    o.reference = s.floats, o.kernel = s.ref ? "ref" : NULL;
     uint8_t *file = make_shape(&s, &n_file);
     counting_start(0);
     nut_status status = make_load(file, n_file, 4000, &o, &m, &err);

@@ -15,7 +15,7 @@ static int32_t ids[CAP], want[CAP];
 
 static nut_load_options path_reference(void) {
     nut_load_options o = nut_load_defaults();
-    o.dequantize = true;
+    o.reference = true;
     o.kernel = "ref";
     return o;
 }

@@ -167,7 +167,7 @@ static void test_weights(void) {
             nut_error err = {0};
             size_t n;
             wide.n_head = wide.n_head_kv = 1, wide.n_ff = f->block, wide.vectors = (format_id)id;
-            o.dequantize = floats;
+            o.reference = floats;
             make_gguf g = make_model(&wide);
             uint8_t *file = make_file(&g, &n);
             const nut_load_plan plan = plan_of(file, n, &o, n, &status, &err);

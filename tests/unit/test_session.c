@@ -221,12 +221,11 @@ static void test_memory(const nut_model *m, nut_kv_type kv_type) {
     counting_start(0);
     nut_session_new(m, &o, &s, NULL);
     size_t n_allocs = counting.n, bytes = counting.bytes;
-    uint64_t planned = model_session_bytes(&m->hp, model_cache_kind(&m->hp, kv_type), N_CTX, 16, 1),
-             held = nut_session_bytes(s);
+    const uint64_t planned = session_bytes(m, &o), held = nut_session_bytes(s);
     CHECK(held <= bytes && held >= bytes * 9 / 10, "%llu of %zu bytes are told", (unsigned long long)held,
           bytes);
-    CHECK(planned * 10 >= held * 9 && planned * 9 <= held * 10, "planned %llu bytes, held %llu",
-          (unsigned long long)planned, (unsigned long long)held);
+    CHECK(planned == held, "planned %llu bytes, held %llu", (unsigned long long)planned,
+          (unsigned long long)held);
     draw(s, 40, 1, out, &finish);
     CHECK(counting.n == n_allocs, "a generation allocates nothing (%zu allocations)", counting.n - n_allocs);
     nut_session_free(s);

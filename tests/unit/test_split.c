@@ -7,6 +7,8 @@
 #include "make_parts.h"
 #include "weights.h"
 
+#include "run/session.h"
+
 enum { N_PROMPT = 7, N_DRAWN = 40 };
 
 /* ---- the same model ---- */
@@ -117,7 +119,7 @@ static void load_and_check(make_parts *s, const make_gguf *g, const nut_load_opt
 static void test_weights(void) {
     static const char *const families[] = {"llama", "qwen2", "qwen3"};
     nut_load_options floats = nut_load_defaults();
-    floats.dequantize = true;
+    floats.reference = true;
     for (int id = 0; id < FORMAT_COUNT; id++) {
         make_options o = {.arch = families[id % 3], .matrices = (format_id)id, .untied = id % 2 == 1};
         if (format_table[id].block == 256) o.n_embd = 256, o.n_ff = 512;
@@ -222,8 +224,7 @@ static void test_limit(void) {
         make_part_files(&s);
         if (CHECK(make_load_parts(&s, NULL, NULL, &m, &err) == NUT_OK, "%s", err.message)) {
             const uint64_t weights = m->weights.size,
-                           cache =
-                               model_session_bytes(&m->hp, model_cache_kind(&m->hp, NUT_KV_F16), 128, 64, 1);
+                           cache = session_bytes(m, &(nut_session_options){.n_ctx = 128});
             CHECK(refused_at(&s, weights + cache, &err) == 9, "it fits: %s", err.message);
             CHECK(refused_at(&s, weights + cache - 1, &err) == (small ? 1 : 2), "%s", err.message);
             CHECK(small == (strstr(err.message, "at least") != NULL), "%s", err.message);
