@@ -99,5 +99,7 @@ bool gguf_str_is(gguf_str s, const char *text);
 const uint8_t *gguf_next_string(const gguf *g, const uint8_t *at, gguf_str *out);
 
 const char *gguf_type_name(gguf_type type);
+/* Bytes of one value of a type; 0 for strings and arrays. */
+size_t gguf_type_bytes(gguf_type type);
 
 #endif
