@@ -358,39 +358,72 @@ nut_status nut_generate_step(nut_session *session, nut_step *step, nut_error *er
 /* Ends a generation before it is done; the cache keeps what was read. Allowed at any time. */
 void nut_generate_end(nut_session *session);
 
-/* ---- making and judging models ---- */
+/* ---- jobs ---- */
 
-/* Random access to a file's bytes, provided by the caller. */
-typedef struct nut_source {
-    void *ctx;
-    uint64_t size; // bytes
-    nut_status (*read)(void *ctx, uint64_t offset, void *out, size_t n,
-                       nut_error *err); // exactly n bytes or an error
-    /* For a model in several files: gives in *out the file of index i (1 .. n - 1) of n, for as long as this
-     * source lives. NULL: there is this file alone. */
-    nut_status (*part)(void *ctx, uint32_t i, uint32_t n, struct nut_source *out, nut_error *err);
-} nut_source;
+/* A *job* makes or evaluates a model. Its caller drives it step by step and does its reading and writing, so
+ * that one code serves a shell over files, a worker over a database and a test over memory. Any step may be
+ * the last: nut_job_free cancels a job, and the caller drops what was written.
+ *
+ *     nut_job_event e;
+ *     do {
+ *         if (nut_job_step(job, &e, &err) != NUT_OK) break;
+ *         if (e.kind == NUT_JOB_OPEN) nut_job_open(job, size_of_file(e.split), &err);
+ *         if (e.kind == NUT_JOB_WANT) n = read_at(e.split, e.offset, buf, e.n), nut_job_feed(job, buf, n,
+ * &err); if (e.kind == NUT_JOB_WRITE) write_at(e.offset, e.bytes, e.n); if (e.kind == NUT_JOB_PROGRESS)
+ * printf("%s\n", e.text); } while (e.kind != NUT_JOB_DONE); nut_job_free(job);
+ */
+typedef struct nut_job nut_job;
 
-/* Takes the bytes of a new file in order. */
-typedef struct nut_sink {
-    void *ctx;
-    nut_status (*write)(void *ctx, const void *bytes, size_t n, nut_error *err);
-} nut_sink;
+typedef enum nut_job_kind {
+    NUT_JOB_OPEN,     // the size of a file of the model is needed: nut_job_open
+    NUT_JOB_WANT,     // bytes of it are needed: nut_job_feed
+    NUT_JOB_WRITE,    // bytes of the output
+    NUT_JOB_NOTE,     // a sentence for the user
+    NUT_JOB_PROGRESS, // something is done
+    NUT_JOB_DONE,     // all is done; told again at each further step
+} nut_job_kind;
 
-/* Called between tensors or windows; return false to stop (the function then fails with NUT_E_STATE). */
-typedef bool nut_progress(void *ctx, const char *what, uint64_t done, uint64_t total);
+typedef struct nut_job_event {
+    nut_job_kind kind;
+    uint32_t split;    // OPEN, WANT: which of the model's files, from 0
+    uint32_t n_splits; // OPEN: how many the model has; 0 for its first file, before that is known
+    uint64_t
+        offset; // WANT: of the first byte in its file; WRITE: in the output, never beyond its end so far
+    size_t n;   // WANT, WRITE: bytes, at least 1
+    const void *bytes; // WRITE: (n)
+    const char
+        *text; // NOTE: the sentence; PROGRESS: what is done. Names in it come from the model: any bytes
+    uint64_t done, total; // PROGRESS
+} nut_job_event;
 
-typedef struct nut_quantize_options {
-    const char *type; // "q8_0", "q4_0", "q4_1": the type of the large matrices
-    nut_progress *progress;
-    void *progress_ctx;
-} nut_quantize_options;
+/* Does a bounded amount of work and tells one event, whose bytes and text live until the next step. While
+ * the answer to OPEN or WANT is missing, it tells that again. After an error only nut_job_free is allowed.
+ */
+nut_status nut_job_step(nut_job *job, nut_job_event *event, nut_error *err);
 
-/* Rewrites a GGUF model with its matrices quantized, round to nearest, keeping all metadata; memory is one
- * tensor's rows at a time. Norms, biases and matrices whose rows do not fit the type's blocks stay as they
- * are. A model in several files becomes one file; `in` is the first of them. */
-nut_status nut_quantize(const nut_source *in, const nut_sink *out, const nut_quantize_options *options,
-                        nut_error *err);
+/* Answers OPEN: the size of that file in bytes. Nothing beyond it will be wanted. */
+nut_status nut_job_open(nut_job *job, uint64_t size, nut_error *err);
+
+/* Answers WANT with the next n of the wanted bytes, which are copied. Fewer than wanted are allowed: the
+ * next step wants the rest. More are E_ARGUMENT. The bytes may be hostile. */
+nut_status nut_job_feed(nut_job *job, const void *bytes, size_t n, nut_error *err);
+
+/* Ends a job, done or not. NULL is allowed. */
+void nut_job_free(nut_job *job);
+
+/* ---- making models ---- */
+
+typedef struct nut_compress_options {
+    const char *method; // NULL: "round", to the nearest value that the type has
+    const char *type;   // of the large matrices: "q8_0", "q4_0", "q4_1", "f16", "bf16", "f32"
+} nut_compress_options;
+
+/* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and
+ * matrices whose rows do not fit the type's blocks stay as they are. A model in several files becomes one
+ * file. Memory: about 1 MB and 20 bytes for each byte of the headers. Options are copied. */
+nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
+
+/* ---- evaluating models ---- */
 
 typedef struct nut_perplexity_result {
     double mean_nll; // nats per scored token
@@ -399,13 +432,16 @@ typedef struct nut_perplexity_result {
     uint32_t n_windows;
 } nut_perplexity_result;
 
-/* Perplexity of a token sequence in windows of `window` tokens, the second half of each scored (llama.cpp's
- * convention: tokens window/2+1 .. window-1, each predicted from all before it in its window); max_windows
- * 0: all. The session needs n_ctx >= window and n_logits >= min(n_batch, window); its cache is overwritten.
- */
-nut_status nut_perplexity(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
-                          uint32_t max_windows, nut_progress *progress, void *progress_ctx,
-                          nut_perplexity_result *out, nut_error *err);
+/* A job that computes the perplexity of a token sequence in windows of `window` tokens, the second half of
+ * each scored (llama.cpp's convention: tokens window/2+1 .. window-1, each predicted from all before it in
+ * its window); max_windows 0: all. A step evaluates one batch; progress counts tokens. The session needs
+ * n_ctx >= window, must outlive the job, and is used by nothing else meanwhile; its tokens are overwritten.
+ * ids are copied. */
+nut_status nut_perplexity_begin(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
+                                uint32_t max_windows, nut_job **out, nut_error *err);
+
+/* What that job has found once it is done; E_STATE before. */
+nut_status nut_perplexity_get(const nut_job *job, nut_perplexity_result *out, nut_error *err);
 
 #ifdef __cplusplus
 }

@@ -60,24 +60,32 @@ nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *er
  * has ended. */
 nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_error *err);
 
-/* A model's file and, where it has several, the others that were asked for. */
-typedef struct file_source {
-    FILE *file;
-    const char *path;
-    struct file_source *next; // owns its path
-} file_source;
-nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err);
-void file_source_close(file_source *f);
+/* Opens file i (from 0) of n of a model by the path of the first; tells its own path, which is malloc'ed,
+ * and its size. */
+nut_status file_open_split(const char *first, uint32_t i, uint32_t n, char **path, FILE **out,
+                           uint64_t *size, nut_error *err);
+/* Exactly n bytes from offset on; path is for messages. */
+nut_status file_read_at(FILE *f, const char *path, uint64_t offset, void *out, size_t n, nut_error *err);
 
-/* Output to a temporary name beside the target; commit renames it, abort removes it. */
+/* Output to a temporary name beside the target; commit renames it, abort removes it (and may follow any
+ * failure). */
 typedef struct file_sink {
     FILE *file;
     const char *path;
     char *temporary;
+    uint64_t at; // where the next byte goes
 } file_sink;
-nut_status file_sink_open(const char *path, file_sink *f, nut_sink *out, nut_error *err);
+nut_status file_sink_open(const char *path, file_sink *f, nut_error *err);
+nut_status file_sink_write(file_sink *f, uint64_t offset, const void *bytes, size_t n, nut_error *err);
 nut_status file_sink_commit(file_sink *f, nut_error *err);
 void file_sink_abort(file_sink *f);
+
+/* ---- jobs (job.c) ---- */
+
+/* Does a job to its end, with progress on stderr. in: the path of the first file of the model that it reads,
+ * out: of what it writes, which is there only if all went well; NULL where the job has none. The caller
+ * frees the job. */
+nut_status job_run(nut_job *job, const char *in, const char *out, nut_error *err);
 
 /* ---- chat templates known by their marks (chat.c) ---- */
 
@@ -103,6 +111,12 @@ CLI_COMMANDS(NUT_X)
 /* All ids of a text, malloc'ed. */
 nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
                         int32_t **ids, size_t *n, nut_error *err);
+
+/* ---- what people read (terminal.c) ---- */
+
+/* Replaces what is no printable UTF-8 by '?', in place. */
+void cli_clean(char *text);
+/* Sets the error; its message is cleaned. */
 nut_status cli_error(nut_error *err, nut_status code, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))

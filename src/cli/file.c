@@ -53,6 +53,7 @@ static nut_status open_part(const char *first, uint32_t i, uint32_t n, char **pa
     cli_error(err, status, "part %u of the model's %u cannot be opened: \"%s\": %s", (unsigned)i + 1,
               (unsigned)n, *path, strerror(errno));
     free(*path);
+    *path = NULL;
     return status;
 }
 
@@ -172,71 +173,50 @@ nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_
     return NUT_OK;
 }
 
-static nut_status source_read(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    file_source *f = ctx;
-    if (fseeko(f->file, (off_t)offset, SEEK_SET)) return io_error(err, "read", f->path);
-    if (fread(out, 1, n, f->file) == n) return NUT_OK;
-    if (ferror(f->file)) return io_error(err, "read", f->path);
-    return cli_error(err, NUT_E_IO, "\"%s\" has become shorter while it was read; try again", f->path);
+/* ---- the files of a job ---- */
+
+nut_status file_open_split(const char *first, uint32_t i, uint32_t n, char **path, FILE **out,
+                           uint64_t *size, nut_error *err) {
+    if (i > 0) return open_part(first, i, n, path, out, size, err);
+    *path = malloc(strlen(first) + 1);
+    if (!*path) return cli_error(err, NUT_E_MEMORY, "out of memory");
+    nut_status status = open_sized(strcpy(*path, first), out, size, err);
+    if (status == NUT_OK) return NUT_OK;
+    free(*path);
+    *path = NULL;
+    return status;
 }
 
-static nut_status source_part(void *ctx, uint32_t i, uint32_t n, nut_source *out, nut_error *err) {
-    file_source *first = ctx, *f = malloc(sizeof *f);
-    char *path;
-    if (!f) return cli_error(err, NUT_E_MEMORY, "out of memory");
-    *out = (nut_source){.ctx = f, .read = source_read};
-    nut_status status = open_part(first->path, i, n, &path, &f->file, &out->size, err);
-    if (status != NUT_OK) {
-        free(f);
-        return status;
-    }
-    f->path = path;
-    f->next = first->next;
-    first->next = f;
-    return NUT_OK;
+nut_status file_read_at(FILE *f, const char *path, uint64_t offset, void *out, size_t n, nut_error *err) {
+    if (fseeko(f, (off_t)offset, SEEK_SET)) return io_error(err, "read", path);
+    if (fread(out, 1, n, f) == n) return NUT_OK;
+    if (ferror(f)) return io_error(err, "read", path);
+    return cli_error(err, NUT_E_IO, "\"%s\" has become shorter while it was read; try again", path);
 }
 
-nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err) {
-    *f = (file_source){.path = path};
-    *out = (nut_source){.ctx = f, .read = source_read, .part = source_part};
-    return open_sized(path, &f->file, &out->size, err);
-}
-
-void file_source_close(file_source *f) {
-    while (f->next) {
-        file_source *part = f->next;
-        f->next = part->next;
-        fclose(part->file);
-        free((char *)part->path);
-        free(part);
-    }
-    if (f->file) fclose(f->file);
-    f->file = NULL;
-}
-
-static nut_status sink_write(void *ctx, const void *bytes, size_t n, nut_error *err) {
-    file_sink *f = ctx;
-    return fwrite(bytes, 1, n, f->file) == n ? NUT_OK : io_error(err, "write", f->temporary);
-}
-
-nut_status file_sink_open(const char *path, file_sink *f, nut_sink *out, nut_error *err) {
-    size_t n = strlen(path) + sizeof ".part";
+nut_status file_sink_open(const char *path, file_sink *f, nut_error *err) {
+    const size_t n = strlen(path) + sizeof ".part";
     *f = (file_sink){.path = path, .temporary = malloc(n)};
     if (!f->temporary) return cli_error(err, NUT_E_MEMORY, "out of memory");
     snprintf(f->temporary, n, "%s.part", path);
     f->file = fopen(f->temporary, "wbx"); // never over a file that is another's, which may be the source
-    if (!f->file) {
-        nut_status status = errno == EEXIST
-                                ? cli_error(err, NUT_E_IO,
-                                            "\"%s\" is there already; remove it unless it is still being "
-                                            "written, or choose another name",
-                                            f->temporary)
-                                : io_error(err, "create", f->temporary);
-        free(f->temporary);
-        f->temporary = NULL;
-        return status;
-    }
-    *out = (nut_sink){.ctx = f, .write = sink_write};
+    if (f->file) return NUT_OK;
+    nut_status status = errno == EEXIST
+                            ? cli_error(err, NUT_E_IO,
+                                        "\"%s\" is there already; remove it unless it is still being "
+                                        "written, or choose another name",
+                                        f->temporary)
+                            : io_error(err, "create", f->temporary);
+    free(f->temporary);
+    *f = (file_sink){0};
+    return status;
+}
+
+nut_status file_sink_write(file_sink *f, uint64_t offset, const void *bytes, size_t n, nut_error *err) {
+    if (offset != f->at && fseeko(f->file, (off_t)offset, SEEK_SET))
+        return io_error(err, "write", f->temporary);
+    if (fwrite(bytes, 1, n, f->file) != n) return io_error(err, "write", f->temporary);
+    f->at = offset + n;
     return NUT_OK;
 }
 

@@ -54,6 +54,10 @@ const char *gguf_type_name(gguf_type type) {
     return (unsigned)type < GGUF_TYPE_COUNT ? types[type].name : "unknown";
 }
 
+size_t gguf_type_bytes(gguf_type type) {
+    return (unsigned)type < GGUF_TYPE_COUNT ? types[type].bytes : 0;
+}
+
 bool gguf_str_is(gguf_str s, const char *text) {
     return s.n == strlen(text) && !memcmp(s.s, text, (size_t)s.n);
 }

@@ -101,5 +101,7 @@ bool gguf_integer_at(const gguf_kv *kv, uint64_t i, int64_t *out);
 const uint8_t *gguf_next_string(const gguf *g, const uint8_t *at, gguf_str *out);
 
 const char *gguf_type_name(gguf_type type);
+/* Bytes of one value of a type; 0 for strings and arrays. */
+size_t gguf_type_bytes(gguf_type type);
 
 #endif

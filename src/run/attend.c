@@ -12,17 +12,17 @@
 enum { BLOCK_ROWS = 32 };
 
 typedef struct attend_call {
-    const step *s;
+    const forward_step *s;
     const float *q;
     float *out;
 } attend_call;
 
 /* The reference set alone takes floats. */
-static const kernel_set *kernels_of(const step *s) {
+static const kernel_set *kernels_of(const forward_step *s) {
     return s->ws->cache_kind == &cache_kinds[CACHE_F32] ? kernel_at(kernel_count() - 1) : s->k;
 }
 
-void attend_store(const step *s, size_t t, const float *k, const float *v) {
+void attend_store(const forward_step *s, size_t t, const float *k, const float *v) {
     const layer_hparams *l = &s->layer->hp;
     const kernel_rope r = step_rope(s, t);
     for (size_t h = 0; h < l->n_head_kv; h++) {
@@ -58,7 +58,7 @@ static kernel_attend call_of(const attend_call *c, const cache_head *cache, size
 }
 
 /* How many tokens from t on follow one another in one sequence. */
-static size_t run_length(const step *s, size_t t) {
+static size_t run_length(const forward_step *s, size_t t) {
     size_t n = 1;
     while (t + n < s->n && s->rows[t + n].seq == s->rows[t].seq) n++;
     return n;
@@ -91,7 +91,7 @@ static void many_member(void *ctx, unsigned i, unsigned n_members) {
 
 /* ---- one token ---- */
 
-static size_t spans_seen(const step *s) {
+static size_t spans_seen(const forward_step *s) {
     return s->rows->pos / CACHE_SPAN + 1;
 }
 
@@ -121,7 +121,7 @@ static void join_spans(const attend_call *c) {
                                       c->out + h * l->head_dim_v);
 }
 
-void attend(const step *s, const float *q, float *out) {
+void attend(const forward_step *s, const float *q, float *out) {
     attend_call c = {s, q, out};
     if (s->n > 1) {
         threads_run(s->ws->team, many_member, &c);

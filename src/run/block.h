@@ -17,7 +17,7 @@ typedef struct block_kind {
     /* Bytes that a layer keeps for a tile of positions; NULL: none. */
     uint64_t (*page_bytes)(const layer_hparams *l, const cache_kind *kind);
     /* out (n, n_embd padded to 8) = block(x), x (n, n_embd), for the step's layer. */
-    void (*run)(step *s, const float *x, float *out);
+    void (*run)(forward_step *s, const float *x, float *out);
     /* The last position <= n_past that the state of a sequence's layer can go back to; NULL: any. What is
      * beyond it is computed again from the tokens. */
     uint32_t (*rewind)(sequence *q, size_t layer, uint32_t n_past);
@@ -32,7 +32,7 @@ BLOCK_LIST(NUT_X)
 #undef NUT_X
 
 /* The buffers of a kind, as its want has described them. */
-static inline void *block_scratch_of(const step *s, unsigned id) {
+static inline void *block_scratch_of(const forward_step *s, unsigned id) {
     return s->ws->scratch[id].bytes;
 }
 

@@ -34,14 +34,14 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
 }
 
 /* hidden = act(gate) * up, for rows [begin, end) of token t. */
-static void join(const step *s, size_t t, size_t begin, size_t end) {
+static void join(const forward_step *s, size_t t, size_t begin, size_t end) {
     const scratch *c = block_scratch_of(s, BLOCK_ffn_gated);
     const size_t n_ff = s->layer->hp.n_ff, row = t * run_pad8(n_ff) + begin;
     s->k->silu_mul(c->gate + row, c->up + row, end - begin);
     memcpy(c->hidden + t * n_ff + begin, c->gate + row, (end - begin) * sizeof(float));
 }
 
-static void run(step *s, const float *x, float *out) {
+static void run(forward_step *s, const float *x, float *out) {
     const gated_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_gated);
     const linear_job gate_up[] = {{&w->gate, c->gate}, {&w->up, c->up}}, down = {&w->down, out};

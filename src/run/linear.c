@@ -11,7 +11,7 @@
 enum { ROWS_PER_UNIT = 32 / FORMAT_LANES }; // groups
 
 typedef struct product {
-    const step *s;
+    const forward_step *s;
     linear_input in; // scaled
     const float *x;  // (n, width) as it was given: what sides read
     const linear_job *jobs;
@@ -167,7 +167,8 @@ static size_t count_together(const linear_job *jobs, size_t n) {
     return i;
 }
 
-void linears_run(const step *s, linear_input in, const linear_job *jobs, size_t n, linear_then *then) {
+void linears_run(const forward_step *s, linear_input in, const linear_job *jobs, size_t n,
+                 linear_then *then) {
     for (size_t j = 0; j < n && s->ws->tap; j++) s->ws->tap(s->ws->tap_ctx, jobs[j].l, in.x, s->n);
     while (n) {
         const size_t some = count_together(jobs, n);

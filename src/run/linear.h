@@ -21,10 +21,11 @@ typedef struct linear_job {
 
 /* What a thread goes on to do with rows [begin, end) of the results for token t that it made itself, without
  * waiting for the others; they are multiples of 32 but for the last. All jobs have the same n_out then. */
-typedef void linear_then(const step *s, size_t t, size_t begin, size_t end);
+typedef void linear_then(const forward_step *s, size_t t, size_t begin, size_t end);
 
 /* y = W (scale * x) + bias + sides(x) for each of n jobs; then `then`, unless NULL. Calls the workspace's
  * tap first, where one is set. */
-void linears_run(const step *s, linear_input in, const linear_job *jobs, size_t n, linear_then *then);
+void linears_run(const forward_step *s, linear_input in, const linear_job *jobs, size_t n,
+                 linear_then *then);
 
 #endif

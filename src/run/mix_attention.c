@@ -75,7 +75,7 @@ static uint64_t page_bytes(const layer_hparams *l, const cache_kind *kind) {
 }
 
 /* Norms of heads of q or k of one token, in place. */
-static void norm_heads(const step *s, float *heads, size_t n_heads, const float *weight) {
+static void norm_heads(const forward_step *s, float *heads, size_t n_heads, const float *weight) {
     const bool full = s->m->arch->features & ARCH_QK_NORM_FULL;
     const size_t dim = full ? n_heads * s->layer->hp.head_dim : s->layer->hp.head_dim;
     for (size_t h = 0; weight && h < (full ? 1 : n_heads); h++)
@@ -83,7 +83,7 @@ static void norm_heads(const step *s, float *heads, size_t n_heads, const float 
 }
 
 /* Norms and rotation of a token's queries and key; the key and value go to the cache. */
-static void store_token(const step *s, size_t t) {
+static void store_token(const forward_step *s, size_t t) {
     const attention_weights *w = s->layer->mixer;
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
     const layer_hparams *l = &s->layer->hp;
@@ -95,7 +95,7 @@ static void store_token(const step *s, size_t t) {
     attend_store(s, t, k, v);
 }
 
-static void run(step *s, const float *x, float *out) {
+static void run(forward_step *s, const float *x, float *out) {
     const attention_weights *w = s->layer->mixer;
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
     const linear_job qkv[] = {{&w->q, c->q}, {&w->k, c->k}, {&w->v, c->v}}, join = {&w->o, out};

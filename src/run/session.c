@@ -211,7 +211,7 @@ static size_t next_batch(const workspace *ws, size_t left, size_t n_logits) {
 
 /* The whole model over the workspace's rows. */
 static void run_step(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
-    step s = step_of(ws, ws->rows, n);
+    forward_step s = step_of(ws, ws->rows, n);
     forward_embed(&s, ids);
     forward_layers(&s, 0, ws->model->hp.n_layer);
     if (n_kept) forward_head(&s, ws->kept, n_kept);

@@ -157,7 +157,7 @@ typedef struct step_row {
 } step_row;
 
 /* Tokens on their way through the layers. */
-typedef struct step {
+typedef struct forward_step {
     workspace *ws;
     const nut_model *m;
     const kernel_set *k;
@@ -166,25 +166,25 @@ typedef struct step {
     float *residual;      // (n, n_embd), the workspace's or a caller's
     const model_layer *layer;
     size_t il; // its index
-} step;
+} forward_step;
 
-step step_of(workspace *ws, const step_row *rows, size_t n);
+forward_step step_of(workspace *ws, const step_row *rows, size_t n);
 
 /* Token embeddings of ids (n) to the residual. */
-void forward_embed(const step *s, const int32_t *ids);
+void forward_embed(const forward_step *s, const int32_t *ids);
 /* Layers [from, to): the residual after them replaces that before. Keys and values of the rows are stored.
  */
-void forward_layers(step *s, uint32_t from, uint32_t to);
+void forward_layers(forward_step *s, uint32_t from, uint32_t to);
 /* Logits (n_kept, n_vocab padded to 8) of the rows `kept` (n_kept, rising) to ws->logits. */
-void forward_head(step *s, const uint32_t *kept, size_t n_kept);
+void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept);
 
-typedef void token_fn(const step *s, size_t t);
+typedef void token_fn(const forward_step *s, size_t t);
 /* Calls fn for each token, shared among the threads. */
-void step_each_token(const step *s, token_fn *fn);
+void step_each_token(const forward_step *s, token_fn *fn);
 /* The end of a part of a step, for profiles. */
-void step_done(const step *s, profile_part part);
+void step_done(const forward_step *s, profile_part part);
 /* How the heads of token t are rotated in this layer. */
-kernel_rope step_rope(const step *s, size_t t);
+kernel_rope step_rope(const forward_step *s, size_t t);
 
 /* ---- rotation (rope.c) ---- */
 

@@ -4,6 +4,7 @@
  */
 #include "../unit/hashes.h"
 #include "../unit/make_gguf.h"
+#include "../unit/memory_job.h"
 #include "../unit/tokens.h"
 #include "base/sort.h"
 #include "model/model.h"
@@ -201,30 +202,17 @@ static cost load_tensors(size_t n) {
     return c;
 }
 
-static nut_status read_bytes(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    (void)err;
-    memcpy(out, (const uint8_t *)ctx + offset, n);
-    return NUT_OK;
-}
-static nut_status drop_bytes(void *ctx, const void *bytes, size_t n, nut_error *err) {
-    (void)bytes, (void)err;
-    *(uint64_t *)ctx += n;
-    return NUT_OK;
-}
-
 static cost quantize_tensors(size_t n) {
     size_t n_file;
     uint8_t *file = many_tensors(n, &n_file);
-    uint64_t written = 0;
-    const nut_source in = {.ctx = file, .size = n_file, .read = read_bytes};
-    const nut_sink out = {&written, drop_bytes};
+    memory_job m = {.file = {file}, .n_bytes = {n_file}};
     nut_error err = {0};
     cost c;
     work_begin();
-    nut_status status = nut_quantize(&in, &out, &(nut_quantize_options){.type = "q8_0"}, &err);
+    nut_status status = memory_job_round(&m, "q8_0", &err);
     c.steps = work_end(&c.stack);
-    CHECK(status == NUT_OK && written > 32 * n, "%s", err.message);
-    free(file);
+    CHECK(status == NUT_OK && m.n_out > 32 * n, "%s", err.message);
+    free(m.out), free(file);
     return c;
 }
 

@@ -8,6 +8,7 @@
 #include "counting_alloc.h"
 #include "data.h"
 #include "make_gguf.h"
+#include "memory_job.h"
 
 static const char tiny[] = "dist/nutshell-tiny-q8_0.gguf";
 enum { CTX = 48, MOST_ALLOCATIONS = 400 };
@@ -97,31 +98,19 @@ static nut_status info(const scenario *s, uint64_t *digest, nut_error *err) {
     return status;
 }
 
-static nut_status read_file(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    (void)err;
-    memcpy(out, ((const scenario *)ctx)->file + offset, n);
-    return NUT_OK;
-}
-
-static nut_status take_file(void *ctx, const void *bytes, size_t n, nut_error *err) {
-    (void)err;
-    *(uint64_t *)ctx = mix(*(uint64_t *)ctx, bytes, n);
-    return NUT_OK;
-}
-
 static nut_status quantize(const scenario *s, uint64_t *digest, nut_error *err) {
-    scenario copy = *s;
-    const nut_source in = {.ctx = &copy, .size = s->n_file, .read = read_file};
-    const nut_sink out = {digest, take_file};
-    *digest = 5;
-    return nut_quantize(&in, &out, &(nut_quantize_options){.type = "q4_1"}, err);
+    memory_job m = {.file = {s->file}, .n_bytes = {s->n_file}};
+    nut_status status = memory_job_round(&m, "q4_1", err);
+    if (status == NUT_OK) *digest = mix(5, m.out, m.n_out);
+    free(m.out);
+    return status;
 }
 
-static nut_status judge(const scenario *s, uint64_t *digest, nut_error *err) {
+static nut_status evaluate(const scenario *s, uint64_t *digest, nut_error *err) {
     int32_t ids[40];
     nut_perplexity_result r;
     for (int i = 0; i < 40; i++) ids[i] = 3 + i * 6;
-    nut_status status = nut_perplexity(s->session, ids, 40, 16, 0, NULL, NULL, &r, err);
+    nut_status status = memory_job_perplexity(s->session, ids, 40, 16, 0, &r, err);
     if (status == NUT_OK) *digest = mix(6, &r.mean_nll, sizeof r.mean_nll);
     return status;
 }
@@ -210,7 +199,7 @@ static void test_uses(const nut_model *m, const char *what) {
     const scenario list[] = {{.name = "text", .run = tokenize, .least = 2},
                              {.name = "facts", .run = info},
                              {.name = "generation", .run = generate},
-                             {.name = "judgement", .run = judge, .least = 1}};
+                             {.name = "perplexity", .run = evaluate, .least = 1}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         scenario s = list[i];
         snprintf(name, sizeof name, "%s: %s", what, list[i].name);

@@ -6,6 +6,7 @@
  */
 #include "check.h"
 #include "json.h"
+#include "memory_job.h"
 #include "model_file.h"
 
 #include <string.h>
@@ -199,7 +200,7 @@ static void check_perplexity(const nut_model *m, const json *golden) {
     nut_perplexity_result r = {0};
     nut_error err = {NUT_OK, ""};
     nut_tokenize(m, text, utf8_bytes(text, n_text, 24000), NUT_TOKENIZE_ADD_BOS, ids, CAP, &n, &err);
-    nut_perplexity(s, ids, n, 512, 8, NULL, NULL, &r, &err);
+    memory_job_perplexity(s, ids, n, 512, 8, &r, &err);
     double expected = json_number(golden, "perplexity", "perplexity");
     printf("SmolLM2, kernel %s: perplexity %.4f, expected %.4f (%+.2f %%)\n", nut_model_kernel(m),
            r.perplexity, expected, 100 * (r.perplexity / expected - 1));

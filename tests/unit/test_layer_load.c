@@ -64,7 +64,7 @@ static void check_layers(const make_options *o, bool reference, size_t cut) {
     workspace *ws = nut_session_workspace(s);
     sequence_claim(&s->seq, N);
     for (uint32_t t = 0; t < N; t++) ws->rows[t] = (step_row){&s->seq, t}, ws->kept[t] = t;
-    step st = step_of(ws, ws->rows, N);
+    forward_step st = step_of(ws, ws->rows, N);
     st.residual = residual;
     forward_embed(&st, ids);
     for (uint32_t il = 0; il < N_LAYER; il++) {

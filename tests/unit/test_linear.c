@@ -125,7 +125,7 @@ static void see(void *ctx, const linear *l, const float *x, size_t n_tokens) {
 }
 
 static size_t then_rows;
-static void count_rows(const step *s, size_t t, size_t begin, size_t end) {
+static void count_rows(const forward_step *s, size_t t, size_t begin, size_t end) {
     (void)s;
     if (t == 0) then_rows += end - begin;
 }
@@ -136,7 +136,7 @@ static void check_run(fixture *f, size_t n, unsigned terms, double tolerance, co
     const size_t width = run_pad8(f->n_out);
     float *x = random_floats(f, n * 64, 2), *y = malloc(4 * n * width * sizeof *y);
     const linear_job jobs[] = {{&f->up, y}, {&f->gate, y + 2 * n * width}};
-    const step s = step_of(ws, NULL, n);
+    const forward_step s = step_of(ws, NULL, n);
     seen tapped = {.n = 0};
     ws->tap = see, ws->tap_ctx = &tapped;
     then_rows = 0;
@@ -186,7 +186,7 @@ static void test_threads(void) {
         const low_rank pair = {down, up, 64};
         const linear_side side = {&low_rank_kind, NULL, &pair};
         const linear_job job = {&f.up, y};
-        const step s = step_of(f.s->seq.ws, NULL, 5);
+        const forward_step s = step_of(f.s->seq.ws, NULL, 5);
         f.up.sides = &side;
         linears_run(&s, (linear_input){x, 64, 2}, &job, 1, NULL);
         if (!want)

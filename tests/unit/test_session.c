@@ -4,6 +4,7 @@
 #include "check.h"
 #include "counting_alloc.h"
 #include "make_gguf.h"
+#include "memory_job.h"
 
 #include "run/session.h"
 
@@ -187,8 +188,8 @@ static void test_refusals(const nut_model *m) {
     nut_session_free(s);
 }
 
-/* A judgement looks up the logit of each token, the last of a window too, which is never an input. */
-static void test_judged_ids(const nut_model *m) {
+/* Evaluation looks up the logit of each token, the last of a window too, which is never an input. */
+static void test_evaluated_ids(const nut_model *m) {
     const nut_session_options so = {.n_ctx = 64, .n_threads = 1, .n_batch = 16, .n_logits = 16};
     const int32_t outside[] = {-1, (int32_t)nut_model_n_vocab(m), INT32_MAX, INT32_MIN};
     nut_session *s = NULL;
@@ -200,13 +201,41 @@ static void test_judged_ids(const nut_model *m) {
             int32_t ids[64];
             memcpy(ids, prompt, sizeof ids);
             ids[at] = outside[i];
-            CHECK(nut_perplexity(s, ids, 64, 32, 0, NULL, NULL, &r, &err) == NUT_E_ARGUMENT &&
+            CHECK(memory_job_perplexity(s, ids, 64, 32, 0, &r, &err) == NUT_E_ARGUMENT &&
                       strstr(err.message, "vocabulary"),
                   "token %d at %zu: %s", (int)outside[i], at, err.message);
         }
     CHECK(r.n_scored == 0, "refused calls give no result");
-    CHECK(nut_perplexity(s, prompt, 64, 32, 0, NULL, NULL, &r, &err) == NUT_OK && r.n_scored == 30,
+    CHECK(memory_job_perplexity(s, prompt, 64, 32, 0, &r, &err) == NUT_OK && r.n_scored == 30,
           "%llu tokens are scored", (unsigned long long)r.n_scored);
+    nut_session_free(s);
+}
+
+/* A step is one batch: of the 31 inputs of a window 16 are read in batches of 8, and 15 are scored by 4. The
+ * result is there at the end only. */
+static void test_perplexity_steps(const nut_model *m) {
+    const nut_session_options so = {.n_ctx = 64, .n_threads = 1, .n_batch = 8, .n_logits = 4};
+    nut_session *s = NULL;
+    nut_job *job = NULL;
+    nut_job_event e = {0};
+    nut_perplexity_result r = {0};
+    nut_error err = {0};
+    size_t steps = 0;
+    if (!CHECK(nut_session_new(m, &so, &s, &err) == NUT_OK, "%s", err.message)) return;
+    nut_status status = nut_perplexity_begin(s, prompt, 64, 32, 0, &job, &err);
+    while (CHECK(status == NUT_OK, "%s", err.message) && e.kind != NUT_JOB_DONE) {
+        CHECK(nut_perplexity_get(job, &r, &err) == NUT_E_STATE && r.n_windows == 0, "a result too early");
+        CHECK(nut_job_feed(job, prompt, 1, &err) == NUT_E_STATE, "no bytes are wanted");
+        status = nut_job_step(job, &e, &err);
+        if (e.kind == NUT_JOB_PROGRESS)
+            CHECK(e.total == 62 && e.done <= 62, "of %llu", (unsigned long long)e.total);
+        steps += e.kind == NUT_JOB_PROGRESS;
+    }
+    CHECK(steps == 2 * (2 + 4), "%zu steps", steps);
+    CHECK(nut_perplexity_get(job, &r, &err) == NUT_OK && r.n_windows == 2 && r.n_scored == 30, "%s",
+          err.message);
+    CHECK(r.mean_nll > 0 && fabs(r.perplexity / exp(r.mean_nll) - 1) < 1e-12, "%g", r.mean_nll);
+    nut_job_free(job);
     nut_session_free(s);
 }
 
@@ -252,7 +281,8 @@ int main(void) {
     test_generations(m);
     test_stopping(m);
     test_refusals(m);
-    test_judged_ids(m);
+    test_evaluated_ids(m);
+    test_perplexity_steps(m);
     for (int kv = 0; kv < NUT_KV_COUNT; kv++) test_memory(m, (nut_kv_type)kv);
     nut_model_free(m);
     return check_report();

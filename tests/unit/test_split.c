@@ -5,6 +5,7 @@
 #include "counting_alloc.h"
 #include "data.h"
 #include "make_parts.h"
+#include "memory_job.h"
 #include "weights.h"
 
 #include "run/session.h"
@@ -668,38 +669,13 @@ static void test_many_files(void) {
 
 /* ---- quantizing ---- */
 
-static nut_status read_bytes(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    (void)err;
-    memcpy(out, (const uint8_t *)ctx + offset, n);
-    return NUT_OK;
-}
-
-static nut_status read_first(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    return read_bytes(((make_parts *)ctx)->file[0], offset, out, n, err);
-}
-
-static nut_status open_part(void *ctx, uint32_t i, uint32_t n, nut_source *out, nut_error *err) {
-    make_parts *s = ctx;
-    if (i >= s->n) {
-        *err = (nut_error){NUT_E_IO, "there is no such file"};
-        return NUT_E_IO;
-    }
-    CHECK(i > 0 && i < n, "part %u of %u is asked for", i, n);
-    *out = (nut_source){.ctx = s->file[i], .size = s->n_bytes[i], .read = read_bytes};
-    return NUT_OK;
-}
-
-static nut_status write_bytes(void *ctx, const void *bytes, size_t n, nut_error *err) {
-    (void)err;
-    make_put(ctx, bytes, n);
-    return NUT_OK;
-}
-
 static nut_status quantize(make_parts *s, const char *type, make_bytes *to, nut_error *err) {
-    const nut_source in = {
-        .ctx = s, .size = s->n_bytes[0], .read = read_first, .part = s->n > 1 ? open_part : NULL};
-    const nut_sink out = {to, write_bytes};
-    return nut_quantize(&in, &out, &(nut_quantize_options){.type = type}, err);
+    memory_job m = {.n_files = s->n};
+    for (size_t i = 0; i < s->n; i++) m.file[i] = s->file[i], m.n_bytes[i] = s->n_bytes[i];
+    nut_status status = memory_job_round(&m, type, err);
+    CHECK(!m.n_wrong, "%zu steps are wrong", m.n_wrong);
+    *to = (make_bytes){m.out, m.n_out, m.cap};
+    return status;
 }
 
 /* Parts become the file that the whole becomes. */
