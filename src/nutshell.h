@@ -308,32 +308,69 @@ bool nut_session_profile(const nut_session *session, size_t i, nut_profile_part 
 
 /* ---- generation ---- */
 
+/* The options of a generation that are numbers or flags, a row each: C type, field, default, least and most
+ * that may be given, name in JavaScript, help for the shell. The default is allowed even where it lies
+ * outside of the range (0: "no limit"). All else follows from the rows: the struct, its defaults and checks,
+ * the shell's options ("--max-tokens"), the numbers that cross into the WebAssembly modules, and
+ * web/shared/tables.js. */
+#define NUT_GENERATE_OPTION_LIST(X)                                                                         \
+    X(uint32_t, max_tokens, 0, 1, UINT32_MAX, "maxTokens",                                                  \
+      "tokens to sample (0: until the context is full)")                                                    \
+    X(float, temperature, 0.8, 0, 100, "temperature", "0 takes the likeliest token")                        \
+    X(uint32_t, top_k, 40, 0, UINT32_MAX, "topK", "sample from the K likeliest (0: off)")                   \
+    X(float, top_p, 0.95, 0, 1, "topP", "sample from the likeliest that make up P (1: off)")                \
+    X(float, min_p, 0.05, 0, 1, "minP", "drop what is less likely than P times the best (0: off)")          \
+    X(float, typical_p, 1, 0, 1, "typicalP", "locally typical sampling (1: off)")                           \
+    X(float, repeat_penalty, 1, 0.01, 100, "repeatPenalty", "above 1 avoids repetition (1: off)")           \
+    X(float, presence_penalty, 0, -100, 100, "presencePenalty", "taken once from a repeated token's logit") \
+    X(float, frequency_penalty, 0, -100, 100, "frequencyPenalty", "taken for each repetition")              \
+    X(uint32_t, repeat_last_n, 64, 0, UINT32_MAX, "repeatLastN", "tokens that the penalties look back on")  \
+    X(uint64_t, seed, 0, 0, UINT64_MAX, "seed", "same seed, same text")                                     \
+    X(bool, ignore_eos, false, false, true, "ignoreEos", "go on past tokens that end the text")             \
+    X(bool, special, false, false, true, "special",                                                         \
+      "show special tokens, and read them in the prompt of run")
+
+enum { NUT_MAX_STOPS = 16, NUT_MAX_STOP_BYTES = 256 };
+
 typedef struct nut_generate_options {
-    uint32_t max_tokens;     // 0: until the context is full
-    float temperature;       // 0: greedy
-    uint32_t top_k;          // 0: off
-    float top_p;             // 1: off
-    float min_p;             // 0: off
-    float typical_p;         // 1: off
-    float repeat_penalty;    // 1: off; over the last repeat_last_n tokens
-    float presence_penalty;  // 0: off
-    float frequency_penalty; // 0: off
-    uint32_t repeat_last_n;  // 0: off
-    uint64_t seed;
-    const char *const *stop; // n_stop terminated texts that end the generation and are not part of it
-    size_t n_stop;           // at most 16, each at most 256 bytes
-    bool ignore_eos;         // go on past end-of-generation tokens (benchmarks)
-    bool special;            // special tokens appear in the text
+#define NUT_X(type, field, standard, least, most, js, help) type field;
+    NUT_GENERATE_OPTION_LIST(NUT_X)
+#undef NUT_X
+    /* n_stop terminated texts that end the generation and are not part of it: at most NUT_MAX_STOPS, each of
+     * 1 to NUT_MAX_STOP_BYTES bytes. They are looked for in the text that comes out, and in the same text
+     * with the special tokens in it that are not shown. */
+    const char *const *stop;
+    size_t n_stop;
 } nut_generate_options;
 nut_generate_options nut_generate_defaults(void);
 
+/* What a step did, with the names that pages see. Text may be empty: inside a character, or where a stop
+ * text may have begun; what was held back comes with a later step, the last of it with NUT_STEP_DONE. */
+#define NUT_STEP_LIST(X)                                                                                    \
+    X(NUT_STEP_PREFILL, "prefill") /* read a batch of the prompt; no text */                                \
+    X(NUT_STEP_TOKEN, "token")     /* sampled one token */                                                  \
+    X(NUT_STEP_DONE, "done")       /* nothing more */
+
 typedef enum nut_step_kind {
-    NUT_STEP_PREFILL, // a batch of the prompt was read; no text
-    NUT_STEP_TOKEN,   // one token was drawn; text may be empty (inside a character or a possible stop text)
-    NUT_STEP_DONE,    // nothing more; text may hold what was held back
+#define NUT_X(name, text) name,
+    NUT_STEP_LIST(NUT_X)
+#undef NUT_X
+        NUT_STEP_COUNT
 } nut_step_kind;
 
-typedef enum nut_finish { NUT_FINISH_NONE, NUT_FINISH_EOS, NUT_FINISH_STOP, NUT_FINISH_LENGTH } nut_finish;
+/* Why a generation ended, with the names that the shell and pages show. */
+#define NUT_FINISH_LIST(X)                                                                                  \
+    X(NUT_FINISH_NONE, "none")     /* it has not */                                                         \
+    X(NUT_FINISH_EOS, "eos")       /* the model ended the text */                                           \
+    X(NUT_FINISH_STOP, "stop")     /* a stop text came */                                                   \
+    X(NUT_FINISH_LENGTH, "length") /* max_tokens, or the context is full */
+
+typedef enum nut_finish {
+#define NUT_X(name, text) name,
+    NUT_FINISH_LIST(NUT_X)
+#undef NUT_X
+        NUT_FINISH_COUNT
+} nut_finish;
 
 typedef struct nut_step {
     nut_step_kind kind;
@@ -341,7 +378,7 @@ typedef struct nut_step {
     int32_t token;     // with NUT_STEP_TOKEN, else -1
     const char *text;  // whole UTF-8 characters, n_text bytes, the session's until the next call
     size_t n_text;
-    uint32_t n_done;  // prompt tokens read (prefill) or tokens drawn
+    uint32_t n_done;  // prompt tokens read (prefill) or tokens sampled
     uint32_t n_total; // prompt tokens to read, or max_tokens
 } nut_step;
 
@@ -352,7 +389,7 @@ nut_status nut_generate_begin(nut_session *session, const int32_t *ids, size_t n
                               const nut_generate_options *options, nut_error *err);
 
 /* Does one bounded piece of work: one batch of the prompt, or one token. The caller stops by not calling
- * again. */
+ * again. E_CORRUPT where the model computes NaN or infinite logits, from which no token can be sampled. */
 nut_status nut_generate_step(nut_session *session, nut_step *step, nut_error *err);
 
 /* Ends a generation before it is done; the cache keeps what was read. Allowed at any time. */

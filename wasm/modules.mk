@@ -27,7 +27,7 @@ web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(
 # What takes the time: kernels, the forward pass, packing, and what reads prompts. The rest is compiled for size. Later -O
 # options win.
 WEB_HOT := $(filter-out $(addprefix src/kernels/,ref.c formats.c blocks.c kernels.c),$(filter src/kernels/%,$(LIB_SRC))) \
-    $(addprefix src/,base/threads.c run/forward.c run/sampler.c model/load.c model/merge.c model/pieces.c model/pretok.c \
+    $(addprefix src/,base/threads.c run/forward.c run/sampler.c run/sampler_steps.c model/load.c model/merge.c model/pieces.c model/pretok.c \
     model/tok_bpe.c model/tok_spm.c)
 
 define web_compile
@@ -64,8 +64,15 @@ build/web/bench_kernels-relaxed.wasm: $(patsubst %.c,build/web/st/%.o,$(filter-o
     $(BENCH_RELAXED_C:%.c=build/web/st-relaxed/%.o)
 	$(EMCC) $^ $(LF_bench) -mrelaxed-simd -o $@
 
+# What JavaScript has to know of the engine, printed by a program. Committed, since tests read web/ as it is;
+# tests/browser/unit-test.mjs fails where it is not what this makes.
+build/native/tables: build/native/wasm/tables.o
+	$(CC_native) $^ -o $@
+web/shared/tables.js: build/native/tables
+	$< > $@
+
 # What a page needs, in dist/: the modules, and the JavaScript bundled by wasm/bundle.mjs.
 .PHONY: web
-web: $(WEB_MODULES)
-	node wasm/check-surface.mjs $^
+web: $(WEB_MODULES) web/shared/tables.js
+	node wasm/check-surface.mjs $(WEB_MODULES)
 	node wasm/bundle.mjs

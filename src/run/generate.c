@@ -78,7 +78,8 @@ static void finish(nut_session *s, nut_finish why) {
     s->generation.state = GENERATION_ENDING;
 }
 
-/* Puts the sampled token into the text; the generation may end with it. */
+/* Puts the sampled token into the text; the generation may end with it. Stop texts see the text of special
+ * tokens, shown or not. */
 static void take_token(nut_session *s, int32_t id) {
     const vocab *v = s->seq.ws->model->vocab;
     generation *g = &s->generation;
@@ -90,8 +91,9 @@ static void take_token(nut_session *s, int32_t id) {
         return;
     }
     char *text = st->text + 2 * st->cap; // its own upper third is free before the push
-    const size_t n = vocab_token_text(v, id, g->special, text, st->cap);
-    if (stream_push(st, text, n < st->cap ? n : st->cap))
+    const size_t n = vocab_token_text(v, id, true, text, st->cap);
+    const bool hidden = !g->special && vocab_token_text(v, id, false, NULL, 0) == 0;
+    if (stream_push(st, text, n < st->cap ? n : st->cap, hidden))
         finish(s, NUT_FINISH_STOP);
     else if (g->n_sampled >= g->max_tokens || s->seq.n_past >= s->seq.n_ctx)
         finish(s, NUT_FINISH_LENGTH);
@@ -119,7 +121,8 @@ static nut_status step_sample(nut_session *s, nut_step *step, nut_error *err) {
     const double since = clock_seconds();
     profile_begin(&s->seq.ws->profile, true);
     TRY(need_logits(s, err));
-    const int32_t id = sampler_draw(&s->sampler, nut_session_logits(s, 0), s->seq.tokens, s->seq.n_past);
+    int32_t id;
+    TRY(sampler_sample(&s->sampler, nut_session_logits(s, 0), s->seq.tokens, s->seq.n_past, &id, err));
     take_token(s, id);
     time_step(s, &s->decode, 1, since);
     step->kind = NUT_STEP_TOKEN;

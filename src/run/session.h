@@ -18,32 +18,17 @@
 #ifndef NUT_RUN_SESSION_H
 #define NUT_RUN_SESSION_H
 
-#include "base/rng.h"
 #include "base/threads.h"
 #include "model/arch.h"
 #include "run/memory.h"
 #include "run/pages.h"
 #include "run/profile.h"
+#include "run/sampler.h"
+#include "run/stream.h"
 
 static inline size_t run_pad8(size_t n) {
     return (n + 7) & ~(size_t)7;
 }
-
-/* ---- sampling (sampler.c) ---- */
-
-typedef struct sampler_candidate {
-    int32_t id;
-    float logit;
-    float p;
-} sampler_candidate;
-
-typedef struct sampler {
-    nut_generate_options options; // stop is not used here
-    rng random;
-    uint32_t n_vocab;
-    sampler_candidate *candidates; // (n_vocab), the workspace's
-    uint32_t *counts;              // (n_vocab) zeros, the workspace's: occurrences among the recent tokens
-} sampler;
 
 /* ---- workspace (workspace.c) ---- */
 
@@ -194,20 +179,6 @@ void rope_prepare(const nut_model *m, double *freq);
 /* Cosines and sines of a position, times `magnitude`: table (2, n_pairs). */
 void rope_table(const double *freq, size_t n_pairs, uint32_t pos, double magnitude, float *table);
 
-/* ---- text out (stream.c) ---- */
-
-enum { STREAM_MAX_STOPS = 16, STREAM_MAX_STOP = 256 };
-
-typedef struct stream {
-    size_t n_stops;
-    char stops[STREAM_MAX_STOPS][STREAM_MAX_STOP];
-    size_t stop_lengths[STREAM_MAX_STOPS];
-    char *held; // (cap) bytes not yet emitted
-    size_t n_held, cap;
-    char *text; // (3 * cap) what the last step emitted
-    size_t n_text;
-} stream;
-
 /* ---- a generation (generate.c) ---- */
 
 typedef enum generation_state {
@@ -260,17 +231,5 @@ nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_l
 
 /* Forgets positions from n_past on; see sequence_truncate. */
 nut_status session_rewind(nut_session *s, uint32_t n_past, nut_error *err);
-
-/* Checks the options and resets the random state. */
-nut_status sampler_reset(sampler *s, const nut_generate_options *options, nut_error *err);
-/* Samples one token from logits (n_vocab); recent are the last tokens of the sequence, for penalties. */
-int32_t sampler_draw(sampler *s, const float *logits, const int32_t *recent, size_t n_recent);
-
-nut_status stream_reset(stream *st, const nut_generate_options *options, nut_error *err);
-/* Takes the bytes of one token; what can be emitted is then in text/n_text. True: a stop text was reached
- * (the text ends before it, and nothing more comes). */
-bool stream_push(stream *st, const char *bytes, size_t n);
-/* Emits what is held. */
-void stream_flush(stream *st);
 
 #endif

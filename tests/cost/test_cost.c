@@ -8,7 +8,8 @@
 #include "../unit/tokens.h"
 #include "base/sort.h"
 #include "model/model.h"
-#include "run/session.h"
+#include "run/sampler.h"
+#include "run/stream.h"
 #include "work.h"
 
 #define MOST_GROWTH 2.4 // n log n is 2.2 for the sizes here
@@ -355,9 +356,9 @@ static cost words_of(const word_case *w, size_t n) {
     return c;
 }
 
-/* ---- drawing ---- */
+/* ---- sampling ---- */
 
-static cost draw(const nut_generate_options *o, int arrangement, size_t n) {
+static cost sample(const nut_generate_options *o, int arrangement, size_t n) {
     sampler s = {.n_vocab = (uint32_t)n};
     nut_error err;
     cost c;
@@ -371,15 +372,16 @@ static cost draw(const nut_generate_options *o, int arrangement, size_t n) {
     }
     CHECK(sampler_reset(&s, o, &err) == NUT_OK, "%s", err.message);
     work_begin();
-    const int32_t id = sampler_draw(&s, logits, recent, 3);
+    int32_t id = -1;
+    const nut_status status = sampler_sample(&s, logits, recent, 3, &id, &err);
     c.steps = work_end(&c.stack);
-    CHECK(id >= 0 && (size_t)id < n, "token %d", (int)id);
+    CHECK(status == NUT_OK && id >= 0 && (size_t)id < n, "token %d", (int)id);
     free(s.counts), free(s.candidates), free(logits);
     return c;
 }
 
-/* A stop text that nearly comes all the time. */
-static cost stops_nearly(size_t n) {
+/* A stop text that nearly comes all the time, of tokens of which each `hidden`-th is not shown (0: none). */
+static cost stop_texts(size_t n, size_t hidden) {
     static stream st;
     static char held[1024], text[3072], stop[201];
     const char *const stops[] = {stop, stop + 1, stop + 2, stop + 3};
@@ -392,9 +394,15 @@ static cost stops_nearly(size_t n) {
     st.held = held, st.text = text, st.cap = sizeof held;
     CHECK(stream_reset(&st, &o, &err) == NUT_OK, "%s", err.message);
     work_begin();
-    for (size_t i = 0; i < n; i++) stream_push(&st, "aaa", 3);
+    for (size_t i = 0; i < n; i++) stream_push(&st, "aaa", 3, hidden && i % hidden == 0);
     c.steps = work_end(&c.stack);
     return c;
+}
+static cost stops_nearly(size_t n) {
+    return stop_texts(n, 0);
+}
+static cost stops_nearly_special(size_t n) {
+    return stop_texts(n, 2);
 }
 
 /* ---- twice as much ---- */
@@ -427,6 +435,7 @@ static void test_cases(void) {
         {"pieces that grow", pieces_growing, 1 << 14},
         {"special tokens alike", special_alike, 10000},
         {"stop texts that nearly come", stops_nearly, 10000},
+        {"with special tokens", stops_nearly_special, 10000},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_growth(cases[i].name, cases[i].n, cases[i].run(cases[i].n), cases[i].run(2 * cases[i].n));
@@ -444,7 +453,7 @@ static void test_words(void) {
         }
 }
 
-static void test_draws(void) {
+static void test_sampling(void) {
     enum { N = 20000 };
     const nut_generate_options d = nut_generate_defaults();
     nut_generate_options list[] = {d, d, d, d, d};
@@ -455,14 +464,14 @@ static void test_draws(void) {
     char name[64];
     for (int i = 0; i < 5; i++)
         for (int arrangement = 0; arrangement < 4; arrangement++) {
-            snprintf(name, sizeof name, "draw %d from arrangement %d", i, arrangement);
-            check_growth(name, N, draw(&list[i], arrangement, N), draw(&list[i], arrangement, 2 * N));
+            snprintf(name, sizeof name, "sample %d from arrangement %d", i, arrangement);
+            check_growth(name, N, sample(&list[i], arrangement, N), sample(&list[i], arrangement, 2 * N));
         }
 }
 
 int main(void) {
     test_cases();
     test_words();
-    test_draws();
+    test_sampling();
     return check_report();
 }
