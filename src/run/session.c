@@ -62,7 +62,7 @@ static void want_buffers(pieces *ps, nut_session *s) {
 static size_t longest_piece(const vocab *v) {
     size_t longest = 0;
     for (uint32_t i = 0; i < vocab_size(v); i++) {
-        size_t n = (size_t)vocab_piece(v, (int32_t)i).n;
+        size_t n = (size_t)vocab_text(v, (int32_t)i).n;
         if (n > longest) longest = n;
     }
     return longest;
