@@ -27,8 +27,9 @@ web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(
 # What takes the time: kernels, the forward pass, packing, and what reads prompts. The rest is compiled for size. Later -O
 # options win.
 WEB_HOT := $(filter-out $(addprefix src/kernels/,ref.c formats.c blocks.c kernels.c),$(filter src/kernels/%,$(LIB_SRC))) \
-    $(addprefix src/,base/threads.c run/forward.c run/sampler.c run/sampler_steps.c model/load.c model/merge.c model/pieces.c model/pretok.c \
-    model/tok_bpe.c model/tok_spm.c)
+    $(addprefix src/,base/threads.c model/bind_data.c model/merge.c model/pretok.c model/tok_bpe.c model/tok_spm.c \
+    model/token_table.c run/attend.c run/ffn_gated.c run/layers.c run/linear.c run/load.c run/mix_attention.c run/rope.c \
+    run/sampler.c run/sampler_steps.c)
 
 define web_compile
 build/web/$(1)/%.o: %.c wasm/modules.mk

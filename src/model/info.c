@@ -73,7 +73,7 @@ static void put_token(writer *w, const nut_model *m, const char *name, int32_t i
     if (id < 0)
         put(w, "null", 4);
     else
-        put_text(w, vocab_piece(m->vocab, id).s, (size_t)vocab_piece(m->vocab, id).n);
+        put_text(w, vocab_text(m->vocab, id).s, (size_t)vocab_text(m->vocab, id).n);
 }
 
 static uint64_t n_weights(const gguf_tensor *t) {

@@ -1,6 +1,7 @@
-/* A binary heap of candidates over a doubly linked row. A candidate is not removed when one of its symbols
- * is joined with another: it is found to be untrue when it comes up. Each join takes one candidate out and
- * puts two in at most, so there are never more than twice as many as symbols. */
+/* A binary heap of candidate merges over a doubly linked list of symbols. A candidate whose symbols have
+ * changed is not removed; it is recognized as out of date when it comes to the top. Each merge takes one
+ * candidate out and puts at most two in, so there are never more than twice as many candidates as symbols.
+ */
 #include "model/merge.h"
 
 #include "base/mem.h"
@@ -50,18 +51,19 @@ static merge_candidate pop(merge_work *w) {
     return top;
 }
 
+/* Adds the merge of symbol `left` and the next one as a candidate, if the rule allows it. */
 static void propose(merge_work *w, uint32_t left, merge_rule *rule, const void *ctx) {
     const merge_symbol *a = &w->symbols[left];
     if (a->next == MERGE_END) return;
     const merge_symbol *b = &w->symbols[a->next];
-    merge_result joined;
-    if (rule(ctx, a, b, &joined))
-        push(w, (merge_candidate){(uint64_t)joined.rank << 32 | left, a->n + b->n, joined.id});
+    merge_result merged;
+    if (rule(ctx, a, b, &merged))
+        push(w, (merge_candidate){(uint64_t)merged.rank << 32 | left, a->n + b->n, merged.id});
 }
 
-/* Whether both symbols of a candidate are what they were. If the left one is gone, n is 0; if it or the
- * right one has grown, both together are longer. */
-static bool still_true(const merge_work *w, uint32_t left, uint32_t n) {
+/* Whether both symbols of a candidate are unchanged. If the left one was merged into another, its n is 0; if
+ * it or the right one has grown, both together are longer. */
+static bool is_current(const merge_work *w, uint32_t left, uint32_t n) {
     const merge_symbol *a = &w->symbols[left];
     return a->n && a->next != MERGE_END && a->n + w->symbols[a->next].n == n;
 }
@@ -72,7 +74,7 @@ bool merge_run(merge_work *w, merge_rule *rule, const void *ctx) {
     while (w->n_heap) {
         merge_candidate c = pop(w);
         uint32_t left = (uint32_t)c.order;
-        if (!still_true(w, left, c.n)) continue;
+        if (!is_current(w, left, c.n)) continue;
         merge_symbol *a = &w->symbols[left], *b = &w->symbols[a->next];
         a->n = c.n;
         a->id = c.id;

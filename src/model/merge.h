@@ -1,7 +1,7 @@
 /*
- * The loop that both tokenizers turn around: symbols in a row, of which the two neighbours that join best
- * are joined until none join. "Best" is the lowest rank, and among equals the leftmost pair. A heap of
- * candidates makes it O(n log n) for n symbols, however long the word is.
+ * The inner loop of both tokenizers: in a list of symbols, the adjacent pair of lowest merge rank is merged,
+ * the leftmost among equals, until no pair can be merged. A heap of candidates makes this O(n log n) for n
+ * symbols, however long the word is.
  */
 #ifndef NUT_MODEL_MERGE_H
 #define NUT_MODEL_MERGE_H
@@ -14,15 +14,15 @@
 
 typedef struct merge_symbol {
     uint32_t at;         // offset of its bytes
-    uint32_t n;          // bytes; 0: it was joined into its left neighbour
+    uint32_t n;          // bytes; 0: it was merged into its left neighbour
     uint32_t prev, next; // neighbours
-    int32_t id;          // the rule's: a token
+    int32_t id;          // token; the rule's business
 } merge_symbol;
 
 typedef struct merge_candidate {
-    uint64_t order; // rank, then the left symbol
-    uint32_t n;     // bytes of both: they are what they were while that is so
-    int32_t id;     // of the joined symbol
+    uint64_t order; // merge rank, then index of the left symbol
+    uint32_t n;     // bytes of both symbols; out of date when they have another number
+    int32_t id;     // of the merged symbol
 } merge_candidate;
 
 typedef struct merge_work {
@@ -32,20 +32,20 @@ typedef struct merge_work {
     size_t n_heap, heap_cap;
 } merge_work;
 
-/* What neighbours a and b become; false where they do not join. */
+/* What the adjacent symbols a and b become; a rule returns false where they do not merge. */
 typedef struct merge_result {
     uint32_t rank;
     int32_t id;
 } merge_result;
 typedef bool merge_rule(const void *ctx, const merge_symbol *a, const merge_symbol *b, merge_result *out);
 
-/* Empties the row; its memory is kept. */
+/* Empties the list; its memory is kept. */
 static inline void merge_begin(merge_work *w) {
     w->n = 0;
 }
 void merge_free(merge_work *w);
 
-bool merge_grow(merge_work *w); // of merge_add
+bool merge_grow(merge_work *w); // for merge_add
 
 /* Adds a symbol of n > 0 bytes on the right (less than 2^32 - 1 in all); false: no memory. */
 static inline bool merge_add(merge_work *w, uint32_t at, uint32_t n, int32_t id) {
@@ -56,7 +56,7 @@ static inline bool merge_add(merge_work *w, uint32_t at, uint32_t n, int32_t id)
     return true;
 }
 
-/* Joins; false: no memory. What is left is the chain from symbols[0] along `next`. */
+/* Merges; false: no memory. The result is the list from symbols[0] along `next`. */
 bool merge_run(merge_work *w, merge_rule *rule, const void *ctx);
 
 #endif

@@ -23,7 +23,7 @@ typedef struct reader {
     unsigned set; // of its class; 0 at the end
 } reader;
 
-static void look(reader *r) {
+static void read_class(reader *r) {
     r->length = 0, r->c = 0, r->set = 0;
     if (r->at == r->n) return;
     r->c = unicode_at(r->s + r->at, r->n - r->at, &r->length);
@@ -32,13 +32,13 @@ static void look(reader *r) {
 
 static reader read_from(const char *text, size_t n) {
     reader r = {.s = text, .n = n};
-    look(&r);
+    read_class(&r);
     return r;
 }
 
 static void next(reader *r) {
     r->at += r->length;
-    look(r);
+    read_class(r);
 }
 
 static void skip(reader *r, unsigned set) {
@@ -66,8 +66,8 @@ static size_t contraction(const char *text, size_t n, bool any_case) {
     return 0;
 }
 
-/* \s+(?!\S)|\s+ : all spaces, but for the last one where a word follows. */
-static size_t cut_spaces(reader r) {
+/* \s+(?!\S)|\s+ : all spaces, without the last one where a word follows. */
+static size_t split_spaces(reader r) {
     size_t last = 0;
     while (r.set & SPACES) {
         last = r.at;
@@ -90,11 +90,11 @@ static size_t stage_gpt2(const char *text, size_t n) {
         skip(&r, runs[i]);
         return r.at;
     }
-    return cut_spaces(begin);
+    return split_spaces(begin);
 }
 
 /* \s*[\r\n]+ : spaces up to the last line end among them; 0 where there is none. */
-static size_t cut_lines(reader r) {
+static size_t split_lines(reader r) {
     size_t end = 0;
     while (r.set & SPACES) {
         bool line_end = at_line_end(&r);
@@ -107,7 +107,7 @@ static size_t cut_lines(reader r) {
 /* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}|
  * ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
  * \s+(?!\S)|\s+ */
-static size_t cut_llama3(const char *text, size_t n, unsigned digits) {
+static size_t split_llama3(const char *text, size_t n, unsigned digits) {
     size_t length = contraction(text, n, true);
     if (length) return length;
     reader begin = read_from(text, n), r = begin;
@@ -125,23 +125,23 @@ static size_t cut_llama3(const char *text, size_t n, unsigned digits) {
         while (at_line_end(&r)) next(&r);
         return r.at;
     }
-    length = cut_lines(begin);
-    return length ? length : cut_spaces(begin);
+    length = split_lines(begin);
+    return length ? length : split_spaces(begin);
 }
 
 static size_t stage_llama3(const char *text, size_t n) {
-    return cut_llama3(text, n, 3);
+    return split_llama3(text, n, 3);
 }
 static size_t stage_qwen2(const char *text, size_t n) {
-    return cut_llama3(text, n, 1);
+    return split_llama3(text, n, 1);
 }
 
-/* ---- cutting something out; what is between stays whole ---- */
+/* ---- stages that isolate each match of an expression; the text between matches stays whole ---- */
 
 /* Bytes of a match that begins at r, or 0. */
 typedef size_t match_fn(reader r);
 
-static size_t cut_out(const char *text, size_t n, match_fn *match) {
+static size_t isolate(const char *text, size_t n, match_fn *match) {
     for (reader r = read_from(text, n); r.at < n; next(&r)) {
         size_t length = match(r);
         if (length) return r.at ? r.at : length;
@@ -170,16 +170,16 @@ static size_t match_three_digits(reader r) {
 }
 
 static size_t stage_number(const char *text, size_t n) { // \p{N}
-    return cut_out(text, n, match_number);
+    return isolate(text, n, match_number);
 }
 static size_t stage_numbers(const char *text, size_t n) { // \p{N}+
-    return cut_out(text, n, match_numbers);
+    return isolate(text, n, match_numbers);
 }
 static size_t stage_marks(const char *text, size_t n) { // [\p{P}\$\+<=>\^~\|]+
-    return cut_out(text, n, match_marks);
+    return isolate(text, n, match_marks);
 }
 static size_t stage_three_digits(const char *text, size_t n) { // [0-9][0-9][0-9]
-    return cut_out(text, n, match_three_digits);
+    return isolate(text, n, match_three_digits);
 }
 
 /* ---- the table ---- */
@@ -212,15 +212,15 @@ const pretok *pretok_find(gguf_str name) {
     return NULL;
 }
 
-static bool cut_stage(const pretok *p, int stage, const char *text, size_t n, pretok_fn *fn, void *ctx) {
+static bool split_stage(const pretok *p, int stage, const char *text, size_t n, pretok_fn *fn, void *ctx) {
     if (stage == PRETOK_MAX_STAGES || !p->stages[stage]) return fn(ctx, text, n);
     for (size_t at = 0, length; at < n; at += length) {
         length = p->stages[stage](text + at, n - at);
-        if (!cut_stage(p, stage + 1, text + at, length, fn, ctx)) return false;
+        if (!split_stage(p, stage + 1, text + at, length, fn, ctx)) return false;
     }
     return true;
 }
 
-bool pretok_cut(const pretok *p, const char *text, size_t n, pretok_fn *fn, void *ctx) {
-    return cut_stage(p, 0, text, n, fn, ctx);
+bool pretok_split(const pretok *p, const char *text, size_t n, pretok_fn *fn, void *ctx) {
+    return split_stage(p, 0, text, n, fn, ctx);
 }

@@ -1,14 +1,14 @@
 /*
- * Pre-tokenizers: how a text is cut into words before byte pairs are merged inside them. A row of the table
- * is a list of stages; each stage cuts the pieces of the one before. The stages are hand-written and match,
- * alternative by alternative, the regular expressions that stand over them in pretok.c.
+ * Pre-tokenizers: how a text is split into words before byte pairs are merged inside the words. A row of the
+ * table is a list of stages; each stage splits what the stage before has given. The stages are hand-written
+ * and match, alternative by alternative, the regular expressions that stand over them in pretok.c.
  */
 #ifndef NUT_MODEL_PRETOK_H
 #define NUT_MODEL_PRETOK_H
 
 #include "model/gguf.h"
 
-/* Length of the first piece of text (n > 0 bytes), 1 .. n. */
+/* Length of the first word of text (n > 0 bytes), 1 .. n. */
 typedef size_t pretok_stage(const char *text, size_t n);
 
 enum { PRETOK_MAX_STAGES = 4 };
@@ -26,6 +26,6 @@ void pretok_names(char *out, size_t cap);
 
 /* Calls fn for each word of the text, in order; stops and returns false when it does. Linear in n. */
 typedef bool pretok_fn(void *ctx, const char *word, size_t n);
-bool pretok_cut(const pretok *p, const char *text, size_t n, pretok_fn *fn, void *ctx);
+bool pretok_split(const pretok *p, const char *text, size_t n, pretok_fn *fn, void *ctx);
 
 #endif

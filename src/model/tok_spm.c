@@ -1,14 +1,15 @@
 /*
- * SentencePiece's byte-pair model (Kudo and Richardson 2018, arXiv 1808.06226), as llama.cpp runs it: a text
- * is cut into characters, and the neighbours whose join has the best score are joined while any join is a
- * piece. Characters that are no piece become byte tokens. Spaces are U+2581 in pieces.
+ * SentencePiece's byte-pair model (Kudo and Richardson 2018, arXiv 1808.06226), as llama.cpp runs it. A text
+ * is split into characters. While two adjacent symbols together are a token's text, the pair whose token has
+ * the best score is merged. Characters that are no token become byte tokens. A space is U+2581 in token
+ * texts.
  *
- * A join that reaches across the beginning of a word is a piece in which a space stands behind the byte that
- * ends the word before. Few pieces are such; where none has that byte, the words are joined one by one: the
- * same result in the memory of a word.
+ * A merge across the beginning of a word needs a token text with a space inside, behind the byte that ends
+ * the word before. Few token texts are such. Where none has that byte before a space, the text can be split
+ * there, and the words are tokenized one by one: the same result, in the memory of one word.
  *
- * Pieces of more than MAX_JOIN bytes are not looked for (those of Llama have 48 at most, of Gemma 93): a
- * text costs what its length and MAX_JOIN say, whatever the vocabulary is.
+ * Token texts of more than MAX_MERGED bytes are not searched for (Llama's longest has 48 bytes, Gemma's 93),
+ * so that the time is bounded by the text's length and MAX_MERGED, whatever the vocabulary is.
  */
 #include "model/tokenizer.h"
 #include "model/unicode.h"
@@ -20,7 +21,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_JOIN = 512 };
+enum { MAX_MERGED = 512 };
 
 static const char space_mark[] = "\xe2\x96\x81"; // U+2581
 
@@ -33,7 +34,7 @@ static bool ends_with_mark(const char *s, size_t n) {
 
 /* ---- preparation ---- */
 
-/* Scores as unsigned numbers in the opposite order: the best is the lowest. */
+/* A score as an unsigned merge rank: the best score has the lowest rank. */
 static uint32_t rank_of(float score) {
     uint32_t bits;
     score = isnan(score) ? -INFINITY : score + 0.0f; // no -0
@@ -44,24 +45,25 @@ static uint32_t rank_of(float score) {
 static nut_status read_scores(vocab *v, const gguf *g, nut_error *err) {
     const gguf_kv *kv = gguf_find(g, "tokenizer.ggml.scores");
     bool floats = kv && kv->type == GGUF_ARRAY && kv->elem == GGUF_F32;
-    if (!floats || kv->n != v->pieces.n) return vocab_damaged(err, "its scores do not fit its tokens");
-    v->ranks = mem_calloc(v->pieces.n, sizeof *v->ranks);
-    if (!v->ranks) return error_memory(err, v->pieces.n * sizeof *v->ranks);
+    if (!floats || kv->n < v->tokens.n)
+        return vocab_invalid(err, "its scores are not one float for each token");
+    v->ranks = mem_calloc(v->tokens.n, sizeof *v->ranks);
+    if (!v->ranks) return error_memory(err, v->tokens.n * sizeof *v->ranks);
     cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
-    for (uint32_t i = 0; i < v->pieces.n; i++) v->ranks[i] = rank_of(cursor_f32(&c));
+    for (uint32_t i = 0; i < v->tokens.n; i++) v->ranks[i] = rank_of(cursor_f32(&c));
     return NUT_OK;
 }
 
-/* "<0x0A>", or the byte itself. */
+/* The token "<0x0A>", or the one whose text is the byte itself. */
 static int32_t find_byte(const vocab *v, unsigned byte) {
     static const char digits[] = "0123456789ABCDEF";
     const char name[] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'}, raw = (char)byte;
-    int32_t id = pieces_find(&v->pieces, name, sizeof name);
-    return id != VOCAB_NONE ? id : pieces_find(&v->pieces, &raw, 1);
+    int32_t id = token_table_find(&v->tokens, name, sizeof name);
+    return id != VOCAB_NONE ? id : token_table_find(&v->tokens, &raw, 1);
 }
 
-/* Notes which bytes stand before a space mark inside a piece. */
-static void note_inner_spaces(vocab *v, piece p) {
+/* Notes which bytes stand before a space mark inside a token's text. */
+static void note_inner_spaces(vocab *v, token_text p) {
     for (uint32_t at = 1; at < p.n; at++)
         if (begins_with_mark(p.s + at, p.n - at) && !ends_with_mark(p.s, at))
             v->before_space[(uint8_t)p.s[at - 1]] = true;
@@ -71,8 +73,8 @@ static nut_status spm_prepare(vocab *v, const gguf *g, nut_error *err) {
     TRY(read_scores(v, g, err));
     TRY(gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", true, &v->add_space_prefix, err));
     for (unsigned b = 0; b < 256; b++) v->byte_ids[b] = find_byte(v, b);
-    for (uint32_t i = 0; i < v->pieces.n; i++) note_inner_spaces(v, v->pieces.list[i]);
-    v->unk = 0; // where the metadata does not say, the ids of the first Llama
+    for (uint32_t i = 0; i < v->tokens.n; i++) note_inner_spaces(v, v->tokens.texts[i]);
+    v->unk = 0; // the ids of the first Llama, where the metadata names none
     v->bos = 1;
     v->eos = 2;
     v->add_bos = true;
@@ -86,16 +88,16 @@ typedef struct spm_word {
     const char *text;
 } spm_word;
 
-static bool spm_join(const void *ctx, const merge_symbol *a, const merge_symbol *b, merge_result *out) {
+static bool spm_merge(const void *ctx, const merge_symbol *a, const merge_symbol *b, merge_result *out) {
     const spm_word *w = ctx;
-    if (a->n + b->n > MAX_JOIN) return false;
-    out->id = pieces_find(&w->v->pieces, w->text + a->at, a->n + b->n);
+    if (a->n + b->n > MAX_MERGED) return false;
+    out->id = token_table_find(&w->v->tokens, w->text + a->at, a->n + b->n);
     if (out->id == VOCAB_NONE) return false;
     out->rank = w->v->ranks[out->id];
     return true;
 }
 
-/* A character that is no piece: its bytes, or where the vocabulary lacks one of them, one unknown token. */
+/* A character that is no token: the tokens of its bytes, or one unknown token where a byte has none. */
 static void put_bytes(const vocab *v, const char *s, uint32_t n, ids_out *out) {
     bool known = true;
     for (uint32_t i = 0; i < n; i++) known = known && v->byte_ids[(uint8_t)s[i]] != VOCAB_NONE;
@@ -109,10 +111,10 @@ static bool tokenize_word(const vocab *v, scratch *s, size_t n, ids_out *out) {
     merge_begin(&s->work);
     for (size_t at = 0, length; at < n; at += length) {
         unicode_at(s->text + at, n - at, &length);
-        int32_t id = pieces_find(&v->pieces, s->text + at, length);
+        int32_t id = token_table_find(&v->tokens, s->text + at, length);
         if (!merge_add(&s->work, (uint32_t)at, (uint32_t)length, id)) return false;
     }
-    if (!merge_run(&s->work, spm_join, &word)) return false;
+    if (!merge_run(&s->work, spm_merge, &word)) return false;
     const merge_symbol *symbols = s->work.symbols;
     for (uint32_t i = 0; i != MERGE_END; i = symbols[i].next) {
         if (symbols[i].id != VOCAB_NONE)
@@ -123,8 +125,7 @@ static bool tokenize_word(const vocab *v, scratch *s, size_t n, ids_out *out) {
     return true;
 }
 
-/* Bytes of the first word, its leading spaces included; *n_marked: its length with space marks for spaces.
- */
+/* Bytes of the first word with its leading spaces; *n_marked: the length with space marks for spaces. */
 static size_t word_length(const vocab *v, const char *text, size_t n, size_t *n_marked) {
     size_t at = 0, spaces = 0;
     for (bool word = false; at < n;) {
@@ -167,16 +168,16 @@ static int hex_digit(char c) { // -1: none
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The byte of a piece like "<0x0A>"; -1: it is none. */
-static int byte_of(piece p) {
+/* The byte of a text like "<0x0A>"; -1: another text. */
+static int byte_of(token_text p) {
     if (p.n != 6 || memcmp(p.s, "<0x", 3) != 0 || p.s[5] != '>') return -1;
     int high = hex_digit(p.s[3]), low = hex_digit(p.s[4]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
 static void spm_text(const vocab *v, int32_t id, text_out *out) {
-    piece p = v->pieces.list[id];
-    int byte = vocab_kind_of(v, id) == VOCAB_BYTE ? byte_of(p) : -1;
+    token_text p = v->tokens.texts[id];
+    int byte = vocab_type_of(v, id) == VOCAB_BYTE ? byte_of(p) : -1;
     if (byte >= 0) {
         text_put(out, (char)byte);
         return;

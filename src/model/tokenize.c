@@ -1,11 +1,11 @@
-/* Texts to ids and back: cutting at special tokens, the buffer conventions, and the public calls. */
+/* Texts to ids and back: splitting at special tokens, the rules for buffers, and the public calls. */
 #include "model/model.h"
 #include "model/tokenizer.h"
 
 #include "base/error.h"
 #include "base/mem.h"
 
-enum { MAX_TEXT = 1 << 28 }; // bytes; spaces take three in pieces, and all offsets and sizes fit 32 bits
+enum { MAX_TEXT = 1 << 28 }; // bytes; a space may become three, and all offsets and sizes fit 32 bits
 
 bool scratch_text(scratch *s, size_t n) {
     if (n <= s->text_cap) return true;
@@ -25,15 +25,16 @@ void scratch_free(scratch *s) {
 
 /* ---- text to ids ---- */
 
-static bool tokenize_parts(const vocab *v, scratch *s, const char *text, size_t n, bool control,
-                           ids_out *out) {
+/* False: no memory. */
+static bool tokenize_all(const vocab *v, scratch *s, const char *text, size_t n, bool control,
+                         ids_out *out) {
     for (size_t begin = 0, at = 0; at < n;) {
         int32_t id = VOCAB_NONE;
         while (at < n && (id = special_match(v, text + at, n - at, control)) == VOCAB_NONE) at++;
-        if (at > begin && !v->kind->tokenize(v, s, text + begin, at - begin, out)) return false;
+        if (at > begin && !v->tokenizer->tokenize(v, s, text + begin, at - begin, out)) return false;
         if (id == VOCAB_NONE) break;
         ids_put(out, id);
-        begin = at += v->pieces.list[id].n;
+        begin = at += v->tokens.texts[id].n;
     }
     return true;
 }
@@ -44,25 +45,25 @@ nut_status vocab_tokenize(const vocab *v, const char *text, size_t n_text, unsig
     scratch s = {0};
     *n_out = 0;
     if (n_text > MAX_TEXT)
-        return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and %d are the most; cut it", n_text,
-                         MAX_TEXT);
+        return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and the limit is %d; shorten it",
+                         n_text, MAX_TEXT);
     if ((flags & NUT_TOKENIZE_ADD_BOS) && v->add_bos) ids_put(&out, v->bos);
-    bool done = tokenize_parts(v, &s, text, n_text, (flags & NUT_TOKENIZE_SPECIAL) != 0, &out);
+    bool done = tokenize_all(v, &s, text, n_text, (flags & NUT_TOKENIZE_SPECIAL) != 0, &out);
     scratch_free(&s);
     if (!done) return error_memory(err, n_text);
     *n_out = out.n;
     if (out.n <= cap) return NUT_OK;
-    return error_set(err, NUT_E_ARGUMENT, "the text is %zu tokens and there is room for %zu", out.n, cap);
+    return error_set(err, NUT_E_ARGUMENT, "the text is %zu tokens and the buffer holds %zu", out.n, cap);
 }
 
 /* ---- ids to text ---- */
 
 static void put_token(const vocab *v, int32_t id, bool special, text_out *out) {
-    vocab_kind kind = vocab_kind_of(v, id);
-    if (kind == VOCAB_NORMAL || kind == VOCAB_BYTE)
-        v->kind->text(v, id, out);
-    else if (special || kind == VOCAB_USER_DEFINED)
-        text_put_all(out, v->pieces.list[id].s, v->pieces.list[id].n);
+    vocab_type type = vocab_type_of(v, id);
+    if (type == VOCAB_NORMAL || type == VOCAB_BYTE)
+        v->tokenizer->text(v, id, out);
+    else if (special || type == VOCAB_USER_DEFINED)
+        text_put_all(out, v->tokens.texts[id].s, v->tokens.texts[id].n);
 }
 
 size_t vocab_token_text(const vocab *v, int32_t id, bool special, char *text, size_t cap) {
@@ -76,14 +77,14 @@ nut_status vocab_detokenize(const vocab *v, const int32_t *ids, size_t n_ids, bo
     text_out out = {text, cap, 0, v->add_space_prefix};
     *n_out = 0;
     for (size_t i = 0; i < n_ids; i++) {
-        if (ids[i] < 0 || (uint32_t)ids[i] >= v->pieces.n)
-            return error_set(err, NUT_E_ARGUMENT, "there is no token %d: the vocabulary ends at %u",
-                             (int)ids[i], (unsigned)v->pieces.n - 1);
+        if (ids[i] < 0 || (uint32_t)ids[i] >= v->tokens.n)
+            return error_set(err, NUT_E_ARGUMENT, "there is no token %d: the last one is %u", (int)ids[i],
+                             (unsigned)v->tokens.n - 1);
         put_token(v, ids[i], special, &out);
     }
     *n_out = out.n;
     if (out.n <= cap) return NUT_OK;
-    return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and there is room for %zu", out.n, cap);
+    return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and the buffer holds %zu", out.n, cap);
 }
 
 /* ---- public ---- */

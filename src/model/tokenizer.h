@@ -1,13 +1,13 @@
 /*
- * What the tokenizers share: the inside of a vocabulary, the row of the table that a tokenizer is, and what
- * a call works with. A text is first cut at special tokens (special.c); what stands between goes to the
- * row's `tokenize`.
+ * What the tokenizers share: the fields of a vocabulary, the table row of a tokenizer, and the memory of a
+ * call. A text is first split at special tokens (special.c); the text between them goes to the row's
+ * `tokenize`.
  */
 #ifndef NUT_MODEL_TOKENIZER_H
 #define NUT_MODEL_TOKENIZER_H
 
 #include "model/merge.h"
-#include "model/pieces.h"
+#include "model/token_table.h"
 #include "model/vocab.h"
 
 enum { VOCAB_NONE = -1 }; // no such token
@@ -42,58 +42,63 @@ static inline void text_put_all(text_out *out, const char *s, size_t n) {
     for (size_t i = 0; i < n; i++) text_put(out, s[i]);
 }
 
-/* One call's memory: grows to the longest word. */
+/* Memory of one call; grows to what the longest word needs. */
 typedef struct scratch {
     char *text;
     size_t text_cap;
     merge_work work;
 } scratch;
 
-/* Room for n bytes of text (contents are lost); false: no memory. */
+/* Space for n bytes of text (what was there is lost); false: no memory. */
 bool scratch_text(scratch *s, size_t n);
 void scratch_free(scratch *s);
 
 typedef struct tokenizer {
     const char *name; // tokenizer.ggml.model
-    /* Reads what only this tokenizer needs, and sets the defaults of what vocab.c reads next. */
+    /* Reads what only this tokenizer needs, and sets the default special ids and add_bos. */
     nut_status (*prepare)(vocab *v, const gguf *g, nut_error *err);
-    /* n > 0 bytes of plain text: the whole, or what stands between special tokens. False: no memory. */
+    /* n > 0 bytes of text without special tokens. False: no memory. */
     bool (*tokenize)(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out);
-    /* The text of a normal or byte token. */
+    /* The bytes that a normal or byte token adds to a text. */
     void (*text)(const vocab *v, int32_t id, text_out *out);
 } tokenizer;
 
 extern const tokenizer tokenizer_spm, tokenizer_bpe;
 
 struct vocab {
-    const tokenizer *kind;
-    pieces pieces;
-    uint8_t *kinds; // (pieces.n) vocab_kind, and VOCAB_EOG
+    const tokenizer *tokenizer;
+    token_table tokens;
+    uint8_t *types; // (tokens.n) vocab_type, and VOCAB_EOG
     int32_t bos, eos;
     bool add_bos;
     int32_t byte_ids[256]; // tokens of single bytes
 
-    int32_t *special;         // (special_at[256]) tokens looked for in texts, sorted by their bytes
-    uint32_t special_at[257]; // where those of each first byte begin
+    int32_t *special;         // (special_at[256]) tokens that are searched for in texts, sorted by text
+    uint32_t special_at[257]; // the first of them for each first byte
 
     /* SentencePiece; empty and VOCAB_NONE in others */
-    bool add_space_prefix;  // texts and what follows special tokens get a space in front
-    bool before_space[256]; // bytes that stand before a space inside some piece
+    bool add_space_prefix;  // a text, and the text behind a special token, gets a space in front
+    bool before_space[256]; // bytes that stand before a space inside some token's text
     int32_t unk;
-    uint32_t *ranks; // (pieces.n) scores as numbers that sort, best first
+    uint32_t *ranks; // (tokens.n) scores as numbers that sort, best first
 
     /* byte-pair encoding */
     const struct pretok *pretok;
     struct bpe_merges *merges;
-    bool ignore_merges; // a word that is a piece is one token, however its merges would go
+    bool ignore_merges; // a word that is a token's text is that token, whatever the merges say
 };
 
-enum { VOCAB_EOG = 0x80, VOCAB_KIND = 0x7f }; // in kinds
+enum { VOCAB_EOG = 0x80, VOCAB_TYPE = 0x7f }; // bits of `types`
 
-/* E_CORRUPT: "the model's vocabulary is damaged: <what>; ..." */
-nut_status vocab_damaged(nut_error *err, const char *what);
+/* E_CORRUPT: "the model's vocabulary cannot be used: <what>; convert the model again". The metadata
+ * contradicts itself, so the program that wrote the file is at fault, not the download. */
+nut_status vocab_invalid(nut_error *err, const char *what);
 
-/* special.c: sorts the special tokens, once kinds and pieces are known. */
+/* special_ids.c: reads the ids of special tokens, finds special tokens by their texts, marks the tokens that
+ * end a generation. Token texts and types are known, and `prepare` has set the default ids. */
+nut_status special_ids_read(vocab *v, const gguf *g, nut_error *err);
+
+/* special.c: sorts the special tokens, once texts and types are known. */
 nut_status special_prepare(vocab *v, nut_error *err);
 /* The longest special token that begins at text (n > 0 bytes), or VOCAB_NONE. Control and unknown tokens
  * count only where `control`. */

@@ -1,39 +1,40 @@
 /*
- * The vocabulary of a model: pieces, their kinds, special tokens, and the tokenizer that uses them.
- * Tokenizers and pre-tokenizers are rows of two tables (vocab.c and pretok.c), looked up by the metadata's
- * names. Pieces point into the header's bytes, which the model keeps.
+ * The vocabulary of a model: token texts and types, special tokens, and the tokenizer that the metadata
+ * names. Tokenizers are rows of a table in vocab.c, pre-tokenizers rows of a table in pretok.c. Token texts
+ * point into the header's bytes, which the model keeps.
  */
 #ifndef NUT_MODEL_VOCAB_H
 #define NUT_MODEL_VOCAB_H
 
 #include "model/gguf.h"
 
-typedef enum vocab_kind { // tokenizer.ggml.token_type
+typedef enum vocab_type { // values of tokenizer.ggml.token_type
     VOCAB_NORMAL = 1,
     VOCAB_UNKNOWN,
     VOCAB_CONTROL,
     VOCAB_USER_DEFINED,
     VOCAB_UNUSED,
     VOCAB_BYTE
-} vocab_kind;
+} vocab_type;
 
 typedef struct vocab vocab;
 
 /* Reads tokenizer.ggml.* of a complete header; g must outlive the vocabulary. E_UNSUPPORTED names an unknown
- * tokenizer or pre-tokenizer; E_CORRUPT a vocabulary without tokens, arrays that do not fit the tokens,
- * merges that name none of them, ids out of range. */
+ * tokenizer or pre-tokenizer; E_CORRUPT: a vocabulary without tokens, arrays shorter than the tokens, merges
+ * that name none of the tokens. A special id that is out of range is replaced (special_ids.c). */
 nut_status vocab_new(const gguf *g, vocab **out, nut_error *err);
 void vocab_free(vocab *v);
 
 uint32_t vocab_size(const vocab *v);
-gguf_str vocab_piece(const vocab *v, int32_t id); // as the file has it
-vocab_kind vocab_kind_of(const vocab *v, int32_t id);
+gguf_str vocab_text(const vocab *v, int32_t id); // as the file has it
+/* The file's token type, or another one where the text says that the token is special (special_ids.c). */
+vocab_type vocab_type_of(const vocab *v, int32_t id);
 /* Special token ids, -1 where the model has none. */
 int32_t vocab_bos(const vocab *v);
 int32_t vocab_eos(const vocab *v);
 bool vocab_add_bos(const vocab *v); // the model wants BOS in front of a prompt
-/* End of generation: eos, eot, eom and tokens known by their text ("<|im_end|>", "<|eot_id|>",
- * "<end_of_turn>" …). */
+/* Whether the token ends a generation: eos, eot, eom, and tokens that are known by their text
+ * ("<|im_end|>", "<|eot_id|>", "<end_of_turn>" ...). */
 bool vocab_is_eog(const vocab *v, int32_t id);
 const char *vocab_tokenizer_name(const vocab *v);
 
@@ -43,8 +44,9 @@ nut_status vocab_tokenize(const vocab *v, const char *text, size_t n_text, unsig
 nut_status vocab_detokenize(const vocab *v, const int32_t *ids, size_t n_ids, bool special, char *text,
                             size_t cap, size_t *n_out, nut_error *err);
 
-/* The bytes of one token as text, at most cap; returns the full length. For streaming: no leading space is
- * stripped (vocab_detokenize strips the one that a SentencePiece model puts before the first word). */
+/* The bytes that one token adds to a text, at most cap of them; returns the full length. For streaming: no
+ * leading space is removed (vocab_detokenize removes the space that a SentencePiece model puts before the
+ * first word). */
 size_t vocab_token_text(const vocab *v, int32_t id, bool special, char *text, size_t cap);
 
 #endif

@@ -58,7 +58,7 @@ static nut_status check_options(const nut_model *m, const nut_session_options *o
 static size_t longest_token(const vocab *v) {
     size_t longest = 0;
     for (uint32_t i = 0; i < vocab_size(v); i++) {
-        const size_t n = (size_t)vocab_piece(v, (int32_t)i).n;
+        const size_t n = (size_t)vocab_text(v, (int32_t)i).n;
         if (n > longest) longest = n;
     }
     return longest;

@@ -1,6 +1,7 @@
 /*
  * A vocabulary and a text, both from the input: what both tokenizers make of it, and back to text. Without
  * special tokens the ids must be those of the rules carried out in the plainest way (plain_tokenizer.h).
+ * Tokens that are special by their texts are special tokens too.
  *
  * From the front of the input: flags, pre-tokenizer, tokens (kind, score, length, bytes), merges (two
  * numbers of tokens), and the text.
@@ -117,6 +118,14 @@ static nut_status open_words(const words *w, gguf *g, vocab **v, nut_error *err)
 
 /* ---- texts ---- */
 
+/* Whether no token is special, by its type or by its text. */
+static bool all_normal(const words *w, const vocab *v) {
+    bool normal = w->flags & ALL_NORMAL;
+    for (uint32_t i = 0; normal && i < vocab_size(v); i++)
+        normal = vocab_type_of(v, (int32_t)i) == (vocab_type)w->kinds[i];
+    return normal;
+}
+
 static void check_back(const words *w, const vocab *v, const int32_t *ids, size_t n_ids, const char *text,
                        size_t n) {
     nut_error err;
@@ -126,7 +135,7 @@ static void check_back(const words *w, const vocab *v, const int32_t *ids, size_
     char *back = malloc(n_back + 1);
     status = vocab_detokenize(v, ids, n_ids, true, back, n_back, &again, &err);
     EXPECT(status == NUT_OK && again == n_back, "%zu bytes, then %zu", n_back, again);
-    const bool whole = (w->flags & ALL_BYTES) && (w->flags & ALL_NORMAL);
+    const bool whole = (w->flags & ALL_BYTES) && all_normal(w, v);
     const bool spaces = plain_find(&w->plain, "\xe2\x96\x81", 3, "", 0) >= 0 && !plain_has_mark(text, n);
     if (whole && (w->plain.bpe || spaces))
         EXPECT(n_back == n && !memcmp(back, text, n), "\"%.*s\" comes back as \"%.*s\"", (int)n, text,
@@ -148,7 +157,7 @@ static void check_text(const words *w, const vocab *v, const char *text, size_t 
         EXPECT(status == NUT_OK && again == count, "%zu ids, then %zu", count, again);
         for (size_t i = 0; i < count; i++) EXPECT(ids[i] >= 0 && (size_t)ids[i] < w->plain.n, "%d", ids[i]);
         if (!(flags & NUT_TOKENIZE_ADD_BOS)) check_back(w, v, ids, count, text, n);
-        const bool rules = (w->flags & ALL_NORMAL) && !w->spaces && !(w->plain.bpe && w->flags & OTHER_WAY);
+        const bool rules = all_normal(w, v) && !w->spaces && !(w->plain.bpe && w->flags & OTHER_WAY);
         if (rules && n <= MOST_PLAIN && !(flags & NUT_TOKENIZE_ADD_BOS))
             plain_check(&w->plain, pres[w->pre % 5], text, n, ids, count);
     }

@@ -198,7 +198,7 @@ static inline void plain_check(const plain_vocab *v, const char *pre, const char
     static plain_run r;
     r.v = v, r.n_ids = 0;
     if (v->bpe)
-        pretok_cut(pretok_find((gguf_str){pre, strlen(pre)}), text, n, plain_word, &r);
+        pretok_split(pretok_find((gguf_str){pre, strlen(pre)}), text, n, plain_word, &r);
     else
         plain_sentence(&r, text, n);
     EXPECT(r.n_ids == n_ids && !memcmp(r.ids, ids, n_ids * sizeof *ids), "%zu ids, and %zu by the rules",

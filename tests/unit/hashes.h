@@ -1,11 +1,11 @@
-/* The hashes of pieces.c and tok_bpe.c, for vocabularies that are made to collide. Should they change there,
- * such vocabularies are accepted, and test_vocab.c fails. */
+/* The hashes of token_table.c and tok_bpe.c, to make vocabularies that collide. Should the hashes change
+ * there, such vocabularies are accepted and test_vocab.c fails. */
 #ifndef NUT_TESTS_HASHES_H
 #define NUT_TESTS_HASHES_H
 
 #include <stdint.h>
 
-static inline uint32_t hash_of_piece(const char *s) {
+static inline uint32_t hash_of_text(const char *s) {
     uint64_t h = 0xcbf29ce484222325u;
     for (; *s; s++) h = (h ^ (uint8_t)*s) * 0x100000001b3u;
     return (uint32_t)((h ^ (h >> 29)) * 0x9e3779b97f4a7c15u >> 32);

@@ -31,7 +31,7 @@ static void test_golden(void) {
         const pretok *p = pretok_find(str(golden_words[i].pre));
         if (!CHECK(p, "no pre-tokenizer %s", golden_words[i].pre)) continue;
         words w = {.next = text, .most = SIZE_MAX};
-        CHECK(pretok_cut(p, text, strlen(text), take_word, &w), "case %zu was stopped", i);
+        CHECK(pretok_split(p, text, strlen(text), take_word, &w), "case %zu was stopped", i);
         CHECK(w.next == text + strlen(text), "case %zu ends at byte %td", i, w.next - text);
         size_t same = 0;
         while (same < w.n && w.lengths[same] == lengths[same]) same++;
@@ -42,7 +42,7 @@ static void test_golden(void) {
 
 static void test_stop(void) {
     words w = {.next = "a b c d", .most = 2};
-    CHECK(!pretok_cut(pretok_find(str("gpt-2")), w.next, 7, take_word, &w) && w.n == 2, "%zu words, not 2",
+    CHECK(!pretok_split(pretok_find(str("gpt-2")), w.next, 7, take_word, &w) && w.n == 2, "%zu words, not 2",
           w.n);
 }
 

@@ -1,13 +1,14 @@
 /* Vocabularies made here: the rules of both tokenizers one by one, special tokens, ends of generation,
- * metadata that is wrong, buffers that are too small, memory that fails. Expected ids follow from the rules
- * that stand beside them. */
+ * metadata that is wrong, buffers that are too small, allocations that fail. Expected ids follow from the
+ * rules beside them, what is special by its text from llama.cpp (golden/special.h). */
 #include "counting_alloc.h"
 #include "hashes.h"
 #include "make_gguf.h"
 #include "tokens.h"
+#include "../golden/special.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define MARK         "\xe2\x96\x81" // U+2581, a space in SentencePiece's pieces
+#define MARK         "\xe2\x96\x81" // U+2581, a space in SentencePiece's token texts
 
 /* ---- making them ---- */
 
@@ -152,7 +153,7 @@ static void test_spm_order(void) {
 
 /* ---- byte-pair encoding ---- */
 
-enum { FIRST = 256 }; // id of the first piece behind the bytes
+enum { FIRST = 256 }; // id of the first token behind the bytes
 
 static make_gguf bpe_file(const entry *list, size_t n, const char *const *merges, size_t n_merges) {
     make_gguf g = empty_file("gpt2");
@@ -316,22 +317,88 @@ static void test_scores(void) {
 static void test_ends(void) {
     static const entry list[] = {{"<|im_end|>", 3, 0}, {"<|eot_id|>", 4, 0}, {"<end_of_turn>", 1, 0},
                                  {"<|other|>", 3, 0},  {"eos", 3, 0},        {"eot", 3, 0},
-                                 {"eom", 3, 0}};
-    static const bool ends[] = {true, true, false /* an ordinary word */, false, true, true, true};
+                                 {"eom", 3, 0},        {"pad", 1, 0},        {"repo", 1, 0},
+                                 {"file", 1, 0},       {"before", 1, 0}};
+    static const bool ends[] = {true, true, true, false, true, true, true, true, true, true, false};
     make_gguf g = bpe_file(list, COUNT(list), NULL, 0);
     vocab_file f;
     make_u32(&g, "tokenizer.ggml.eos_token_id", FIRST + 4);
     make_u32(&g, "tokenizer.ggml.eot_token_id", FIRST + 5);
     make_u32(&g, "tokenizer.ggml.eom_token_id", FIRST + 6);
+    make_u32(&g, "tokenizer.ggml.fim_pad_token_id", FIRST + 7);
+    make_u32(&g, "tokenizer.ggml.fim_rep_token_id", FIRST + 8);
+    make_u32(&g, "tokenizer.ggml.fim_sep_token_id", FIRST + 9);
+    make_u32(&g, "tokenizer.ggml.prefix_token_id", FIRST + 10);
     if (open_made_sound(&f, &g)) {
         for (size_t i = 0; i < COUNT(list); i++)
             CHECK(vocab_is_eog(f.v, FIRST + (int32_t)i) == ends[i], "\"%s\" %s", list[i].text,
                   ends[i] ? "ends" : "does not end");
         for (int32_t b = 0; b < FIRST; b++) CHECK(!vocab_is_eog(f.v, b), "byte %d ends", (int)b);
-        CHECK(vocab_kind_of(f.v, FIRST + 1) == VOCAB_USER_DEFINED && vocab_kind_of(f.v, 0) == VOCAB_NORMAL,
-              "kinds");
+        CHECK(vocab_type_of(f.v, FIRST + 7) == VOCAB_NORMAL && vocab_type_of(f.v, 0) == VOCAB_NORMAL,
+              "a token that the metadata names keeps its type");
     }
     vocab_close(&f);
+}
+
+/* What golden/special.h says of a token, E: ends a generation, C: control, U: user-defined. */
+static void check_said(const vocab *v, int32_t id, const char *text, const char *said) {
+    const vocab_type type = vocab_type_of(v, id);
+    CHECK(vocab_is_eog(v, id) == (strchr(said, 'E') != NULL), "\"%s\" %s", text,
+          vocab_is_eog(v, id) ? "ends" : "does not end");
+    CHECK((type == VOCAB_CONTROL) == (strchr(said, 'C') != NULL), "\"%s\" has type %d", text, (int)type);
+    CHECK((type == VOCAB_USER_DEFINED) == (strchr(said, 'U') != NULL), "\"%s\" has type %d", text,
+          (int)type);
+}
+
+/* A control token is found in a text where special tokens are parsed, and adds no text to an answer. */
+static void check_control(const vocab *v, int32_t id, const char *text) {
+    char between[80];
+    const int n = snprintf(between, sizeof between, "a%sb", text);
+    const text_case special = {between, SPECIAL, {'a', id, 'b', -1}};
+    tokens plain = tokens_of(v, between, (size_t)n, 0);
+    check_cases("known by its text", v, &special, 1);
+    for (size_t i = 0; i < plain.n; i++) CHECK(plain.at[i] != id, "\"%s\" is found in plain text", text);
+    free(plain.at);
+    check_text(v, &id, 1, false, "");
+    check_text(v, &id, 1, true, text);
+}
+
+/* Tokens that are special by their texts, whatever type the file gives them. */
+static void test_known_texts(void) {
+    for (size_t i = 0; i < COUNT(golden_special); i++) {
+        const golden_special_case *c = &golden_special[i];
+        entry list[COUNT(c->texts)];
+        size_t n = 0;
+        for (; n < COUNT(list) && c->texts[n]; n++) list[n] = (entry){c->texts[n], c->type, 0};
+        make_gguf g = bpe_file(list, n, (const char *const[]){"a b"}, 0);
+        vocab_file f;
+        make_u32(&g, "tokenizer.ggml.eos_token_id", 0);
+        if (open_made_sound(&f, &g)) {
+            for (size_t k = 0; k < n; k++) {
+                const int32_t id = FIRST + (int32_t)k;
+                check_said(f.v, id, c->texts[k], c->said[k]);
+                if (vocab_type_of(f.v, id) == VOCAB_CONTROL) check_control(f.v, id, c->texts[k]);
+            }
+        }
+        vocab_close(&f);
+    }
+}
+
+/* Of the texts with one role in filling in the middle, only one is special: the token that the metadata
+ * names, else the first text of our table that is there (llama.cpp takes any one of them). */
+static void test_fim_roles(void) {
+    static const entry list[] = {{"<PRE>", 1, 0}, {"<|fim_prefix|>", 1, 0}, {"<MID>", 1, 0}, {"x", 1, 0}};
+    for (int named = 0; named < 2; named++) {
+        make_gguf g = bpe_file(list, COUNT(list), NULL, 0);
+        vocab_file f;
+        if (named) make_u32(&g, "tokenizer.ggml.fim_pre_token_id", FIRST + 3);
+        if (open_made_sound(&f, &g)) {
+            CHECK(vocab_type_of(f.v, FIRST) == VOCAB_NORMAL, "two prefix marks are special");
+            CHECK((vocab_type_of(f.v, FIRST + 1) == VOCAB_CONTROL) == !named, "the prefix mark, %d", named);
+            CHECK(vocab_type_of(f.v, FIRST + 2) == VOCAB_CONTROL, "the mark of another role");
+        }
+        vocab_close(&f);
+    }
 }
 
 /* ---- buffers ---- */
@@ -417,25 +484,22 @@ static make_gguf with_u32(const char *key, uint32_t value) {
     make_u32(&g, key, value);
     return g;
 }
-static make_gguf far_bos(void) {
-    return with_u32("tokenizer.ggml.bos_token_id", COUNT(spm_list));
-}
-static make_gguf far_eos(void) {
-    return with_u32("tokenizer.ggml.eos_token_id", 0x80000000u);
-}
-static make_gguf far_eot(void) {
-    return with_u32("tokenizer.ggml.eot_token_id", 0x7fffffffu);
+static make_gguf text_eos(void) {
+    make_gguf g = empty_file("llama");
+    put_entries(&g, spm_list, COUNT(spm_list));
+    make_str(&g, "tokenizer.ggml.eos_token_id", "2");
+    return g;
 }
 static make_gguf number_flag(void) {
     return with_u32("tokenizer.ggml.add_bos_token", 1);
 }
-static make_gguf many_kinds(void) {
-    make_gguf g = scores(MAKE_F32, 1, 1);
-    make_array(&g, "tokenizer.ggml.token_type", MAKE_I32, 2);
-    make_le(&g.kv, 0, 8);
+static make_gguf few_types(void) {
+    make_gguf g = scores(MAKE_F32, 2, 2);
+    make_array(&g, "tokenizer.ggml.token_type", MAKE_I32, 1);
+    make_le(&g.kv, 1, 4);
     return g;
 }
-static make_gguf text_kinds(void) {
+static make_gguf text_types(void) {
     make_gguf g = scores(MAKE_F32, 1, 1);
     make_array(&g, "tokenizer.ggml.token_type", MAKE_STRING, 1);
     make_text(&g.kv, "1");
@@ -483,12 +547,10 @@ static void test_refusals(void) {
         {without_scores, NUT_E_CORRUPT, "scores"},
         {few_scores, NUT_E_CORRUPT, "scores"},
         {whole_scores, NUT_E_CORRUPT, "scores"},
-        {far_bos, NUT_E_CORRUPT, "tokenizer.ggml.bos_token_id is 20"},
-        {far_eos, NUT_E_CORRUPT, "tokenizer.ggml.eos_token_id is 2147483648"},
-        {far_eot, NUT_E_CORRUPT, "tokenizer.ggml.eot_token_id"},
+        {text_eos, NUT_E_CORRUPT, "tokenizer.ggml.eos_token_id"},
         {number_flag, NUT_E_CORRUPT, "tokenizer.ggml.add_bos_token"},
-        {many_kinds, NUT_E_CORRUPT, "types"},
-        {text_kinds, NUT_E_CORRUPT, "types"},
+        {few_types, NUT_E_CORRUPT, "types"},
+        {text_types, NUT_E_CORRUPT, "types"},
         {without_merges, NUT_E_CORRUPT, "no merges"},
         {foreign_merges, NUT_E_CORRUPT, "merges name none"},
         {number_merges, NUT_E_CORRUPT, "no merges"},
@@ -503,23 +565,89 @@ static void test_refusals(void) {
         CHECK(f.status == list[i].status && strstr(f.err.message, list[i].says),
               "case %zu: %s: \"%s\", not \"%s\"", i, nut_status_name(f.status), f.err.message, list[i].says);
         CHECK(!f.v, "case %zu: a vocabulary came out", i);
+        if (strstr(f.err.message, "vocabulary"))
+            CHECK(!strstr(f.err.message, "damaged") && !strstr(f.err.message, "download"),
+                  "case %zu blames the download: %s", i, f.err.message);
         vocab_close(&f);
         CHECK(counting.alive == 0, "case %zu leaves %zu blocks", i, counting.alive);
         counting_stop();
     }
 }
 
+/* Ids behind the last token, as published files have them: the default of the tokenizer stands in, or none
+ * where it has no default. As llama.cpp (src/llama-vocab.cpp: "bad special token ... using default id"). */
+static void test_far_ids(void) {
+    static const char *const keys[] = {"bos", "eos",     "unknown", "eot",
+                                       "eom", "fim_pre", "fim_pad", "prefix"};
+    static const uint32_t values[] = {COUNT(spm_list), 0x7fffffff, 0x80000000u, UINT32_MAX};
+    char key[64];
+    for (size_t i = 0; i < COUNT(values); i++) {
+        make_gguf g = empty_file("llama");
+        vocab_file f;
+        put_entries(&g, spm_list, COUNT(spm_list));
+        for (size_t k = 0; k < COUNT(keys); k++) {
+            snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", keys[k]);
+            make_u32(&g, key, values[i]);
+        }
+        if (open_made_sound(&f, &g)) {
+            static const text_case cases[] = {{"c", BOS, {1, 4, 0, -1}}}; // bos 1, unknown 0
+            CHECK(vocab_bos(f.v) == 1 && vocab_eos(f.v) == 2 && vocab_is_eog(f.v, 2), "%u: bos %d, eos %d",
+                  (unsigned)values[i], (int)vocab_bos(f.v), (int)vocab_eos(f.v));
+            check_cases("ids that are too large", f.v, cases, COUNT(cases));
+        }
+        vocab_close(&f);
+    }
+    for (int negative = 0; negative < 2; negative++) { // byte-pair encoding has no default
+        make_gguf g = bpe_file(bpe_list, COUNT(bpe_list), bpe_merges, COUNT(bpe_merges));
+        vocab_file f;
+        make_key(&g, "tokenizer.ggml.bos_token_id", negative ? MAKE_I32 : MAKE_U32);
+        make_le(&g.kv, negative ? (uint32_t)-1 : FIRST + (uint32_t)COUNT(bpe_list), 4);
+        make_bool(&g, "tokenizer.ggml.add_bos_token", true);
+        if (open_made_sound(&f, &g))
+            CHECK(vocab_bos(f.v) == -1 && !vocab_add_bos(f.v), "bos %d", (int)vocab_bos(f.v));
+        vocab_close(&f);
+    }
+}
+
+/* Arrays longer than the tokens, as padded checkpoints give: the rest is not read. As llama.cpp. */
+static void test_long_arrays(void) {
+    make_gguf g = scores(MAKE_F32, 3, 2);
+    vocab_file f;
+    make_array(&g, "tokenizer.ggml.token_type", MAKE_I32, 4);
+    for (int i = 0; i < 4; i++) make_le(&g.kv, VOCAB_CONTROL, 4);
+    if (open_made_sound(&f, &g))
+        CHECK(vocab_size(f.v) == 2 && vocab_type_of(f.v, 1) == VOCAB_CONTROL, "%u tokens", vocab_size(f.v));
+    vocab_close(&f);
+}
+
+/* Without a name of the pre-tokenizer, and with an empty one, the default one is taken: as llama.cpp, whose
+ * words are these (reports/cases.json of the data folder, R51: digits in threes, "'s" together). */
+static void test_default_pretokenizer(void) {
+    static const entry list[] = {{"12", 1, 0}, {"123", 1, 0}, {"34", 1, 0}};
+    static const char *const merges[] = {"1 2", "12 3", "3 4"};
+    static const text_case cases[] = {{"123456", 0, {FIRST + 1, '4', '5', '6', -1}},
+                                      {"a 1234", 0, {'a', ' ', FIRST + 1, '4', -1}}};
+    static const char *const names[] = {NULL, "", "default"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        make_gguf g = bpe_file(list, COUNT(list), merges, COUNT(merges));
+        vocab_file f;
+        if (names[i]) make_str(&g, "tokenizer.ggml.pre", names[i]);
+        if (open_made_sound(&f, &g)) check_cases("default pre-tokenizer", f.v, cases, COUNT(cases));
+        vocab_close(&f);
+    }
+}
+
 /* ---- made to collide ---- */
 
-/* 2048 pieces in 4096 slots: their own ones spread, or all in the first eight. */
-static make_gguf crowded_pieces(uint32_t slots) {
+/* 2048 token texts in 4096 slots: their own slots spread, or all in the first eight. */
+static make_gguf crowded_texts(uint32_t slots) {
     enum { N = 2048 };
     make_gguf g = empty_file("gpt2");
     char text[16];
     make_array(&g, "tokenizer.ggml.tokens", MAKE_STRING, N);
     for (unsigned i = 0, n = 0; n < N; i++) {
         snprintf(text, sizeof text, "%x", i);
-        if ((hash_of_piece(text) & 4095) >= slots) continue;
+        if ((hash_of_text(text) & 4095) >= slots) continue;
         make_text(&g.kv, text);
         n++;
     }
@@ -558,13 +686,13 @@ static void check_crowded(make_gguf g, bool refused, const char *what) {
 }
 
 static void test_collisions(void) {
-    check_crowded(crowded_pieces(4096), false, "tokens were made to collide");
-    check_crowded(crowded_pieces(8), true, "tokens were made to collide");
+    check_crowded(crowded_texts(4096), false, "tokens were made to collide");
+    check_crowded(crowded_texts(8), true, "tokens were made to collide");
     check_crowded(crowded_merges(2048), false, "merges were made to collide");
     check_crowded(crowded_merges(64), true, "merges were made to collide");
 }
 
-/* Odd but allowed: a score that is no number is the worst, kinds that are none are never shown, and a
+/* Odd but allowed: a score that is NaN is the worst, tokens of unknown types are never shown, and a
  * vocabulary too small for the first Llama's special ids has none. */
 static void test_oddities(void) {
     static const entry list[] = {{MARK, 1, -1},
@@ -655,8 +783,13 @@ int main(void) {
     test_twins_at_the_end();
     test_scores();
     test_ends();
+    test_known_texts();
+    test_fim_roles();
     test_buffers();
     test_refusals();
+    test_far_ids();
+    test_long_arrays();
+    test_default_pretokenizer();
     test_collisions();
     test_oddities();
     test_memory_failures();
