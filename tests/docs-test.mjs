@@ -1,15 +1,15 @@
-// The documentation. Its pages: no long lines, no link that leads nowhere, docs/api.md as the types are. Its examples, run as
-// they stand: the C example at the top of src/nutshell.h, and the code blocks of README and docs/security.md, in a shell, with
-// a compiler, a bundler and in a page. Only what they leave open is chosen here: the model behind "model.gguf" and
-// "model-f32.gguf", hashes, and the other origin.
+// The documentation: what tests/lint/docs.mjs checks, and its examples, run as they stand: the C example at the top of
+// src/nutshell.h, and the code blocks of README and docs/security.md, in a shell, with a compiler, a bundler and in a page. Only
+// what they leave open is chosen here: the model behind "model.gguf" and "model-f32.gguf", hashes, and the other origin.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { startChromium } from './browser/drivers.mjs';
 import { check, ensure, equal, finish } from './browser/harness.mjs';
+import { checkDocuments } from './lint/docs.mjs';
 
 const WORK = resolve('build/docs');
 const TINY = resolve('dist/nutshell-tiny-q8_0.gguf');
@@ -21,54 +21,7 @@ const blocks = (language, file = 'README.md') =>
   [...readFileSync(file, 'utf8').matchAll(new RegExp('```' + language + '\n([^]*?)```', 'g'))].map((m) => m[1]);
 const SECURITY = 'docs/security.md';
 
-// ---- pages ------------------------------------------------------------
-const WIDEST = 110; // columns, but in tables, and of HTTP headers, which are one line each
-const PAGES = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'docs/api.md', 'docs/architecture.md', 'docs/glossary.md',
-  SECURITY, 'src/README.md', 'demo/model/README.md'];
-
-/** "LINE: text" of the lines that are too long. @param {string} text */
-const longLines = (text) => text.replace(/^```http[^]*?^```/gm, (headers) => headers.replace(/[^\n]/g, ''))
-  .split('\n').flatMap((line, i) => (line.length > WIDEST && !line.startsWith('|') ? [`${i + 1}: ${line}`] : []));
-
-/** The text without its code. @param {string} text */
-const prose = (text) => text.replace(/^```[^]*?^```/gm, '').replace(/`[^`\n]*`/g, 'code');
-
-/** What GitHub calls the headings of a page in addresses. @param {string} text */
-function anchors(text) {
-  const seen = new Map();
-  return [...text.replace(/^```[^]*?^```/gm, '').matchAll(/^#+ (.*)$/gm)].map(([, title]) => {
-    const name = title.toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-'), times = seen.get(name) ?? 0;
-    seen.set(name, times + 1);
-    return times ? `${name}-${times}` : name;
-  });
-}
-
-/** Links of a page that lead to no file or no heading. @param {string} page @param {string} text */
-const deadLinks = (page, text) => [...prose(text).matchAll(/\]\(([^)\s]*)\)/g)].map(([, to]) => to).filter((to) => {
-  if (/^[a-z]+:/.test(to)) return false;
-  const [path, anchor] = to.split('#'), file = path ? join(dirname(page), path) : page;
-  return !existsSync(file) || (anchor && !anchors(path ? readFileSync(file, 'utf8') : text).includes(anchor));
-});
-
-await check('a long line and a dead link would be found', () => {
-  equal(longLines(`${'a'.repeat(110)}\n${'a'.repeat(111)}\n| ${'a'.repeat(111)}`), [`2: ${'a'.repeat(111)}`]);
-  const text = '# A title\n[1](#a-title) [2](#another) [3](docs/security.md#headers) [4](docs/security.md#feet) [5](none.md)';
-  equal(deadLinks('README.md', text), ['#another', 'docs/security.md#feet', 'none.md']);
-});
-for (const page of PAGES) {
-  await check(`${page}: lines and links`, () => {
-    const text = readFileSync(page, 'utf8');
-    equal([longLines(text), deadLinks(page, text)], [[], []]);
-  });
-}
-await check('docs/api.md is made from the types as they are', () => {
-  execFileSync('node', ['wasm/api-docs.mjs', '--check']);
-  const types = readFileSync('web/nutshell.d.ts', 'utf8');
-  const declared = [...types.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(]/gm)].map(([, name]) => name);
-  const described = readFileSync('docs/api.md', 'utf8');
-  equal(declared.filter((name) => !described.includes(`| \`${name}\` |`)), []);
-  ensure(declared.length > 100, `only ${declared.length} members were found`);
-});
+await checkDocuments();
 
 // ---- C ------------------------------------------------------------
 await check('the example of nutshell.h compiles and runs', () => {

@@ -132,7 +132,8 @@ function page() {
   return [
     '# The JavaScript API',
     wrap('This page is made from [web/nutshell.d.ts](../web/nutshell.d.ts) by `node wasm/api-docs.mjs`; edit the types and '
-      + 'not this page. The names are exported by `nutshell.mjs` and are members of the global `Nutshell` that `nutshell.js` defines.'),
+      + 'not this page. The names are exported by `nutshell.mjs` and are members of the global `Nutshell` that `nutshell.js` '
+      + 'defines.'),
     list('Functions and values', values),
     list('Types', types),
     ...declarations.map(section),
