@@ -1,6 +1,6 @@
 /*
- * Files and texts made to cost as much as they can: twice the size must not cost much more than twice the
- * work, and no deeper stack. Work is counted, not timed (work.h), so that it is the same on every machine.
+ * Files and texts that are as costly as they can be: twice the size must not cost much more than twice the
+ * work, nor a deeper stack. Work is counted, not timed (work.h), so that it is the same on every machine.
  */
 #include "../unit/hashes.h"
 #include "../unit/make_gguf.h"
@@ -20,14 +20,14 @@ typedef struct cost {
 
 /* ---- files ---- */
 
-/* What comes of a file that is fed in pieces: its header, its vocabulary. */
+/* The result of a file that is fed in steps: its header, its vocabulary. */
 typedef struct reading {
     size_t step; // bytes at a time; 0: all
     nut_status want;
     const char *says; // where it is an error
 } reading;
 
-/* Reads the header and the vocabulary of g, and frees g; the outcome must be what is wanted. */
+/* Reads the header and the vocabulary of g, checks the status, and frees g. */
 static cost read_all(make_gguf *g, reading how) {
     size_t n, used;
     uint8_t *file = make_file(g, &n);
@@ -62,7 +62,7 @@ static void put_few_tokens(make_gguf *g) {
     make_array(g, "tokenizer.ggml.merges", MAKE_STRING, 0);
 }
 
-/* As long as a key that is looked up, and different from it at the end only. */
+/* As long as a key that is looked up, and different only at its end. */
 static cost keys_alike(size_t n) {
     make_gguf g = empty_file("gpt2");
     char key[64];
@@ -112,8 +112,10 @@ static cost tokens_empty(size_t n) {
     return tokens_of_text("", "llama", n);
 }
 
-/* What is to lie in a table: where it belongs, and which it is. */
-enum { SURPLUS = 250 }; // so many more than slots that they belong to: the last of them are so far off
+/* An entry of a hash table: its slot, and its number. */
+enum {
+    SURPLUS = 250
+}; // so many more than the slots that they hash to: the last ones are so far from theirs
 typedef struct home {
     uint32_t slot, what;
 } home;
@@ -123,8 +125,8 @@ static int by_slot(const void *a, const void *b) {
     return (x->slot > y->slot) - (x->slot < y->slot);
 }
 
-/* Tokens in one run of slots, each near its own as they come in that order, and merges of texts that are
- * none of them: a search that went on to the end of the run would see much of it. */
+/* Tokens in one run of slots, each near the slot that it hashes to, and merges of texts that are no
+ * tokens: a search up to the end of the run would go through much of it. */
 static cost tokens_crowded(size_t n) {
     make_gguf g = empty_file("gpt2");
     const uint32_t mask = hash_slots((uint32_t)n) - 1;
@@ -137,7 +139,7 @@ static cost tokens_crowded(size_t n) {
     }
     sort_rows(homes, n, sizeof *homes, by_slot);
     make_array(&g, "tokenizer.ggml.tokens", MAKE_STRING, n + 1);
-    make_text(&g.kv, "first"); // it would find no place behind the others
+    make_text(&g.kv, "first"); // there would be no slot behind the others
     for (size_t i = 0; i < n; i++)
         snprintf(text, sizeof text, "k%08x", homes[i].what), make_text(&g.kv, text);
     make_array(&g, "tokenizer.ggml.merges", MAKE_STRING, n);
@@ -156,7 +158,7 @@ static void put_entry(make_bytes *b, const char *name, const make_tensor *t, uin
     make_le(b, offset, 8);
 }
 
-/* A small model and n tensors that are passed over, the last of them first in the file; free() it. */
+/* A small model with n unused tensors, in reverse order in the file; free() it. */
 static uint8_t *many_tensors(size_t n, size_t *n_file) {
     make_gguf g =
         make_model(&(make_options){.n_layer = 1, .n_embd = 8, .n_head = 1, .n_head_kv = 1, .n_ff = 8});
@@ -248,7 +250,7 @@ static cost tokenize(make_gguf *g, const char *text, size_t n, unsigned flags) {
     return c;
 }
 
-/* n pairs of bytes that are not both letters, whose merges lie in one run of slots, in that order. */
+/* n pairs of bytes that are not both letters, whose merges are in one run of slots, in that order. */
 static void find_pairs(home *homes, size_t n) {
     const uint32_t mask = hash_slots((uint32_t)n) - 1;
     size_t found = 0;
@@ -294,8 +296,8 @@ static void put_run(make_bytes *b, char c, size_t n) {
     for (size_t i = 0; i < n; i++) make_put(b, &c, 1);
 }
 
-/* A very long piece that is made first, and behind it pieces that grow by a character each time: whether
- * both join is asked each time. */
+/* A very long token that is merged first, and after it tokens that grow by one character at a time: each
+ * time the tokenizer looks up whether both merge. */
 static cost pieces_growing(size_t n) {
     make_gguf g = empty_file("llama");
     const size_t most = n / 10;
@@ -316,7 +318,7 @@ static cost pieces_growing(size_t n) {
     return c;
 }
 
-/* Special tokens that share all but their end, and a text that nearly is one at every place. */
+/* Special tokens that differ only at their end, and a text that almost contains one at every place. */
 static cost special_alike(size_t n) {
     make_gguf g = empty_file("gpt2");
     char token[240];
@@ -346,7 +348,7 @@ static const char *const pres[] = {"default", "gpt-2", "smollm", "llama-bpe", "q
 
 typedef struct word_case {
     const char *pre, *pattern;
-    bool letter; // the text ends in one: what is before may be a beginning that comes to nothing
+    bool letter; // the text ends in one; what is before it may be an incomplete beginning
 } word_case;
 
 static cost words_of(const word_case *w, size_t n) {
@@ -390,7 +392,7 @@ static cost draw(const nut_generate_options *o, int arrangement, size_t n) {
     return c;
 }
 
-/* A stop text that nearly comes all the time. */
+/* A stop text that almost occurs at every place. */
 static cost stops_nearly(size_t n) {
     static stream st;
     static char held[1024], text[3072], stop[201];

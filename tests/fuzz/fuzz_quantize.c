@@ -1,6 +1,7 @@
 /*
- * Quantizing a file of any bytes, while reads, writes or allocations fail: an error, or a file that is read
- * back, holds as many tensors and ends where its table says, and that quantizing again leaves as it is.
+ * Quantizing a file of any bytes, while reads, writes or allocations fail. The result is an error, or a file
+ * that can be read, has as many tensors, ends where its table says, and does not change when it is quantized
+ * again.
  */
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /*
- * Drawing with any options from any logits, and the text that comes out: options outside of their ranges are
- * refused, a token of the vocabulary is drawn whatever the logits are, text is whole UTF-8 characters
- * without a stop text in them.
+ * Sampling with any options from any logits, and the text that is emitted: options out of range are refused,
+ * a token of the vocabulary is sampled whatever the logits are, and the text is whole UTF-8 characters
+ * without a stop text.
  */
 #include "fuzz.h"
 
@@ -12,7 +12,7 @@ enum { MOST_TOKENS = 300, CAP = 2 * STREAM_MAX_STOP + 64, MOST_TEXT = 1 << 16 };
 
 /* ---- options ---- */
 
-/* A float from two numbers: tame, or any bits at all. */
+/* A float from two numbers: a moderate one, or any bits. */
 static float any_float(fuzz_input *in) {
     static const uint32_t odd[] = {0x7fc00000, 0x7f800000, 0xff800000, 0x00000001, 0x7f7fffff, 0x80000000};
     const uint8_t kind = fuzz_u8(in), value = fuzz_u8(in);
@@ -46,7 +46,7 @@ static bool are_right(const nut_generate_options *o) {
 
 /* ---- drawing ---- */
 
-/* Whether the k-th best of the logits, and so no token that is worse, can have been drawn. */
+/* Whether a token is one of the k likeliest; of equal ones those with lower ids come first. */
 static bool is_among(const float *logits, size_t n, size_t k, int32_t id) {
     size_t better = 0;
     for (size_t i = 0; i < n; i++)
@@ -117,7 +117,7 @@ static bool is_ascii(const char *s) {
     return !*s;
 }
 
-/* Up to three stop texts of up to 300 bytes from the front of the input; the rest are tokens. */
+/* Up to three stop texts of up to 300 bytes from the front of the input; the rest is tokens. */
 static void try_stream(fuzz_input *in, nut_generate_options *o) {
     static char held[CAP], text[3 * CAP];
     static written w;

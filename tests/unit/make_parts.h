@@ -71,7 +71,7 @@ static inline make_gguf make_piece(const make_gguf *g, size_t begin, size_t end)
     return part;
 }
 
-/* n files of about as many tensors each. */
+/* n files with about equally many tensors. */
 static inline make_parts make_split(const make_gguf *g, size_t n, bool empty_first) {
     make_parts s = {.n = n};
     const size_t skip = empty_first && n > 1;
@@ -101,7 +101,7 @@ static inline void make_parts_free(make_parts *s) {
     *s = (make_parts){0};
 }
 
-/* Feeds a file in pieces of random sizes; random NULL: all at once. */
+/* Feeds a file in steps of random sizes; random NULL: all at once. */
 static inline nut_status make_feed(nut_loader *l, const uint8_t *file, size_t n, rng *random,
                                    nut_error *err) {
     for (size_t at = 0, some; at < n; at += some) {
@@ -113,7 +113,7 @@ static inline nut_status make_feed(nut_loader *l, const uint8_t *file, size_t n,
     return NUT_OK;
 }
 
-/* Loads all files in order, their sizes told where random is NULL. */
+/* Loads all files in order; their sizes are known if random is NULL. */
 static inline nut_status make_load_parts(const make_parts *s, const nut_load_options *options, rng *random,
                                          nut_model **out, nut_error *err) {
     const nut_load_options defaults = nut_load_defaults();

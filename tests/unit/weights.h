@@ -1,4 +1,4 @@
-/* Compares a model's weights in memory with those of the file that was made for it (make_gguf.h). */
+/* Compares a model's weights in memory with those of the file from make_gguf.h. */
 #ifndef NUT_TESTS_WEIGHTS_H
 #define NUT_TESTS_WEIGHTS_H
 
@@ -11,7 +11,7 @@ static inline const void *place_of(const nut_model *m, const arch_tensor *spec, 
     return base + spec->to;
 }
 
-/* A row of a bound tensor as floats; false where it is not bound or has other sizes. */
+/* A row of a bound tensor as floats; false if it is not bound or has another size. */
 static inline bool bound_row(const nut_model *m, const arch_tensor *spec, uint32_t layer,
                              const uint64_t dims[4], size_t row, float *out) {
     const void *p = place_of(m, spec, layer);
