@@ -1,6 +1,5 @@
-/* Models in several files, made from one (make_gguf.h), as llama.cpp's gguf-split lays them out: all
- * metadata in the first, tensors in their order, and the keys split.no, split.count and split.tensors.count
- * in each.
+/* Splits a model of make_gguf.h into several files as llama.cpp's gguf-split does: all metadata in the
+ * first, tensors in their order, and the keys split.no, split.count and split.tensors.count in each.
  *
  *     make_parts s = make_split(&g, 3, true);   // three files, the first without tensors; g stays
  *     make_find(&s.g[1], "blk.0.attn_q.weight")->dims[1]++;   // optional: break something
