@@ -1,5 +1,5 @@
-// The shell as a user meets it: the native binary and the WASI build under wasmtime, side by side. What one prints the
-// other must print, byte for byte. Models: the small one in dist/, and stories260K from ../shared/data where it is.
+// The shell as a user runs it: the native binary and the WASI build under wasmtime must print the same bytes. Models: the
+// small one of dist/, and stories260K of ../shared/data where it exists.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ function ok(command, ...args) {
   return r;
 }
 
-/** The command fails with status 1, says `code` and `words` on stderr, and nothing on stdout. */
+/** The command fails with status 1, prints `code` and `words` to stderr and nothing to stdout. */
 function refused(args, code, words) {
   const r = run(NATIVE, ...args);
   assert.equal(r.status, 1, `exit status ${r.status}`);
@@ -226,7 +226,7 @@ await test('a failed quantize leaves the old file and nothing half-written', () 
   assert.deepEqual(readdirSync(work).filter((f) => f.includes('.part')), []);
 });
 
-/** Runs the shell where files may grow to so many kB only, as on a disk that gets full. */
+/** Runs the shell with a limit on the size of files, as on a disk that gets full. */
 function onFullDisk(kilobytes, ...args) {
   const script = `trap '' XFSZ; ulimit -f ${kilobytes}; exec "$@"`;
   return spawnSync('bash', ['-c', script, 'bash', ...NATIVE, ...args], { encoding: 'utf8' });

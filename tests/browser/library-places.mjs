@@ -1,4 +1,4 @@
-// Sections of library-test.mjs: storage, other origins, policies, threads and kernels: the same text everywhere.
+// Sections of library-test.mjs: storage, other origins, policies, threads and kernels; the text is the same everywhere.
 import { check, ensure, equal, skip } from './harness.mjs';
 import { golden, greedy, model, rendered, run } from './library-setup.mjs';
 import { DIST } from './models.mjs';

@@ -1,5 +1,5 @@
-// Parts of the JavaScript that need no browser: option checks, checksum, progress, the async iterator of a generation,
-// the engine's loading calls, and the shape of the public API.
+// JavaScript that needs no browser: option checks, checksum, progress, the async iterator of a generation, the engine's
+// loading calls, and the names of the public API.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

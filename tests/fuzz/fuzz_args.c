@@ -1,6 +1,6 @@
 /*
- * What the shell reads: the options of a command line, and lines of a chat. Options of every kind are parsed
- * into values in their range or refused with a message; lines come out whole, whatever is in them.
+ * Input of the shell: options of a command line, and lines of a chat. Options of every kind are parsed into
+ * values in their range or refused with a message; lines are read whole, whatever they contain.
  */
 #include "fuzz.h"
 
@@ -30,7 +30,7 @@ typedef struct values {
     arg_texts texts;
 } values;
 
-/* Arguments are the input's texts up to a zero each. */
+/* Arguments are the input's texts, each up to a zero byte. */
 static int split(char *text, size_t n, char **argv) {
     int argc = 1;
     argv[0] = (char *)"command";
@@ -61,7 +61,7 @@ static void try_options(char *text, size_t n) {
 
 /* ---- lines ---- */
 
-/* Lines joined again are the input without its zeros and ends of lines. */
+/* The lines together are the input without its zero bytes and line ends. */
 static void try_lines(const uint8_t *bytes, size_t n) {
     FILE *from = n ? fmemopen((void *)(uintptr_t)bytes, n, "rb") : NULL;
     char *line = NULL;

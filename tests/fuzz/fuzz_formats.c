@@ -1,6 +1,6 @@
 /*
- * Blocks of any bytes in every tensor format: packing, unpacking, both ways between blocks and floats. What
- * packs comes back byte for byte, other lanes stay as they were, and nothing is read or written outside.
+ * Blocks of any bytes in every tensor format: packing, unpacking, dequantizing and quantizing. Unpacking
+ * restores the packed bytes, other lanes do not change, and nothing is read or written out of bounds.
  */
 #include "fuzz.h"
 
@@ -31,7 +31,7 @@ static void check_packing(const format *f, uint32_t lane, const uint8_t *blocks,
     free(group);
 }
 
-/* A row of a packed matrix is what dequantizing its blocks gives. */
+/* A row of a packed matrix equals its dequantized blocks. */
 static void check_row(const format *f, uint32_t lane, const uint8_t *blocks, size_t n) {
     const size_t cols = n * f->block, group_bytes = n * f->bytes * FORMAT_LANES;
     uint8_t *group = aligned_alloc(64, (group_bytes + 63) / 64 * 64 + 64);
@@ -48,7 +48,8 @@ static void check_row(const format *f, uint32_t lane, const uint8_t *blocks, siz
     free(group);
 }
 
-/* Any floats become blocks; of tame ones the blocks pack, and their floats are ordinary numbers. */
+/* Any floats can be quantized; the blocks of moderate ones can be packed, and dequantize to finite
+ * numbers. */
 static void check_quantize(const format *f, fuzz_input in) {
     const size_t n =
         in.n / (f->block * sizeof(float)) < MOST_BLOCKS ? in.n / (f->block * sizeof(float)) : MOST_BLOCKS;

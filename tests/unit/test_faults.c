@@ -1,8 +1,8 @@
 /*
- * Memory that fails. Everything that the engine does is done again and again while its first allocation
- * fails, then its second, and so on until none is left to fail; and once more with all from the n-th on
- * failing. Each time it must end in NUT_E_MEMORY or in the right result, and leave no block behind; what it
- * worked on must work as before when memory is back.
+ * Failing allocations. Everything that the engine does is repeated with its first allocation failing, then
+ * its second, and so on until none is left, and again with all from the n-th on failing. Each time it must
+ * end with NUT_E_MEMORY or the right result, and leak nothing; the objects must work as before when memory
+ * is back.
  */
 #include "check.h"
 #include "counting_alloc.h"
@@ -15,12 +15,11 @@ enum { CTX = 48, MOST_ALLOCATIONS = 400 };
 
 /* ---- what is done ---- */
 
-/* One thing to do. It fills in a digest of what came out, frees what it made, and may keep what fixtures it
- * works on. */
+/* One task. It fills in a digest of its result, frees what it made, and may keep fixtures. */
 typedef struct scenario {
     const char *name;
     nut_status (*run)(const struct scenario *s, uint64_t *digest, nut_error *err);
-    size_t least; // allocations that it must make at least; 0: it must make none at all
+    size_t least; // allocations that it must make at least; 0: it must make none
     const uint8_t *file;
     size_t n_file;
     const nut_model *model;
@@ -117,7 +116,7 @@ static nut_status evaluate(const scenario *s, uint64_t *digest, nut_error *err) 
 
 /* ---- while memory fails ---- */
 
-/* What a call must come to when allocations failed, or did not. */
+/* Checks the result of a call with failed allocations, or without. */
 static void check_outcome(const scenario *s, size_t k, nut_status status, const nut_error *err, bool same) {
     const bool right = status == NUT_OK ? same : status == NUT_E_MEMORY && counting.n_failed > 0;
     CHECK(right, "%s: allocation %zu fails%s: %s%s", s->name, k, counting.for_good ? " for good" : "",
@@ -127,7 +126,7 @@ static void check_outcome(const scenario *s, size_t k, nut_status status, const 
     CHECK(counting.alive == 0, "%s: allocation %zu fails: %zu blocks are left", s->name, k, counting.alive);
 }
 
-/* The k-th allocation fails, for each k until none does; then memory is back. */
+/* Makes the k-th allocation fail, for each k until none does; then memory is back. */
 static void fail_each(const scenario *s, bool for_good, uint64_t want) {
     size_t k = 0, n_failed = 1, n_errors = 0;
     while (n_failed && ++k < MOST_ALLOCATIONS) {

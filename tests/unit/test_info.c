@@ -1,10 +1,10 @@
-/* A model's facts: right numbers, JSON that parses whatever bytes the file holds, the convention of short
+/* A model's facts: right numbers, valid JSON whatever bytes the file has, and the convention for short
  * buffers. */
 #include "check.h"
 #include "json.h"
 #include "make_gguf.h"
 
-/* Loads the file of g and parses its facts; root is NULL, said aloud, where that fails. */
+/* Loads the file of g and parses its facts; root is NULL, and the failure is printed, where that fails. */
 static json_doc facts(make_gguf *g, bool tensors, const nut_load_options *options) {
     size_t n, n_text = 0, n_again = 0;
     uint8_t *file = make_file(g, &n);
@@ -132,7 +132,7 @@ static void test_texts(void) {
     }
 }
 
-/* What decodes to no valid character may not come out as one, in whatever encoding it is hidden. */
+/* Bytes that decode to no valid character must not appear as one, however they are encoded. */
 static void test_bad_encodings(void) {
     static const char *const bad[] = {"\xc0\xaf",         "\xe0\x80\xaf",     "\xed\xa0\x80",
                                       "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\x80",
