@@ -30,7 +30,7 @@ typedef struct expected {
 
 typedef struct path {
     const char *name, *kernel;
-    bool dequantize;
+    bool reference;
     double tolerance; // of |difference| / std
 } path;
 
@@ -166,7 +166,7 @@ static void check_greedy(const expected *e, const path *p, nut_session *s) {
     CHECK(nut_session_eval(s, prompt, n_prompt, 1, NULL) == NUT_OK, "%s: eval", e->name);
     for (size_t i = 0; i < n; i++) {
         const size_t got = argmax(nut_session_logits(s, 0), e->n_vocab);
-        const bool clear = p->dequantize || (double)gaps[i] > 2 * p->tolerance * e->std;
+        const bool clear = p->reference || (double)gaps[i] > 2 * p->tolerance * e->std;
         n_clear += clear;
         CHECK(!clear || got == (size_t)ids[i], "%s, %s path: greedy id %zu is %zu, expected %d", e->name,
               p->name, i, got, ids[i]);
@@ -207,7 +207,7 @@ static double check_path(const expected *e, const path *p, const nut_model *m) {
     if (!CHECK(nut_session_new(m, &o, &s, &err) == NUT_OK, "%s: %s", e->name, err.message)) return 0;
     const double worst = check_logits(e, p, s);
     check_greedy(e, p, s);
-    if (p->dequantize) check_generation(e, s);
+    if (p->reference) check_generation(e, s);
     nut_session_free(s);
     return worst;
 }
@@ -219,7 +219,7 @@ static bool check_model(expected *e, bool verbose, nut_error *err) {
     snprintf(file, sizeof file, "%s.gguf", e->name);
     for (size_t i = 0; i < 2; i++) {
         nut_load_options o = nut_load_defaults();
-        o.kernel = paths[i].kernel, o.dequantize = paths[i].dequantize;
+        o.kernel = paths[i].kernel, o.reference = paths[i].reference;
         nut_model *m = model_file_load(file_path(e, file), &o, err);
         if (!m && err->code == NUT_E_UNSUPPORTED) return false;
         if (!CHECK(m, "%s: %s", e->name, err->code ? err->message : "no such file")) return true;
