@@ -140,7 +140,7 @@ lint: ## rooms, types and formatting rules
 	node tests/run.mjs lint types
 
 format: ## clang-format all C
-	clang-format-19 -i $$(git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h' 'wasm/*.c')
+	clang-format-19 -i $$(git ls-files 'src/*.[ch]' 'src/*.inc' 'tests/*.[ch]' 'wasm/*.c')
 
 clean: ## remove what was built (not .toolchain, models or dist)
 	rm -rf build

@@ -1,10 +1,12 @@
 # The four browser modules: {simd128, relaxed} x {one thread, threads}, from the same sources as every other build.
-# Objects are shared by simd128 and relaxed but for the files that differ: the relaxed kernels and the list of kernels.
+# Objects are shared by simd128 and relaxed but for the files of those two kernel sets. A module has one of them, and ref:
+# JavaScript tries what a browser computes before it fetches a module (web/page/host.js). Other builds have all sets.
 # Included by the Makefile, which has LIB_SRC, CBASE and T.
 
 EMCC := $(TOOLS)/bin/emcc
 WEB_C := wasm/nut_wasm.c $(LIB_SRC)
-WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/kernels.c
+WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/simd128.c
+CF_RELAXED := -mrelaxed-simd -DNUT_RELAXED_ALONE
 WEB_MODULES := $(patsubst %,build/web/nutshell-%.wasm,simd128 relaxed simd128-mt relaxed-mt)
 
 # -O2 when linking: from -O3 on, emcc renames the exports, and they could not be compared with wasm/surface.txt.
@@ -26,7 +28,7 @@ web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(
 
 # What takes the time: kernels, the forward pass, packing, and what reads prompts. The rest is compiled for size. Later -O
 # options win.
-WEB_HOT := $(filter-out $(addprefix src/kernels/,ref.c formats.c blocks.c kernels.c),$(filter src/kernels/%,$(LIB_SRC))) \
+WEB_HOT := $(filter-out $(addprefix src/kernels/,ref.c formats.c layouts.c blocks.c kernels.c),$(filter src/kernels/%,$(LIB_SRC))) \
     $(addprefix src/,base/threads.c model/bind_data.c model/merge.c model/pretok.c model/tok_bpe.c model/tok_spm.c \
     model/token_table.c run/attend.c run/ffn_gated.c run/layers.c run/linear.c run/load.c run/mix_attention.c run/rope.c \
     run/sampler.c run/sampler_steps.c)
@@ -38,8 +40,8 @@ build/web/$(1)/%.o: %.c wasm/modules.mk
 endef
 $(eval $(call web_compile,st,$(CF_web)))
 $(eval $(call web_compile,mt,$(CF_webmt)))
-$(eval $(call web_compile,st-relaxed,$(CF_web) -mrelaxed-simd))
-$(eval $(call web_compile,mt-relaxed,$(CF_webmt) -mrelaxed-simd))
+$(eval $(call web_compile,st-relaxed,$(CF_web) $(CF_RELAXED)))
+$(eval $(call web_compile,mt-relaxed,$(CF_webmt) $(CF_RELAXED)))
 
 build/web/exports.list: wasm/surface.txt
 	@mkdir -p $(@D)

@@ -3,12 +3,11 @@
  *
  * ref      plain C, always linked, the oracle of the tests
  * simd128  wasm SIMD128 intrinsics (natively the same file through SIMDe)
- * relaxed  simd128 with the relaxed integer dot product, used only where its result is defined: first
- * operand int8, second operand 0..127, no 16-bit overflow
+ * relaxed  simd128 with the relaxed integer dot product; relaxed.c says with which operands
  *
  * simd128 and relaxed give the same bits: integer dots are exact, floats are never contracted, and every
  * output is computed by the same sequence of operations whatever the number of threads, rows or tokens of
- * the call. ref agrees within the tolerance of the formats table.
+ * the call. ref agrees within the tolerance of the table of layouts.
  *
  * Which set runs is decided at start by computing with it (kernel_find probes), never by the name of a
  * browser.
@@ -124,7 +123,7 @@ static inline size_t kernel_partial_size(size_t v_dim) {
 typedef struct kernel_set {
     const char *name;
     size_t act_bytes; // bytes of a quantized activation: 1, or 2 where products are made of int16
-    kernel_mul_mat_fn *mul_mat[FORMAT_COUNT];
+    kernel_mul_mat_fn *mul_mat[LAYOUT_COUNT];
 #define NUT_X(name, params) void(*name) params;
     KERNEL_OPS(NUT_X)
 #undef NUT_X
@@ -135,6 +134,11 @@ typedef struct kernel_set {
 
 size_t kernel_count(void);
 const kernel_set *kernel_at(size_t i);
+
+/* The function of a set that multiplies by w. */
+static inline kernel_mul_mat_fn *kernel_mul_mat(const kernel_set *set, const matrix *w) {
+    return set->mul_mat[w->format->layout->id];
+}
 
 /* The set called name, or for NULL the first whose probe computes rightly. NULL result: not in this build,
  * or its probe computed wrongly. */

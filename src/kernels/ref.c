@@ -16,17 +16,14 @@ enum { L = FORMAT_LANES };
 enum { TILE_TOKENS = 8, TILE_COLS = 32 };
 
 /* Columns [c, c + n) of a group's rows as floats, tile (n, 8); n <= FORMAT_MAX_BLOCK, whole blocks. */
-static void group_tile(const matrix *w, const uint8_t *group, size_t c, size_t n, float *tile) {
-    const format *f = w->format;
-    if (f->id == FORMAT_F32) {
+static void group_tile(const layout *l, const uint8_t *group, size_t c, size_t n, float *tile) {
+    if (l->id == LAYOUT_F32) {
         memcpy(tile, group + 4 * L * c, 4 * L * n);
         return;
     }
-    uint8_t block[FORMAT_MAX_BYTES];
     float row[FORMAT_MAX_BLOCK];
     for (uint32_t lane = 0; lane < L; lane++) {
-        f->unpack(group, lane, c / f->block, n / f->block, block);
-        f->dequantize(block, n / f->block, row);
+        l->floats(group, lane, c / l->block, n / l->block, row);
         for (size_t i = 0; i < n; i++) tile[L * i + lane] = row[i];
     }
 }
@@ -61,14 +58,15 @@ static void tile_product(const float *tile, const float *x, size_t n, double *su
 static void group_product(const matrix *w, size_t g, const kernel_act *x, size_t t, size_t n_tokens,
                           float *y, size_t ldy) {
     const uint8_t *group = w->data + g * matrix_group_bytes(w);
-    const size_t step = w->format->block == 1 ? TILE_COLS : w->format->block;
+    const layout *l = w->format->layout;
+    const size_t step = l->block == 1 ? TILE_COLS : l->block;
     double sum[TILE_TOKENS][L] = {{0}};
     float tile[FORMAT_MAX_BLOCK * L], part[FORMAT_MAX_BLOCK];
     for (size_t c = 0; c < w->n_cols; c += step) {
         size_t n = w->n_cols - c < step ? w->n_cols - c : step;
-        group_tile(w, group, c, n, tile);
+        group_tile(l, group, c, n, tile);
         for (size_t i = 0; i < n_tokens; i++) {
-            act_tile(x, w->format->act, t + i, c, n, part);
+            act_tile(x, l->act, t + i, c, n, part);
             tile_product(tile, part, n, sum[i]);
         }
     }
@@ -242,8 +240,8 @@ const kernel_set kernel_set_ref = {
     .name = "ref",
     .act_bytes = 1,
     .mul_mat = {
-#define NUT_X(name) ref_mul_mat,
-        FORMAT_LIST(NUT_X)
+#define NUT_X(name, ...) ref_mul_mat,
+        LAYOUT_LIST(NUT_X)
 #undef NUT_X
     },
 #define NUT_X(name, params) .name = ref_##name,

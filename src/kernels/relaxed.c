@@ -13,11 +13,14 @@
 #include "kernels/sets.h"
 
 #ifdef KERNEL_HAS_RELAXED
-#include "kernels/steps.h"
+#include "kernels/steps.inc"
+
+#include <stdatomic.h>
 
 #define SET_NAME  relaxed
 #define SET_PARTS 1
-#define SET_FORMS 1 // set_find_form is there
+
+#include "kernels/layouts.inc"
 
 SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) {
     return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc);
@@ -72,11 +75,19 @@ static bool dot_is_exact(bool with_sign) {
     return true;
 }
 
-static set_signed_form set_find_form(void) {
-    return dot_is_exact(false) ? SET_AS_UNSIGNED : dot_is_exact(true) ? SET_AS_SIGNED : SET_AS_SPLIT;
+/* Found at the first product of many tokens; -1 before. Threads may do so at once: they find the same. */
+static atomic_int set_known_form = -1;
+
+static set_signed_form set_form(void) {
+    int form = atomic_load_explicit(&set_known_form, memory_order_relaxed);
+    if (form < 0) {
+        form = dot_is_exact(false) ? SET_AS_UNSIGNED : dot_is_exact(true) ? SET_AS_SIGNED : SET_AS_SPLIT;
+        atomic_store_explicit(&set_known_form, form, memory_order_relaxed);
+    }
+    return (set_signed_form)form;
 }
 
-#include "kernels/mul_mat.h"
+#include "kernels/mul_mat.inc"
 
 const kernel_set *const kernel_linked_relaxed = &kernel_set_relaxed;
 #else

@@ -5,7 +5,8 @@
 #include "kernels/kernels.h"
 
 /* NUT_SIMDE: a native build that was given SIMDe, which turns the wasm intrinsics into the machine's.
- * NUT_NO_SIMD: plain C alone. */
+ * NUT_NO_SIMD: plain C alone. NUT_RELAXED_ALONE: simd128.c is compiled to nothing, for a browser module that
+ * is fetched only where the relaxed set computes rightly. */
 #if !defined(NUT_NO_SIMD) && (defined(__wasm_simd128__) || defined(NUT_SIMDE))
 #define KERNEL_HAS_SIMD128 1
 #if defined(__wasm_relaxed_simd__) || defined(NUT_SIMDE)

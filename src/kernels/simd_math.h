@@ -30,29 +30,8 @@ SIMD_INLINE v128_t simd_const(uint32_t bits) {
     return wasm_i32x4_splat((int32_t)bits);
 }
 
-/* Constants of simd_f16_load4. */
-typedef struct simd_f16 {
-    v128_t rest, bias, least, sign;
-} simd_f16;
-
-SIMD_INLINE simd_f16 simd_f16_consts(void) {
-    return (simd_f16){simd_const(0x0fffe000), simd_const(112 << 23), simd_const(113 << 23),
-                      simd_const(0x80000000u)};
-}
-
-/* Four halves at p to floats. Finite values only: an infinity becomes 65536. No subnormal float arises,
- * which some machines multiply slowly (scales of K-quants often are subnormal halves): with the exponent
- * moved, `normal` is right where the half's exponent is not 0, and 2 * normal - 2^-14 where it is; the right
- * one is the smaller. */
-SIMD_INLINE v128_t simd_f16_load4(const void *p, simd_f16 c) {
-    v128_t half = wasm_i32x4_load16x4(p);
-    v128_t normal = wasm_i32x4_add(wasm_v128_and(wasm_i32x4_shl(half, 13), c.rest), c.bias);
-    v128_t subnormal = wasm_f32x4_sub(wasm_f32x4_add(normal, normal), c.least);
-    return wasm_v128_or(wasm_f32x4_pmin(normal, subnormal), wasm_v128_and(half, c.sign));
-}
-
 /* Four halves at p in a float's fields, which is 2^-112 of their value: finite values only, `fields` being
- * simd_const(SIMD_F16_FIELDS). Cheaper than simd_f16_load4 where subnormals are rare. */
+ * simd_const(SIMD_F16_FIELDS). */
 #define SIMD_F16_FIELDS 0x8fffe000u
 SIMD_INLINE v128_t simd_f16_fields(const void *p, v128_t fields) {
     return wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p), 13), fields);

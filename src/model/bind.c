@@ -219,10 +219,6 @@ static nut_status check_unbound(const binding *b, nut_error *err) {
                      (int)b->source->name.n, b->source->name.s);
 }
 
-static size_t matrix_bytes(const matrix *w) {
-    return matrix_groups(w) * matrix_group_bytes(w);
-}
-
 static matrix matrix_of(const binding *b) {
     return (matrix){
         .format = b->as, .n_rows = (size_t)b->source->dims[1], .n_cols = (size_t)b->source->dims[0]};

@@ -124,7 +124,7 @@ static void run_product(void *ctx, size_t i) {
     matrix w = p->w;
     const size_t groups = matrix_groups(&w);
     w.data += i % p->n_copies * groups * matrix_group_bytes(&w);
-    p->set->mul_mat[w.format->id](&w, 0, groups, &p->act, p->y, groups * FORMAT_LANES);
+    kernel_mul_mat(p->set, &w)(&w, 0, groups, &p->act, p->y, groups * FORMAT_LANES);
 }
 
 /* Fills the working set with one random group, repeated: scales are ordinary numbers. */
@@ -137,7 +137,7 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
         for (size_t b = 0; b < w->n_cols / f->block; b++) {
             uint16_t scale = half_f32_to_f16((float)rng_f64(r) * 0.01f + 0.001f);
             for (size_t i = 0; i < f->bytes; i++) block[i] = (uint8_t)(rng_u64(r) % 255 + 129);
-            if (f->act == FORMAT_ACT_F32) {
+            if (f->layout->act == FORMAT_ACT_F32) {
                 float x = (float)rng_f64(r) - 0.5f;
                 f->quantize(&x, 1, block);
             } else {

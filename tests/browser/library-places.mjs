@@ -138,6 +138,17 @@ export async function checkSurroundings(browser, { main, open, plain }) {
     const { text } = await run(browser, 'model/a.gguf', { baseUrl: '/variant/wrong-mime' });
     ensure(text.length > 10, 'no text');
   });
+  await check(`${browser.name}: relaxed kernels that compute wrongly`, async () => {
+    for (const threads of [1, 2]) {
+      const { info, text } = await run(browser, 'model/a.gguf', { baseUrl: '/variant/wrong-relaxed', threads });
+      equal(info.kernel, 'simd128', 'kernel');
+      ensure(text.length > 10, 'no text');
+    }
+    const error = await browser.evaluate(() =>
+      codeOf(() => Nutshell.load('model/a.gguf', { baseUrl: '/variant/wrong-relaxed', kernel: 'relaxed' })));
+    equal(error.code, 'bad-argument');
+    await browser.goto(main.url + '/');
+  });
   await check(`${browser.name}: the worker crashes`, async () => {
     const error = await browser.evaluate(async () => {
       await window.load('model/a.gguf', { baseUrl: '/variant/crash', threads: 1 });

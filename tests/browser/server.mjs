@@ -37,6 +37,13 @@ const PRELUDES = {
   crash: 'setTimeout(() => { throw new Error("planted"); }, 1500);',
   'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
   'thread-crash': 'WebAssembly.Table.prototype.get = () => () => { throw new WebAssembly.RuntimeError("planted"); };',
+  // The engine's relaxed dots give the result of another instruction (f32x4.relaxed_madd), which the page's own probe cannot see.
+  'wrong-relaxed': `WebAssembly.compileStreaming = async (answer) => {
+      const bytes = new Uint8Array(await (await answer).arrayBuffer());
+      for (let i = 2; i < bytes.length; i++)
+        if (bytes[i - 2] === 0xfd && bytes[i - 1] === 0x93 && bytes[i] === 2) bytes[i - 1] = 0x85;
+      return WebAssembly.compile(bytes);
+    };`,
   // Waiting for a server ends at once, both after failures and for a silent connection.
   hasty: `const late = setTimeout;
     self.setTimeout = (f, ms, ...rest) => late(f, ms >= 20000 ? 300 : ms <= 3000 ? ms / 30 : ms, ...rest);`,

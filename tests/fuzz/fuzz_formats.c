@@ -1,6 +1,6 @@
 /*
- * Blocks of any bytes in every tensor format: packing, unpacking, dequantizing and quantizing. Unpacking
- * restores the packed bytes, other lanes do not change, and nothing is read or written out of bounds.
+ * Blocks of any bytes in every tensor format: packing, dequantizing and quantizing. Packed blocks keep their
+ * values, other lanes do not change, and nothing is read or written out of bounds.
  */
 #include "fuzz.h"
 
@@ -16,18 +16,25 @@ static bool pack(const format *f, uint32_t lane, const uint8_t *blocks, size_t n
     return f->pack(group, lane, 1, n, blocks);
 }
 
+/* The floats of blocks [first, first + n) of a lane are zeros. */
+static bool is_zero(const format *f, const uint8_t *group, uint32_t lane, size_t first, size_t n) {
+    float row[(MOST_BLOCKS + 1) * FORMAT_MAX_BLOCK];
+    f->layout->floats(group, lane, first, n, row);
+    for (size_t c = 0; c < n * f->block; c++)
+        if (row[c] != 0) return false;
+    return true;
+}
+
 static void check_packing(const format *f, uint32_t lane, const uint8_t *blocks, size_t n) {
-    const size_t bytes = n * f->bytes, group_bytes = (n + 1) * f->bytes * FORMAT_LANES;
-    uint8_t *group = aligned_alloc(64, (group_bytes + 63) / 64 * 64), *back = malloc(bytes ? bytes : 1);
+    const size_t group_bytes = (n + 1) * f->bytes * FORMAT_LANES;
+    uint8_t *group = aligned_alloc(64, (group_bytes + 63) / 64 * 64);
     if (pack(f, lane, blocks, n, group)) {
-        f->unpack(group, lane, 1, n, back);
-        EXPECT(!memcmp(back, blocks, bytes), "%s: lane %u comes back changed", f->name, lane);
-        f->unpack(group, (lane + 3) % FORMAT_LANES, 1, n, back);
-        for (size_t i = 0; i < bytes; i++) EXPECT(back[i] == 0, "%s: another lane was written to", f->name);
+        for (uint32_t other = 0; other < FORMAT_LANES; other++)
+            EXPECT(other == lane || is_zero(f, group, other, 0, n + 1), "%s: lane %u was written to",
+                   f->name, other);
         for (size_t i = 0; i < (size_t)f->bytes * FORMAT_LANES; i++)
             EXPECT(group[i] == 0, "%s: the block before was written to", f->name);
     }
-    free(back);
     free(group);
 }
 

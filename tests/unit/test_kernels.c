@@ -20,7 +20,7 @@
 /* Random codes, f16 scales of both signs, now and then subnormal or zero; in Q8_0 every byte but, half of
  * the time, -128. */
 static void random_block(const format *f, rng *r, uint8_t *block) {
-    if (f->act == FORMAT_ACT_F32) {
+    if (f->layout->act == FORMAT_ACT_F32) {
         float x = random_float(r, 0.1);
         f->quantize(&x, 1, block);
         return;
@@ -145,7 +145,7 @@ static void check_product(const product_case *c, const float *y, const double *e
         for (size_t r = 0; r < rows; r++) {
             double error = fabs((double)y[t * c->ldy + r] - expected[t * rows + r]),
                    scale = size[t * rows + r];
-            if (!(error <= (double)f->tolerance * scale + 1e-30)) wrong++;
+            if (!(error <= (double)f->layout->tolerance * scale + 1e-30)) wrong++;
             if (scale > 0 && error / scale > worst) worst = error / scale;
         }
         for (size_t r = rows; r < padded; r++) dirty += y[t * c->ldy + r] != 0;
@@ -162,7 +162,7 @@ static void check_product(const product_case *c, const float *y, const double *e
 /* The same bits when tokens come one by one, and when the groups are shared out to 2 and 3 threads. */
 static void check_same_bits(const product_case *c, const float *y, size_t n_floats) {
     const size_t groups = matrix_groups(c->w), padded = groups * FORMAT_LANES, n = c->w->n_cols;
-    kernel_mul_mat_fn *mul_mat = c->set->mul_mat[c->w->format->id];
+    kernel_mul_mat_fn *mul_mat = kernel_mul_mat(c->set, c->w);
     float *again = guard_floats(n_floats);
     for (size_t n_threads = 2; n_threads <= 3; n_threads++) {
         memset(again, 0xff, n_floats * sizeof(float));
@@ -173,7 +173,7 @@ static void check_same_bits(const product_case *c, const float *y, size_t n_floa
     }
     memset(again, 0xff, n_floats * sizeof(float));
     for (size_t t = 0; t < c->x->n_tokens; t++) {
-        kernel_act one = act_new(c->set, c->w->format->act, c->floats + t * n, 1, n);
+        kernel_act one = act_new(c->set, c->w->format->layout->act, c->floats + t * n, 1, n);
         mul_mat(c->w, 0, groups, &one, again + t * c->ldy, c->ldy);
         act_free(&one);
     }
@@ -196,11 +196,11 @@ static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n
     float *simd = NULL; // what the first SIMD set gave
     for (size_t i = 0; i < kernel_count(); i++) {
         if (!usable(i)) continue;
-        kernel_act act = act_new(kernel_at(i), f->act, x, n_tokens, n_cols);
+        kernel_act act = act_new(kernel_at(i), f->layout->act, x, n_tokens, n_cols);
         product_case c = {kernel_at(i), &w, &act, x, ldy};
         float *y = guard_floats(n_floats);
         expected_products(&w, &act, expected, size);
-        c.set->mul_mat[f->id](&w, 0, matrix_groups(&w), &act, y, ldy);
+        kernel_mul_mat(c.set, &w)(&w, 0, matrix_groups(&w), &act, y, ldy);
         check_product(&c, y, expected, size);
         check_same_bits(&c, y, n_floats);
         act_free(&act);
@@ -414,7 +414,7 @@ static void test_exp(void) {
 static bool wrong_alone;
 static void wrong_mul_mat(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y,
                           size_t ldy) {
-    kernel_set_ref.mul_mat[w->format->id](w, g_begin, g_end, x, y, ldy);
+    kernel_mul_mat(&kernel_set_ref, w)(w, g_begin, g_end, x, y, ldy);
     if ((x->n_tokens == 1) == wrong_alone) y[FORMAT_LANES - 1] += 1;
 }
 
@@ -423,7 +423,7 @@ static void test_probe(void) {
     CHECK(kernel_probe(&kernel_set_ref), "the reference set must pass");
     for (size_t i = 0; i < 4; i++) {
         kernel_set set = kernel_set_ref;
-        set.mul_mat[formats[i % 2]] = wrong_mul_mat;
+        set.mul_mat[format_table[formats[i % 2]].layout->id] = wrong_mul_mat;
         wrong_alone = i / 2 == 0;
         CHECK(!kernel_probe(&set), "a wrong %s product passes the probe", format_table[formats[i % 2]].name);
     }

@@ -57,6 +57,8 @@ export function hasSharedMemory() {
 export const NO_SIMD = 'this browser has no WebAssembly SIMD, which the engine needs: use Chrome or Edge 91, Firefox 89, '
   + 'Safari 16.4 or a later version, and where WebAssembly is switched off (lockdown mode, policies), allow it';
 
+export const RELAXED_IS_WRONG = 'this browser does not compute relaxed SIMD rightly: leave the option kernel out';
+
 /** Throws 'no-simd' where nothing can run. */
 export function needSimd() {
   if (!hasSimd()) throw new NutshellError('no-simd', NO_SIMD);

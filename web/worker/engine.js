@@ -115,6 +115,17 @@ export class Engine {
     return this.#cString(this.#call('version'));
   }
 
+  /** Whether the module's kernels of this name compute rightly here: the engine tries them. @param {string} name */
+  computes(name) {
+    try {
+      this.loadBegin({ fileSize: 0, contextLength: 0, kvType: KV_TYPES[0], kernel: name });
+    } catch {
+      return false;
+    }
+    this.reset();
+    return true;
+  }
+
   /**
    * Sizes are 0 if unknown.
    * @param {{ fileSize: number, contextLength: number, kvType: string, kernel: string | undefined }} options
