@@ -1,14 +1,20 @@
 /*
  * The relaxed set: products of four columns by the relaxed dot, one instruction where the machine has one
- * (VNNI, ARM's sdot). Its second operand must lie in 0..127: codes of 4 to 6 bits do, with the activations
- * as the first. Q8_0 weights are signed, so there the weights come first and the activations are split into
- * a = p - n, both in 0..127. The second product uses ~w = -w - 1, so that all is added: the sum of w * a is
- * that of w * p, of ~w * n and of n.
+ * (VNNI, ARM's sdot). WebAssembly defines it for a first operand of int8 and a second one of 0..127, while
+ * the sum of two neighbouring products fits in 16 bits. Which operands it gets here:
  *
- * That takes two dots. Beyond 127 WebAssembly leaves an engine the choice whether the second operand is
- * signed or not, and it keeps to its choice. Where many tokens make it worth while, the weights of Q8_0
- * therefore go through one dot in the form that this engine takes, which a computation with extremes tells
- * (set_signed_form).
+ * - Unsigned codes (4 to 6 bits). The activations come first, -127..127, the codes second, 0..63: defined.
+ * - Signed codes (int8). The codes come first. The activations are split into a = p - n, both in 0..127, and
+ * come second, in two dots: defined. The second dot takes ~w = -w - 1, so that all is added: the sum of w *
+ * a is that of w * p, of ~w * n and of n.
+ * - Signed codes and many tokens. Two dots would cost twice the time, and beyond 127 WebAssembly leaves an
+ * engine the choice how it reads the second operand, which it keeps to. So set_form computes with extremes,
+ * once, and one dot is used where it was right: codes second and 128 higher where the engine reads 0..255,
+ * codes second as they are where it reads -128..127. An engine that is right with neither (its 16-bit sums
+ * saturate) goes on with two dots. This is the only use of operands for which the specification defines no
+ * single result.
+ *
+ * All forms give the same bits. tests/unit/test_relaxed.c runs each on an engine of its own.
  */
 #include "kernels/sets.h"
 
