@@ -90,7 +90,9 @@ function report() {
     const over = Object.keys(LIMITS).filter((part) => all[part] > LIMITS[part]);
     if (over.length) throw new Error(`over the limits (${over}): ${JSON.stringify(LIMITS)} bytes`);
   }
-  for (const name of OTHER_MODULES) console.log(`${name.padEnd(11)} wasm ${(gzipped([`nutshell-${name}.wasm`]) / 1000).toFixed(1)} kB`);
+  for (const name of OTHER_MODULES) {
+    console.log(`${name.padEnd(11)} wasm ${(gzipped([`nutshell-${name}.wasm`]) / 1000).toFixed(1)} kB, gzipped`);
+  }
 }
 
 mkdirSync('dist', { recursive: true });
