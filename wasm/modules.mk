@@ -1,10 +1,11 @@
-# The four browser modules: {simd128, relaxed} x {one thread, threads}, from the same sources as every other build.
+# The four browser modules that run models: {simd128, relaxed} x {one thread, threads}, from the same sources as every
+# other build; and nutshell-compress, which makes models (at the end of the file).
 # Objects are shared by simd128 and relaxed but for the files of those two kernel sets. A module has one of them, and ref:
 # JavaScript tries what a browser computes before it fetches a module (web/page/host.js). Other builds have all sets.
 # Included by the Makefile, which has LIB_SRC, CBASE and T.
 
 EMCC := $(TOOLS)/bin/emcc
-WEB_C := wasm/nut_wasm.c $(LIB_SRC)
+WEB_C := wasm/nut_wasm.c $(filter-out src/evaluate/% src/compress/% src/train/%,$(LIB_SRC))
 WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/simd128.c
 CF_RELAXED := -mrelaxed-simd -DNUT_RELAXED_ALONE
 WEB_MODULES := $(patsubst %,build/web/nutshell-%.wasm,simd128 relaxed simd128-mt relaxed-mt)
@@ -74,8 +75,23 @@ build/native/tables: build/native/wasm/tables.o
 web/shared/tables.js: build/native/tables
 	$< > $@
 
+# nutshell-compress: one thread, SIMD128, its own entry points and export list. What takes its time is compiled for speed.
+COMPRESS_MODULE := build/web/nutshell-compress.wasm
+COMPRESS_C := wasm/nut_compress.c $(LIB_SRC)
+COMPRESS_HOT := src/kernels/blocks.c $(filter src/compress/%,$(LIB_SRC))
+build/web/compress/%.o: %.c wasm/modules.mk
+	@mkdir -p $(@D)
+	$(EMCC) $(CBASE) $(CF_web) -c $< -o $@
+build/web/compress.list: wasm/surface.txt
+	@mkdir -p $(@D)
+	sed -n '/^nutc_/s/^/_/p' $< > $@
+$(COMPRESS_MODULE): LF_web := $(subst exports.list,compress.list,$(LF_web))
+$(COMPRESS_MODULE): $(patsubst %.c,build/web/st/%.o,$(filter-out $(COMPRESS_HOT),$(COMPRESS_C))) \
+    $(COMPRESS_HOT:%.c=build/web/compress/%.o) build/web/compress.list wasm/modules.mk
+	$(EMCC) $(filter %.o,$^) $(LF_web) -o $(@:.wasm=.js)
+
 # What a page needs, in dist/: the modules, and the JavaScript bundled by wasm/bundle.mjs.
 .PHONY: web
-web: $(WEB_MODULES) web/shared/tables.js
-	node wasm/check-surface.mjs $(WEB_MODULES)
+web: $(WEB_MODULES) $(COMPRESS_MODULE) web/shared/tables.js
+	node wasm/check-surface.mjs $(WEB_MODULES) $(COMPRESS_MODULE)
 	node wasm/bundle.mjs

@@ -52,7 +52,7 @@ typedef struct file_options {
 nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err);
 /* The kind of cache by its name. */
 nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error *err);
-/* A whole text file, terminated; free with free(). */
+/* A whole text, terminated, from a file or a pipe; free with free(). */
 nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err);
 
 /* The next line of a stream, of any length, terminated and without its end; zeros in it, which no text has,
@@ -66,6 +66,10 @@ nut_status file_open_split(const char *first, uint32_t i, uint32_t n, char **pat
                            uint64_t *size, nut_error *err);
 /* Exactly n bytes from offset on; path is for messages. */
 nut_status file_read_at(FILE *f, const char *path, uint64_t offset, void *out, size_t n, nut_error *err);
+
+/* E_ARGUMENT where what would be written to out_path is the file that is open for reading, by whatever name.
+ */
+nut_status file_check_other(FILE *in, const char *in_path, const char *out_path, nut_error *err);
 
 /* Output to a temporary name beside the target; commit renames it, abort removes it (and may follow any
  * failure). */

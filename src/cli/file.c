@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FEED_BYTES = 1 << 20 };
 
@@ -12,17 +13,26 @@ static nut_status io_error(nut_error *err, const char *what, const char *path) {
     return cli_error(err, NUT_E_IO, "cannot %s \"%s\": %s", what, path, strerror(errno));
 }
 
-static nut_status open_sized(const char *path, FILE **out, uint64_t *size, nut_error *err) {
+/* Opens what is there to be read. *sized: it is a regular file, of *size bytes. */
+static nut_status open_any(const char *path, FILE **out, bool *sized, uint64_t *size, nut_error *err) {
+    struct stat st;
+    if (stat(path, &st)) return io_error(err, "open", path);
+    if (S_ISDIR(st.st_mode)) return cli_error(err, NUT_E_IO, "\"%s\" is a folder; give a file", path);
     FILE *f = fopen(path, "rb");
     if (!f) return io_error(err, "open", path);
-    if (fseeko(f, 0, SEEK_END) || ftello(f) < 0) {
-        fclose(f);
-        return io_error(err, "read", path);
-    }
-    *size = (uint64_t)ftello(f);
-    rewind(f);
+    *sized = S_ISREG(st.st_mode);
+    *size = *sized ? (uint64_t)st.st_size : 0;
     *out = f;
     return NUT_OK;
+}
+
+/* A regular file: models are read at any place. */
+static nut_status open_sized(const char *path, FILE **out, uint64_t *size, nut_error *err) {
+    bool sized;
+    TRY(open_any(path, out, &sized, size, err));
+    if (sized) return NUT_OK;
+    fclose(*out);
+    return cli_error(err, NUT_E_IO, "\"%s\" is a pipe or a device; give a regular file", path);
 }
 
 /* ---- models in several files ---- */
@@ -138,25 +148,41 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     return status;
 }
 
-nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err) {
-    FILE *f;
-    uint64_t size;
-    TRY(open_sized(path, &f, &size, err));
-    char *text = size < SIZE_MAX ? malloc((size_t)size + 1) : NULL;
-    if (!text) {
-        fclose(f);
-        return cli_error(err, NUT_E_MEMORY, "\"%s\" does not fit in memory", path);
+/* To the end, whatever the size: the file may be a pipe, or grow. */
+static nut_status read_all(FILE *f, const char *path, size_t expected, char **out, size_t *n,
+                           nut_error *err) {
+    size_t cap = expected + 1, some;
+    char *text = malloc(cap);
+    *n = 0;
+    while (text && (some = fread(text + *n, 1, cap - *n, f)) > 0) {
+        *n += some;
+        if (*n < cap) continue;
+        char *grown = cap < SIZE_MAX / 2 ? realloc(text, 2 * cap) : NULL;
+        if (!grown) free(text);
+        text = grown;
+        cap *= 2;
     }
-    *n = fread(text, 1, (size_t)size, f);
-    bool failed = ferror(f) != 0;
-    fclose(f);
-    if (failed) {
+    if (!text) return cli_error(err, NUT_E_MEMORY, "\"%s\" does not fit in memory", path);
+    if (ferror(f)) {
+        nut_status status = io_error(err, "read", path);
         free(text);
-        return io_error(err, "read", path);
+        return status;
     }
     text[*n] = 0;
     *out = text;
     return NUT_OK;
+}
+
+nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err) {
+    enum { FIRST_BYTES = 1 << 16 }; // of a text of unknown size
+    FILE *f;
+    bool sized;
+    uint64_t size;
+    TRY(open_any(path, &f, &sized, &size, err));
+    const size_t most = SIZE_MAX / 4, expected = !sized ? FIRST_BYTES : size < most ? (size_t)size : most;
+    nut_status status = read_all(f, path, expected, out, n, err);
+    fclose(f);
+    return status;
 }
 
 nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_error *err) {
@@ -194,7 +220,29 @@ nut_status file_read_at(FILE *f, const char *path, uint64_t offset, void *out, s
     return cli_error(err, NUT_E_IO, "\"%s\" has become shorter while it was read; try again", path);
 }
 
+/* A file that is there already must be a regular one: a device or a pipe would be replaced, not written to.
+ */
+static nut_status check_target(const char *path, nut_error *err) {
+    struct stat st;
+    if (stat(path, &st) || S_ISREG(st.st_mode)) return NUT_OK;
+    if (S_ISDIR(st.st_mode))
+        return cli_error(err, NUT_E_IO, "cannot write \"%s\": it is a folder; give the name of a file",
+                         path);
+    return cli_error(err, NUT_E_IO, "cannot write \"%s\": it is a pipe or a device; give the name of a file",
+                     path);
+}
+
+nut_status file_check_other(FILE *in, const char *in_path, const char *out_path, nut_error *err) {
+    struct stat a, b;
+    if (fstat(fileno(in), &a) || stat(out_path, &b) || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+        return NUT_OK;
+    return cli_error(err, NUT_E_ARGUMENT,
+                     "\"%s\" and \"%s\" are the same file, which would be lost; choose another name",
+                     in_path, out_path);
+}
+
 nut_status file_sink_open(const char *path, file_sink *f, nut_error *err) {
+    TRY(check_target(path, err));
     const size_t n = strlen(path) + sizeof ".part";
     *f = (file_sink){.path = path, .temporary = malloc(n)};
     if (!f->temporary) return cli_error(err, NUT_E_MEMORY, "out of memory");

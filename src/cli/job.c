@@ -33,6 +33,7 @@ static nut_status open_next(job_files *f, nut_job *job, const nut_job_event *e, 
     uint64_t size;
     f->n = e->n_splits;
     TRY(open_split(f, e->split, &size, err));
+    if (f->out.path) TRY(file_check_other(f->split, f->path, f->out.path, err));
     return nut_job_open(job, size, err);
 }
 

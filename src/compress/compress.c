@@ -12,6 +12,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { SLICE = 1 << 16 };  // weights at once: a multiple of every block
@@ -41,7 +42,8 @@ typedef struct compress {
     uint64_t row, col;  // of its next weight
     method_slice slice; // that is worked on
     uint64_t pad;       // zeros that are still to follow the tensor
-    char name[65];      // of the tensor, terminated
+    char note[320];
+    char name[65]; // of the tensor, terminated
     // buffers
     uint8_t *bytes;  // from a file
     uint8_t *blocks; // to the output
@@ -124,6 +126,25 @@ static nut_status plan_tensor(compress *c, uint64_t i, nut_error *err) {
     return c->method->whole_rows ? reserve_row(c, t, err) : NUT_OK;
 }
 
+/* Tells of matrices that lose a second time. */
+static void note_twice(compress *c) {
+    const gguf_tensor *first = NULL;
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < c->header.n_tensors; i++) {
+        const gguf_tensor *from = &c->header.tensors[i];
+        const format *a = format_by_ggml(from->ggml_type), *b = format_by_ggml(c->tensors[i].ggml_type);
+        if (a == b || a->block == 1 || b->block == 1) continue;
+        if (!n++) first = from;
+    }
+    if (!n) return;
+    snprintf(
+        c->note, sizeof c->note,
+        "the source was quantized already (%llu tensors, such as %.*s in %s): what it lost stays lost, and "
+        "this loses more; a source in F32, F16 or BF16 gives a better model",
+        (unsigned long long)n, (int)first->name.n, first->name.s, format_ggml_name(first->ggml_type));
+    job_note(&c->job, c->note);
+}
+
 static nut_status take_buffers(compress *c, nut_error *err) {
     mem_free(c->bytes);
     c->bytes = mem_alloc(c->room * sizeof(float));
@@ -140,8 +161,10 @@ static nut_status plan_model(compress *c, nut_error *err) {
     if (!c->tensors) return error_memory(err, n * sizeof *c->tensors);
     for (uint64_t i = 0; i < n; i++) TRY(plan_tensor(c, i, err));
     TRY(take_buffers(c, err));
+    TRY(gguf_write_begin(&c->writer, &c->header, &c->meta, c->tensors, n, err));
+    note_twice(c);
     c->phase = write_header;
-    return gguf_write_begin(&c->writer, &c->header, &c->meta, c->tensors, n, err);
+    return NUT_OK;
 }
 
 /* ---- writing ---- */
@@ -257,7 +280,7 @@ static nut_status finish_tensor(compress *c, nut_error *err) {
         write_bytes(c, c->blocks, n);
         return NUT_OK;
     }
-    memcpy(c->name, name.s, (size_t)name.n); // the reader holds names to 64 bytes
+    for (size_t i = 0; i < name.n; i++) c->name[i] = name.s[i] ? name.s[i] : '?'; // 64 bytes at most: gguf.c
     c->name[name.n] = 0;
     c->row = c->col = 0;
     c->phase = ++c->tensor < c->header.n_tensors ? want_slice : finish_job;

@@ -48,8 +48,10 @@ static void put_text(writer *w, const char *s, size_t n) {
         uint32_t c = unicode_at(s + at, n - at, &length);
         if (c == '"' || c == '\\')
             put_f(w, "\\%c", (char)c);
-        else if (c < 0x20 || (c >= 0xd800 && c < 0xe000))
-            put_f(w, "\\u%04x", c < 0x20 ? c : 0xfffdu);
+        else if (c < 0x20 || (c >= 0x7f && c < 0xa0)) // controls, which would drive a terminal
+            put_f(w, "\\u%04x", c);
+        else if (c >= 0xd800 && c < 0xe000)
+            put_f(w, "\\ufffd");
         else if (c == 0xfffd)
             put(w, "\xef\xbf\xbd", 3);
         else

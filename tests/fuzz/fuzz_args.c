@@ -6,18 +6,7 @@
 
 #include "cli/cli.h"
 
-#include <stdarg.h>
-
 enum { MOST_ARGS = 64 };
-
-nut_status cli_error(nut_error *err, nut_status code, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    err->code = code;
-    vsnprintf(err->message, sizeof err->message, format, args);
-    va_end(args);
-    return code;
-}
 
 /* ---- options ---- */
 
@@ -55,6 +44,7 @@ static void try_options(char *text, size_t n) {
     const nut_status status = args_parse(&set, argc, argv, &err);
     EXPECT(status == NUT_OK || (status == NUT_E_ARGUMENT && err.code == status && err.message[0]), "%s",
            nut_status_name(status));
+    for (const char *p = err.message; *p; p++) EXPECT((uint8_t)*p >= 0x20 && *p != 0x7f, "%d", *p);
     EXPECT(v.f32 - v.f32 == 0 && v.texts.n <= 16, "%g, %zu texts", (double)v.f32, v.texts.n);
     EXPECT(status != NUT_OK || (positionals[0] && positionals[1]), "arguments are missing");
 }

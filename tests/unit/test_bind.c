@@ -227,7 +227,7 @@ static void test_variants(void) {
     refuse(&g, NUT_E_UNSUPPORTED, "\"mamba\" is not supported (these are: llama, qwen2, qwen3)");
     g = make_model(&(make_options){0});
     *find_bytes(&g, "general.architecture") = 'X';
-    refuse(&g, NUT_E_UNSUPPORTED, "\"\" is not supported");
+    refuse(&g, NUT_E_CORRUPT, "does not say the model's architecture");
     g = make_model(&(make_options){0});
     *find_bytes(&g, "general.architecture") = 'X';
     make_u32(&g, "general.architecture", 7);

@@ -291,6 +291,11 @@ static void test_refusals(void) {
     refuse(&g, 40000, "q8_0", NUT_E_TRUNCATED, "cut off");
     g = make_model(&(make_options){0});
     refuse(&g, 3, "q8_0", NUT_E_NOT_GGUF, "begins with \"GGU\"");
+    g = make_model(&(make_options){.arch = ""});
+    refuse(&g, 0, "q8_0", NUT_E_CORRUPT, "architecture");
+    g = make_model(&(make_options){0});
+    make_str(&g, "general.type", "adapter");
+    refuse(&g, 0, "q8_0", NUT_E_UNSUPPORTED, "LoRA adapter");
     nut_job *job;
     nut_error err;
     CHECK(nut_compress_begin(&(nut_compress_options){"magic", "q8_0"}, &job, &err) == NUT_E_ARGUMENT &&
@@ -322,6 +327,31 @@ static void test_bad_weights(void) {
         memcpy(last + (id == FORMAT_Q6_K ? 208 : 0), &nan, 2);
         refuse(&g, 0, f->quantize ? f->name : "q8_0", NUT_E_CORRUPT,
                "tensor blk.0.attn_v.weight holds weights");
+    }
+}
+
+/* A source that is quantized already is told, where that means losing twice. */
+static void test_notes(void) {
+    static const struct {
+        format_id from;
+        const char *to, *words;
+    } cases[] = {{FORMAT_Q8_0, "q4_0", "quantized already (15 tensors, such as token_embd.weight in Q8_0)"},
+                 {FORMAT_Q6_K, "q8_0", "quantized already (15 tensors, such as token_embd.weight in Q6_K)"},
+                 {FORMAT_Q4_0, "q4_0", NULL},
+                 {FORMAT_Q4_0, "f16", NULL},
+                 {FORMAT_BF16, "q4_0", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_gguf g = make_model(&(make_options){.matrices = cases[i].from, .n_embd = 256, .n_ff = 256});
+        size_t n;
+        nut_error err = {0};
+        uint8_t *file = make_file(&g, &n);
+        memory_job m = {.file = {file}, .n_bytes = {n}};
+        CHECK(memory_job_round(&m, cases[i].to, &err) == NUT_OK, "%s", err.message);
+        CHECK(cases[i].words ? strstr(m.notes, cases[i].words) != NULL : !m.notes[0], "case %zu: \"%s\"", i,
+              m.notes);
+        free(m.out);
+        free(file);
+        make_free(&g);
     }
 }
 
@@ -584,6 +614,7 @@ int main(void) {
     test_again();
     test_refusals();
     test_bad_weights();
+    test_notes();
     test_feeds();
     test_answers();
     test_cancel();
