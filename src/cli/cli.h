@@ -13,8 +13,12 @@
 
 typedef enum arg_kind { ARG_FLAG, ARG_U32, ARG_U64, ARG_F32, ARG_TEXT, ARG_TEXTS } arg_kind;
 
+/* The kind of an option whose value is of a C type. */
+#define ARG_KIND(type)                                                                                      \
+    _Generic((type)0, bool: ARG_FLAG, uint32_t: ARG_U32, uint64_t: ARG_U64, float: ARG_F32)
+
 typedef struct arg_texts {
-    const char *items[16];
+    const char *items[NUT_MAX_STOPS];
     size_t n;
 } arg_texts;
 
