@@ -49,8 +49,8 @@ ${example}
     return 0;
 }
 `);
-  const find = 'find build/native/src -name "*.o" ! -path "*/cli/*"';
-  const objects = execFileSync('bash', ['-c', find], { encoding: 'utf8' }).trim().split('\n');
+  const sources = execFileSync('find', ['src', '-name', '*.c', '!', '-path', '*/cli/*'], { encoding: 'utf8' }).trim().split('\n');
+  const objects = sources.map((source) => `build/native/${source.replace(/c$/, 'o')}`); // not those of deleted sources
   const flags = ['-std=c11', '-Wall', '-Wextra', '-Werror', '-Isrc'];
   execFileSync('clang-19', [...flags, join(WORK, 'example.c'), ...objects, '-pthread', '-lm', '-o', join(WORK, 'example')]);
   const out = execFileSync(join(WORK, 'example'), [TINY, 'Once upon a time'], { encoding: 'utf8' });

@@ -59,13 +59,13 @@ nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error
 /* A whole text, terminated, from a file or a pipe; free with free(). */
 nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err);
 
-/* The next line of a stream, of any length, terminated and without its end; zeros in it, which no text has,
- * are left out. *line, of *cap bytes, grows as getline's does; free() it after the last. !*more: the stream
- * has ended. */
+/* The next line of a stream, of any length, terminated and without its line end; zero bytes in it are
+ * left out. *line, of *cap bytes, grows as with getline; free() it after the last line. *more is false at
+ * the end of the stream. */
 nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_error *err);
 
-/* Opens file i (from 0) of n of a model by the path of the first; tells its own path, which is malloc'ed,
- * and its size. */
+/* Opens file i (from 0) of n of a split model, from the path of the first; returns its size and its path,
+ * which is malloc'ed. */
 nut_status file_open_split(const char *first, uint32_t i, uint32_t n, char **path, FILE **out,
                            uint64_t *size, nut_error *err);
 /* Exactly n bytes from offset on; path is for messages. */
@@ -90,15 +90,15 @@ void file_sink_abort(file_sink *f);
 
 /* ---- jobs (job.c) ---- */
 
-/* Does a job to its end, with progress on stderr. in: the path of the first file of the model that it reads,
- * out: of what it writes, which is there only if all went well; NULL where the job has none. The caller
- * frees the job. */
+/* Runs a job to its end, with progress on stderr. in: path of the first file of the model that it reads;
+ * out: path of its output, which exists only after success; NULL where the job has none. The caller frees
+ * the job. */
 nut_status job_run(nut_job *job, const char *in, const char *out, nut_error *err);
 
 /* ---- chat templates known by their marks (chat.c) ---- */
 
-/* Renders one user turn (and the system text before the first) for the model's template; free() the result.
- */
+/* Renders a user's message (and the system text before the first) for the model's chat format; free() the
+ * result. */
 nut_status chat_render(const nut_model *model, const char *system, const char *user, bool first, char **out,
                        nut_error *err);
 
@@ -122,7 +122,7 @@ nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text,
 
 /* ---- what people read (terminal.c) ---- */
 
-/* Replaces what is no printable UTF-8 by '?', in place. */
+/* Replaces everything but printable UTF-8 by '?', in place. */
 void cli_clean(char *text);
 /* Sets the error; its message is cleaned. */
 nut_status cli_error(nut_error *err, nut_status code, const char *format, ...)

@@ -1,5 +1,5 @@
-/* Files: feeding a model from disk, reading texts, and writing a result under a temporary name until it is
- * whole. */
+/* Files: feeding a model from disk, reading texts, and writing results under a temporary name until they
+ * are complete. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -37,7 +37,7 @@ static nut_status open_sized(const char *path, FILE **out, uint64_t *size, nut_e
 
 /* ---- models in several files ---- */
 
-/* The path of file i (from 0) of n by that of the first, NAME-00001-of-0000N.gguf; free with free(). */
+/* The path of file i (from 0) of n, from that of the first, NAME-00001-of-0000N.gguf; free with free(). */
 static nut_status part_path(const char *first, uint32_t i, uint32_t n, char **out, nut_error *err) {
     char end[48];
     snprintf(end, sizeof end, "-%05u-of-%05u.gguf", 1u, (unsigned)n);
@@ -67,7 +67,7 @@ static nut_status open_part(const char *first, uint32_t i, uint32_t n, char **pa
     return status;
 }
 
-/* That all files are there, before the first one is read. */
+/* Checks that all files exist, before the first one is read. */
 static nut_status check_parts(const char *first, uint32_t n, nut_error *err) {
     for (uint32_t i = 1; i < n; i++) {
         char *path;
@@ -247,7 +247,7 @@ nut_status file_sink_open(const char *path, file_sink *f, nut_error *err) {
     *f = (file_sink){.path = path, .temporary = malloc(n)};
     if (!f->temporary) return cli_error(err, NUT_E_MEMORY, "out of memory");
     snprintf(f->temporary, n, "%s.part", path);
-    f->file = fopen(f->temporary, "wbx"); // never over a file that is another's, which may be the source
+    f->file = fopen(f->temporary, "wbx"); // never overwrites an existing file, which may be the source
     if (f->file) return NUT_OK;
     nut_status status = errno == EEXIST
                             ? cli_error(err, NUT_E_IO,

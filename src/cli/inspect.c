@@ -37,7 +37,7 @@ static void new_line(int depth) {
     printf("\n%*s", 2 * depth, "");
 }
 
-/* Prints JSON with a line for each member of the outer two levels: a tensor is a line. */
+/* Prints JSON with a line for each member of the outer two levels, so that each tensor is one line. */
 static void print_indented(const char *json) {
     int depth = 0;
     bool in_text = false;
@@ -69,7 +69,7 @@ nut_status command_info(int argc, char **argv, nut_error *err) {
     size_t n = 0;
     TRY(args_parse(&set, argc, argv, err));
     TRY(file_load_model(p[0], &file, &m, err));
-    (void)nut_model_info(m, true, NULL, 0, &n, NULL); // asks for the length
+    (void)nut_model_info(m, true, NULL, 0, &n, NULL); // gets the length
     char *text = malloc(n + 1);
     nut_status status =
         text ? nut_model_info(m, true, text, n + 1, &n, err) : cli_error(err, NUT_E_MEMORY, "out of memory");

@@ -1,4 +1,4 @@
-/* Drives a job over files: one of the model's files is open at a time, whatever their number. */
+/* Drives a job over files. Only one of the model's files is open at a time. */
 #include "cli/cli.h"
 
 #include <stdlib.h>
@@ -6,14 +6,14 @@
 
 typedef struct job_files {
     const char *in;
-    FILE *split; // the file that is open, or NULL
+    FILE *split; // the open file, or NULL
     char *path;  // its path
-    uint32_t i;  // which it is
+    uint32_t i;  // its number
     uint32_t n;  // of the model
     uint8_t *bytes;
     size_t room;
     file_sink out;
-    bool showing; // a line of progress stands on the terminal
+    bool showing; // a line of progress is on the terminal
 } job_files;
 
 static void close_split(job_files *f) {

@@ -1,4 +1,4 @@
-/* Finds the command and turns its error into a message and an exit status. */
+/* Finds the command, and makes a message and an exit status of its error. */
 #include "cli/cli.h"
 
 #include <stdlib.h>

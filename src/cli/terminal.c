@@ -1,10 +1,10 @@
-/* What is printed for people: names come from files of any origin, and must not drive the terminal. */
+/* Makes text safe to print: names come from untrusted files and must not control the terminal. */
 #include "cli/cli.h"
 
 #include <stdarg.h>
 #include <string.h>
 
-/* Bytes of the character at s, which is UTF-8 and no control character; 0 for anything else. */
+/* Length in bytes of the UTF-8 character at s; 0 if it is invalid or a control character. */
 static size_t printable(const unsigned char *s) {
     static const unsigned char least[] = {0, 0, 0xa0, 0xa0, 0x90}; // of the second byte, after C2, E0, F0
     if (*s < 0x80) return *s >= 0x20 && *s < 0x7f;

@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { check, ensure, equal, finish } from '../browser/harness.mjs';
 
 const WIDEST = 110; // columns, but in tables, and of HTTP headers, which are one line each
@@ -68,6 +69,15 @@ export async function checkDocuments() {
     const rooms = folders.map(({ name }) => `src/${name}/`);
     equal(rows.map(({ folder }) => folder).sort(), rooms.sort());
     for (const { folder, named, there } of rows) equal(named, there, folder);
+  });
+  await check('the README has the sizes of dist/ as it is', () => {
+    const gzipped = (/** @type {string} */ name) => gzipSync(readFileSync(`dist/nutshell${name}`), { level: 9 }).length;
+    const kilobytes = (/** @type {string[]} */ ...names) => Math.round(names.reduce((sum, name) => sum + gzipped(name), 0) / 1000);
+    const [relaxed, simd128, script, chat, upkeep] = [kilobytes('-relaxed.wasm'), kilobytes('-simd128.wasm'),
+      kilobytes('.js', '-worker.mjs'), kilobytes('-template.mjs'), kilobytes('-cache.mjs')];
+    const readme = readFileSync('README.md', 'utf8');
+    for (const row of [`| ${relaxed} kB (relaxed SIMD), ${simd128} kB (SIMD128) |`,
+      `| ${script} kB; ${chat} kB for the first chat, ${upkeep} kB `]) ensure(readme.includes(row), `it has no "${row}"`);
   });
   await check('docs/api.md is made from the types as they are', () => {
     execFileSync('node', ['wasm/api-docs.mjs', '--check']);

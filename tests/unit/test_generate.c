@@ -1,6 +1,6 @@
-/* Generations on small random models: special tokens as stop texts and in the text, and models that compute
- * no numbers. What a model writes is found out by a run without stop texts; then some of its tokens are made
- * special, which changes their text and nothing that is computed. */
+/* Generations on small random models: special tokens as stop texts and in the text, and models that
+ * compute NaN. A first run without stop texts finds which tokens a model samples; then some of these are
+ * made special, which changes their text but no computation. */
 #include "check.h"
 #include "make_gguf.h"
 
@@ -57,7 +57,7 @@ static nut_generate_options greedy(const char *const *stop, size_t n_stop) {
 
 /* ---- special tokens ---- */
 
-/* Where the token types lie in the metadata, 4 bytes each. */
+/* Offset of the token types in the metadata, 4 bytes each. */
 static uint8_t *types_of(const make_gguf *g) {
     static const char key[] = "tokenizer.ggml.token_type";
     for (size_t at = 0; at + sizeof key < g->kv.n; at++)
@@ -77,7 +77,7 @@ static const char *text_of(int32_t id) {
     return text;
 }
 
-/* Expects that the first n tokens of `all` come, and that the text is that of `shown` of them. */
+/* Expects the first n tokens of `all`, and the text of `shown` of them. */
 static void check_stop(const make_gguf *g, const outcome *all, const char *stop, size_t n, size_t shown) {
     const char *const stops[] = {"no such text", stop};
     nut_generate_options o = greedy(stops, 2);

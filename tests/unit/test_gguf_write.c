@@ -1,5 +1,5 @@
-/* Headers that are written: the bytes of make_gguf.h, which is written from ggml's docs/gguf.md and shares
- * no code with the writer, however many are asked for at a time. */
+/* Written headers have the same bytes as those of make_gguf.h, which follows ggml's docs/gguf.md and
+ * shares no code with the writer, however many bytes are asked for at a time. */
 #include "check.h"
 #include "counting_alloc.h"
 #include "make_gguf.h"
@@ -65,7 +65,7 @@ static bool read_header(gguf *g, const uint8_t *file, size_t n) {
     return CHECK(status == NUT_OK && complete, "%s", err.message);
 }
 
-/* The header by as many bytes at a time as `step` says. */
+/* The header, `step` bytes at a time. */
 static make_bytes write_header(const gguf *source, const gguf_meta *meta, size_t step) {
     static uint8_t some[100000];
     make_bytes out = {0};

@@ -1,5 +1,5 @@
-/* A model that goes through layer by layer, one layer in memory at a time, gives the bits of the whole
- * model; and the memory that is held is one layer's. */
+/* A model that is run layer by layer, with one layer in memory at a time, gives the bits of the whole
+ * model, and holds the memory of one layer. */
 #include "check.h"
 #include "counting_alloc.h"
 #include "make_gguf.h"

@@ -1,6 +1,6 @@
 /*
- * What a product carries: a bias, a scale of its inputs, sides, and the tap that sees inputs; against sums
- * in double written here. The side is the test's own, a low-rank pair (Hu et al. 2021, arXiv 2106.09685):
+ * What a linear carries: bias, scale of the input, sides, and the tap that sees inputs; compared with sums
+ * in double computed here. The side is the test's own, a low-rank pair (Hu et al. 2021, arXiv 2106.09685):
  * the engine has the seam and no kind of side yet. Results must not depend on threads or on how many jobs go
  * together.
  */
@@ -100,7 +100,7 @@ static double expected(const linear *l, const float *x, size_t i) {
     return y;
 }
 
-/* The largest difference of a job's results from what is expected, over the largest result. */
+/* The largest difference of a job's results from the expected ones, relative to the largest result. */
 static double worst_of(const linear_job *job, const float *x, size_t n) {
     const size_t width = run_pad8(job->l->w.n_rows);
     double worst = 0, most = 0;
@@ -174,7 +174,7 @@ static void test_kinds(format_id id, uint32_t n_threads) {
     fixture_close(&f);
 }
 
-/* The same bits by any number of threads. */
+/* The same bits with any number of threads. */
 static void test_threads(void) {
     float *want = NULL;
     for (uint32_t n_threads = 1; n_threads <= 4; n_threads++) {

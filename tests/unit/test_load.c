@@ -1,5 +1,5 @@
-/* The loader: every format and cutting gives the file's weights, memory is what the plan says, wrong use and
- * hostile bytes end in errors. What tables may hold is tested in test_bind.c. */
+/* The loader: the file's weights arrive in every format and in whatever steps they are fed, memory is as
+ * planned, wrong calls and hostile bytes are errors. The contents of tables are tested in test_bind.c. */
 #include "check.h"
 #include "counting_alloc.h"
 #include "data.h"
@@ -16,8 +16,8 @@ static make_options options_for(format_id id) {
     return o;
 }
 
-/* Weights of every format stay what they are in the file and go through kernels of the set that the model
- * names: none falls back to the reference, and none becomes floats. */
+/* Weights of every format are held as in the file and computed by the kernel set that the model names:
+ * none falls back to the reference, and none becomes floats. */
 static void test_fast_kernels(void) {
     const kernel_set *best = kernel_find(NULL), *ref = kernel_find("ref");
     for (int id = 0; id < FORMAT_COUNT; id++) {
@@ -60,7 +60,7 @@ static void test_formats(void) {
     }
 }
 
-/* Rows of more weights than are turned into floats at once, by a number that divides into no equal parts. */
+/* Rows with more weights than are dequantized at once, and not a multiple of that number. */
 static void test_long_rows(void) {
     nut_load_options floats = nut_load_defaults();
     floats.reference = true;
@@ -84,7 +84,7 @@ static void test_long_rows(void) {
     make_free(&g);
 }
 
-/* Every tensor's rows are in the format of the file, or floats on request. */
+/* Every tensor is held in the format of the file, or as floats on request. */
 static void test_held_formats(void) {
     nut_load_options lo = nut_load_defaults();
     make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q4_1});
@@ -227,7 +227,7 @@ static void test_plan(void) {
     make_free(&g);
 }
 
-/* The whole file in one feed: one copy of the weights, the header, and little more. */
+/* The whole file in one feed: memory for the weights, the header, and little more. */
 static void test_peak(void) {
     make_gguf g = make_model(&(make_options){.n_embd = 512, .n_ff = 1024, .matrices = FORMAT_Q8_0});
     size_t n;
@@ -336,9 +336,8 @@ static void test_after_failure(void) {
     nut_load_abort(l);
 }
 
-/* A file that ends at any of many places, its size told or not. */
-/* A scale that is no ordinary number means that the bytes are damaged, wherever the file is cut into pieces.
- */
+/* A file that ends at any of many places, with known size or not. */
+/* A scale that is not finite means that the bytes are damaged, in whatever steps they are fed. */
 static void test_bad_scales(void) {
     static const uint16_t bad[] = {0x7c00, 0x7e00, 0xfc00, 0x5400, 0xd400}; // inf, NaN, -inf, 64, -64
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -422,8 +421,8 @@ static void try_out(nut_model *m) {
     nut_session_free(s);
 }
 
-/* Each byte of the header changed: an error with a message, or a model that runs; never more memory than the
- * file's. */
+/* Each byte of the header changed: an error with a message, or a model that runs; never more memory than
+ * the file needs. */
 static void test_wrong_bytes(void) {
     static const uint8_t masks[] = {0x01, 0x10, 0xff};
     make_gguf g = make_model(&(make_options){.arch = "qwen2", .n_layer = 1});

@@ -1,7 +1,7 @@
 /*
  * Several sessions of one workspace: each gets the same bits as alone, in a step with others, as a fork of
- * another, or restored from bytes; and what one does changes no other. Bytes that are no saved session
- * change nothing.
+ * another, or restored from bytes; and no session changes another. Bytes that are not a saved session change
+ * nothing.
  */
 #include "check.h"
 #include "counting_alloc.h"
@@ -40,7 +40,7 @@ static nut_session *add_session(nut_session *s) {
     return other;
 }
 
-/* The logits behind the first n ids, evaluated by a session of their own; free() them. */
+/* The logits after the first n ids, evaluated in a new session; free() them. */
 static float *logits_alone(const nut_model *m, nut_kv_type kv_type, const int32_t *list, size_t n) {
     const size_t bytes = nut_model_n_vocab(m) * sizeof(float);
     nut_session *s = open_session(m, 1, kv_type);
@@ -63,7 +63,7 @@ static void check_next(nut_session *s, const nut_model *m, nut_kv_type kv_type, 
 
 /* ---- several in one step ---- */
 
-/* Three conversations of different lengths go on together, 1 to 5 tokens of each in a step. */
+/* Three conversations of different lengths continue together, 1 to 5 tokens of each in a step. */
 static void test_together(const nut_model *m, uint32_t n_threads) {
     nut_session *s[3] = {open_session(m, n_threads, NUT_KV_F16)};
     nut_workspace *ws = nut_session_workspace(s[0]);
@@ -134,7 +134,7 @@ static void test_fork(const nut_model *m, nut_kv_type kv_type) {
         CHECK(nut_session_n_past(c) == lengths[i], "a fork is where the first is");
         check_next(b, m, kv_type, other, lengths[i] + 12, "the fork goes another way");
         check_next(a, m, kv_type, ids, lengths[i] + 15, "the first goes on");
-        // The first rewinds into what is shared and writes it anew; forks keep what they had.
+        // The first rewinds into the shared part and writes it again; the forks do not change.
         nut_session_truncate(a, (uint32_t)lengths[i] / 2, NULL);
         for (size_t k = lengths[i] / 2; k < N_IDS; k++) other[k] = ids[(k * 3) % N_IDS];
         memcpy(other, ids, lengths[i] / 2 * sizeof *ids);
@@ -146,7 +146,7 @@ static void test_fork(const nut_model *m, nut_kv_type kv_type) {
     }
 }
 
-/* Pages that are shared are there once; and nothing is allocated while tokens are read. */
+/* Shared pages exist once; and nothing is allocated while tokens are evaluated. */
 static void test_sharing(const nut_model *m) {
     counting_start(0);
     nut_session *a = open_session(m, 1, NUT_KV_F16), *b;
@@ -241,7 +241,7 @@ static void test_saved(const nut_model *m, nut_kv_type kv_type) {
     nut_session_free(a), nut_session_free(b);
 }
 
-/* The checksum put right, so that a change is not found by it. */
+/* Corrects the checksum, so that it does not find the change. */
 static void sign(uint8_t *bytes, size_t n) {
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < n - 8; i++) h = (h ^ bytes[i]) * 0x100000001b3u;
@@ -274,7 +274,7 @@ static void test_hostile_bytes(const nut_model *m) {
         check_refused(b, bad, n, at >= 17 && at < 20 ? NUT_E_CONTEXT : NUT_E_CORRUPT, "a flipped bit");
     }
     check_refused(other, bytes, n, NUT_E_CORRUPT, "another kind of cache");
-    // What the checksum cannot tell: a token that is none, numbers that attention does not count with.
+    // What the checksum does not find: an id that is no token, numbers that attention cannot use.
     static const struct {
         size_t at;
         uint32_t word;

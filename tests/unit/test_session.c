@@ -1,6 +1,6 @@
-/* Sessions and generations on a small random model: results do not depend on batches, threads or what the
- * cache already holds; bad calls are refused and leave the session usable; every failed allocation is an
- * error and never a leak. */
+/* Sessions and generations on a small random model: results do not depend on batches, threads or what is
+ * in the cache; wrong calls are refused and leave the session usable; every failed allocation is an error
+ * and never a leak. */
 #include "check.h"
 #include "counting_alloc.h"
 #include "make_gguf.h"
@@ -66,7 +66,8 @@ static void test_same_bits(format_id id) {
     nut_model_free(m);
 }
 
-/* Logits after LONG tokens, of which the first five come alone, so that batches begin at odd positions. */
+/* Logits after LONG tokens, of which the first five are evaluated alone, so that batches begin at odd
+ * positions. */
 static void long_logits(const nut_model *m, nut_kv_type kv_type, uint32_t n_threads, uint32_t n_batch,
                         float *out) {
     const nut_session_options o = {
@@ -80,8 +81,8 @@ static void long_logits(const nut_model *m, nut_kv_type kv_type, uint32_t n_thre
     nut_session_free(s);
 }
 
-/* A context of several tiles and two spans of the cache, for groups of query heads that fill the kernels'
- * rows and that do not. Head sizes 24 and 40 are no multiples of Q8_0's 32. */
+/* A context of several tiles and two spans of the cache, with groups of query heads that fill the
+ * kernels' rows and that do not. Head sizes 24 and 40 are not multiples of Q8_0's 32. */
 static void test_long(uint32_t group, nut_kv_type kv_type) {
     static const uint32_t batches[] = {1, 3, 16, 61};
     nut_model *m = load_options(&(make_options){
@@ -211,8 +212,8 @@ static void test_evaluated_ids(const nut_model *m) {
     nut_session_free(s);
 }
 
-/* A step is one batch: of the 31 inputs of a window 16 are read in batches of 8, and 15 are scored by 4. The
- * result is there at the end only. */
+/* A step is one batch: of the 31 inputs of a window 16 are read in batches of 8, and 15 are scored by 4.
+ * The result is available only at the end. */
 static void test_perplexity_steps(const nut_model *m) {
     const nut_session_options so = {.n_ctx = 64, .n_threads = 1, .n_batch = 8, .n_logits = 4};
     nut_session *s = NULL;

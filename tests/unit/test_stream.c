@@ -1,4 +1,4 @@
-/* Text out: whole characters only, stop texts over token borders, nothing lost. */
+/* Streaming text: only whole characters, stop texts across tokens, nothing lost. */
 #include "check.h"
 #include "run/stream.h"
 
@@ -58,7 +58,7 @@ static void finish(fixture *f, const char *want) {
     CHECK(!strcmp(f->all, want), "got \"%s\", want \"%s\"", f->all, want);
 }
 
-/* Every way of cutting `bytes` into pieces of `step` gives `want`. */
+/* `bytes`, pushed `step` at a time, give `want`. */
 static void all_cuts(const char *bytes, const char *const *stops, size_t n_stops, const char *want) {
     size_t n = strlen(bytes);
     for (size_t step = 1; step <= n; step++) {
@@ -132,7 +132,7 @@ static void test_special(void) {
     special("one x <c> no", several, 2, "onexno", false); // what was held back comes
     special("one x <d> yes", several, 2, "onexyes", false);
     special("one x <c>", several, 2, "onex", false);
-    const char *const shown[] = {"END"}; // a stop text in what is seen, whatever is hidden between
+    const char *const shown[] = {"END"}; // a stop text in the visible text, whatever is hidden in between
     special("one E <a> N <b> <c> D two", shown, 1, "one", true);
     special("one E <a> N <b> <c> d two", shown, 1, "oneENdtwo", false);
     const char *const both[] = {"ab<x>", "abcd"};
