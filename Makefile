@@ -8,7 +8,7 @@ TOOLS := .toolchain
 PARTS = wasm/toolchain.sh
 
 # ---- sources: one list for every build ------------------------------------------------------------------------
-LIB_SRC := $(sort $(wildcard src/base/*.c src/kernels/*.c src/model/*.c src/run/*.c src/compress/*.c src/train/*.c))
+LIB_SRC := $(sort $(wildcard $(patsubst %,src/%/*.c,base kernels model run evaluate compress train)))
 CLI_SRC := $(sort $(wildcard src/cli/*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 UNIT    := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))
@@ -73,7 +73,7 @@ build/$(1)/bench_%$$(EXE_$(1)): build/$(1)/tests/bench/bench_%.o $$(patsubst %.c
 	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
 build/$(1)/fuzz_%: build/$(1)/tests/fuzz/fuzz_%.o $$(patsubst %.c,build/$(1)/%.o,$$(LIB_SRC))
 	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
-build/$(1)/fuzz_args: build/$(1)/src/cli/args.o build/$(1)/src/cli/file.o
+build/$(1)/fuzz_args: $(patsubst %,build/$(1)/src/cli/%.o,args file terminal)
 build/$(1)/bench_kernels$$(EXE_$(1)): build/$(1)/tests/bench/bounds.o
 .PHONY: units-$(1)
 units-$(1): $$(UNIT:%=build/$(1)/%$$(EXE_$(1))) build/$(1)/nutshell$$(EXE_$(1))
@@ -140,7 +140,7 @@ lint: ## rooms, types and formatting rules
 	node tests/run.mjs lint types
 
 format: ## clang-format all C
-	clang-format-19 -i $$(git ls-files 'src/*.c' 'src/*.h' 'tests/*.c' 'tests/*.h' 'wasm/*.c')
+	clang-format-19 -i $$(git ls-files 'src/*.[ch]' 'src/*.inc' 'tests/*.[ch]' 'wasm/*.c')
 
 clean: ## remove what was built (not .toolchain, models or dist)
 	rm -rf build

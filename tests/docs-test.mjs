@@ -1,13 +1,15 @@
-// The documentation's examples, run as they stand: the C example at the top of src/nutshell.h, and the code blocks of README and
-// docs/security.md in a shell and in a page. Only what they leave open is chosen here: the model behind "model.gguf" and
-// "model-f32.gguf", hashes, and the other origin.
+// The documentation: what tests/lint/docs.mjs checks, and its examples, run as they stand: the C example at the top of
+// src/nutshell.h, and the code blocks of README and docs/security.md, in a shell, with a compiler, a bundler and in a page. Only
+// what they leave open is chosen here: the model behind "model.gguf" and "model-f32.gguf", hashes, and the other origin.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join, resolve } from 'node:path';
+import { build } from 'esbuild';
 import { startChromium } from './browser/drivers.mjs';
 import { check, ensure, equal, finish } from './browser/harness.mjs';
+import { checkDocuments } from './lint/docs.mjs';
 
 const WORK = resolve('build/docs');
 const TINY = resolve('dist/nutshell-tiny-q8_0.gguf');
@@ -18,6 +20,8 @@ mkdirSync(WORK, { recursive: true });
 const blocks = (language, file = 'README.md') =>
   [...readFileSync(file, 'utf8').matchAll(new RegExp('```' + language + '\n([^]*?)```', 'g'))].map((m) => m[1]);
 const SECURITY = 'docs/security.md';
+
+await checkDocuments();
 
 // ---- C ------------------------------------------------------------
 await check('the example of nutshell.h compiles and runs', () => {
@@ -45,8 +49,8 @@ ${example}
     return 0;
 }
 `);
-  const find = 'find build/native/src -name "*.o" ! -path "*/cli/*"';
-  const objects = execFileSync('bash', ['-c', find], { encoding: 'utf8' }).trim().split('\n');
+  const sources = execFileSync('find', ['src', '-name', '*.c', '!', '-path', '*/cli/*'], { encoding: 'utf8' }).trim().split('\n');
+  const objects = sources.map((source) => `build/native/${source.replace(/c$/, 'o')}`); // not those of deleted sources
   const flags = ['-std=c11', '-Wall', '-Wextra', '-Werror', '-Isrc'];
   execFileSync('clang-19', [...flags, join(WORK, 'example.c'), ...objects, '-pthread', '-lm', '-o', join(WORK, 'example')]);
   const out = execFileSync(join(WORK, 'example'), [TINY, 'Once upon a time'], { encoding: 'utf8' });
@@ -54,6 +58,16 @@ ${example}
     { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   ensure(out.length > 100, `it printed "${out}"`);
   equal(out, shell, 'the example prints what the shell prints:');
+});
+
+await check("README's C program builds without any flag and prints what is in a model", () => {
+  writeFileSync(join(WORK, 'model_info.c'), blocks('c')[0]);
+  symlinkSync(resolve('src'), join(WORK, 'src'));
+  const [command] = blocks('sh').filter((block) => block.startsWith('cc '));
+  execFileSync('bash', ['-c', command.replace('cc -O2', 'clang-19 -O1')], { cwd: WORK });
+  const { architecture, kernel } = JSON.parse(execFileSync(join(WORK, 'model_info'), [TINY], { encoding: 'utf8' }));
+  equal([architecture, kernel], ['llama', 'ref']);
+  equal(spawnSync(join(WORK, 'model_info'), ['README.md']).status, 1);
 });
 
 // ---- shell ------------------------------------------------------------
@@ -69,6 +83,12 @@ writeFileSync(join(WORK, 'text.txt'), 'Once upon a time, there was a little cat.
 
 const commands = blocks('sh').join('').split('\n').filter((line) => /^(nutshell|wasmtime) /.test(line));
 ensure(commands.length >= 7, 'README lost its shell examples');
+await check("README's excerpt of an extension's manifest is what the extension has", () => {
+  const manifest = JSON.parse(readFileSync('demo/extension/manifest.json', 'utf8')), excerpt = JSON.parse(blocks('json')[0]);
+  const policy = (/** @type {any} */ of) => of.content_security_policy.extension_pages.split('; ');
+  equal(policy(excerpt).filter((rule) => !policy(manifest).includes(rule)), []);
+  for (const key of ['cross_origin_embedder_policy', 'cross_origin_opener_policy']) equal(excerpt[key], manifest[key], key);
+});
 const outputs = new Map();
 for (const command of commands) {
   await check(`README: ${command}`, () => {
@@ -99,7 +119,7 @@ await check('security: the list of hashes is compared with the files', () => {
 
 // ---- pages ------------------------------------------------------------
 const TYPES = { js: 'text/javascript', mjs: 'text/javascript', wasm: 'application/wasm' };
-const [tagSnippet] = blocks('html'), [moduleSnippet] = blocks('js');
+const [tagSnippet] = blocks('html'), [moduleSnippet, bundlerSnippet, offlineSnippet] = blocks('js');
 const [integritySnippet] = blocks('html', SECURITY), [knownSnippet] = blocks('js', SECURITY);
 const headerLines = blocks('http', SECURITY)[0].trim().split('\n');
 const HEADERS = Object.fromEntries(headerLines.map((line) => line.split(/: (.*)/).slice(0, 2)));
@@ -115,7 +135,17 @@ window.done = true;</script>`;
 /** A page with the tag of docs/security.md. @param {string} hash */
 const withHash = (hash) => () => `<!doctype html><meta charset=utf-8>${
   integritySnippet.replace('https://cdn.example', other).replace('sha384-…', hash)}`;
+/** The bundler's example, as esbuild makes it with this repository as the package. */
+async function bundle() {
+  const said = `const said = window.said = []; console.log = (text) => said.push(text);\n`;
+  const stdin = { contents: `${said}${bundlerSnippet}\nwindow.done = true;`, resolveDir: resolve('tests') };
+  const { outputFiles } = await build({ stdin, bundle: true, format: 'esm', write: false });
+  return outputFiles[0].text;
+}
+const bundled = await bundle();
 const pages = {
+  '/bundled': () => `<!doctype html><meta charset=utf-8><script type=module>${bundled}</script>`,
+  '/offline': () => asModule(offlineSnippet),
   '/tag': () => `<!doctype html><meta charset=utf-8>${tagSnippet}`,
   '/module': () => asModule(moduleSnippet),
   '/hash': withHash(HASHES['nutshell.js']),
@@ -171,6 +201,28 @@ try {
     equal(said.at(-1)[0], 'relaxed', 'kernel');
     ensure(said.at(-1)[1] > 0, 'no tokens per second');
     ensure(said.slice(0, -1).map((x) => x[0]).join('').length > 40, JSON.stringify(said));
+  });
+  await check("README's bundled module generates a text", async () => {
+    await browser.goto(`${origin}/bundled`);
+    await until('window.done === true');
+    ensure((await browser.evaluate('window.said'))[0].length > 20, 'it wrote nothing');
+  });
+  await check("README's offline page stores the model, then has it from the cache", async () => {
+    await browser.evaluate(`import('/nutshell.mjs').then(({ cache }) => cache.clear())`);
+    for (const state of ['stored', 'hit']) {
+      await browser.goto(`${origin}/offline`);
+      await until('window.done === true');
+      equal(await browser.evaluate('window.said'), [[state, readFileSync(TINY).length]]);
+    }
+  });
+  await check('a page writes what the shell writes for the same seed', async () => {
+    const [command] = commands.filter((c) => c.startsWith('nutshell run'));
+    await browser.goto(`${origin}/tag`);
+    const text = await browser.evaluate(async () => {
+      const model = await Nutshell.load('model.gguf');
+      return await model.generate('Once upon a time', { maxTokens: 60, seed: 1 }).text();
+    });
+    equal(text, outputs.get(command).replace(/\n$/, ''));
   });
   await check('security: a script of another origin, with its hash and with a wrong one', async () => {
     await browser.goto(`${origin}/hash`);

@@ -1,4 +1,4 @@
-// The suite runner's own test: what must count as a failure does, so that a green run means that every suite ran.
+// Tests the suite runner: what must count as a failure does, so that a green run means that every suite ran.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

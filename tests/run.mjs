@@ -10,9 +10,9 @@
 // as its last line "N passed, N failed[, N skipped]" and ends with a status other than 0 if something failed.
 //
 // A run that prints no such line, counts no case, ends badly or takes longer than its timeout (seconds, default 900)
-// counts as a failure, so that a suite cannot pass by not running. No suite keeps the next from running. Builds, and the
-// runs of a suite that has one per file, use all processors; all else has the machine to itself. Outputs are kept in
-// build/test-logs/. The very last line is the sum, and the exit status 1 if anything failed.
+// counts as a failure, so that a suite cannot pass by not running. After a failure the next suites still run. Builds, and
+// suites with a run per file, use all processors; other suites run alone. Outputs are stored in build/test-logs/. The last
+// line is the sum; the exit status is 1 if anything failed.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -24,14 +24,14 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const LOGS = join(ROOT, 'build/test-logs');
 const COUNT = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/;
 const SHOWN_LINES = 60; // of the output of a suite that failed
-const GRACE = 3000; // ms that a suite's children have to end by themselves after it
+const GRACE = 3000; // ms for a suite's children to end by themselves
 
-/** Every process of a command carries this in its environment, with the command's number, so that what it left behind can be
- *  found and ended. */
+/** In the environment of every process of a command, with the command's number, so that processes that are left behind can
+ *  be found and ended. */
 const MARK = `NUT_TEST_RUN=${randomUUID()}.`;
 let begun = 0; // commands
 
-/** Process ids that carry the mark; zombies have an empty environment and are not among them. @param {string} mark */
+/** Ids of the processes with the mark; not zombies, whose environment is empty. @param {string} mark */
 function marked(mark) {
   return readdirSync('/proc').filter((pid) => {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
@@ -66,12 +66,12 @@ function run(command, seconds) {
     let timer = setTimeout(() => {
       late = true;
       try { process.kill(-Number(child.pid), 'SIGTERM'); } catch { /* it ended meanwhile */ }
-      timer = setTimeout(() => endMarked(mark, 0), GRACE); // cleared when it ends, or it would end the next suite
+      timer = setTimeout(() => endMarked(mark, 0), GRACE); // cleared at the end, or it would end the next suite
     }, seconds * 1000);
     child.stdout.on('data', (chunk) => chunks.push(chunk));
     child.stderr.on('data', (chunk) => chunks.push(chunk));
     child.on('error', (error) => chunks.push(Buffer.from(String(error))));
-    // 'exit' and not 'close': a child that was left behind may hold the pipes open.
+    // 'exit' instead of 'close': a child that is left behind may hold the pipes open.
     child.on('exit', async (status, signal) => {
       clearTimeout(timer);
       const left = await endMarked(mark, GRACE);
@@ -81,7 +81,7 @@ function run(command, seconds) {
   });
 }
 
-/** The counts of one run, with a reason in `wrong` if it cannot be taken as it stands. */
+/** The counts of one run; `wrong` says why it counts as a failure. */
 function counts(result, seconds) {
   const line = result.output.trimEnd().split('\n').reverse().map((text) => COUNT.exec(text.trim())).find(Boolean);
   const [passed, failed, skipped] = (line ?? []).slice(1).map((text) => Number(text ?? 0));
@@ -103,7 +103,7 @@ function commandsOf(suite) {
   return files.map((name) => suite.command.replaceAll('{}', name.replace(/\.[^.]*$/, '')));
 }
 
-/** Runs commands, as many at a time as there are processors. @returns what came of each, in their order */
+/** Runs commands, as many at a time as there are processors. @returns their results, in order */
 async function runAll(commands, seconds) {
   const results = [], left = commands.entries();
   const work = async () => { for (const [i, command] of left) results[i] = await run(command, seconds); };

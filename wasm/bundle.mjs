@@ -1,4 +1,4 @@
-// Makes dist/: bundles the JavaScript of web/, and takes the four engine modules that the Makefile linked into build/web/.
+// Makes dist/: bundles the JavaScript of web/, and takes the modules that the Makefile linked into build/web/.
 // Its output depends on nothing but its inputs and the pinned esbuild and terser, so that CI can compare the files byte for
 // byte. terser makes what esbuild has made 3 % smaller, once compressed.
 import { createHash } from 'node:crypto';
@@ -8,7 +8,8 @@ import { build } from 'esbuild';
 import { minify } from 'terser';
 import { SHORTENED, jinja } from './jinja.mjs';
 
-const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt'];
+const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']; // run models: a page fetches one of them
+const OTHER_MODULES = ['compress']; // fetched by pages that make models
 const TARGET = ['chrome91', 'firefox114', 'safari16.4']; // SIMD, and module workers (Firefox 114)
 
 /** Scripts and what they are made of. */
@@ -68,7 +69,7 @@ function checkForbidden(file, text) {
 
 /** Hashes of all that a page fetches, for Subresource Integrity: dist/integrity.json. Prints those of what a page names. */
 function writeIntegrity() {
-  const files = [...Object.keys(SCRIPTS), ...MODULES.map((name) => `nutshell-${name}.wasm`)];
+  const files = [...Object.keys(SCRIPTS), ...[...MODULES, ...OTHER_MODULES].map((name) => `nutshell-${name}.wasm`)];
   const hash = (file) => `sha384-${createHash('sha384').update(readFileSync(`dist/${file}`)).digest('base64')}`;
   const hashes = Object.fromEntries(files.map((file) => [file, hash(file)]));
   writeFileSync('dist/integrity.json', JSON.stringify(hashes, null, 2) + '\n');
@@ -89,11 +90,14 @@ function report() {
     const over = Object.keys(LIMITS).filter((part) => all[part] > LIMITS[part]);
     if (over.length) throw new Error(`over the limits (${over}): ${JSON.stringify(LIMITS)} bytes`);
   }
+  for (const name of OTHER_MODULES) {
+    console.log(`${name.padEnd(11)} wasm ${(gzipped([`nutshell-${name}.wasm`]) / 1000).toFixed(1)} kB, gzipped`);
+  }
 }
 
 mkdirSync('dist', { recursive: true });
 await Promise.all(Object.keys(SCRIPTS).map(writeScript));
-for (const name of MODULES) copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
+for (const name of [...MODULES, ...OTHER_MODULES]) copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
 copyFileSync('web/nutshell.d.ts', 'dist/nutshell.d.ts');
 writeLicenses();
 writeIntegrity();

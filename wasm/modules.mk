@@ -1,10 +1,13 @@
-# The four browser modules: {simd128, relaxed} x {one thread, threads}, from the same sources as every other build.
-# Objects are shared by simd128 and relaxed but for the files that differ: the relaxed kernels and the list of kernels.
+# The four browser modules that run models: {simd128, relaxed} x {one thread, threads}, from the same sources as every
+# other build; and nutshell-compress, which makes models (at the end of the file).
+# Objects are shared by simd128 and relaxed but for the files of those two kernel sets. A module has one of them, and ref:
+# JavaScript tries what a browser computes before it fetches a module (web/page/host.js). Other builds have all sets.
 # Included by the Makefile, which has LIB_SRC, CBASE and T.
 
 EMCC := $(TOOLS)/bin/emcc
-WEB_C := wasm/nut_wasm.c $(LIB_SRC)
-WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/kernels.c
+WEB_C := wasm/nut_wasm.c $(filter-out src/evaluate/% src/compress/% src/train/%,$(LIB_SRC))
+WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/simd128.c
+CF_RELAXED := -mrelaxed-simd -DNUT_RELAXED_ALONE
 WEB_MODULES := $(patsubst %,build/web/nutshell-%.wasm,simd128 relaxed simd128-mt relaxed-mt)
 
 # -O2 when linking: from -O3 on, emcc renames the exports, and they could not be compared with wasm/surface.txt.
@@ -26,9 +29,10 @@ web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(
 
 # What takes the time: kernels, the forward pass, packing, and what reads prompts. The rest is compiled for size. Later -O
 # options win.
-WEB_HOT := $(filter-out $(addprefix src/kernels/,ref.c formats.c blocks.c kernels.c),$(filter src/kernels/%,$(LIB_SRC))) \
-    $(addprefix src/,base/threads.c run/forward.c run/sampler.c model/load.c model/merge.c model/pretok.c \
-    model/tok_bpe.c model/tok_spm.c model/token_table.c)
+WEB_HOT := $(filter-out $(addprefix src/kernels/,ref.c formats.c layouts.c blocks.c kernels.c),$(filter src/kernels/%,$(LIB_SRC))) \
+    $(addprefix src/,base/threads.c model/bind_data.c model/merge.c model/pretok.c model/tok_bpe.c model/tok_spm.c \
+    model/token_table.c run/attend.c run/ffn_gated.c run/layers.c run/linear.c run/load.c run/mix_attention.c run/rope.c \
+    run/sampler.c run/sampler_steps.c)
 
 define web_compile
 build/web/$(1)/%.o: %.c wasm/modules.mk
@@ -37,8 +41,8 @@ build/web/$(1)/%.o: %.c wasm/modules.mk
 endef
 $(eval $(call web_compile,st,$(CF_web)))
 $(eval $(call web_compile,mt,$(CF_webmt)))
-$(eval $(call web_compile,st-relaxed,$(CF_web) -mrelaxed-simd))
-$(eval $(call web_compile,mt-relaxed,$(CF_webmt) -mrelaxed-simd))
+$(eval $(call web_compile,st-relaxed,$(CF_web) $(CF_RELAXED)))
+$(eval $(call web_compile,mt-relaxed,$(CF_webmt) $(CF_RELAXED)))
 
 build/web/exports.list: wasm/surface.txt
 	@mkdir -p $(@D)
@@ -64,8 +68,30 @@ build/web/bench_kernels-relaxed.wasm: $(patsubst %.c,build/web/st/%.o,$(filter-o
     $(BENCH_RELAXED_C:%.c=build/web/st-relaxed/%.o)
 	$(EMCC) $^ $(LF_bench) -mrelaxed-simd -o $@
 
+# What JavaScript has to know of the engine, printed by a program. Committed, since tests read web/ as it is;
+# tests/browser/unit-test.mjs fails where it is not what this makes.
+build/native/tables: build/native/wasm/tables.o
+	$(CC_native) $^ -o $@
+web/shared/tables.js: build/native/tables
+	$< > $@
+
+# nutshell-compress: one thread, SIMD128, its own entry points and export list. What takes its time is compiled for speed.
+COMPRESS_MODULE := build/web/nutshell-compress.wasm
+COMPRESS_C := wasm/nut_compress.c $(LIB_SRC)
+COMPRESS_HOT := src/kernels/blocks.c $(filter src/compress/%,$(LIB_SRC))
+build/web/compress/%.o: %.c wasm/modules.mk
+	@mkdir -p $(@D)
+	$(EMCC) $(CBASE) $(CF_web) -c $< -o $@
+build/web/compress.list: wasm/surface.txt
+	@mkdir -p $(@D)
+	sed -n '/^nutc_/s/^/_/p' $< > $@
+$(COMPRESS_MODULE): LF_web := $(subst exports.list,compress.list,$(LF_web))
+$(COMPRESS_MODULE): $(patsubst %.c,build/web/st/%.o,$(filter-out $(COMPRESS_HOT),$(COMPRESS_C))) \
+    $(COMPRESS_HOT:%.c=build/web/compress/%.o) build/web/compress.list wasm/modules.mk
+	$(EMCC) $(filter %.o,$^) $(LF_web) -o $(@:.wasm=.js)
+
 # What a page needs, in dist/: the modules, and the JavaScript bundled by wasm/bundle.mjs.
 .PHONY: web
-web: $(WEB_MODULES)
-	node wasm/check-surface.mjs $^
+web: $(WEB_MODULES) $(COMPRESS_MODULE) web/shared/tables.js
+	node wasm/check-surface.mjs $(WEB_MODULES) $(COMPRESS_MODULE)
 	node wasm/bundle.mjs

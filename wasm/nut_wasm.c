@@ -2,11 +2,13 @@
  * What a page's worker can call: one model and one session per module instance, over nutshell.h alone.
  *
  * JavaScript sees numbers and addresses only. 64-bit quantities travel as doubles (exact below 2^53). A
- * function that can fail returns a negative number or 0 for an address; nutw_error_name and
+ * function that can fail returns a negative number, or 0 where it returns an address; nutw_error_name and
  * nutw_error_message then tell why. Inputs are written by JavaScript into one staging buffer, which also
  * takes the model's bytes, so that nothing is copied between the network and the weights but once into
- * place. Outputs lie at nutw_result() until the next call.
+ * place. Outputs are structs of boundary.h; they, and what they point to, live until the next call. A call
+ * that succeeds always fills its struct, so that none can show what an earlier one left.
  */
+#include "boundary.h"
 #include "nutshell.h"
 
 #include <stdlib.h>
@@ -16,8 +18,6 @@
  * buffer. */
 static const uint64_t MEMORY_LIMIT = (4ull << 30) - (48ull << 20);
 
-enum { MAX_STOPS = 16 };
-
 static struct {
     nut_error err;
     nut_loader *loader;
@@ -25,11 +25,11 @@ static struct {
     nut_session *session;
     unsigned char *staging;
     size_t staging_size;
-    char *result; // owned; NULL while text is borrowed
-    size_t result_cap;
-    const void *out; // what nutw_result() shows
-    size_t out_size; // bytes
-    double facts[5];
+    char *buffer; // of results
+    size_t cap;   // bytes
+    nutw_result result;
+    nutw_session facts;
+    nutw_step step;
 } w;
 
 /* ---- errors and results ---- */
@@ -63,31 +63,26 @@ const char *nutw_error_message(void) {
     return w.err.message;
 }
 
-/* The last result and its size in bytes; it lives until the next call of any function here. */
-const void *nutw_result(void) {
-    return w.out;
+static double address(const void *p) {
+    return (double)(uintptr_t)p;
 }
 
-double nutw_result_size(void) {
-    return (double)w.out_size;
-}
-
-static void show(const void *p, size_t n) {
-    w.out = p;
-    w.out_size = n;
-}
-
-/* Room for n bytes in the result buffer; false when there is no memory. */
-static bool result_reserve(size_t n) {
-    if (n <= w.result_cap) return true;
-    char *p = realloc(w.result, n);
-    if (!p) {
+/* Room for n bytes in the result buffer, whose content is lost where it grows; false when there is no
+ * memory. */
+static bool reserve(size_t n) {
+    if (n <= w.cap) return true;
+    free(w.buffer);
+    w.buffer = malloc(n);
+    w.cap = w.buffer ? n : 0;
+    if (!w.buffer)
         fail(NUT_E_MEMORY, "no memory is left for a result; unload another model or close other tabs");
-        return false;
-    }
-    w.result = p;
-    w.result_cap = n;
-    return true;
+    return w.buffer != NULL;
+}
+
+/* A result of n bytes in the buffer. */
+static const nutw_result *give(size_t n) {
+    w.result = (nutw_result){.address = address(w.buffer), .bytes = (double)n};
+    return &w.result;
 }
 
 /* ---- numbers from JavaScript ---- */
@@ -132,7 +127,6 @@ void nutw_reset(void) {
     w.loader = NULL;
     w.session = NULL;
     w.model = NULL;
-    show(NULL, 0);
 }
 
 /* kernel: terminated name, or 0 for the fastest; file_size and n_ctx: 0 if unknown; kv_type: see nutshell.h.
@@ -179,123 +173,99 @@ int nutw_load_finish(double n_ctx, int kv_type, double n_threads) {
 
 /* ---- facts ---- */
 
-/* Result: the model's facts as JSON. */
-int nutw_info(void) {
+/* The model's facts as JSON. */
+const nutw_result *nutw_info(void) {
     size_t n = 0;
-    if (!need_session()) return -1;
-    nut_model_info(w.model, false, NULL, 0, &n, NULL);
-    if (!result_reserve(n + 1) || nut_model_info(w.model, false, w.result, n + 1, &n, &w.err) != NUT_OK)
-        return -1;
-    show(w.result, n);
-    return 0;
-}
-
-/* Five doubles: positions of the session, positions in use, threads, bytes, vocabulary size. */
-const double *nutw_session(void) {
     if (!need_session()) return NULL;
-    w.facts[0] = nut_session_n_ctx(w.session);
-    w.facts[1] = nut_session_n_past(w.session);
-    w.facts[2] = nut_session_n_threads(w.session);
-    w.facts[3] = (double)nut_session_bytes(w.session);
-    w.facts[4] = nut_model_n_vocab(w.model);
-    return w.facts;
+    while (nut_model_info(w.model, false, w.buffer, w.cap, &n, &w.err) != NUT_OK)
+        if (n < w.cap || !reserve(n + 1)) return NULL; // with a terminator
+    return give(n);
 }
 
-/* The name of the kind of cache that the session has; NULL without one. */
-const char *nutw_kv_type(void) {
-    return need_session() ? nut_session_kv_type(w.session) : NULL;
+const nutw_session *nutw_session_facts(void) {
+    if (!need_session()) return NULL;
+    w.facts = (nutw_session){.contextLength = nut_session_n_ctx(w.session),
+                             .positions = nut_session_n_past(w.session),
+                             .threads = nut_session_n_threads(w.session),
+                             .bytes = (double)nut_session_bytes(w.session),
+                             .vocabulary = nut_model_n_vocab(w.model),
+                             .kvType = address(nut_session_kv_type(w.session))};
+    return &w.facts;
 }
 
 /* ---- text and tokens ---- */
 
-static int tokenize(const char *text, size_t n_text, unsigned flags, size_t *n_ids) {
-    size_t n = 0;
-    nut_status status = nut_tokenize(w.model, text, n_text, flags, NULL, 0, &n, &w.err);
-    if (status != NUT_OK && status != NUT_E_ARGUMENT) return -1;
-    if (n > SIZE_MAX / sizeof(int32_t)) return fail(NUT_E_MEMORY, "the text is too long");
-    if (!result_reserve(n * sizeof(int32_t))) return -1;
-    return check(nut_tokenize(w.model, text, n_text, flags, (int32_t *)(void *)w.result, n, n_ids, &w.err));
+/* The tokens of a text, in the result buffer. Once: few texts have more tokens than bytes; of those it is
+ * done again. */
+static const int32_t *tokenize(const char *text, double n_text, unsigned flags, size_t *n) {
+    const size_t bytes = (size_t)to_u64(n_text), size = sizeof(int32_t);
+    if (!reserve(bytes < SIZE_MAX / size - 16 ? (bytes + 16) * size : size)) return NULL;
+    while (nut_tokenize(w.model, text, bytes, flags, (int32_t *)(void *)w.buffer, w.cap / size, n, &w.err) !=
+           NUT_OK)
+        if (*n <= w.cap / size || *n > SIZE_MAX / size || !reserve(*n * size)) return NULL;
+    return (const int32_t *)(const void *)w.buffer;
 }
 
-/* Result: token ids, 4 bytes each. */
-int nutw_tokenize(const char *text, double n_text, unsigned flags) {
+/* Token ids, 4 bytes each. */
+const nutw_result *nutw_tokenize(const char *text, double n_text, unsigned flags) {
     size_t n = 0;
-    if (!need_session() || tokenize(text, (size_t)to_u64(n_text), flags, &n) != 0) return -1;
-    show(w.result, n * sizeof(int32_t));
-    return 0;
+    if (!need_session() || !tokenize(text, n_text, flags, &n)) return NULL;
+    return give(n * sizeof(int32_t));
 }
 
-/* Result: the ids' text, bytes that may end inside a character. */
-int nutw_detokenize(const int32_t *ids, double n_ids, int special) {
-    size_t n = 0, count = (size_t)to_u64(n_ids);
-    if (!need_session()) return -1;
-    nut_status status = nut_detokenize(w.model, ids, count, special != 0, NULL, 0, &n, &w.err);
-    if (n == 0) return check(status);
-    if (!result_reserve(n)) return -1;
-    if (nut_detokenize(w.model, ids, count, special != 0, w.result, n, &n, &w.err) != NUT_OK) return -1;
-    show(w.result, n);
-    return 0;
+/* The ids' text, bytes that may end inside a character. */
+const nutw_result *nutw_detokenize(const int32_t *ids, double n_ids, int special) {
+    const size_t count = (size_t)to_u64(n_ids);
+    size_t n = 0;
+    if (!need_session()) return NULL;
+    while (nut_detokenize(w.model, ids, count, special != 0, w.buffer, w.cap, &n, &w.err) != NUT_OK)
+        if (n <= w.cap || !reserve(n)) return NULL;
+    return give(n);
 }
 
 /* ---- generation ---- */
 
-/* The order of nutw_generate_begin's numbers; web/worker/engine.js writes them in the same one. */
-enum {
-    // clang-format off
-    O_MAX_TOKENS, O_TEMPERATURE, O_TOP_K, O_TOP_P, O_MIN_P, O_TYPICAL_P, O_REPEAT, O_PRESENCE, O_FREQUENCY,
-    O_SEED,
-    // clang-format on
-    O_COUNT
-};
-
-static nut_generate_options read_options(const double *o) {
-    nut_generate_options go = nut_generate_defaults();
-    go.max_tokens = to_u32(o[O_MAX_TOKENS]);
-    go.temperature = (float)o[O_TEMPERATURE];
-    go.top_k = to_u32(o[O_TOP_K]);
-    go.top_p = (float)o[O_TOP_P];
-    go.min_p = (float)o[O_MIN_P];
-    go.typical_p = (float)o[O_TYPICAL_P];
-    go.repeat_penalty = (float)o[O_REPEAT];
-    go.presence_penalty = (float)o[O_PRESENCE];
-    go.frequency_penalty = (float)o[O_FREQUENCY];
-    go.seed = to_u64(o[O_SEED]);
-    return go;
+/* Numbers, in the order of the list, to the fields of its types. */
+static nut_generate_options read_options(const double *numbers) {
+    nut_generate_options o = nut_generate_defaults();
+#define TO_bool(x)                                          ((x) != 0)
+#define TO_float(x)                                         ((float)(x))
+#define TO_uint32_t(x)                                      to_u32(x)
+#define TO_uint64_t(x)                                      to_u64(x)
+#define NUT_X(type, field, standard, least, most, js, help) o.field = TO_##type(*numbers), numbers++;
+    NUT_GENERATE_OPTION_LIST(NUT_X)
+#undef NUT_X
+    return o;
 }
 
-/* options: O_COUNT doubles; stops: n_stop terminated texts after one another; prompt: n_prompt bytes of
- * UTF-8. Returns the number of prompt tokens. */
+/* options: a double for each row of NUT_GENERATE_OPTION_LIST; stops: n_stop terminated texts after one
+ * another; prompt: n_prompt bytes of UTF-8. Returns the number of prompt tokens. */
 int nutw_generate_begin(const double *options, const char *stops, unsigned n_stop, const char *prompt,
                         double n_prompt, unsigned flags) {
     size_t n = 0;
-    const char *stop[MAX_STOPS];
+    const char *stop[NUT_MAX_STOPS];
     if (!need_session()) return -1;
-    if (n_stop > MAX_STOPS) return fail(NUT_E_ARGUMENT, "more than 16 stop texts; leave some out");
+    if (n_stop > NUT_MAX_STOPS) return fail(NUT_E_ARGUMENT, "there are too many stop texts; leave some out");
     for (unsigned i = 0; i < n_stop; i++, stops += strlen(stops) + 1) stop[i] = stops;
-    nut_generate_options go = read_options(options);
-    go.stop = stop;
-    go.n_stop = n_stop;
-    if (tokenize(prompt, (size_t)to_u64(n_prompt), flags, &n) != 0) return -1;
-    const int32_t *ids = (const int32_t *)(const void *)w.result;
-    return nut_generate_begin(w.session, ids, n, &go, &w.err) == NUT_OK ? (int)n : -1;
+    nut_generate_options o = read_options(options);
+    o.stop = stop;
+    o.n_stop = n_stop;
+    const int32_t *ids = tokenize(prompt, n_prompt, flags, &n);
+    return ids && nut_generate_begin(w.session, ids, n, &o, &w.err) == NUT_OK ? (int)n : -1;
 }
 
-/* One batch of the prompt or one token. Returns nut_step_kind; facts: finish, token, done, total. Result:
- * text. */
-int nutw_generate_step(void) {
+/* One batch of the prompt or one token: all of it in one call. */
+const nutw_step *nutw_generate_step(void) {
     nut_step step;
-    if (!need_session() || nut_generate_step(w.session, &step, &w.err) != NUT_OK) return -1;
-    w.facts[0] = step.finish;
-    w.facts[1] = step.token;
-    w.facts[2] = step.n_done;
-    w.facts[3] = step.n_total;
-    show(step.text, step.n_text);
-    return (int)step.kind;
-}
-
-/* The doubles that the last step left. */
-const double *nutw_step_facts(void) {
-    return w.facts;
+    if (!need_session() || nut_generate_step(w.session, &step, &w.err) != NUT_OK) return NULL;
+    w.step = (nutw_step){.kind = step.kind,
+                         .finish = step.finish,
+                         .token = step.token,
+                         .done = step.n_done,
+                         .total = step.n_total,
+                         .text = address(step.text),
+                         .textBytes = (double)step.n_text};
+    return &w.step;
 }
 
 void nutw_generate_end(void) {

@@ -109,7 +109,7 @@ export interface Model {
   readonly stats: GenerationStats | null;
   /**
    * Continues the prompt. Nothing happens until the first piece is asked for, and all errors come from there. Leaving
-   * the loop stops the generation; while it takes no pieces, no more than a few are drawn. One generation runs at a time
+   * the loop stops the generation; while it takes no pieces, no more than a few are sampled. One generation runs at a time
    * ('busy').
    */
   generate(prompt: string, options?: GenerateOptions): Generation;
@@ -189,28 +189,38 @@ export interface CacheState {
   error: NutshellError | null;
 }
 
+/** How a text is generated. Numbers and their limits are those of the engine (src/nutshell.h). */
 export interface GenerateOptions {
-  /** Tokens to draw at most; default: until the context is full. */
+  /** Tokens to sample at most, at least 1; default: until the context is full. */
   maxTokens?: number;
   /** 0: always the likeliest token. Default 0.8. */
   temperature?: number;
-  /** Draw from the k likeliest tokens; 0: off. Default 40. */
+  /** Sample from the k likeliest tokens; 0: off. Default 40. */
   topK?: number;
-  /** Draw from the likeliest tokens that have this share of the probability; 1: off. Default 0.95. */
+  /** Sample from the likeliest tokens that have this share of the probability; 1: off. Default 0.95. */
   topP?: number;
   /** Leave out tokens below this share of the likeliest one's probability; 0: off. Default 0.05. */
   minP?: number;
   /** Locally typical sampling; 1: off. Default 1. */
   typicalP?: number;
-  /** Over the last 64 tokens; 1: off. Default 1. */
+  /** Above 1 avoids tokens that came among the last `repeatLastN`; 1: off. Default 1. */
   repeatPenalty?: number;
-  /** 0: off. Default 0. */
+  /** Taken once from the logit of a token that came among the last `repeatLastN`; 0: off. Default 0. */
   presencePenalty?: number;
-  /** 0: off. Default 0. */
+  /** Taken as often as the token came among the last `repeatLastN`; 0: off. Default 0. */
   frequencyPenalty?: number;
-  /** A whole number below 2^53: the same seed gives the same text. Default: drawn at random. */
+  /** Tokens, of the prompt too, that the three penalties look back on; 0: off. Default 64. */
+  repeatLastN?: number;
+  /** A whole number below 2^53: the same seed gives the same text. Default: chosen at random. */
   seed?: number;
-  /** Texts that end the generation and are not part of it: at most 16, each at most 256 bytes in UTF-8. */
+  /** Go on where the model ends the text, until maxTokens or a stop text; for benchmarks. Default false. */
+  ignoreEos?: boolean;
+  /** Give special tokens their text ("<|im_start|>") where the model writes them. Default false: they give none. */
+  special?: boolean;
+  /**
+   * Texts that end the generation and are not part of it: at most 16, each at most 256 bytes in UTF-8. The text of a special
+   * token ends it too, whether `special` shows it or not.
+   */
   stop?: string | string[];
   /** Rejects the loop with `signal.reason`, within one token or one batch of the prompt. */
   signal?: AbortSignal;
@@ -257,7 +267,7 @@ export interface DetokenizeOptions {
   special?: boolean;
 }
 
-/** Pieces of text: whole characters, as they are drawn. */
+/** Pieces of text: whole characters, as they are generated. */
 export interface Generation extends AsyncIterableIterator<string> {
   /** null until the generation started; kept up to date while it runs. */
   readonly stats: GenerationStats | null;
@@ -270,12 +280,12 @@ export interface GenerationStats {
   promptTokens: number;
   /** How many of them have been read; those that the session still held from before count at once. */
   promptTokensRead: number;
-  /** Tokens drawn. */
+  /** Tokens sampled. */
   tokens: number;
-  /** Time spent on the prompt and on drawing, in the worker. */
+  /** Time spent on the prompt and on what follows it, in the worker. */
   promptSeconds: number;
   seconds: number;
-  /** Drawn tokens per second; 0 before the first. */
+  /** Sampled tokens per second; 0 before the first. */
   tokensPerSecond: number;
   /** The seed in use. */
   seed: number;
@@ -386,7 +396,7 @@ export type ErrorCode =
   | 'out-of-memory'
   | 'not-gguf' // no model at all: an HTML page, another format
   | 'truncated-model'
-  | 'corrupt-model'
+  | 'corrupt-model' // the file contradicts itself, or the model computes NaN
   | 'wrong-checksum' // the file is not the one that `sha256` names
   | 'unsupported-model' // an architecture, tensor type or tokenizer that is not known
   | 'model-too-large' // does not fit into the memory that a page can have

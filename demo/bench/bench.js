@@ -1,25 +1,25 @@
-// The benchmark page. Its first half measures and knows no page; `make bench` calls it in a browser of its own, so that
-// the project's figures and a visitor's are taken by the same lines. Its second half is the page.
+// The benchmark page. The first half measures and touches no page: `make bench` calls it too, so that the project's figures
+// and a visitor's are measured by the same code. The second half is the page.
 //
-// Times are taken in the page, not in the engine: what a user of the library gets, messages to the worker included.
+// Times are taken in the page, not in the engine, so they include messages to the worker.
 
 /** @typedef {import('../../dist/nutshell.js').Model} Model */
 /** @typedef {import('../../dist/nutshell.js').ModelSource} ModelSource */
 
 // --- the workload -----------------------------------------------------------------------------------------------------
 
-/** Tokens of the measured prompt; tokens whose time is measured, after the first one; runs that the medians are of. */
+/** Tokens of the measured prompt, tokens measured after the first generated one, and runs per median. */
 export const PROMPT_TOKENS = 149;
 export const DRAWN_TOKENS = 64;
 const RUNS = 3;
 
-/** A few words: the first thing that is asked for, and what makes the engine forget the measured prompt. */
+/** A short prompt: for the time to the first token, and to replace the measured prompt in the engine's cache. */
 export const SHORT_PROMPT = 'The first thing that I remember is';
 
 /** Read before anything is counted, so that the browser has compiled the code that is measured. */
 export const WARM_UP = 'Seven boats lay in the harbour of a quiet town. '.repeat(8);
 
-/** Where the measured prompt is cut from: it goes on, so that models seldom end the text. */
+/** The measured prompt is cut from this unfinished story, which models seldom end. */
 const STORY = `Once upon a time there was an old clockmaker who lived at the end of a long street beside the river. Every morning
 he opened the green door of his shop, put the kettle on the stove and looked at the forty clocks on the wall, and no two of
 them ever told the same time. People came from far away to ask him why. He would smile, pour them a cup of tea and begin to
@@ -29,11 +29,11 @@ third had stood in a school for a hundred years, and the children had taught it 
 fourth clock, which was small and made of brass, and he took it down from the wall and held it for a while in his hands before he
 went on.`.replace(/\s+/g, ' ');
 
-/** Added where whole words do not end at the right number. */
+/** Appended where whole words do not give the right number of tokens. */
 const FILLERS = [' a', ' the', '.', ',', 'e', 's', '!', ' 1'];
 
 /**
- * A text of exactly n tokens: words of the story, told again as often as it takes, then fillers.
+ * A text of exactly n tokens: words of the story, repeated as often as needed, then fillers.
  * @param {(text: string) => Promise<number>} count  tokens of a text, as a generation would count them
  * @param {number} n
  */
@@ -47,7 +47,7 @@ export async function fitPrompt(count, n = PROMPT_TOKENS) {
       low = i;
       text = textOf(i);
     } else high = i;
-    i = Math.min(Math.max(Math.round(i * n / have), low + 1), high - 1); // where n would be if all words were alike
+    i = Math.min(Math.max(Math.round(i * n / have), low + 1), high - 1); // n if all words had equally many tokens
   }
   for (let have = await count(text); have !== n; have++) {
     const longer = await firstThat(FILLERS.map((filler) => text + filler),
@@ -72,7 +72,7 @@ export function median(values) {
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }
 
-/** The model reads something else, so that nothing of the measured prompt is left in its cache. @param {Model} model */
+/** Replaces what the model's key/value cache has of the measured prompt. @param {Model} model */
 async function forget(model, signal) {
   await model.generate(SHORT_PROMPT, { maxTokens: 1, temperature: 0, signal }).text();
 }
@@ -116,7 +116,7 @@ async function timeGeneration(model, prompt, signal) {
  * @property {string} [prompt]          instead of one that is fitted
  * @property {number} [runs]
  * @property {AbortSignal} [signal]
- * @property {(what: string, done: number) => void} [onStep]  what is being done, and how much of all, 0 to 1
+ * @property {(what: string, done: number) => void} [onStep]  what is being done; share of all that is done, 0 to 1
  */
 
 /**
@@ -174,7 +174,7 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 const seconds = (s) => `${s.toFixed(2)} s`;
 const rate = (tokens) => tokens.toFixed(tokens < 100 ? 1 : 0);
 
-/** The server's models; elsewhere the one that comes with the library. */
+/** The server's models, or the one that comes with the library. */
 async function listModels() {
   try {
     const models = await (await fetch(LIST_URL)).json();
@@ -205,7 +205,7 @@ function fillThreads() {
   }
 }
 
-/** What to load, or null and a hint where nothing was chosen. @returns {ModelSource | null} */
+/** What to load; null where nothing was chosen. @returns {ModelSource | null} */
 function chosenSource() {
   const value = $('model').value;
   if (value === FROM_URL) return $('url').value.trim() || null;
@@ -213,7 +213,7 @@ function chosenSource() {
   return new URL(value, document.baseURI).href;
 }
 
-/** "Chromium 156" and the like, from what the browser says of itself. */
+/** "Chromium 156" and the like, from the user agent. */
 function browserName() {
   const agent = navigator.userAgent;
   const [, name, version] = /(Firefox|Edg|OPR|Chrome|Version)\/([\d.]+)/.exec(agent) ?? [null, agent, ''];
@@ -230,7 +230,7 @@ function showResults(all, name) {
   const best = all.reduce((a, b) => (b.decode > a.decode ? b : a));
   const highlight = (number, unit) => make('p', { className: 'card highlight' }, make('b', {}, number), unit);
   $('highlights').replaceChildren(
-    highlight(rate(best.decode), 'tokens per second written'),
+    highlight(rate(best.decode), 'tokens per second generated'),
     highlight(rate(Math.max(...all.map((f) => f.prefill))), 'tokens per second read'));
   $('rows').replaceChildren(...all.map((f) => {
     const [threads, ...cells] = rowOf(f);
@@ -239,7 +239,7 @@ function showResults(all, name) {
   const short = all.find((f) => f.drawn < DRAWN_TOKENS);
   const facts = [
     ['Model', name], ['Kernels', best.kernel], ['Browser', browserName()],
-    ['Processors', String(navigator.hardwareConcurrency || 'not said')],
+    ['Processors', String(navigator.hardwareConcurrency || 'unknown')],
     ['Prompt and answer', `${best.promptTokens} and ${best.drawn + 1} tokens${short ? ': the model ended its text' : ''}`],
   ];
   $('facts').replaceChildren(...facts.flatMap(([term, text]) => [make('dt', {}, term), make('dd', {}, text)]));
@@ -263,7 +263,7 @@ function showRunning(running) {
   else $('status').textContent = '';
 }
 
-/** Load times count from the browser's storage: a model that is not there yet is loaded once before. */
+/** Loads the model once, so that the load times are measured from the browser's storage. */
 async function intoCache(source, signal, onStep) {
   if (typeof source !== 'string') return;
   const model = await Nutshell.load(source, { threads: 1, signal, onProgress: ({ loaded, total, phase }) => {

@@ -1,9 +1,9 @@
-// The chat page. It uses the library just as any page would, through the global `Nutshell` of dist/nutshell.js, and owns
-// what a user sees: choosing and loading a model, the conversation, settings, errors in words. What a model writes is only
-// ever put into text nodes.
+// The chat page. It uses the library as any page would, through the global `Nutshell` of dist/nutshell.js. This file owns
+// what a user sees: choosing and loading a model, the conversation, settings, error messages. The text of a model is only put
+// into text nodes, never into HTML.
 //
-// This file is loaded before the page is drawn, so that the colour theme is right from the start; all else waits for the
-// document. Sections: small tools, theme, errors, settings, models, the chat, start.
+// The script runs before the page is painted, so that the colour theme is right from the start; everything else waits for
+// the document. Sections: helpers, theme, errors, settings, models, chat, start.
 'use strict';
 
 /** @typedef {import('../../dist/nutshell.js').Model} Model */
@@ -12,7 +12,7 @@
 /** @typedef {import('../../dist/nutshell.js').GenerationStats} Stats */
 /** @typedef {{ name: string, note?: string, url: string, bytes?: number, examples?: string[] }} ServedModel */
 
-// --- small tools ------------------------------------------------------------------------------------------------------
+// --- helpers ----------------------------------------------------------------------------------------------------------
 
 /** The element with this id. @returns {any} */
 const $ = (id) => document.getElementById(id);
@@ -39,13 +39,13 @@ function durationText(seconds) {
 
 const plural = (count, word) => `${count} ${word}${count === 1 ? '' : 's'}`;
 
-/** What is kept between visits; private windows may refuse, and then nothing is. */
+/** What is stored between visits. Private windows may refuse; then nothing is stored. */
 const kept = {
   get(key) {
     try { return JSON.parse(localStorage.getItem(`nutshell-${key}`) ?? 'null'); } catch { return null; }
   },
   set(key, value) {
-    try { localStorage.setItem(`nutshell-${key}`, JSON.stringify(value)); } catch { /* it holds for this visit then */ }
+    try { localStorage.setItem(`nutshell-${key}`, JSON.stringify(value)); } catch { /* it is lost after this visit */ }
   },
 };
 
@@ -71,7 +71,7 @@ function switchTheme() {
 
 // --- errors -----------------------------------------------------------------------------------------------------------
 
-/** Shows what went wrong and what to do about it; `actions` are buttons. An old message goes. */
+/** Shows what went wrong and what to do about it, in place of the last message. `actions` are buttons. */
 function showError(error, ...actions) {
   const known = typeof error?.code === 'string';
   const text = known ? error.message : `Something went wrong in this page: ${error?.message ?? error}`;
@@ -86,7 +86,7 @@ function clearError() {
   $('alert').replaceChildren();
 }
 
-/** The place to go on from: the message field, or the top of the model list. */
+/** Where to continue: the message field, or the top of the model list. */
 function focusMainField() {
   (page.view === 'chat' ? $('prompt') : $('main')).focus();
 }
@@ -94,8 +94,8 @@ function focusMainField() {
 // --- settings ---------------------------------------------------------------------------------------------------------
 
 /**
- * One row per number: where it is asked for, its limits, what is used when nothing was chosen (null: left to the library).
- * Temperature and repeat penalty suit models of this size: they wander off or fall into loops sooner than large ones.
+ * One row per number: its group, its limits, and the default (null: the library's). Temperature and repeat penalty are
+ * set for small models, which lose the subject or repeat themselves sooner than large ones.
  */
 const SETTINGS = [
   { key: 'temperature', group: 'sampling', label: 'Temperature', min: 0, max: 5, step: 0.05, value: 0.3,
@@ -103,11 +103,11 @@ const SETTINGS = [
   { key: 'maxTokens', group: 'sampling', label: 'Longest answer', min: 1, max: 1e6, step: 1, value: 512,
     hint: 'in tokens' },
   { key: 'topK', group: 'sampling', label: 'Top-k', min: 0, max: 1e6, step: 1, value: 40,
-    hint: 'tokens to draw from; 0: all' },
+    hint: 'tokens to sample from; 0: all' },
   { key: 'topP', group: 'sampling', label: 'Top-p', min: 0, max: 1, step: 0.01, value: 0.95,
     hint: 'share of probability; 1: all' },
   { key: 'minP', group: 'sampling', label: 'Min-p', min: 0, max: 1, step: 0.01, value: 0.05,
-    hint: 'share of the likeliest; 0: all' },
+    hint: 'share of the likeliest token; 0: all' },
   { key: 'repeatPenalty', group: 'sampling', label: 'Repeat penalty', min: 0.5, max: 5, step: 0.01, value: 1.1,
     hint: '1: off' },
   { key: 'seed', group: 'sampling', label: 'Seed', min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, value: null,
@@ -115,10 +115,10 @@ const SETTINGS = [
   { key: 'threads', group: 'engine', label: 'Threads', min: 1, max: 64, step: 1, value: null,
     placeholder: 'automatic', hint: '' },
   { key: 'contextLength', group: 'engine', label: 'Context length', min: 16, max: 1e6, step: 1, value: null,
-    placeholder: 'automatic', hint: 'tokens that question and answer share' },
+    placeholder: 'automatic', hint: 'tokens of the whole conversation' },
 ];
 
-/** Small models answer better when they are told how. */
+/** Small models answer better with a system prompt. */
 const SYSTEM = 'Give clear, helpful answers in plain English.';
 
 function makeField({ key, label, min, max, step, placeholder = '', hint }) {
@@ -129,7 +129,7 @@ function makeField({ key, label, min, max, step, placeholder = '', hint }) {
   return make('div', {}, make('label', { htmlFor: key }, label), input, about);
 }
 
-/** Fills the fields: with what was kept, or with the defaults. */
+/** Fills the fields with stored values or the defaults. */
 function fillSettings(values) {
   for (const { key, value } of SETTINGS) $(key).value = values?.[key] ?? (values && key in values ? '' : value ?? '');
   $('system').value = values?.system ?? SYSTEM;
@@ -151,13 +151,13 @@ function keepSettings() {
   prepareEngine();
 }
 
-/** Offers to load the model again when the engine's settings are not those that it runs with. */
+/** Offers to load the model again when its engine settings have changed. */
 function showReload() {
   const differs = page.model && JSON.stringify(numbersOf('engine')) !== JSON.stringify(page.loadedWith);
   $('reload').hidden = !differs;
 }
 
-/** Whether all settings can be used; if not, shows the one that cannot. */
+/** Whether all settings are valid; if not, shows the first that is not. */
 function settingsAreValid() {
   if ($('settings-form').checkValidity()) return true;
   if (!$('settings').open) $('settings').showModal();
@@ -205,7 +205,7 @@ function modelRow(id, name, badge, about, ...buttons) {
   return row;
 }
 
-/** Puts rows into a list, unless they are there already: whoever is about to press a button keeps it. */
+/** Puts rows into a list, unless they are there already, so that no button disappears under the pointer. */
 function fill(list, rows) {
   const text = (all) => [...all].map((row) => row.outerHTML).join();
   if (text(list.children) !== text(rows)) list.replaceChildren(...rows);
@@ -213,7 +213,7 @@ function fill(list, rows) {
 
 const named = (element, label) => { element.setAttribute('aria-label', label); return element; };
 
-/** The models that the server offers; null when it does not say. A plain file server offers what the library ships. */
+/** The models of the server; null without an answer. A plain file server has the model that comes with the library. */
 async function servedModels() {
   try {
     const reply = await fetch(LIST_URL);
@@ -231,10 +231,10 @@ async function showServed(/** @type {CachedModel[]} */ stored) {
     const address = new URL(url, LIST_URL).href;
     const about = [bytes ? sizeText(bytes) : '', note].filter(Boolean).join(' · ');
     const load = named(button('Load', () => loadModel(address, name), 'primary'), `Load ${name}`);
-    return modelRow(address, name, complete.has(address) ? 'kept here' : '', about, load);
+    return modelRow(address, name, complete.has(address) ? 'stored' : '', about, load);
   });
   fill($('served'), rows);
-  $('served-note').textContent = served === null ? 'The server does not offer its models now. Those kept below still work.'
+  $('served-note').textContent = served === null ? 'The server does not answer. The models stored below still work.'
     : served.length === 0 ? 'The server has no model. Load one from an address or from a file.' : '';
 }
 
@@ -258,7 +258,7 @@ function storedRow(/** @type {CachedModel} */ model) {
   if (!model.complete && !model.url) return modelRow(model.id, name, 'unfinished', about, remove);
   const source = model.complete ? { cached: model.id } : model.url;
   const word = model.complete ? 'Load' : 'Resume';
-  const load = named(button(word, () => loadModel(source, name), 'primary'), `${word} ${name}, kept in this browser`);
+  const load = named(button(word, () => loadModel(source, name), 'primary'), `${word} ${name}, stored in this browser`);
   return modelRow(model.id, name, model.complete ? '' : 'unfinished', about, load, remove);
 }
 
@@ -268,12 +268,12 @@ async function showStored() {
     fill($('stored'), stored.map(storedRow));
     const limit = usage.quota ? ` The browser allows ${sizeText(usage.quota)} for this page.` : '';
     $('stored-note').textContent = stored.length === 0
-      ? 'Nothing yet. A model that is loaded from an address stays here and works offline from then on.'
+      ? 'Nothing yet. A model that is loaded from an address is stored here and then works offline.'
       : `${sizeText(usage.models)} in all.${limit}`;
     page.stored = stored;
   } catch (error) {
-    // Offline the list may not be read again; what it was still holds.
-    if (page.stored.length === 0) $('stored-note').textContent = `What is kept here cannot be listed: ${error.message}`;
+    // Offline the list may be unreadable; the last one is still right.
+    if (page.stored.length === 0) $('stored-note').textContent = `The stored models cannot be listed: ${error.message}`;
   }
   return page.stored;
 }
@@ -283,17 +283,17 @@ async function showModels() {
   await showServed(await showStored());
 }
 
-/** What Nutshell.load and Nutshell.prepare are told about the engine. */
+/** Engine options of Nutshell.load and Nutshell.prepare. */
 function engineOptions() {
   const { threads } = numbersOf('engine');
   return threads && Nutshell.capabilities().threads ? { threads } : {};
 }
 
-/** Fetches the engine while a model is being chosen: then a stored model loads without any network. */
+/** Fetches the engine while a model is being chosen, so that a stored model loads without a network. */
 function prepareEngine() {
   if (page.view !== 'models' || page.loading) return;
   Nutshell.prepare(engineOptions()).then(() => { document.body.dataset.engine = 'ready'; })
-    .catch(() => {}); // Nutshell.load says it again, where the user waits for it
+    .catch(() => {}); // Nutshell.load reports it again, when the user waits for it
 }
 
 // --- models: loading --------------------------------------------------------------------------------------------------
@@ -334,16 +334,16 @@ async function closeModel() {
   await model?.unload();
 }
 
-/** The model is there: the page turns to the chat. */
+/** Shows the chat with the loaded model. */
 function enterChat(/** @type {Model} */ { info }, name) {
   $('model-name').textContent = name;
   $('prompt-label').textContent = info.chat ? 'Message' : 'Text to continue';
   $('prompt').placeholder = info.chat ? 'Write a message' : 'Once upon a time';
   $('welcome-text').textContent = info.chat ? 'Ask something.'
-    : 'This model brings no chat template: it does not answer, it continues your text.';
+    : 'This model has no chat template: it does not answer, it continues your text.';
   $('system').disabled = !info.chat;
   $('system-hint').textContent = info.chat ? 'Tells the model who it is and how to answer.'
-    : 'Not used: this model brings no chat template, so it only continues text.';
+    : 'Not used: this model has no chat template, so it only continues text.';
   const served = (page.served ?? []).find((model) => new URL(model.url, LIST_URL).pathname.endsWith(`/${info.fileName}`));
   const examples = served?.examples ?? (info.chat ? ['What is the capital of France?', 'Why is the sky blue?']
     : ['Once upon a time', 'The little dog']);
@@ -354,7 +354,7 @@ function enterChat(/** @type {Model} */ { info }, name) {
   $('prompt').focus();
 }
 
-/** Loads a model and turns to the chat. `source` is what Nutshell.load takes, `name` what the page calls it. */
+/** Loads a model and shows the chat. `source` is what Nutshell.load takes, `name` is shown on the page. */
 async function loadModel(source, name, options = {}) {
   if (page.loading || !settingsAreValid()) return;
   const controller = page.loading = new AbortController();
@@ -373,7 +373,7 @@ async function loadModel(source, name, options = {}) {
     if (model.info.cache.state === 'failed') showError(notKept(model.info.cache.error));
   } catch (error) {
     if (controller.signal.aborted) {
-      announce('Loading was cancelled. What has arrived is kept, and the next time goes on from there.');
+      announce('Loading was cancelled. What was downloaded is stored; the next load continues from there.');
     } else showError(error);
   } finally {
     page.loading = null;
@@ -385,7 +385,7 @@ async function loadModel(source, name, options = {}) {
 }
 
 const notKept = (/** @type {any} */ error) =>
-  Object.assign(new Error(`The model runs, but it could not be kept for the next visit. ${error?.message ?? ''}`),
+  Object.assign(new Error(`The model runs, but it could not be stored for the next visit. ${error?.message ?? ''}`),
     { code: error?.code ?? 'storage' });
 
 function loadFile(/** @type {File|undefined} */ file) {
@@ -394,7 +394,7 @@ function loadFile(/** @type {File|undefined} */ file) {
 
 /** A file from the disk may be dropped anywhere on the page. */
 function acceptDrops() {
-  let inside = 0; // entered minus left elements: the pointer passes from one to the next
+  let inside = 0; // elements entered minus elements left
   const carriesFiles = (event) => [...event.dataTransfer?.types ?? []].includes('Files');
   const count = (change) => { inside = Math.max(0, inside + change); $('drop').hidden = inside === 0; };
   addEventListener('dragenter', (event) => { if (carriesFiles(event)) count(1); });
@@ -479,7 +479,7 @@ async function copyText(text, source) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // No clipboard here (a page that is not from https or this machine): the text is selected, ready for Ctrl+C.
+    // Without a clipboard (a page that is neither https nor local) the text is selected, ready for Ctrl+C.
     getSelection()?.selectAllChildren(source);
     return announce('The text is selected; copy it with Control C.');
   }
@@ -521,7 +521,7 @@ async function stream(begin, { article, text, given = '', note = () => '' }) {
   return { answer: node.data, failure, footer };
 }
 
-/** Everything that surrounds one generation: buttons, Stop, the error, the focus. `work` gets the signal. */
+/** What surrounds one generation: buttons, Stop, the error, the focus. `work` gets the signal. */
 async function whileRunning(work) {
   const controller = page.stopping = new AbortController();
   clearError();
@@ -539,7 +539,7 @@ async function whileRunning(work) {
   else announce(controller.signal.aborted ? 'Stopped.' : answer);
 }
 
-/** What can be done about an error with one press. */
+/** Buttons that may repair an error. */
 function remedies(code) {
   if (code === 'context-full') return [button('Clear the history', clearHistory)];
   if (['engine-crashed', 'unloaded'].includes(code)) return [button('Load the model again', reloadModel)];
@@ -549,8 +549,8 @@ function remedies(code) {
 const dropLast = () => document.querySelectorAll('.retry').forEach((element) => element.remove());
 
 /**
- * What of the conversation fits into the context, with room for an answer: the system prompt and the newest turns. The last
- * question is always among them.
+ * The messages that fit into the context with an answer: the system prompt and the newest of the conversation. The last
+ * question is always one of them.
  * @param {Model} model
  * @param {{ role: string, content: string }[]} conversation
  */
@@ -589,7 +589,7 @@ function answerChat(/** @type {Model} */ model) {
   });
 }
 
-/** An answer that failed before its first token leaves nothing but the question, which goes back into the field. */
+/** Removes an answer that failed before its first token, and puts the question back into the field. */
 function withdraw(turn, article) {
   const question = page.messages[turn - 1];
   page.messages.length = turn - 1;
@@ -646,7 +646,7 @@ function reloadModel() {
   if (page.source) loadModel(page.source, page.name, page.options);
 }
 
-/** The field grows with its text, up to what the style sheet allows. */
+/** Makes the field as high as its text, up to the limit of the style sheet. */
 function growPrompt() {
   const field = $('prompt');
   field.style.height = 'auto';
@@ -668,7 +668,7 @@ function onPromptKey(/** @type {KeyboardEvent} */ event) {
 
 // --- start ------------------------------------------------------------------------------------------------------------
 
-/** What the page knows. */
+/** The state of the page. */
 const page = {
   view: 'models',
   /** @type {Model|null} */ model: null,
@@ -722,8 +722,8 @@ function listen() {
   acceptDrops();
 }
 
-/** Keeps the page for visits without a network: see sw.js. A new version takes over at once where nothing has been done yet,
- *  else with the next visit. */
+/** Stores the page for visits without a network: see sw.js. A new version takes over at once while no model was loaded, else
+ *  with the next visit. */
 async function keepPage() {
   const workers = navigator.serviceWorker;
   if (!workers) return;

@@ -1,16 +1,16 @@
-// The chat page's service worker: keeps the page and the library, so that both open without a network. It owns nothing else:
-// models are in the library's own cache (IndexedDB), and whatever is not in FILES goes to the network as if it were not here.
+// The chat page's service worker. It stores the page and the library, so that both open without a network. Models are in the
+// library's own cache (IndexedDB). Requests for files that are not in FILES go to the network.
 //
-// To use it for another page: list that page's files, and register it with a scope that holds the library's folder too, since a
-// worker is only kept where its own address lies in the scope. A scope above this file's folder needs the header
+// To use it for another page, list that page's files, and register it with a scope that contains the library's folder too: the
+// library's worker is only served from here if its address is in the scope. A scope above this file's folder needs the header
 // Service-Worker-Allowed. VERSION must change whenever one of the files does; demo/serve.mjs puts a hash of them there.
 //
-// A version is fetched whole, or not at all, while the page goes on with the one before; it takes over when no page is open
-// that the old one serves, or when the only one asks for it (see keepPage in chat.js), and deletes the old one then. Files are
-// kept with the headers that they came with, so a page that was cross-origin isolated is that offline too.
+// A version is fetched whole or not at all, while the page uses the last one. It takes over when no open page uses the old
+// version, or when the only open page asks for it (see keepPage in chat.js); then it deletes the old one. Files are stored with
+// their headers, so a page that was cross-origin isolated is so offline too.
 'use strict';
 
-const VERSION = ''; // empty: nothing is kept
+const VERSION = ''; // empty: nothing is stored
 
 const LIBRARY = ['nutshell.js', 'nutshell-worker.mjs', 'nutshell-template.mjs', 'nutshell-simd128.wasm', 'nutshell-relaxed.wasm',
   'nutshell-simd128-mt.wasm', 'nutshell-relaxed-mt.wasm'];
@@ -20,7 +20,7 @@ const FILES = [...PAGE, ...LIBRARY.map((name) => `../../dist/${name}`)].map((nam
 const PREFIX = 'nutshell-page-';
 const NAME = PREFIX + VERSION;
 
-/** Fetches all files anew, whatever the browser still has of them. */
+/** Fetches all files from the server, past the browser's HTTP cache. */
 async function keep() {
   const cache = await caches.open(NAME);
   try {

@@ -1,4 +1,4 @@
-// A press on the extension's button opens the panel: Chromium's side panel or Firefox's sidebar.
+// The extension's button opens the panel: Chromium's side panel or Firefox's sidebar.
 if (typeof chrome !== 'undefined' && chrome.sidePanel) {
   chrome.sidePanel.setPanelBehavior({ openPanelOnActionClick: true });
 } else {

@@ -1,5 +1,5 @@
-// The panel of the extension: a packaged model writes into it, offline. The library's files lie beside this one, so that
-// nothing but the extension itself is loaded; pack.mjs puts them there.
+// The panel of the extension, which shows the text of a packaged model, offline. The library's files are beside this one, so
+// that nothing but the extension itself is loaded; pack.mjs puts them there.
 'use strict';
 
 const PACKAGED = 'nutshell-tiny-q8_0.gguf';
@@ -20,8 +20,8 @@ function showError(error) {
   $('status').textContent = model ? 'Ready' : 'No model is loaded';
 }
 
-/** The model in the package. Read here and not by the library's worker: while Firefox is offline, workers fetch nothing, not even
- *  an extension's own files. */
+/** The model in the package. The page reads it and not the library's worker, because workers of an offline Firefox fetch
+ *  nothing, not even an extension's own files. */
 async function packaged() {
   return new File([await (await fetch(PACKAGED)).blob()], PACKAGED);
 }
@@ -71,7 +71,7 @@ async function write(/** @type {import('../../dist/nutshell.js').Model} */ write
   return generation.stats;
 }
 
-/** Everything around one text: the buttons, the figures, the errors. */
+/** Generates one text: buttons, figures, errors. */
 async function run() {
   const text = $('prompt').value;
   if (!model || running || !text.trim()) return;

@@ -32,7 +32,7 @@ def symbols_of(word):
 
 
 def merged(parts, pair):
-    """The parts with every occurrence of the pair, from the left, made one."""
+    """The parts with every occurrence of the pair merged, from the left."""
     out, i = [], 0
     while i < len(parts):
         if i + 1 < len(parts) and (parts[i], parts[i + 1]) == pair:

@@ -1,8 +1,8 @@
 """Who and what a story is about: characters with their pronouns, places, things, and the template language.
 
-A template is a sentence with two kinds of holes. `[a|b|c]` is replaced by one alternative, drawn at random (they nest, and an
-empty alternative leaves the part out); `{h.his}` is filled from the story's cast. `a~ word` becomes "a word" or "an word" as
-the sound of the word asks. Every draw comes from the one random generator that the story was given.
+A template is a sentence with two kinds of placeholders. `[a|b|c]` is replaced by a random alternative (they nest, and an
+alternative may be empty); `{h.his}` is filled from the story's cast. `a~ word` becomes "a word" or "an word" by the sound of
+the word. Every random choice comes from the one generator that the story was given.
 """
 import re
 
@@ -127,7 +127,7 @@ def draw_name(rng, sex, taken=()):
 
 
 def draw_who(rng, kind, named, taken=(), name="", trait=None, sex=""):
-    """A character of that kind; what is not given is drawn. `sex` is a wish, which the kind or a known name overrules.
+    """A character of that kind; what is not given is random. `sex` is a preference, which the kind or a known name overrides.
 
     Without a name, an animal or a thing is "it".
     """

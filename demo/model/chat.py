@@ -1,7 +1,7 @@
 """Conversations: requests for stories with the stories that answer them, questions about them, animals and things in the
 present tense, small talk, and requests that the model should decline because nothing in the corpus answers them.
 
-A conversation is a list of (role, text) with the roles of ChatML. It is built turn by turn; each function appends to it.
+A conversation is a list of (role, text) with the roles of ChatML. It is built message by message; each function appends to it.
 """
 import words
 from cast import BOYS, GIRLS, KINDS, PLACES, TRAITS, capital, draw_name, expand, third_person, with_articles
@@ -78,7 +78,7 @@ def answer(chat, text):
 
 
 def draw_kind(rng, groups=("animal", "child", "person", "thing", "other")):
-    """A kind, its group drawn by share."""
+    """A random kind, of a group that is chosen by weight."""
     shares = [(group, share) for group, share in GROUP_SHARE if group in groups]
     point = rng.random() * sum(share for _, share in shares)
     for group, share in shares:
@@ -255,7 +255,7 @@ def unknown_turn(rng, chat):
 
 
 def follow_ups(rng, chat, tale):
-    """Up to three turns after a story."""
+    """Up to three requests after a story."""
     for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
         draw = rng.random()
         if draw < 0.6 and tale.facts:

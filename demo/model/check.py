@@ -101,7 +101,7 @@ class Model:
         return x / np.sqrt((x * x).mean() + self.eps) * self.w[name + ".weight"]
 
     def rotate(self, x, position):
-        """Turns the pairs (0, 1), (2, 3), ... of each head: (heads, dim)."""
+        """Rotates the pairs (0, 1), (2, 3), ... of each head: (heads, dim)."""
         cos, sin = np.cos(position * self.freq), np.sin(position * self.freq)
         a, b, out = x[:, 0::2], x[:, 1::2], np.empty_like(x)
         out[:, 0::2], out[:, 1::2] = a * cos - b * sin, a * sin + b * cos

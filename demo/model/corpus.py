@@ -28,9 +28,9 @@ def raw_document(rng):
 
 
 def document(rng):
-    """One document as parts (text, learned): what a user or the system says is read, but not learned.
+    """One document as pairs (text, learned): messages of the user and the system are context, not learned.
 
-    It opens with BOS; a raw text closes with END, as each turn of a conversation does.
+    It opens with BOS; a raw text closes with END, as each message of a conversation does.
     """
     if rng.random() >= CHAT_SHARE:
         return [(BOS, False), (raw_document(rng) + END, True)]

@@ -38,7 +38,7 @@ def rope_tables(shape):
 
 
 def rotate(x, cos, sin):
-    """Turns the pairs (0, 1), (2, 3), ... of x: (B, heads, T, D)."""
+    """Rotates the pairs (0, 1), (2, 3), ... of x: (B, heads, T, D)."""
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
 

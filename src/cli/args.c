@@ -1,4 +1,4 @@
-/* Options from a table per command. A number must be a number to its last character. */
+/* Parses the options of a command by its table. A number must be valid up to its last character. */
 #include "cli/cli.h"
 
 #include <errno.h>

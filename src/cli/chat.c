@@ -1,7 +1,7 @@
 /*
- * Chat templates for the shell, a table of the formats in wide use, chosen by a mark that only their
- * template has. (Pages run the model's own template in a Jinja interpreter; the shell has none and says so
- * where no row fits.)
+ * Chat formats for the shell: a table of the common ones, each recognized by a text that only its template
+ * contains. Pages run the model's own template in a Jinja interpreter; the shell has none, and refuses a
+ * model whose template fits no row.
  */
 #include "cli/cli.h"
 
@@ -11,8 +11,8 @@
 typedef struct chat_format {
     const char *mark;      // found in the model's template
     const char *system[2]; // around the system text
-    const char *user[2];   // around a user's text; the model's turn begins behind it
-    const char *turn_end;  // behind the model's answer, before the next turn
+    const char *user[2];   // around a user's text; the answer follows
+    const char *turn_end;  // after the model's answer, before the next message
 } chat_format;
 
 static const chat_format formats[] = {

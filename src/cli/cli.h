@@ -13,8 +13,12 @@
 
 typedef enum arg_kind { ARG_FLAG, ARG_U32, ARG_U64, ARG_F32, ARG_TEXT, ARG_TEXTS } arg_kind;
 
+/* The kind of an option whose value is of a C type. */
+#define ARG_KIND(type)                                                                                      \
+    _Generic((type)0, bool: ARG_FLAG, uint32_t: ARG_U32, uint64_t: ARG_U64, float: ARG_F32)
+
 typedef struct arg_texts {
-    const char *items[16];
+    const char *items[NUT_MAX_STOPS];
     size_t n;
 } arg_texts;
 
@@ -52,37 +56,49 @@ typedef struct file_options {
 nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err);
 /* The kind of cache by its name. */
 nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error *err);
-/* A whole text file, terminated; free with free(). */
+/* A whole text, terminated, from a file or a pipe; free with free(). */
 nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err);
 
-/* The next line of a stream, of any length, terminated and without its end; zeros in it, which no text has,
- * are left out. *line, of *cap bytes, grows as getline's does; free() it after the last. !*more: the stream
- * has ended. */
+/* The next line of a stream, of any length, terminated and without its line end; zero bytes in it are
+ * left out. *line, of *cap bytes, grows as with getline; free() it after the last line. *more is false at
+ * the end of the stream. */
 nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_error *err);
 
-/* A model's file and, where it has several, the others that were asked for. */
-typedef struct file_source {
-    FILE *file;
-    const char *path;
-    struct file_source *next; // owns its path
-} file_source;
-nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err);
-void file_source_close(file_source *f);
+/* Opens file i (from 0) of n of a split model, from the path of the first; returns its size and its path,
+ * which is malloc'ed. */
+nut_status file_open_split(const char *first, uint32_t i, uint32_t n, char **path, FILE **out,
+                           uint64_t *size, nut_error *err);
+/* Exactly n bytes from offset on; path is for messages. */
+nut_status file_read_at(FILE *f, const char *path, uint64_t offset, void *out, size_t n, nut_error *err);
 
-/* Output to a temporary name beside the target; commit renames it, abort removes it. */
+/* E_ARGUMENT where what would be written to out_path is the file that is open for reading, by whatever name.
+ */
+nut_status file_check_other(FILE *in, const char *in_path, const char *out_path, nut_error *err);
+
+/* Output to a temporary name beside the target; commit renames it, abort removes it (and may follow any
+ * failure). */
 typedef struct file_sink {
     FILE *file;
     const char *path;
     char *temporary;
+    uint64_t at; // where the next byte goes
 } file_sink;
-nut_status file_sink_open(const char *path, file_sink *f, nut_sink *out, nut_error *err);
+nut_status file_sink_open(const char *path, file_sink *f, nut_error *err);
+nut_status file_sink_write(file_sink *f, uint64_t offset, const void *bytes, size_t n, nut_error *err);
 nut_status file_sink_commit(file_sink *f, nut_error *err);
 void file_sink_abort(file_sink *f);
 
+/* ---- jobs (job.c) ---- */
+
+/* Runs a job to its end, with progress on stderr. in: path of the first file of the model that it reads;
+ * out: path of its output, which exists only after success; NULL where the job has none. The caller frees
+ * the job. */
+nut_status job_run(nut_job *job, const char *in, const char *out, nut_error *err);
+
 /* ---- chat templates known by their marks (chat.c) ---- */
 
-/* Renders one user turn (and the system text before the first) for the model's template; free() the result.
- */
+/* Renders a user's message (and the system text before the first) for the model's chat format; free() the
+ * result. */
 nut_status chat_render(const nut_model *model, const char *system, const char *user, bool first, char **out,
                        nut_error *err);
 
@@ -103,6 +119,12 @@ CLI_COMMANDS(NUT_X)
 /* All ids of a text, malloc'ed. */
 nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
                         int32_t **ids, size_t *n, nut_error *err);
+
+/* ---- what people read (terminal.c) ---- */
+
+/* Replaces everything but printable UTF-8 by '?', in place. */
+void cli_clean(char *text);
+/* Sets the error; its message is cleaned. */
 nut_status cli_error(nut_error *err, nut_status code, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))

@@ -1,10 +1,11 @@
-/* Files: feeding a model from disk, reading texts, and writing a result under a temporary name until it is
- * whole. */
+/* Files: feeding a model from disk, reading texts, and writing results under a temporary name until they
+ * are complete. */
 #include "cli/cli.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { FEED_BYTES = 1 << 20 };
 
@@ -12,22 +13,31 @@ static nut_status io_error(nut_error *err, const char *what, const char *path) {
     return cli_error(err, NUT_E_IO, "cannot %s \"%s\": %s", what, path, strerror(errno));
 }
 
-static nut_status open_sized(const char *path, FILE **out, uint64_t *size, nut_error *err) {
+/* Opens what is there to be read. *sized: it is a regular file, of *size bytes. */
+static nut_status open_any(const char *path, FILE **out, bool *sized, uint64_t *size, nut_error *err) {
+    struct stat st;
+    if (stat(path, &st)) return io_error(err, "open", path);
+    if (S_ISDIR(st.st_mode)) return cli_error(err, NUT_E_IO, "\"%s\" is a folder; give a file", path);
     FILE *f = fopen(path, "rb");
     if (!f) return io_error(err, "open", path);
-    if (fseeko(f, 0, SEEK_END) || ftello(f) < 0) {
-        fclose(f);
-        return io_error(err, "read", path);
-    }
-    *size = (uint64_t)ftello(f);
-    rewind(f);
+    *sized = S_ISREG(st.st_mode);
+    *size = *sized ? (uint64_t)st.st_size : 0;
     *out = f;
     return NUT_OK;
 }
 
+/* A regular file: models are read at any place. */
+static nut_status open_sized(const char *path, FILE **out, uint64_t *size, nut_error *err) {
+    bool sized;
+    TRY(open_any(path, out, &sized, size, err));
+    if (sized) return NUT_OK;
+    fclose(*out);
+    return cli_error(err, NUT_E_IO, "\"%s\" is a pipe or a device; give a regular file", path);
+}
+
 /* ---- models in several files ---- */
 
-/* The path of file i (from 0) of n by that of the first, NAME-00001-of-0000N.gguf; free with free(). */
+/* The path of file i (from 0) of n, from that of the first, NAME-00001-of-0000N.gguf; free with free(). */
 static nut_status part_path(const char *first, uint32_t i, uint32_t n, char **out, nut_error *err) {
     char end[48];
     snprintf(end, sizeof end, "-%05u-of-%05u.gguf", 1u, (unsigned)n);
@@ -53,10 +63,11 @@ static nut_status open_part(const char *first, uint32_t i, uint32_t n, char **pa
     cli_error(err, status, "part %u of the model's %u cannot be opened: \"%s\": %s", (unsigned)i + 1,
               (unsigned)n, *path, strerror(errno));
     free(*path);
+    *path = NULL;
     return status;
 }
 
-/* That all files are there, before the first one is read. */
+/* Checks that all files exist, before the first one is read. */
 static nut_status check_parts(const char *first, uint32_t n, nut_error *err) {
     for (uint32_t i = 1; i < n; i++) {
         char *path;
@@ -126,7 +137,7 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     TRY(file_kv_type(options, &lo.kv_type, err));
     TRY(open_sized(path, &f, &size, err));
     lo.kernel = options->kernel;
-    lo.dequantize = options->reference;
+    lo.reference = options->reference;
     lo.n_ctx = options->n_ctx;
     nut_status status = nut_load_begin(&lo, size, &loader, err);
     if (status == NUT_OK) status = feed_file(loader, f, path, err);
@@ -137,25 +148,41 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     return status;
 }
 
-nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err) {
-    FILE *f;
-    uint64_t size;
-    TRY(open_sized(path, &f, &size, err));
-    char *text = size < SIZE_MAX ? malloc((size_t)size + 1) : NULL;
-    if (!text) {
-        fclose(f);
-        return cli_error(err, NUT_E_MEMORY, "\"%s\" does not fit in memory", path);
+/* To the end, whatever the size: the file may be a pipe, or grow. */
+static nut_status read_all(FILE *f, const char *path, size_t expected, char **out, size_t *n,
+                           nut_error *err) {
+    size_t cap = expected + 1, some;
+    char *text = malloc(cap);
+    *n = 0;
+    while (text && (some = fread(text + *n, 1, cap - *n, f)) > 0) {
+        *n += some;
+        if (*n < cap) continue;
+        char *grown = cap < SIZE_MAX / 2 ? realloc(text, 2 * cap) : NULL;
+        if (!grown) free(text);
+        text = grown;
+        cap *= 2;
     }
-    *n = fread(text, 1, (size_t)size, f);
-    bool failed = ferror(f) != 0;
-    fclose(f);
-    if (failed) {
+    if (!text) return cli_error(err, NUT_E_MEMORY, "\"%s\" does not fit in memory", path);
+    if (ferror(f)) {
+        nut_status status = io_error(err, "read", path);
         free(text);
-        return io_error(err, "read", path);
+        return status;
     }
     text[*n] = 0;
     *out = text;
     return NUT_OK;
+}
+
+nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err) {
+    enum { FIRST_BYTES = 1 << 16 }; // of a text of unknown size
+    FILE *f;
+    bool sized;
+    uint64_t size;
+    TRY(open_any(path, &f, &sized, &size, err));
+    const size_t most = SIZE_MAX / 4, expected = !sized ? FIRST_BYTES : size < most ? (size_t)size : most;
+    nut_status status = read_all(f, path, expected, out, n, err);
+    fclose(f);
+    return status;
 }
 
 nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_error *err) {
@@ -172,71 +199,72 @@ nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_
     return NUT_OK;
 }
 
-static nut_status source_read(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    file_source *f = ctx;
-    if (fseeko(f->file, (off_t)offset, SEEK_SET)) return io_error(err, "read", f->path);
-    if (fread(out, 1, n, f->file) == n) return NUT_OK;
-    if (ferror(f->file)) return io_error(err, "read", f->path);
-    return cli_error(err, NUT_E_IO, "\"%s\" has become shorter while it was read; try again", f->path);
+/* ---- the files of a job ---- */
+
+nut_status file_open_split(const char *first, uint32_t i, uint32_t n, char **path, FILE **out,
+                           uint64_t *size, nut_error *err) {
+    if (i > 0) return open_part(first, i, n, path, out, size, err);
+    *path = malloc(strlen(first) + 1);
+    if (!*path) return cli_error(err, NUT_E_MEMORY, "out of memory");
+    nut_status status = open_sized(strcpy(*path, first), out, size, err);
+    if (status == NUT_OK) return NUT_OK;
+    free(*path);
+    *path = NULL;
+    return status;
 }
 
-static nut_status source_part(void *ctx, uint32_t i, uint32_t n, nut_source *out, nut_error *err) {
-    file_source *first = ctx, *f = malloc(sizeof *f);
-    char *path;
-    if (!f) return cli_error(err, NUT_E_MEMORY, "out of memory");
-    *out = (nut_source){.ctx = f, .read = source_read};
-    nut_status status = open_part(first->path, i, n, &path, &f->file, &out->size, err);
-    if (status != NUT_OK) {
-        free(f);
-        return status;
-    }
-    f->path = path;
-    f->next = first->next;
-    first->next = f;
-    return NUT_OK;
+nut_status file_read_at(FILE *f, const char *path, uint64_t offset, void *out, size_t n, nut_error *err) {
+    if (fseeko(f, (off_t)offset, SEEK_SET)) return io_error(err, "read", path);
+    if (fread(out, 1, n, f) == n) return NUT_OK;
+    if (ferror(f)) return io_error(err, "read", path);
+    return cli_error(err, NUT_E_IO, "\"%s\" has become shorter while it was read; try again", path);
 }
 
-nut_status file_source_open(const char *path, file_source *f, nut_source *out, nut_error *err) {
-    *f = (file_source){.path = path};
-    *out = (nut_source){.ctx = f, .read = source_read, .part = source_part};
-    return open_sized(path, &f->file, &out->size, err);
+/* A file that is there already must be a regular one: a device or a pipe would be replaced, not written to.
+ */
+static nut_status check_target(const char *path, nut_error *err) {
+    struct stat st;
+    if (stat(path, &st) || S_ISREG(st.st_mode)) return NUT_OK;
+    if (S_ISDIR(st.st_mode))
+        return cli_error(err, NUT_E_IO, "cannot write \"%s\": it is a folder; give the name of a file",
+                         path);
+    return cli_error(err, NUT_E_IO, "cannot write \"%s\": it is a pipe or a device; give the name of a file",
+                     path);
 }
 
-void file_source_close(file_source *f) {
-    while (f->next) {
-        file_source *part = f->next;
-        f->next = part->next;
-        fclose(part->file);
-        free((char *)part->path);
-        free(part);
-    }
-    if (f->file) fclose(f->file);
-    f->file = NULL;
+nut_status file_check_other(FILE *in, const char *in_path, const char *out_path, nut_error *err) {
+    struct stat a, b;
+    if (fstat(fileno(in), &a) || stat(out_path, &b) || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+        return NUT_OK;
+    return cli_error(err, NUT_E_ARGUMENT,
+                     "\"%s\" and \"%s\" are the same file, which would be lost; choose another name",
+                     in_path, out_path);
 }
 
-static nut_status sink_write(void *ctx, const void *bytes, size_t n, nut_error *err) {
-    file_sink *f = ctx;
-    return fwrite(bytes, 1, n, f->file) == n ? NUT_OK : io_error(err, "write", f->temporary);
-}
-
-nut_status file_sink_open(const char *path, file_sink *f, nut_sink *out, nut_error *err) {
-    size_t n = strlen(path) + sizeof ".part";
+nut_status file_sink_open(const char *path, file_sink *f, nut_error *err) {
+    TRY(check_target(path, err));
+    const size_t n = strlen(path) + sizeof ".part";
     *f = (file_sink){.path = path, .temporary = malloc(n)};
     if (!f->temporary) return cli_error(err, NUT_E_MEMORY, "out of memory");
     snprintf(f->temporary, n, "%s.part", path);
-    f->file = fopen(f->temporary, "wbx"); // never over a file that is another's, which may be the source
-    if (!f->file) {
-        nut_status status = errno == EEXIST
-                                ? cli_error(err, NUT_E_IO,
-                                            "\"%s\" is there already; remove it unless it is still being "
-                                            "written, or choose another name",
-                                            f->temporary)
-                                : io_error(err, "create", f->temporary);
-        free(f->temporary);
-        f->temporary = NULL;
-        return status;
-    }
-    *out = (nut_sink){.ctx = f, .write = sink_write};
+    f->file = fopen(f->temporary, "wbx"); // never overwrites an existing file, which may be the source
+    if (f->file) return NUT_OK;
+    nut_status status = errno == EEXIST
+                            ? cli_error(err, NUT_E_IO,
+                                        "\"%s\" is there already; remove it unless it is still being "
+                                        "written, or choose another name",
+                                        f->temporary)
+                            : io_error(err, "create", f->temporary);
+    free(f->temporary);
+    *f = (file_sink){0};
+    return status;
+}
+
+nut_status file_sink_write(file_sink *f, uint64_t offset, const void *bytes, size_t n, nut_error *err) {
+    if (offset != f->at && fseeko(f->file, (off_t)offset, SEEK_SET))
+        return io_error(err, "write", f->temporary);
+    if (fwrite(bytes, 1, n, f->file) != n) return io_error(err, "write", f->temporary);
+    f->at = offset + n;
     return NUT_OK;
 }
 

@@ -4,33 +4,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+#define NUT_X(type, field, standard, least, most, js, help) +1
+    N_SAMPLING = 0 NUT_GENERATE_OPTION_LIST(NUT_X), // options of the list
+#undef NUT_X
+    N_MORE = 9,
+    MAX_NAME = 32,
+};
+
+/* What run and chat are called with. */
 typedef struct generate_args {
     file_options file;
-    nut_generate_options options;
+    nut_generate_options options; // but for its stop texts
     arg_texts stop;
     uint32_t n_threads;
-    bool json, raw, profile;
+    bool json, profile;
     const char *system;
+    char names[N_SAMPLING][MAX_NAME]; // "--max-tokens" of the field max_tokens
 } generate_args;
 
-enum { MAX_OPTIONS = 24 };
+static const char *option_name(const char *field, char name[MAX_NAME]) {
+    snprintf(name, MAX_NAME, "--%s", field);
+    for (char *c = name; *c; c++)
+        if (*c == '_') *c = '-';
+    return name;
+}
 
-static size_t generate_options(generate_args *a, arg_option *o) {
-    const arg_option all[] = {
-        {"--max-tokens", ARG_U32, &a->options.max_tokens, "tokens to draw (0: until the context is full)"},
-        {"--temperature", ARG_F32, &a->options.temperature, "0 takes the likeliest token"},
-        {"--top-k", ARG_U32, &a->options.top_k, "draw from the K likeliest (0: off)"},
-        {"--top-p", ARG_F32, &a->options.top_p, "draw from the likeliest that make up P (1: off)"},
-        {"--min-p", ARG_F32, &a->options.min_p, "drop what is less likely than P times the best (0: off)"},
-        {"--typical-p", ARG_F32, &a->options.typical_p, "locally typical sampling (1: off)"},
-        {"--repeat-penalty", ARG_F32, &a->options.repeat_penalty, "above 1 avoids repetition"},
-        {"--presence-penalty", ARG_F32, &a->options.presence_penalty,
-         "taken once from a repeated token's logit"},
-        {"--frequency-penalty", ARG_F32, &a->options.frequency_penalty, "taken for each repetition"},
-        {"--repeat-last-n", ARG_U32, &a->options.repeat_last_n, "tokens that the penalties look back on"},
-        {"--seed", ARG_U64, &a->options.seed, "same seed, same text"},
+static void list_options(generate_args *a, arg_option o[N_SAMPLING + N_MORE]) {
+    const arg_option more[N_MORE] = {
         {"--stop", ARG_TEXTS, &a->stop, "end before this text (may be repeated)"},
-        {"--ignore-eos", ARG_FLAG, &a->options.ignore_eos, "go on past the end-of-text token"},
         {"--threads", ARG_U32, &a->n_threads, "threads (1)"},
         {"--context", ARG_U32, &a->file.n_ctx,
          "positions of the context (0: the model's own, at most 4096)"},
@@ -38,19 +40,36 @@ static size_t generate_options(generate_args *a, arg_option *o) {
         {"--kernel", ARG_TEXT, &a->file.kernel,
          "ref, simd128 or relaxed (the fastest that computes rightly)"},
         {"--reference", ARG_FLAG, &a->file.reference, "hold all weights as floats"},
-        {"--special", ARG_FLAG, &a->raw, "read special tokens in the prompt, and show those drawn"},
         {"--json", ARG_FLAG, &a->json, "one JSON object on stdout instead of the text"},
         {"--profile", ARG_FLAG, &a->profile, "say where the time goes, in a table"},
         {"--system", ARG_TEXT, &a->system, "system text of a chat"},
     };
-    memcpy(o, all, sizeof all);
-    return sizeof all / sizeof *all;
+    size_t n = 0;
+#define NUT_X(type, field, standard, least, most, js, help)                                                 \
+    o[n] = (arg_option){option_name(#field, a->names[n]), ARG_KIND(type), &a->options.field, help}, n++;
+    NUT_GENERATE_OPTION_LIST(NUT_X)
+#undef NUT_X
+    memcpy(o + n, more, sizeof more);
 }
 
-static generate_args generate_defaults(void) {
-    generate_args a = {.options = nut_generate_defaults(), .n_threads = 1};
-    a.options.max_tokens = 256;
-    return a;
+/* Reads the arguments of a command, whose set lacks the options; max_tokens: their default. */
+static nut_status read_args(generate_args *a, arg_set set, uint32_t max_tokens, int argc, char **argv,
+                            nut_error *err) {
+    arg_option options[N_SAMPLING + N_MORE];
+    *a = (generate_args){.options = nut_generate_defaults(), .n_threads = 1};
+    a->options.max_tokens = max_tokens;
+    list_options(a, options);
+    set.options = options;
+    set.n_options = N_SAMPLING + N_MORE;
+    return args_parse(&set, argc, argv, err);
+}
+
+static nut_status begin(const generate_args *a, nut_session *s, const int32_t *ids, size_t n,
+                        nut_error *err) {
+    nut_generate_options o = a->options;
+    o.stop = a->stop.items;
+    o.n_stop = a->stop.n;
+    return nut_generate_begin(s, ids, n, &o, err);
 }
 
 /* ---- output ---- */
@@ -92,7 +111,11 @@ static nut_status collect(output *out, const nut_step *step, nut_error *err) {
 }
 
 static void print_json(const output *out, const nut_step *last, const nut_session *s, const nut_model *m) {
-    static const char *const finishes[] = {"none", "eos", "stop", "length"};
+    static const char *const finishes[] = {
+#define NUT_X(name, text) text,
+        NUT_FINISH_LIST(NUT_X)
+#undef NUT_X
+    };
     char timings[256];
     size_t n;
     nut_session_timings(s, timings, sizeof timings, &n, NULL);
@@ -107,40 +130,41 @@ static void print_json(const output *out, const nut_step *last, const nut_sessio
 
 /* One row of the table: microseconds per token and shares of the whole. */
 static void print_part(const nut_profile_part *part, const nut_profile_part *whole,
-                       unsigned long long prompt, unsigned long long drawn) {
+                       unsigned long long prompt, unsigned long long sampled) {
     const double prefill = prompt ? 1e6 * part->prefill / (double)prompt : 0,
-                 decode = drawn ? 1e6 * part->decode / (double)drawn : 0;
+                 decode = sampled ? 1e6 * part->decode / (double)sampled : 0;
     fprintf(stderr, "%-26s %9.1f %6.1f %% %9.1f %6.1f %%\n", part->name, prefill,
             whole->prefill > 0 ? 100 * part->prefill / whole->prefill : 0, decode,
             whole->decode > 0 ? 100 * part->decode / whole->decode : 0);
 }
 
-static void print_profile(const nut_session *s, unsigned long long prompt, unsigned long long drawn) {
+static void print_profile(const nut_session *s, unsigned long long prompt, unsigned long long sampled) {
     nut_profile_part part, whole = {.name = "all"};
     for (size_t i = 0; nut_session_profile(s, i, &part); i++)
         whole.prefill += part.prefill, whole.decode += part.decode;
-    fprintf(stderr, "%-26s %18s %18s\n", "microseconds per token", "prompt", "drawn");
-    for (size_t i = 0; nut_session_profile(s, i, &part); i++) print_part(&part, &whole, prompt, drawn);
-    print_part(&whole, &whole, prompt, drawn);
+    fprintf(stderr, "%-26s %18s %18s\n", "microseconds per token", "prompt", "sampled");
+    for (size_t i = 0; nut_session_profile(s, i, &part); i++) print_part(&part, &whole, prompt, sampled);
+    print_part(&whole, &whole, prompt, sampled);
 }
 
 static void print_figures(const generate_args *a, const nut_session *s, const nut_model *m) {
     char t[256];
     size_t n;
-    unsigned long long prompt, drawn;
-    double prompt_s, drawn_s;
+    unsigned long long prompt, sampled;
+    double prompt_s, sampled_s;
     nut_session_timings(s, t, sizeof t, &n, NULL);
     if (sscanf(
             t,
             "{\"prefill\":{\"tokens\":%llu,\"seconds\":%lf},\"decode\":{\"tokens\":%llu,\"seconds\":%lf}}",
-            &prompt, &prompt_s, &drawn, &drawn_s) != 4)
+            &prompt, &prompt_s, &sampled, &sampled_s) != 4)
         return;
-    fprintf(stderr,
-            "prompt %llu tokens, %.1f tokens/s; drawn %llu tokens, %.1f tokens/s; kernel %s, %u thread%s\n",
-            prompt, prompt_s > 0 ? (double)prompt / prompt_s : 0, drawn,
-            drawn_s > 0 ? (double)drawn / drawn_s : 0, nut_model_kernel(m), nut_session_n_threads(s),
-            nut_session_n_threads(s) == 1 ? "" : "s");
-    if (a->profile) print_profile(s, prompt, drawn);
+    fprintf(
+        stderr,
+        "prompt %llu tokens, %.1f tokens/s; sampled %llu tokens, %.1f tokens/s; kernel %s, %u thread%s\n",
+        prompt, prompt_s > 0 ? (double)prompt / prompt_s : 0, sampled,
+        sampled_s > 0 ? (double)sampled / sampled_s : 0, nut_model_kernel(m), nut_session_n_threads(s),
+        nut_session_n_threads(s) == 1 ? "" : "s");
+    if (a->profile) print_profile(s, prompt, sampled);
 }
 
 static nut_status drain(nut_session *s, output *out, nut_step *step, nut_error *err) {
@@ -163,9 +187,9 @@ static nut_status run_prompt(const generate_args *a, const nut_model *m, nut_ses
     size_t n;
     output out = {.json = a->json};
     nut_step step;
-    unsigned flags = NUT_TOKENIZE_ADD_BOS | (a->raw ? NUT_TOKENIZE_SPECIAL : 0);
+    unsigned flags = NUT_TOKENIZE_ADD_BOS | (a->options.special ? NUT_TOKENIZE_SPECIAL : 0);
     TRY(cli_tokenize(m, prompt, strlen(prompt), flags, &ids, &n, err));
-    nut_status status = nut_generate_begin(s, ids, n, &a->options, err);
+    nut_status status = begin(a, s, ids, n, err);
     free(ids);
     if (status == NUT_OK) status = drain(s, &out, &step, err);
     if (status == NUT_OK && a->json) print_json(&out, &step, s, m);
@@ -188,16 +212,15 @@ static nut_status open_session(const generate_args *a, const char *path, nut_mod
 }
 
 nut_status command_run(int argc, char **argv, nut_error *err) {
-    generate_args a = generate_defaults();
-    arg_option options[MAX_OPTIONS];
     const char *positionals[2];
-    arg_set set = {"run", "MODEL PROMPT [options]", options, generate_options(&a, options), positionals, 2};
+    const arg_set set = {.command = "run",
+                         .positional = "MODEL PROMPT [options]",
+                         .positionals = positionals,
+                         .n_positionals = 2};
+    generate_args a;
     nut_model *m;
     nut_session *s;
-    TRY(args_parse(&set, argc, argv, err));
-    a.options.stop = a.stop.items;
-    a.options.n_stop = a.stop.n;
-    a.options.special = a.raw;
+    TRY(read_args(&a, set, 256, argc, argv, err));
     TRY(open_session(&a, positionals[0], &m, &s, err));
     nut_status status = run_prompt(&a, m, s, positionals[1], err);
     if (status == NUT_OK) print_figures(&a, s, m);
@@ -237,7 +260,7 @@ static nut_status chat_turn(const generate_args *a, const nut_model *m, nut_sess
     if (status != NUT_OK) return status;
     status = append(t, ids, n, err);
     free(ids);
-    if (status == NUT_OK) status = nut_generate_begin(s, t->ids, t->n, &a->options, err);
+    if (status == NUT_OK) status = begin(a, s, t->ids, t->n, err);
     if (status == NUT_OK) status = drain(s, &out, &step, err);
     if (status == NUT_OK && step.finish == NUT_FINISH_EOS && out.n_ids)
         out.n_ids--; // the template writes the end
@@ -265,18 +288,15 @@ static nut_status chat_loop(const generate_args *a, const nut_model *m, nut_sess
 }
 
 nut_status command_chat(int argc, char **argv, nut_error *err) {
-    generate_args a = generate_defaults();
-    arg_option options[MAX_OPTIONS];
     const char *positionals[1];
-    arg_set set = {"chat",      "MODEL [options]  (one line of stdin is one message)",
-                   options,     generate_options(&a, options),
-                   positionals, 1};
+    const arg_set set = {.command = "chat",
+                         .positional = "MODEL [options]  (one line of stdin is one message)",
+                         .positionals = positionals,
+                         .n_positionals = 1};
+    generate_args a;
     nut_model *m;
     nut_session *s;
-    a.options.max_tokens = 1024;
-    TRY(args_parse(&set, argc, argv, err));
-    a.options.stop = a.stop.items;
-    a.options.n_stop = a.stop.n;
+    TRY(read_args(&a, set, 1024, argc, argv, err));
     TRY(open_session(&a, positionals[0], &m, &s, err));
     nut_status status = chat_loop(&a, m, s, err);
     if (status == NUT_OK) print_figures(&a, s, m);

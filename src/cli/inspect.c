@@ -37,7 +37,7 @@ static void new_line(int depth) {
     printf("\n%*s", 2 * depth, "");
 }
 
-/* Prints JSON with a line for each member of the outer two levels: a tensor is a line. */
+/* Prints JSON with a line for each member of the outer two levels, so that each tensor is one line. */
 static void print_indented(const char *json) {
     int depth = 0;
     bool in_text = false;
@@ -69,7 +69,7 @@ nut_status command_info(int argc, char **argv, nut_error *err) {
     size_t n = 0;
     TRY(args_parse(&set, argc, argv, err));
     TRY(file_load_model(p[0], &file, &m, err));
-    (void)nut_model_info(m, true, NULL, 0, &n, NULL); // asks for the length
+    (void)nut_model_info(m, true, NULL, 0, &n, NULL); // gets the length
     char *text = malloc(n + 1);
     nut_status status =
         text ? nut_model_info(m, true, text, n + 1, &n, err) : cli_error(err, NUT_E_MEMORY, "out of memory");
@@ -84,36 +84,31 @@ nut_status command_info(int argc, char **argv, nut_error *err) {
 
 /* ---- perplexity ---- */
 
-static bool show_window(void *ctx, const char *what, uint64_t done, uint64_t total) {
-    (void)ctx;
-    fprintf(stderr, "\r%s %llu of %llu", what, (unsigned long long)done, (unsigned long long)total);
-    return true;
-}
-
 typedef struct perplexity_args {
     file_options file;
     uint32_t window, windows, n_threads;
     bool json;
 } perplexity_args;
 
-static nut_status judge(const perplexity_args *a, const nut_model *m, const char *text, size_t n_text,
-                        nut_error *err) {
+static nut_status evaluate(const perplexity_args *a, const nut_model *m, const char *text, size_t n_text,
+                           nut_error *err) {
     int32_t *ids;
     size_t n;
-    nut_session *s;
-    nut_perplexity_result r;
+    nut_session *s = NULL;
+    nut_job *job = NULL;
+    nut_perplexity_result r = {0};
     const uint32_t batch = a->window < 64 ? a->window : 64;
     nut_session_options so = {
         .n_ctx = a->window, .n_threads = a->n_threads, .n_batch = batch, .n_logits = batch};
     TRY(file_kv_type(&a->file, &so.kv_type, err));
     TRY(cli_tokenize(m, text, n_text, NUT_TOKENIZE_ADD_BOS, &ids, &n, err));
     nut_status status = nut_session_new(m, &so, &s, err);
-    if (status == NUT_OK) {
-        status = nut_perplexity(s, ids, n, a->window, a->windows, show_window, NULL, &r, err);
-        nut_session_free(s);
-        fputc('\n', stderr);
-    }
+    if (status == NUT_OK) status = nut_perplexity_begin(s, ids, n, a->window, a->windows, &job, err);
     free(ids);
+    if (status == NUT_OK) status = job_run(job, NULL, NULL, err);
+    if (status == NUT_OK) status = nut_perplexity_get(job, &r, err);
+    nut_job_free(job);
+    nut_session_free(s);
     if (status != NUT_OK) return status;
     const char *format =
         a->json
@@ -144,7 +139,7 @@ nut_status command_perplexity(int argc, char **argv, nut_error *err) {
     TRY(file_read_text(p[1], &text, &n_text, err));
     nut_status status = file_load_model(p[0], &a.file, &m, err);
     if (status == NUT_OK) {
-        status = judge(&a, m, text, n_text, err);
+        status = evaluate(&a, m, text, n_text, err);
         nut_model_free(m);
     }
     free(text);

@@ -1,7 +1,6 @@
-/* Finds the command and turns its error into a message and an exit status. */
+/* Finds the command, and makes a message and an exit status of its error. */
 #include "cli/cli.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,15 +16,6 @@ static const command commands[] = {
 #undef NUT_X
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
-
-nut_status cli_error(nut_error *err, nut_status code, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    err->code = code;
-    vsnprintf(err->message, sizeof err->message, format, args);
-    va_end(args);
-    return code;
-}
 
 nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
                         int32_t **ids, size_t *n, nut_error *err) {
@@ -66,7 +56,10 @@ int main(int argc, char **argv) {
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) return print_usage(stdout), 0;
     const command *c = argc > 1 ? find_command(argv[1]) : NULL;
     if (!c) {
-        if (argc > 1) fprintf(stderr, "nutshell: no command \"%s\"\n\n", argv[1]);
+        if (argc > 1) {
+            cli_clean(argv[1]);
+            fprintf(stderr, "nutshell: no command \"%s\"\n\n", argv[1]);
+        }
         return print_usage(stderr), 1;
     }
     nut_error err = {NUT_OK, ""};

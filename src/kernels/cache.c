@@ -2,6 +2,7 @@
 #include "kernels/cache.h"
 
 #include <math.h>
+#include <string.h>
 
 static float get_i16(const void *numbers, size_t i) {
     return ((const int16_t *)numbers)[i];
@@ -36,7 +37,7 @@ static float scale_at(const cache_head *h, const float *scales, size_t pos, size
 
 float cache_key(const cache_head *h, size_t pos, size_t c) {
     const cache_tile t = cache_tile_of(h, pos);
-    return h->kind->get(t.k, cache_k_index(h->head_dim, pos, c)) * scale_at(h, t.k_scale, pos, c);
+    return h->kind->get(t.k, cache_k_index(h->k_dim, pos, c)) * scale_at(h, t.k_scale, pos, c);
 }
 
 float cache_value(const cache_head *h, size_t pos, size_t c) {
@@ -68,22 +69,32 @@ static float to_numbers(const float *x, size_t n, float most, float length, floa
     return scale;
 }
 
-void cache_put(const cache_head *h, size_t pos, const float *k, const float *v) {
+/* Stores n columns of x that begin at column c of a key (values: not is_key). */
+static void put_block(const cache_head *h, size_t pos, size_t c, size_t n, const float *x, bool is_key) {
     const cache_kind *kind = h->kind;
     const cache_tile t = cache_tile_of(h, pos);
-    const size_t step = kind->block ? kind->block : h->head_dim;
-    float key[CACHE_MAX_DIM], value[CACHE_MAX_DIM];
-    for (size_t c = 0; c < h->head_dim; c += step) {
-        const size_t n = h->head_dim - c < step ? h->head_dim - c : step;
-        for (size_t i = 0; i < n && !kind->block; i++) key[i] = k[c + i], value[i] = v[c + i];
-        if (kind->block) {
-            const size_t at = c / step * CACHE_TILE + pos % CACHE_TILE;
-            t.k_scale[at] = to_numbers(k + c, n, kind->k_most, kind->k_length, key);
-            t.v_scale[at] = to_numbers(v + c, n, kind->v_most, 0, value);
-        }
-        for (size_t i = 0; i < n; i++) {
-            kind->put(t.k, cache_k_index(h->head_dim, pos, c + i), key[i]);
-            kind->put(t.v, cache_v_index(pos, c + i), value[i]);
-        }
+    float number[CACHE_MAX_DIM];
+    if (kind->block) {
+        float *scale = (is_key ? t.k_scale : t.v_scale) + c / kind->block * CACHE_TILE + pos % CACHE_TILE;
+        *scale = is_key ? to_numbers(x, n, kind->k_most, kind->k_length, number)
+                        : to_numbers(x, n, kind->v_most, 0, number);
+    } else {
+        memcpy(number, x, n * sizeof *x);
     }
+    for (size_t i = 0; i < n; i++)
+        if (is_key)
+            kind->put(t.k, cache_k_index(h->k_dim, pos, c + i), number[i]);
+        else
+            kind->put(t.v, cache_v_index(pos, c + i), number[i]);
+}
+
+static void put_vector(const cache_head *h, size_t pos, const float *x, size_t dim, bool is_key) {
+    const size_t step = h->kind->block ? h->kind->block : dim;
+    for (size_t c = 0; c < dim; c += step)
+        put_block(h, pos, c, dim - c < step ? dim - c : step, x + c, is_key);
+}
+
+void cache_put(const cache_head *h, size_t pos, const float *k, const float *v) {
+    put_vector(h, pos, k, h->k_dim, true);
+    put_vector(h, pos, v, h->v_dim, false);
 }

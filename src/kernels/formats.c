@@ -2,21 +2,19 @@
 #include "kernels/formats.h"
 #include "kernels/blocks.h"
 
-/* Tolerance: float additions in another order than the reference's. Products of floats round at every
- * column; integer dot products are exact and round once or twice per block. */
-#define ROW(name, type, block, bytes, act, tolerance, quantize)                                             \
-    [FORMAT_##name] = {FORMAT_##name,    #name,     type,        block,         bytes,                      \
-                       FORMAT_ACT_##act, tolerance, pack_##name, unpack_##name, dequantize_##name,          \
-                       quantize}
+#define NUT_X(name, layout, type, block, bytes, ...)                                                        \
+    _Static_assert(block <= FORMAT_MAX_BLOCK && bytes <= FORMAT_MAX_BYTES, #name " has too large blocks");
+CODE_FORMAT_LIST(NUT_X)
+#undef NUT_X
 
-const format format_table[FORMAT_COUNT] = {
-    ROW(F32, 0, 1, 4, F32, 2e-6f, quantize_F32),    ROW(F16, 1, 1, 2, F32, 2e-6f, quantize_F16),
-    ROW(BF16, 30, 1, 2, F32, 2e-6f, quantize_BF16), ROW(Q8_0, 8, 32, 34, Q8, 1e-6f, quantize_Q8_0),
-    ROW(Q4_0, 2, 32, 18, Q8, 1e-6f, quantize_Q4_0), ROW(Q4_1, 3, 32, 20, Q8, 1e-6f, quantize_Q4_1),
-    ROW(Q5_0, 6, 32, 22, Q8, 1e-6f, NULL),          ROW(Q5_1, 7, 32, 24, Q8, 1e-6f, NULL),
-    ROW(Q4_K, 12, 256, 144, Q8, 1e-6f, NULL),       ROW(Q5_K, 13, 256, 176, Q8, 1e-6f, NULL),
-    ROW(Q6_K, 14, 256, 210, Q8, 1e-6f, NULL),
-};
+#define ROW(name, layout, type, block, bytes, quantize)                                                     \
+    [FORMAT_##name] = {                                                                                     \
+        FORMAT_##name,     #name,   type, block, bytes, &layout_table[LAYOUT_##layout], pack_##name,        \
+        dequantize_##name, quantize},
+#define FLOATS(name, layout, type, bytes) ROW(name, layout, type, 1, bytes, quantize_##name)
+#define CODES(name, layout, type, block, bytes, quantize, read, ...)                                        \
+    ROW(name, layout, type, block, bytes, quantize)
+const format format_table[FORMAT_COUNT] = {FLOAT_FORMAT_LIST(FLOATS) CODE_FORMAT_LIST(CODES)};
 
 /* Type numbers of ggml.h (llama.cpp, MIT), those that were withdrawn included. */
 static const char *const ggml_names[] = {
@@ -53,14 +51,4 @@ const format *format_by_name(const char *name) {
     for (size_t i = 0; i < FORMAT_COUNT; i++)
         if (same_name(format_table[i].name, name)) return &format_table[i];
     return NULL;
-}
-
-void matrix_row(const matrix *m, size_t row, float *out) {
-    const format *f = m->format;
-    const uint8_t *group = m->data + row / FORMAT_LANES * matrix_group_bytes(m);
-    uint8_t block[FORMAT_MAX_BYTES];
-    for (size_t b = 0; b < m->n_cols / f->block; b++) {
-        f->unpack(group, (uint32_t)(row % FORMAT_LANES), b, 1, block);
-        f->dequantize(block, 1, out + b * f->block);
-    }
 }

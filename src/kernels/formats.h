@@ -1,32 +1,20 @@
 /*
- * Tensor formats: one table, one row per format, and the packed layout that all kernels read.
+ * Formats and layouts: how weights lie in a file, and how they lie in memory.
  *
- * In a file a matrix is rows of blocks. In memory it is *packed*: rows are taken in groups of 8, and within
- * a group the same 4 columns of 8 rows stand together, so that one SIMD lane is one row, no kernel adds
- * across lanes, and one stretch of memory is read from front to back. Packing only permutes bytes and
- * nibbles, and scales halves: a packed matrix is as large as the file's (rows padded with zeros
- * to a multiple of 8), and unpacking gives the file's bytes back.
+ * A *format* is a tensor type of GGUF: rows of blocks. A *layout* is what the kernels read: the same codes
+ * and scales in another order. Loading *packs* the blocks of a format into its layout. Packing loses
+ * nothing, and a packed matrix is as large as the file's, but for rows of zeros up to a multiple of 8.
+ * Formats may share a layout.
  *
- * Packed group of one block (8 rows; r = row 0..7, step j = 4 columns 4j..4j+3, i = column within the step):
- *   F32            per column: float[8]
- *   F16, BF16      per column: uint16[8]
- * f16 stands for a half times 2^10 (pack.c), but in the format F16.
- *   Q8_0           d[8] f16, then per step j = 0..7: 32 bytes, byte 4r+i
- *   Q4_0           d[8] f16, then NIBBLES
- *   Q4_1           d[8], m[8] f16, then NIBBLES
- *   Q5_0           d[8] f16, HIGH1, NIBBLES
- *   Q5_1           d[8], m[8] f16, HIGH1, NIBBLES
- *   Q4_K           d[8], dmin[8] f16, scales: byte s of the 12 of row r at 8s+r; then 8 times NIBBLES
- *   Q5_K           d[8], dmin[8] f16, scales as Q4_K; then 8 times (HIGH1, NIBBLES)
- *   Q6_K           d[8] f16, scales: int8 s of the 16 of row r at 8s+r; then 8 times (HIGH2, NIBBLES)
- * where, for 32 columns each:
- *   NIBBLES        128 bytes. Per step j 16 bytes; byte 4(r%4)+i holds row r in its low half for r < 4 and
- *                  in its high half for r >= 4.
- *   HIGH1          32 bytes. Byte 4r+i holds in bit j the fifth bit of column 4j+i.
- *   HIGH2          64 bytes: 32 for steps 0..3, then 32 for steps 4..7. Byte 4r+i holds in bits 2(j%4) and
- *                  2(j%4)+1 the fifth and sixth bit of column 4j+i.
+ * Both are lists of rows. A format is a row of FLOAT_FORMAT_LIST or CODE_FORMAT_LIST. A layout is a row of
+ * FLOAT_LAYOUT_LIST or CODE_LAYOUT_LIST: a kind of codes (codes_*.inc) with a kind of scales (scales.inc).
+ * The tables, the packing and the products of all kernel sets are made from these rows.
  *
- * Columns are numbered by their logical place in the row, not by ggml's order inside a block.
+ * In a packed matrix rows stand in *groups* of 8. A *step* is 4 columns. The same step of 8 rows stands
+ * together, so that a SIMD lane is a row, no kernel adds across lanes, and memory is read from front to
+ * back. A group is its blocks in order. A packed block is its scales, then its *units* of 32 columns; the
+ * .inc files say how those lie. A group of floats is eight numbers for each column. Columns are numbered by
+ * their place in the row, not by ggml's order inside a block.
  */
 #ifndef NUT_KERNELS_FORMATS_H
 #define NUT_KERNELS_FORMATS_H
@@ -34,46 +22,104 @@
 #include "nutshell.h"
 
 enum { FORMAT_LANES = 8 };       // rows of a group
+enum { FORMAT_UNIT = 32 };       // columns of a unit
 enum { FORMAT_MAX_BLOCK = 256 }; // weights of the largest block
-enum { FORMAT_MAX_BYTES = 210 }; // bytes of the largest block in a file
-enum { FORMAT_HALF_UP = 10 };    // the halves of quantized blocks are packed as 2^10 times their value
+enum { FORMAT_MAX_BYTES = 210 }; // bytes of the largest block, in a file and packed
+enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^10 times their value
 
-/* Order of the table; also the index into a kernel set's mul_mat. */
-#define FORMAT_LIST(X) X(F32) X(F16) X(BF16) X(Q8_0) X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q4_K) X(Q5_K) X(Q6_K)
+// clang-format off
+/* ---- the lists ---- */
+
+/* X(name, bytes of a number). Weights are numbers as the file has them; activations are floats. */
+#define FLOAT_LAYOUT_LIST(X) X(F32, 4) X(F16, 2) X(BF16, 2)
+
+/* X(name, codes, scales, offset). A weight is a scale times its code less the offset (0 or a power of two),
+ * plus a minimum where the scales have one; activations are int8. */
+#define CODE_LAYOUT_LIST(X)      \
+    X(I8,   int8,  d,      0)    \
+    X(U4,   bits4, d,      8)    \
+    X(U4_M, bits4, d_min,  0)    \
+    X(U5,   bits5, d,      16)   \
+    X(U5_M, bits5, d_min,  0)    \
+    X(U4_K, bits4, k_min,  0)    \
+    X(U5_K, bits5, k_min,  0)    \
+    X(U6_K, bits6, k_half, 32)
+
+/* X(name, layout, type, bytes): ggml's type number and the bytes of a number. A block is one number. */
+#define FLOAT_FORMAT_LIST(X) \
+    X(F32,  F32,  0,  4)     \
+    X(F16,  F16,  1,  2)     \
+    X(BF16, BF16, 30, 2)
+
+/* X(name, layout, type, block, bytes, quantize, read, places). `block` and `bytes` are the weights and bytes
+ * of a block in a file. `quantize` makes blocks of floats; NULL: files are only read. `read` takes a block
+ * apart (blocks.inc), and `places` are the byte offsets of its half floats, scales, high bits and low bits,
+ * and the order of the low bits. */
+#define CODE_FORMAT_LIST(X)                                                                            \
+    X(Q8_0, I8,   8,  32,  34,  quantize_Q8_0, read_bytes, {{0, 0},     0,   0,   2,  ORDER_HALVES})   \
+    X(Q4_0, U4,   2,  32,  18,  quantize_Q4_0, read_bits,  {{0, 0},     0,   0,   2,  ORDER_HALVES})   \
+    X(Q4_1, U4_M, 3,  32,  20,  quantize_Q4_1, read_bits,  {{0, 2},     0,   0,   4,  ORDER_HALVES})   \
+    X(Q5_0, U5,   6,  32,  22,  NULL,          read_bits,  {{0, 0},     0,   2,   6,  ORDER_HALVES})   \
+    X(Q5_1, U5_M, 7,  32,  24,  NULL,          read_bits,  {{0, 2},     0,   4,   8,  ORDER_HALVES})   \
+    X(Q4_K, U4_K, 12, 256, 144, NULL,          read_bits,  {{0, 2},     4,   0,   16, ORDER_PAIRS})    \
+    X(Q5_K, U5_K, 13, 256, 176, NULL,          read_bits,  {{0, 2},     4,   16,  48, ORDER_PAIRS})    \
+    X(Q6_K, U6_K, 14, 256, 210, NULL,          read_bits,  {{208, 208}, 192, 128, 0,  ORDER_Q6_K})
+// clang-format on
+
+#define LAYOUT_LIST(X) FLOAT_LAYOUT_LIST(X) CODE_LAYOUT_LIST(X)
+#define FORMAT_LIST(X) FLOAT_FORMAT_LIST(X) CODE_FORMAT_LIST(X)
+
+/* ---- layouts ---- */
+
+typedef enum layout_id {
+#define NUT_X(name, ...) LAYOUT_##name,
+    LAYOUT_LIST(NUT_X)
+#undef NUT_X
+        LAYOUT_COUNT
+} layout_id;
+
+/* What the activations of a product are. */
+typedef enum format_act { FORMAT_ACT_F32, FORMAT_ACT_Q8 } format_act;
+
+typedef struct layout {
+    layout_id id; // index into a kernel set's mul_mat
+    const char *name;
+    uint32_t block; // columns of a block
+    uint32_t bytes; // of a packed block, of one row
+    format_act act;
+    float tolerance; // largest error of a product, relative to sum |w||x|, against the ref kernels
+
+    /* Blocks [first, first + n) of row `lane` of a group as floats, (n * block). */
+    void (*floats)(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst);
+} layout;
+
+extern const layout layout_table[LAYOUT_COUNT];
+
+/* ---- formats ---- */
 
 typedef enum format_id {
-#define NUT_X(name) FORMAT_##name,
+#define NUT_X(name, ...) FORMAT_##name,
     FORMAT_LIST(NUT_X)
 #undef NUT_X
         FORMAT_COUNT
 } format_id;
 
-typedef enum format_act {
-    FORMAT_ACT_F32,
-    FORMAT_ACT_Q8
-} format_act; // what the activations are for a product
-
 typedef struct format {
     format_id id;
     const char *name;   // "Q4_0"
     uint32_t ggml_type; // its number in GGUF files
-    uint32_t block;     // weights per block
-    uint32_t bytes;     // bytes per block, in the file and packed
-    format_act act;
-    float tolerance; // largest error of a product, relative to sum |w||x|, against the ref kernels
+    uint32_t block;     // weights of a block
+    uint32_t bytes;     // of a block in a file
+    const layout *layout;
 
-    /* Packs n_blocks blocks of row `lane` from src into a group, from block first_block on. group is the
-     * first byte of the group (all its blocks follow each other, each 8 * bytes long) and was cleared before
-     * the first pack. False where a scale is not a number or not below 64 in magnitude: such a block is
-     * damaged. */
-    bool (*pack)(uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, const uint8_t *src);
-    /* The inverse: the file's bytes of those blocks. */
-    void (*unpack)(const uint8_t *group, uint32_t lane, size_t first_block, size_t n_blocks, uint8_t *dst);
-    /* Blocks as a file has them to floats, (n_blocks * block). */
-    void (*dequantize)(const uint8_t *src, size_t n_blocks, float *dst);
-    /* Floats to blocks, round to nearest as llama.cpp's reference does; NULL where this format is only read.
-     */
-    void (*quantize)(const float *src, size_t n_blocks, uint8_t *dst);
+    /* Packs n blocks of row `lane` from src into a group, from block `first` on. `group` is its first byte
+     * and was cleared before the first call. False where a scale is not a number or not below 64 in
+     * magnitude: such a block is damaged. */
+    bool (*pack)(uint8_t *group, uint32_t lane, size_t first, size_t n, const uint8_t *src);
+    /* Blocks as a file has them to floats, (n * block), exactly as ggml-quants.c (llama.cpp, MIT) does. */
+    void (*dequantize)(const uint8_t *src, size_t n, float *dst);
+    /* Floats to blocks, round to nearest as llama.cpp's reference does; NULL where files are only read. */
+    void (*quantize)(const float *src, size_t n, uint8_t *dst);
 } format;
 
 extern const format format_table[FORMAT_COUNT];
@@ -83,6 +129,8 @@ const format *format_by_ggml(uint32_t ggml_type);
 const format *format_by_name(const char *name);
 /* ggml's name for any type number that ggml has or had, for messages; "unknown" otherwise. */
 const char *format_ggml_name(uint32_t ggml_type);
+
+/* ---- matrices ---- */
 
 /* A packed matrix, or a plain row of floats where n_rows is 1 and format F32 (norms and biases are never
  * packed). */
@@ -97,7 +145,15 @@ static inline size_t matrix_groups(const matrix *m) {
     return (m->n_rows + FORMAT_LANES - 1) / FORMAT_LANES;
 }
 static inline size_t matrix_group_bytes(const matrix *m) {
-    return m->n_cols / m->format->block * m->format->bytes * FORMAT_LANES;
+    return m->n_cols / m->format->layout->block * m->format->layout->bytes * FORMAT_LANES;
+}
+static inline size_t matrix_bytes(const matrix *m) {
+    return matrix_groups(m) * matrix_group_bytes(m);
+}
+
+/* The first byte of the group that row `row` is in; its lane there is row % FORMAT_LANES. */
+static inline uint8_t *matrix_group(const matrix *m, size_t row) {
+    return m->data + row / FORMAT_LANES * matrix_group_bytes(m);
 }
 
 /* Row `row` of a packed matrix as floats, (n_cols). */

@@ -83,7 +83,7 @@ static void probe_tokens(const kernel_set *set, const matrix *w, const float *x,
     for (size_t i = 0; i < PLACES / 32; i++) d[i] = d_sum[i] = 0;
     const kernel_act act = {n, PROBE_COLS, NULL, kernel_lanes(n), set->act_bytes, q, d, d_sum, sum};
     for (size_t t = 0; t < n; t++) set->quantize_q8(x + t * PROBE_COLS, 0, PROBE_COLS, t, &act, NULL);
-    set->mul_mat[w->format->id](w, 0, 1, &act, y, PROBE_ROWS);
+    kernel_mul_mat(set, w)(w, 0, 1, &act, y, PROBE_ROWS);
 }
 
 /* Whether a product in a format whose scales are all 1 gives the exact integers, for each way that tokens

@@ -3,12 +3,11 @@
  *
  * ref      plain C, always linked, the oracle of the tests
  * simd128  wasm SIMD128 intrinsics (natively the same file through SIMDe)
- * relaxed  simd128 with the relaxed integer dot product, used only where its result is defined: first
- * operand int8, second operand 0..127, no 16-bit overflow
+ * relaxed  simd128 with the relaxed integer dot product; relaxed.c says with which operands
  *
  * simd128 and relaxed give the same bits: integer dots are exact, floats are never contracted, and every
  * output is computed by the same sequence of operations whatever the number of threads, rows or tokens of
- * the call. ref agrees within the tolerance of the formats table.
+ * the call. ref agrees within the tolerance of the table of layouts.
  *
  * Which set runs is decided at start by computing with it (kernel_find probes), never by the name of a
  * browser.
@@ -61,33 +60,35 @@ static inline size_t kernel_tiles(size_t n_tokens) {
 typedef void kernel_mul_mat_fn(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y,
                                size_t ldy);
 
-/* How the heads of a token are turned: pair i by the angle whose cosine is cosine[i]. (Su et al. 2021, arXiv
- * 2104.09864) */
+/* How the heads of a token are rotated: pair i by the angle whose cosine is cosine[i] (Su et al. 2021, arXiv
+ * 2104.09864). With fewer pairs than head_dim / 2 the first 2 * n_pairs columns are rotated and the others
+ * stay (partial rotation). A magnitude that belongs to the rotation, as YaRN's (Peng et al. 2023, arXiv
+ * 2309.00071, section 3.4), is multiplied into cosine and sine by the caller. */
 typedef struct kernel_rope {
     const float *cosine, *sine; // (n_pairs)
-    size_t n_pairs;             // at most head_dim / 2; what is beyond them stays
+    size_t n_pairs;             // at most head_dim / 2
     bool adjacent;              // pairs are (2i, 2i + 1), else (i, i + n_pairs)
 } kernel_rope;
 
 /* Attention of some tokens, which follow one another, over one key/value head, for the query heads of its
  * group: softmax(scale * q . k) v over the positions that a token sees, online over tiles (Milakov and
- * Gimelshein 2018, arXiv 1805.02867), in spans that are joined in their order (Dao 2023, arXiv 2307.08691);
- * memory does not grow with the positions. The SIMD sets take queries as integers too, as keys of NUT_KV_F16
- * are held. Query heads and results of token t begin at t * stride. */
+ * Gimelshein 2018, arXiv 1805.02867), in spans whose partial results are joined in their order (Dao 2023,
+ * arXiv 2307.08691). Memory does not grow with the positions. The SIMD sets round queries to integers, as
+ * keys of NUT_KV_F16. */
 typedef struct kernel_attend {
     const cache_head *cache;
-    const float *q; // (n_tokens, n_q, head_dim)
-    float *out;     // (n_tokens, n_q, head_dim)
-    size_t n_tokens, n_q, stride;
+    const float *q; // (n_tokens, n_q, k_dim), token t at t * q_stride
+    float *out;     // (n_tokens, n_q, v_dim), token t at t * out_stride
+    size_t n_tokens, n_q, q_stride, out_stride;
     size_t n_kv; // positions that the first token sees, >= 1; each following one sees one more
-    float scale;
+    float scale; // > 0
 } kernel_attend;
 
-/* The positions [first, first + CACHE_SPAN) that one token sees, of one query head: a part of the above, not
- * divided by `total` yet. It is head_dim numbers, then the logarithm to base 2 of what they are multiples
- * of, then the sum of the weights. */
-static inline size_t kernel_part_size(size_t head_dim) {
-    return head_dim + 2;
+/* Floats of a partial result: one query head of one token over the positions of one span that it sees. First
+ * v_dim sums of weight times value, as multiples of 2^h; then h; then the sum of the weights, as a multiple
+ * of 2^h too. */
+static inline size_t kernel_partial_size(size_t v_dim) {
+    return v_dim + 2;
 }
 
 /* The lists of operations: name, parameters. They feed the struct, the sets, the tests and the benches. */
@@ -104,23 +105,25 @@ static inline size_t kernel_part_size(size_t head_dim) {
     X(add, (float *x, const float *y, size_t n))
 
 #define KERNEL_ATTEND_OPS(X)                                                                                \
-    /* Turns n_heads heads (n_heads, head_dim) of one token in place */                                     \
+    /* Rotates heads (n_heads, head_dim) of one token in place */                                           \
     X(rope, (float *heads, size_t n_heads, size_t head_dim, const kernel_rope *r))                          \
-    /* Puts a position's key (head_dim), turned by r on the way, and value into the cache */                \
+    /* Rotates a position's key (k_dim), which stays as it is, and puts it and the value (v_dim) into the   \
+     * cache. Threads may store different positions at the same time. */                                    \
     X(store, (const cache_head *c, size_t pos, const kernel_rope *r, const float *k, const float *v))       \
     X(attend, (const kernel_attend *a))                                                                     \
-    /* One token's parts of the span that begins at `first`, < n_kv: (n_q) parts, `stride` apart */         \
-    X(attend_span, (const kernel_attend *a, size_t first, float *parts))                                    \
-    /* out (head_dim) = n parts of one head joined: the same bits that attend gives for their positions.    \
-     * They are `stride` apart. */                                                                          \
-    X(attend_join, (const float *parts, size_t n, size_t stride, size_t head_dim, float *out))
+    /* Partial results (n_q, kernel_partial_size) of the first token for the span [first, first +           \
+     * CACHE_SPAN), first < n_kv; `out` is not used */                                                      \
+    X(attend_span, (const kernel_attend *a, size_t first, float *partials))                                 \
+    /* out (v_dim) = the partial results of one head for n spans in their order, `stride` floats apart,     \
+     * joined: the same bits that attend gives. Of the cache only kind and v_dim are used. */               \
+    X(attend_join, (const cache_head *c, const float *partials, size_t n, size_t stride, float *out))
 
 #define KERNEL_OPS(X) KERNEL_VECTOR_OPS(X) KERNEL_ATTEND_OPS(X)
 
 typedef struct kernel_set {
     const char *name;
     size_t act_bytes; // bytes of a quantized activation: 1, or 2 where products are made of int16
-    kernel_mul_mat_fn *mul_mat[FORMAT_COUNT];
+    kernel_mul_mat_fn *mul_mat[LAYOUT_COUNT];
 #define NUT_X(name, params) void(*name) params;
     KERNEL_OPS(NUT_X)
 #undef NUT_X
@@ -131,6 +134,11 @@ typedef struct kernel_set {
 
 size_t kernel_count(void);
 const kernel_set *kernel_at(size_t i);
+
+/* The function of a set that multiplies by w. */
+static inline kernel_mul_mat_fn *kernel_mul_mat(const kernel_set *set, const matrix *w) {
+    return set->mul_mat[w->format->layout->id];
+}
 
 /* The set called name, or for NULL the first whose probe computes rightly. NULL result: not in this build,
  * or its probe computed wrongly. */

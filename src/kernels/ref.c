@@ -1,6 +1,7 @@
 /*
  * The reference kernels: plain C, always linked, the oracle of the tests. They say what an operation means;
- * speed matters only so far that a small model can be judged with them. Sums are kept in double precision.
+ * speed matters only so far that a small model can be evaluated with them. Sums are kept in double
+ * precision.
  */
 #include "kernels/sets.h"
 #include "kernels/exp.h"
@@ -15,17 +16,14 @@ enum { L = FORMAT_LANES };
 enum { TILE_TOKENS = 8, TILE_COLS = 32 };
 
 /* Columns [c, c + n) of a group's rows as floats, tile (n, 8); n <= FORMAT_MAX_BLOCK, whole blocks. */
-static void group_tile(const matrix *w, const uint8_t *group, size_t c, size_t n, float *tile) {
-    const format *f = w->format;
-    if (f->id == FORMAT_F32) {
+static void group_tile(const layout *l, const uint8_t *group, size_t c, size_t n, float *tile) {
+    if (l->id == LAYOUT_F32) {
         memcpy(tile, group + 4 * L * c, 4 * L * n);
         return;
     }
-    uint8_t block[FORMAT_MAX_BYTES];
     float row[FORMAT_MAX_BLOCK];
     for (uint32_t lane = 0; lane < L; lane++) {
-        f->unpack(group, lane, c / f->block, n / f->block, block);
-        f->dequantize(block, n / f->block, row);
+        l->floats(group, lane, c / l->block, n / l->block, row);
         for (size_t i = 0; i < n; i++) tile[L * i + lane] = row[i];
     }
 }
@@ -60,14 +58,15 @@ static void tile_product(const float *tile, const float *x, size_t n, double *su
 static void group_product(const matrix *w, size_t g, const kernel_act *x, size_t t, size_t n_tokens,
                           float *y, size_t ldy) {
     const uint8_t *group = w->data + g * matrix_group_bytes(w);
-    const size_t step = w->format->block == 1 ? TILE_COLS : w->format->block;
+    const layout *l = w->format->layout;
+    const size_t step = l->block == 1 ? TILE_COLS : l->block;
     double sum[TILE_TOKENS][L] = {{0}};
     float tile[FORMAT_MAX_BLOCK * L], part[FORMAT_MAX_BLOCK];
     for (size_t c = 0; c < w->n_cols; c += step) {
         size_t n = w->n_cols - c < step ? w->n_cols - c : step;
-        group_tile(w, group, c, n, tile);
+        group_tile(l, group, c, n, tile);
         for (size_t i = 0; i < n_tokens; i++) {
-            act_tile(x, w->format->act, t + i, c, n, part);
+            act_tile(x, l->act, t + i, c, n, part);
             tile_product(tile, part, n, sum[i]);
         }
     }
@@ -150,10 +149,10 @@ static void ref_rope(float *heads, size_t n_heads, size_t head_dim, const kernel
 
 static void ref_store(const cache_head *c, size_t pos, const kernel_rope *r, const float *k,
                       const float *v) {
-    float turned[CACHE_MAX_DIM];
-    memcpy(turned, k, c->head_dim * sizeof *k);
-    ref_rope(turned, 1, c->head_dim, r);
-    cache_put(c, pos, turned, v);
+    float rotated[CACHE_MAX_DIM];
+    memcpy(rotated, k, c->k_dim * sizeof *k);
+    ref_rope(rotated, 1, c->k_dim, r);
+    cache_put(c, pos, rotated, v);
 }
 
 /* Sums that are multiples of 2^highest. */
@@ -167,67 +166,70 @@ static void attended_begin(attended *to) {
     to->highest = -INFINITY;
 }
 
-/* Adds sums (head_dim) that are multiples of 2^highest and weights that sum to total. */
-static void attended_add(attended *to, size_t head_dim, const double *sums, float highest, double total) {
+/* Adds sums (dim) that are multiples of 2^highest and weights that sum to total. */
+static void attended_add(attended *to, size_t dim, const double *sums, float highest, double total) {
     const float now = highest > to->highest ? highest : to->highest;
     const double before = exp2((double)(to->highest - now)), after = exp2((double)(highest - now));
-    for (size_t i = 0; i < head_dim; i++) to->sums[i] = to->sums[i] * before + sums[i] * after;
+    for (size_t i = 0; i < dim; i++) to->sums[i] = to->sums[i] * before + sums[i] * after;
     to->total = to->total * before + total * after;
     to->highest = now;
 }
 
-static void attended_end(const attended *from, size_t head_dim, float *out) {
-    for (size_t i = 0; i < head_dim; i++) out[i] = (float)(from->sums[i] / from->total);
+static void attended_end(const attended *from, size_t dim, float *out) {
+    for (size_t i = 0; i < dim; i++) out[i] = (float)(from->sums[i] / from->total);
 }
 
-/* Positions [first, end) one by one for the query q, as a part of floats. */
-static void attend_positions(const kernel_attend *a, const float *q, size_t first, size_t end, float *part) {
-    const size_t dim = a->cache->head_dim;
+/* Positions [first, end) one by one for the query q: a partial result. */
+static void attend_positions(const kernel_attend *a, const float *q, size_t first, size_t end,
+                             float *partial) {
+    const size_t k_dim = a->cache->k_dim, v_dim = a->cache->v_dim;
     double value[CACHE_MAX_DIM];
     attended all;
     attended_begin(&all);
     for (size_t p = first; p < end; p++) {
         double dot = 0;
-        for (size_t i = 0; i < dim; i++) dot += (double)q[i] * (double)cache_key(a->cache, p, i);
-        for (size_t i = 0; i < dim; i++) value[i] = (double)cache_value(a->cache, p, i);
-        attended_add(&all, dim, value, (float)(dot * (double)a->scale * 1.4426950408889634), 1);
+        for (size_t i = 0; i < k_dim; i++) dot += (double)q[i] * (double)cache_key(a->cache, p, i);
+        for (size_t i = 0; i < v_dim; i++) value[i] = (double)cache_value(a->cache, p, i);
+        attended_add(&all, v_dim, value, (float)(dot * (double)a->scale * 1.4426950408889634), 1);
     }
-    for (size_t i = 0; i < dim; i++) part[i] = (float)all.sums[i];
-    part[dim] = all.highest, part[dim + 1] = (float)all.total;
+    for (size_t i = 0; i < v_dim; i++) partial[i] = (float)all.sums[i];
+    partial[v_dim] = all.highest, partial[v_dim + 1] = (float)all.total;
 }
 
-static void ref_attend_span(const kernel_attend *a, size_t first, float *parts) {
-    const size_t dim = a->cache->head_dim, end = a->n_kv < first + CACHE_SPAN ? a->n_kv : first + CACHE_SPAN;
+static void ref_attend_span(const kernel_attend *a, size_t first, float *partials) {
+    const size_t size = kernel_partial_size(a->cache->v_dim),
+                 end = a->n_kv < first + CACHE_SPAN ? a->n_kv : first + CACHE_SPAN;
     for (size_t h = 0; h < a->n_q; h++)
-        attend_positions(a, a->q + h * dim, first, end, parts + h * kernel_part_size(dim));
+        attend_positions(a, a->q + h * a->cache->k_dim, first, end, partials + h * size);
 }
 
-static void part_add(attended *to, size_t head_dim, const float *part) {
+static void partial_add(attended *to, size_t dim, const float *partial) {
     double sums[CACHE_MAX_DIM];
-    for (size_t i = 0; i < head_dim; i++) sums[i] = (double)part[i];
-    attended_add(to, head_dim, sums, part[head_dim], (double)part[head_dim + 1]);
+    for (size_t i = 0; i < dim; i++) sums[i] = (double)partial[i];
+    attended_add(to, dim, sums, partial[dim], (double)partial[dim + 1]);
 }
 
-static void ref_attend_join(const float *parts, size_t n, size_t stride, size_t head_dim, float *out) {
+static void ref_attend_join(const cache_head *c, const float *partials, size_t n, size_t stride,
+                            float *out) {
     attended all;
     attended_begin(&all);
-    for (size_t i = 0; i < n; i++) part_add(&all, head_dim, parts + i * stride);
-    attended_end(&all, head_dim, out);
+    for (size_t i = 0; i < n; i++) partial_add(&all, c->v_dim, partials + i * stride);
+    attended_end(&all, c->v_dim, out);
 }
 
 static void ref_attend(const kernel_attend *a) {
-    const size_t dim = a->cache->head_dim;
-    float part[CACHE_MAX_DIM + 2];
+    const size_t k_dim = a->cache->k_dim, v_dim = a->cache->v_dim;
+    float partial[CACHE_MAX_DIM + 2];
     attended all;
     for (size_t r = 0; r < a->n_tokens * a->n_q; r++) {
-        const size_t at = r / a->n_q * a->stride + r % a->n_q * dim, n_kv = a->n_kv + r / a->n_q;
+        const size_t token = r / a->n_q, h = r % a->n_q, n_kv = a->n_kv + token;
+        const float *q = a->q + token * a->q_stride + h * k_dim;
         attended_begin(&all);
         for (size_t first = 0; first < n_kv; first += CACHE_SPAN) {
-            attend_positions(a, a->q + at, first, n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN,
-                             part);
-            part_add(&all, dim, part);
+            attend_positions(a, q, first, n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN, partial);
+            partial_add(&all, v_dim, partial);
         }
-        attended_end(&all, dim, a->out + at);
+        attended_end(&all, v_dim, a->out + token * a->out_stride + h * v_dim);
     }
 }
 
@@ -238,8 +240,8 @@ const kernel_set kernel_set_ref = {
     .name = "ref",
     .act_bytes = 1,
     .mul_mat = {
-#define NUT_X(name) ref_mul_mat,
-        FORMAT_LIST(NUT_X)
+#define NUT_X(name, ...) ref_mul_mat,
+        LAYOUT_LIST(NUT_X)
 #undef NUT_X
     },
 #define NUT_X(name, params) .name = ref_##name,

@@ -1,23 +1,32 @@
 /*
  * The relaxed set: products of four columns by the relaxed dot, one instruction where the machine has one
- * (VNNI, ARM's sdot). Its second operand must lie in 0..127: codes of 4 to 6 bits do, with the activations
- * as the first. Q8_0 weights are signed, so there the weights come first and the activations are split into
- * a = p - n, both in 0..127. The second product uses ~w = -w - 1, so that all is added: the sum of w * a is
- * that of w * p, of ~w * n and of n.
+ * (VNNI, ARM's sdot). WebAssembly defines it for a first operand of int8 and a second one of 0..127, while
+ * the sum of two neighbouring products fits in 16 bits. Which operands it gets here:
  *
- * That takes two dots. Beyond 127 WebAssembly leaves an engine the choice whether the second operand is
- * signed or not, and it keeps to its choice. Where many tokens make it worth while, the weights of Q8_0
- * therefore go through one dot in the form that this engine takes, which a computation with extremes tells
- * (set_signed_form).
+ * - Unsigned codes (4 to 6 bits). The activations come first, -127..127, the codes second, 0..63: defined.
+ * - Signed codes (int8). The codes come first. The activations are split into a = p - n, both in 0..127, and
+ * come second, in two dots: defined. The second dot takes ~w = -w - 1, so that all is added: the sum of w *
+ * a is that of w * p, of ~w * n and of n.
+ * - Signed codes and many tokens. Two dots would cost twice the time, and beyond 127 WebAssembly leaves an
+ * engine the choice how it reads the second operand, which it keeps to. So set_form computes with extremes,
+ * once, and one dot is used where it was right: codes second and 128 higher where the engine reads 0..255,
+ * codes second as they are where it reads -128..127. An engine that is right with neither (its 16-bit sums
+ * saturate) goes on with two dots. This is the only use of operands for which the specification defines no
+ * single result.
+ *
+ * All forms give the same bits. tests/unit/test_relaxed.c runs each on an engine of its own.
  */
 #include "kernels/sets.h"
 
 #ifdef KERNEL_HAS_RELAXED
-#include "kernels/steps.h"
+#include "kernels/steps.inc"
+
+#include <stdatomic.h>
 
 #define SET_NAME  relaxed
 #define SET_PARTS 1
-#define SET_FORMS 1 // set_find_form is there
+
+#include "kernels/layouts.inc"
 
 SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) {
     return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc);
@@ -72,11 +81,19 @@ static bool dot_is_exact(bool with_sign) {
     return true;
 }
 
-static set_signed_form set_find_form(void) {
-    return dot_is_exact(false) ? SET_AS_UNSIGNED : dot_is_exact(true) ? SET_AS_SIGNED : SET_AS_SPLIT;
+/* Found at the first product of many tokens; -1 before. Threads may do so at once: they find the same. */
+static atomic_int set_known_form = -1;
+
+static set_signed_form set_form(void) {
+    int form = atomic_load_explicit(&set_known_form, memory_order_relaxed);
+    if (form < 0) {
+        form = dot_is_exact(false) ? SET_AS_UNSIGNED : dot_is_exact(true) ? SET_AS_SIGNED : SET_AS_SPLIT;
+        atomic_store_explicit(&set_known_form, form, memory_order_relaxed);
+    }
+    return (set_signed_form)form;
 }
 
-#include "kernels/mul_mat.h"
+#include "kernels/mul_mat.inc"
 
 const kernel_set *const kernel_linked_relaxed = &kernel_set_relaxed;
 #else

@@ -5,7 +5,8 @@
 #include "kernels/kernels.h"
 
 /* NUT_SIMDE: a native build that was given SIMDe, which turns the wasm intrinsics into the machine's.
- * NUT_NO_SIMD: plain C alone. */
+ * NUT_NO_SIMD: plain C alone. NUT_RELAXED_ALONE: simd128.c is compiled to nothing, for a browser module that
+ * is fetched only where the relaxed set computes rightly. */
 #if !defined(NUT_NO_SIMD) && (defined(__wasm_simd128__) || defined(NUT_SIMDE))
 #define KERNEL_HAS_SIMD128 1
 #if defined(__wasm_relaxed_simd__) || defined(NUT_SIMDE)
@@ -30,7 +31,7 @@ bool kernel_probe(const kernel_set *set);
 #define KERNEL_Q8_LOWEST 0x1p-100f
 
 /* The operations of both SIMD sets but mul_mat, which have no use for the relaxed dot: simd_ops.c,
- * simd_attend.c. */
+ * simd_cache.c, simd_attend.c. */
 #define NUT_X(name, params) void simd_##name params;
 KERNEL_OPS(NUT_X)
 #undef NUT_X

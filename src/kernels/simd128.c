@@ -2,12 +2,17 @@
  * lane stays one row. Exact for every int8. Activations are kept as int16 in that order. */
 #include "kernels/sets.h"
 
-#ifdef KERNEL_HAS_SIMD128
-#include "kernels/steps.h"
+#if defined(KERNEL_HAS_SIMD128) && !defined(NUT_RELAXED_ALONE)
+#include "kernels/steps.inc"
 
 #define SET_NAME  simd128
 #define SET_PARTS 2 // even columns, odd columns
-#define SET_FORMS 0 // one dot takes signed weights as they are
+
+#include "kernels/layouts.inc"
+
+static inline set_signed_form set_form(void) {
+    return SET_AS_SPLIT; // the set's own way: its dot takes signed weights as they are
+}
 
 SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) {
     return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, a));
@@ -47,7 +52,7 @@ SIMD_INLINE void set_signed_panel(const uint8_t *codes, const uint8_t *q, int m,
     for (int p = 0; p < SET_PARTS; p++) part_product(pair_load(codes + 32 * p), p, q, m, acc);
 }
 
-#include "kernels/mul_mat.h"
+#include "kernels/mul_mat.inc"
 
 const kernel_set *const kernel_linked_simd128 = &kernel_set_simd128;
 #else

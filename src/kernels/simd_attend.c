@@ -15,8 +15,8 @@
 
 enum {
     TILE = CACHE_TILE,
-    ROWS = 32, // that take turns with a tile
-    GROUP = 4, // that go through it together
+    ROWS = 32, // rows that go through a tile, group by group, while it is in the first cache
+    GROUP = 4, // rows whose products are computed together
 };
 
 #define LOG2E       1.44269504f
@@ -41,151 +41,6 @@ typedef struct rows {
 
 static size_t row_positions(const rows *s, size_t r) {
     return s->a->n_kv + (s->first + r) / s->a->n_q;
-}
-
-/* ---- integers ---- */
-
-SIMD_INLINE float max_of_4(v128_t x) {
-    x = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 2, 3, 0, 1));
-    x = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 1, 0, 3, 2));
-    return wasm_f32x4_extract_lane(x, 0);
-}
-
-/* Four floats, of magnitude below 2^22, to the nearest integers; ties to even. */
-SIMD_INLINE v128_t nearest(v128_t x, v128_t round) {
-    return wasm_i32x4_sub(wasm_f32x4_add(x, round), round);
-}
-
-/* The scale of n columns of x (a multiple of 8). */
-static float scale_of(const float *x, size_t n, float most, float length) {
-    v128_t largest = wasm_f32x4_splat(0), squares = largest;
-    for (size_t i = 0; i < n; i += 4) {
-        v128_t v = wasm_v128_load(x + i);
-        largest = wasm_f32x4_pmax(largest, wasm_f32x4_abs(v));
-        squares = wasm_f32x4_add(squares, wasm_f32x4_mul(v, v));
-    }
-    return cache_scale(max_of_4(largest), simd_sum(squares), most, length);
-}
-
-/* Eight floats times inverse to int16. */
-SIMD_INLINE v128_t to_i16(const float *x, v128_t inverse, v128_t round) {
-    return wasm_i16x8_narrow_i32x4(nearest(wasm_f32x4_mul(wasm_v128_load(x), inverse), round),
-                                   nearest(wasm_f32x4_mul(wasm_v128_load(x + 4), inverse), round));
-}
-
-SIMD_INLINE v128_t inverse_of(float scale) {
-    return wasm_f32x4_splat(scale > 0 ? 1 / scale : 0);
-}
-
-/* ---- the cache ---- */
-
-SIMD_INLINE void turn_4(float *x, float *y, v128_t a, v128_t b, const kernel_rope *r, size_t i) {
-    v128_t c = wasm_v128_load(r->cosine + i), s = wasm_v128_load(r->sine + i);
-    v128_t turned_a = wasm_f32x4_sub(wasm_f32x4_mul(a, c), wasm_f32x4_mul(b, s));
-    v128_t turned_b = wasm_f32x4_add(wasm_f32x4_mul(a, s), wasm_f32x4_mul(b, c));
-    if (r->adjacent) {
-        wasm_v128_store(x, wasm_i32x4_shuffle(turned_a, turned_b, 0, 4, 1, 5));
-        wasm_v128_store(y, wasm_i32x4_shuffle(turned_a, turned_b, 2, 6, 3, 7));
-    } else {
-        wasm_v128_store(x, turned_a);
-        wasm_v128_store(y, turned_b);
-    }
-}
-
-static void turn_head(float *x, const kernel_rope *r) {
-    const size_t n = r->n_pairs, step = r->adjacent ? 2 : 1, apart = r->adjacent ? 1 : n;
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        float *at = x + i * step, *other = r->adjacent ? at + 4 : at + n;
-        v128_t a = wasm_v128_load(at), b = wasm_v128_load(other);
-        if (r->adjacent) {
-            v128_t even = wasm_i32x4_shuffle(a, b, 0, 2, 4, 6);
-            b = wasm_i32x4_shuffle(a, b, 1, 3, 5, 7);
-            a = even;
-        }
-        turn_4(at, other, a, b, r, i);
-    }
-    for (; i < n; i++) {
-        float *a = x + i * step, *b = a + apart, before = *a;
-        *a = before * r->cosine[i] - *b * r->sine[i];
-        *b = before * r->sine[i] + *b * r->cosine[i];
-    }
-}
-
-void simd_rope(float *heads, size_t n_heads, size_t head_dim, const kernel_rope *r) {
-    for (size_t h = 0; h < n_heads; h++) turn_head(heads + h * head_dim, r);
-}
-
-/* Columns [c, c + 8) of a key or value, as int16, to their places in the tile: index is that of column c. */
-SIMD_INLINE void put_k_i16(uint8_t *tile, size_t index, v128_t x) {
-    int16_t *to = (int16_t *)(void *)tile + index;
-    wasm_v128_store32_lane(to, x, 0);
-    wasm_v128_store32_lane(to + 16, x, 1);
-    wasm_v128_store32_lane(to + 32, x, 2);
-    wasm_v128_store32_lane(to + 48, x, 3);
-}
-
-SIMD_INLINE void put_k_i8(uint8_t *to, size_t index, v128_t x) {
-    x = wasm_i8x16_narrow_i16x8(x, x);
-    to += index;
-    wasm_v128_store16_lane(to, x, 0);
-    wasm_v128_store16_lane(to + 16, x, 1);
-    wasm_v128_store16_lane(to + 32, x, 2);
-    wasm_v128_store16_lane(to + 48, x, 3);
-}
-
-/* Lane by lane, since the position beside may be stored by another thread. */
-SIMD_INLINE void put_v_i16(uint8_t *tile, size_t index, v128_t x) {
-    int16_t *to = (int16_t *)(void *)tile + index;
-    wasm_v128_store16_lane(to, x, 0);
-    wasm_v128_store16_lane(to + 2, x, 1);
-    wasm_v128_store16_lane(to + 4, x, 2);
-    wasm_v128_store16_lane(to + 6, x, 3);
-    wasm_v128_store16_lane(to + 8, x, 4);
-    wasm_v128_store16_lane(to + 10, x, 5);
-    wasm_v128_store16_lane(to + 12, x, 6);
-    wasm_v128_store16_lane(to + 14, x, 7);
-}
-
-SIMD_INLINE void put_v_i8(uint8_t *to, size_t index, v128_t x) {
-    x = wasm_i8x16_narrow_i16x8(x, x);
-    to += index;
-    wasm_v128_store8_lane(to, x, 0);
-    wasm_v128_store8_lane(to + 2, x, 1);
-    wasm_v128_store8_lane(to + 4, x, 2);
-    wasm_v128_store8_lane(to + 6, x, 3);
-    wasm_v128_store8_lane(to + 8, x, 4);
-    wasm_v128_store8_lane(to + 10, x, 5);
-    wasm_v128_store8_lane(to + 12, x, 6);
-    wasm_v128_store8_lane(to + 14, x, 7);
-}
-
-void simd_store(const cache_head *h, size_t pos, const kernel_rope *r, const float *k, const float *v) {
-    const cache_kind *kind = h->kind;
-    const cache_tile t = cache_tile_of(h, pos);
-    const size_t dim = h->head_dim, step = kind->block < dim ? kind->block : dim;
-    const v128_t round = wasm_f32x4_splat(EXP_ROUND);
-    _Alignas(16) float key[CACHE_MAX_DIM];
-    memcpy(key, k, dim * sizeof *k);
-    turn_head(key, r);
-    for (size_t begin = 0; begin < dim; begin += step) {
-        const size_t n = dim - begin < step ? dim - begin : step;
-        const size_t at = begin / step * TILE + pos % TILE;
-        t.k_scale[at] = scale_of(key + begin, n, kind->k_most, kind->k_length);
-        t.v_scale[at] = scale_of(v + begin, n, kind->v_most, 0);
-        const v128_t k_inverse = inverse_of(t.k_scale[at]), v_inverse = inverse_of(t.v_scale[at]);
-        for (size_t c = begin; c < begin + n; c += 8) {
-            const size_t k_index = cache_k_index(dim, pos, c), v_index = cache_v_index(pos, c);
-            const v128_t k8 = to_i16(key + c, k_inverse, round), v8 = to_i16(v + c, v_inverse, round);
-            if (kind->bytes == 2) {
-                put_k_i16(t.k, k_index, k8);
-                put_v_i16(t.v, v_index, v8);
-            } else {
-                put_k_i8(t.k, k_index, k8);
-                put_v_i8(t.v, v_index, v8);
-            }
-        }
-    }
 }
 
 /* ---- products ---- */
@@ -217,7 +72,7 @@ SIMD_INLINE void dots(int m, int bytes, const int16_t *a, size_t a_row, size_t a
 /* Scores of rows [r, r + m) with the first n positions of a tile, a multiple of 8. */
 SIMD_INLINE void tile_scores(rows *s, int m, int bytes, size_t r, const cache_tile *t, size_t n) {
     const cache_kind *kind = s->a->cache->kind;
-    const size_t dim = s->a->cache->head_dim, step = kind->block < dim ? kind->block : dim;
+    const size_t dim = s->a->cache->k_dim, step = kind->block < dim ? kind->block : dim;
     const int16_t *q = s->q[r / GROUP][0][r % GROUP];
     for (size_t p = 0; p < n; p += 8) {
         const uint8_t *k = t->k + p * dim * (size_t)bytes;
@@ -345,7 +200,7 @@ static void weights_to_i16(rows *s, int m, size_t block, const float *scale, siz
         const v128_t each = wasm_v128_load32_splat(inverse + i);
         SIMD_NO_UNROLL
         for (size_t p = 0; p < padded; p += 8)
-            wasm_v128_store(s->weight[block][i] + p, to_i16(y[i] + p, each, round));
+            wasm_v128_store(s->weight[block][i] + p, simd_to_i16(y[i] + p, each, round));
     }
 }
 
@@ -353,7 +208,7 @@ static void weights_to_i16(rows *s, int m, size_t block, const float *scale, siz
 
 /* Sums of rows [r, r + m) += weights * the first n positions' values. */
 SIMD_INLINE void tile_values(rows *s, int m, int bytes, size_t r, const cache_tile *t, size_t n) {
-    const size_t dim = s->a->cache->head_dim, block = s->a->cache->kind->block;
+    const size_t dim = s->a->cache->v_dim, block = s->a->cache->kind->block;
     for (size_t c = 0; c < dim; c += 8) {
         const size_t b = c / block;
         v128_t acc[GROUP][2];
@@ -372,7 +227,7 @@ SIMD_INLINE void tile_values(rows *s, int m, int bytes, size_t r, const cache_ti
 /* Integers for the weights of rows [0, m) of the group and the first n positions of a tile. Scales of those
  * that follow may be anything. */
 static void tile_weights(rows *s, int m, const cache_tile *t, size_t n, size_t padded) {
-    const size_t blocks = cache_blocks(s->a->cache->kind, s->a->cache->head_dim);
+    const size_t blocks = cache_blocks(s->a->cache->kind, s->a->cache->v_dim);
     _Alignas(16) float scale[TILE] = {0};
     for (size_t b = 0; b < blocks; b++) {
         const float *from = t->v_scale + b * TILE;
@@ -417,7 +272,7 @@ static void span_rows(rows *s, size_t first) {
         {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2}};
     const size_t end = first + CACHE_SPAN;
     for (size_t r = 0; r < s->n; r++) {
-        memset(s->sums + r * s->stride, 0, s->a->cache->head_dim * sizeof *s->sums);
+        memset(s->sums + r * s->stride, 0, s->a->cache->v_dim * sizeof *s->sums);
         s->highest[r] = -INFINITY, s->total[r] = 0;
     }
     for (; first < end && first < row_positions(s, s->n - 1); first += TILE)
@@ -433,25 +288,26 @@ static void span_rows(rows *s, size_t first) {
 
 static const float *row_query(const rows *s, size_t r) {
     const kernel_attend *a = s->a;
-    return a->q + (s->first + r) / a->n_q * a->stride + (s->first + r) % a->n_q * a->cache->head_dim;
+    return a->q + (s->first + r) / a->n_q * a->q_stride + (s->first + r) % a->n_q * a->cache->k_dim;
 }
 
 static float *row_out(const rows *s, size_t r) {
-    return s->a->out + (row_query(s, r) - s->a->q);
+    const kernel_attend *a = s->a;
+    return a->out + (s->first + r) / a->n_q * a->out_stride + (s->first + r) % a->n_q * a->cache->v_dim;
 }
 
 /* Rows [first, first + n) of a call: their queries to integers. */
 static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, float *sums, size_t stride) {
-    const size_t dim = a->cache->head_dim;
+    const size_t dim = a->cache->k_dim;
     const v128_t round = wasm_f32x4_splat(EXP_ROUND);
     s->a = a, s->first = first, s->n = n, s->sums = sums, s->stride = stride;
     for (size_t r = 0; r < n; r++) {
-        const float *x = row_query(s, r), scale = scale_of(x, dim, WEIGHT_MOST, CACHE_LENGTH);
-        const v128_t inverse = inverse_of(scale);
+        const float *x = row_query(s, r), scale = simd_cache_scale(x, dim, WEIGHT_MOST, CACHE_LENGTH);
+        const v128_t inverse = simd_cache_inverse(scale);
         int16_t(*q)[GROUP][2] = s->q[r / GROUP];
         s->to_log2[r] = scale * a->scale * LOG2E;
         for (size_t c = 0; c < dim; c += 8, q += 4) {
-            v128_t q8 = to_i16(x + c, inverse, round);
+            v128_t q8 = simd_to_i16(x + c, inverse, round);
             wasm_v128_store32_lane(q[0][r % GROUP], q8, 0);
             wasm_v128_store32_lane(q[1][r % GROUP], q8, 1);
             wasm_v128_store32_lane(q[2][r % GROUP], q8, 2);
@@ -488,7 +344,7 @@ static void join_end(const joined *to, size_t dim) {
 }
 
 void simd_attend(const kernel_attend *a) {
-    const size_t all = a->n_tokens * a->n_q, dim = a->cache->head_dim;
+    const size_t all = a->n_tokens * a->n_q, dim = a->cache->v_dim;
     _Alignas(16) float sums[ROWS * CACHE_MAX_DIM];
     joined out[ROWS];
     rows s;
@@ -505,22 +361,23 @@ void simd_attend(const kernel_attend *a) {
     }
 }
 
-void simd_attend_span(const kernel_attend *a, size_t first, float *parts) {
-    const size_t dim = a->cache->head_dim, size = kernel_part_size(dim);
+void simd_attend_span(const kernel_attend *a, size_t first, float *partials) {
+    const size_t dim = a->cache->v_dim, size = kernel_partial_size(dim);
     rows s;
-    for (size_t h = 0; h < a->n_q; h += ROWS, parts += ROWS * size) {
-        rows_begin(&s, a, h, a->n_q - h < ROWS ? a->n_q - h : ROWS, parts, size);
+    for (size_t h = 0; h < a->n_q; h += ROWS, partials += ROWS * size) {
+        rows_begin(&s, a, h, a->n_q - h < ROWS ? a->n_q - h : ROWS, partials, size);
         span_rows(&s, first);
         for (size_t r = 0; r < s.n; r++)
-            parts[r * size + dim] = s.highest[r], parts[r * size + dim + 1] = s.total[r];
+            partials[r * size + dim] = s.highest[r], partials[r * size + dim + 1] = s.total[r];
     }
 }
 
-void simd_attend_join(const float *parts, size_t n, size_t stride, size_t head_dim, float *out) {
-    joined all = join_begin(out, head_dim);
-    for (size_t i = 0; i < n; i++, parts += stride)
-        join_add(&all, parts, head_dim, parts[head_dim], parts[head_dim + 1]);
-    join_end(&all, head_dim);
+void simd_attend_join(const cache_head *c, const float *partials, size_t n, size_t stride, float *out) {
+    const size_t dim = c->v_dim;
+    joined all = join_begin(out, dim);
+    for (size_t i = 0; i < n; i++, partials += stride)
+        join_add(&all, partials, dim, partials[dim], partials[dim + 1]);
+    join_end(&all, dim);
 }
 #else
 typedef int kernel_simd_attend_is_not_in_this_build;

@@ -1,8 +1,9 @@
-/* Vector arithmetic that the SIMD kernels share: half floats to floats, e^x and 2^x. Each function gives
- * the bits that its scalar counterpart gives (base/half.h, exp.h). */
+/* Vector arithmetic that the SIMD kernels share: half floats to floats, e^x and 2^x, integers of the cache.
+ * Each function gives the bits that its scalar counterpart gives (base/half.h, exp.h). */
 #ifndef NUT_KERNELS_SIMD_MATH_H
 #define NUT_KERNELS_SIMD_MATH_H
 
+#include "kernels/cache.h"
 #include "kernels/exp.h"
 
 #include <wasm_simd128.h>
@@ -29,29 +30,8 @@ SIMD_INLINE v128_t simd_const(uint32_t bits) {
     return wasm_i32x4_splat((int32_t)bits);
 }
 
-/* Constants of simd_f16_load4. */
-typedef struct simd_f16 {
-    v128_t rest, bias, least, sign;
-} simd_f16;
-
-SIMD_INLINE simd_f16 simd_f16_consts(void) {
-    return (simd_f16){simd_const(0x0fffe000), simd_const(112 << 23), simd_const(113 << 23),
-                      simd_const(0x80000000u)};
-}
-
-/* Four halves at p to floats. Finite values only: an infinity becomes 65536. No subnormal float arises,
- * which some machines multiply slowly (scales of K-quants often are subnormal halves): with the exponent
- * moved, `normal` is right where the half's exponent is not 0, and 2 * normal - 2^-14 where it is; the right
- * one is the smaller. */
-SIMD_INLINE v128_t simd_f16_load4(const void *p, simd_f16 c) {
-    v128_t half = wasm_i32x4_load16x4(p);
-    v128_t normal = wasm_i32x4_add(wasm_v128_and(wasm_i32x4_shl(half, 13), c.rest), c.bias);
-    v128_t subnormal = wasm_f32x4_sub(wasm_f32x4_add(normal, normal), c.least);
-    return wasm_v128_or(wasm_f32x4_pmin(normal, subnormal), wasm_v128_and(half, c.sign));
-}
-
 /* Four halves at p in a float's fields, which is 2^-112 of their value: finite values only, `fields` being
- * simd_const(SIMD_F16_FIELDS). Cheaper than simd_f16_load4 where subnormals are rare. */
+ * simd_const(SIMD_F16_FIELDS). */
 #define SIMD_F16_FIELDS 0x8fffe000u
 SIMD_INLINE v128_t simd_f16_fields(const void *p, v128_t fields) {
     return wasm_v128_and(wasm_i32x4_shl(wasm_i32x4_load16x4(p), 13), fields);
@@ -119,6 +99,41 @@ SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e) {
 SIMD_INLINE float simd_sum(v128_t x) {
     return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1)) +
            (wasm_f32x4_extract_lane(x, 2) + wasm_f32x4_extract_lane(x, 3));
+}
+
+/* ---- integers of keys, values, queries and softmax weights ---- */
+
+SIMD_INLINE float simd_max(v128_t x) {
+    x = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 2, 3, 0, 1));
+    x = wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 1, 0, 3, 2));
+    return wasm_f32x4_extract_lane(x, 0);
+}
+
+/* Four floats, of magnitude below 2^22, to the nearest integers; ties to even. round: EXP_ROUND. */
+SIMD_INLINE v128_t simd_nearest(v128_t x, v128_t round) {
+    return wasm_i32x4_sub(wasm_f32x4_add(x, round), round);
+}
+
+/* Eight floats times inverse to int16. */
+SIMD_INLINE v128_t simd_to_i16(const float *x, v128_t inverse, v128_t round) {
+    return wasm_i16x8_narrow_i32x4(simd_nearest(wasm_f32x4_mul(wasm_v128_load(x), inverse), round),
+                                   simd_nearest(wasm_f32x4_mul(wasm_v128_load(x + 4), inverse), round));
+}
+
+/* The scale of n columns of x (a multiple of 8): cache_scale. */
+static inline float simd_cache_scale(const float *x, size_t n, float most, float length) {
+    v128_t largest = wasm_f32x4_splat(0), squares = largest;
+    for (size_t i = 0; i < n; i += 4) {
+        v128_t v = wasm_v128_load(x + i);
+        largest = wasm_f32x4_pmax(largest, wasm_f32x4_abs(v));
+        squares = wasm_f32x4_add(squares, wasm_f32x4_mul(v, v));
+    }
+    return cache_scale(simd_max(largest), simd_sum(squares), most, length);
+}
+
+/* What numbers of a scale are multiplied by. */
+SIMD_INLINE v128_t simd_cache_inverse(float scale) {
+    return wasm_f32x4_splat(scale > 0 ? 1 / scale : 0);
 }
 
 #endif

@@ -3,23 +3,29 @@
 
 #include "base/error.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Rotation orders as the families' converters left the weights: llama's were permuted to adjacent pairs. */
+/* ---- families ---- */
+
+/* Order of rotation as the families' converters left the weights: llama's were permuted to adjacent pairs.
+ */
+// clang-format off
 #define ARCH_LIST(X)                                                                                        \
-    X("llama", MODEL_ROPE_NORM, 0)                                                                          \
-    X("qwen2", MODEL_ROPE_NEOX, ARCH_QKV_BIAS)                                                              \
-    X("qwen3", MODEL_ROPE_NEOX, ARCH_QK_NORM)
+    X("llama", .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                          \
+    X("qwen2", .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                          \
+    X("qwen3", .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)
+// clang-format on
 
 static const arch archs[] = {
-#define NUT_X(name, rope, flags) {name, rope, flags},
+#define NUT_X(text, ...) {.name = text, .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_gated, __VA_ARGS__},
     ARCH_LIST(NUT_X)
 #undef NUT_X
 };
 
 const char *arch_names(void) {
-#define NUT_X(name, rope, flags) ", " name
+#define NUT_X(text, ...) ", " text
     return &(ARCH_LIST(NUT_X))[2];
 #undef NUT_X
 }
@@ -30,49 +36,58 @@ const arch *arch_find(gguf_str name) {
     return NULL;
 }
 
-#define IN_MODEL(field) false, .to = offsetof(struct nut_model, field)
-#define IN_LAYER(field) true, .to = offsetof(model_layer, field)
-#define MATRIX(r, c)    .kind = ARCH_MATRIX, .rows = r, .cols = c
-#define VECTOR(c)       .kind = ARCH_VECTOR, .rows = '1', .cols = c
+/* ---- tensors beside those of blocks ---- */
 
-const arch_tensor arch_tensors[] = {
-    {"token_embd.weight", IN_MODEL(token_embd), MATRIX('V', 'E')},
-    {"output_norm.weight", IN_MODEL(output_norm), VECTOR('E')},
-    {"output.weight", IN_MODEL(output), MATRIX('V', 'E'), .optional = true},
-    {"rope_freqs.weight", IN_MODEL(rope_freqs), VECTOR('R'), .optional = true},
-    {"attn_norm.weight", IN_LAYER(attn_norm), VECTOR('E')},
-    {"attn_q.weight", IN_LAYER(wq), MATRIX('Q', 'E')},
-    {"attn_k.weight", IN_LAYER(wk), MATRIX('K', 'E')},
-    {"attn_v.weight", IN_LAYER(wv), MATRIX('K', 'E')},
-    {"attn_output.weight", IN_LAYER(wo), MATRIX('E', 'Q')},
-    {"attn_q.bias", IN_LAYER(bq), VECTOR('Q'), .flag = ARCH_QKV_BIAS},
-    {"attn_k.bias", IN_LAYER(bk), VECTOR('K'), .flag = ARCH_QKV_BIAS},
-    {"attn_v.bias", IN_LAYER(bv), VECTOR('K'), .flag = ARCH_QKV_BIAS},
-    {"attn_q_norm.weight", IN_LAYER(q_norm), VECTOR('D'), .flag = ARCH_QK_NORM},
-    {"attn_k_norm.weight", IN_LAYER(k_norm), VECTOR('D'), .flag = ARCH_QK_NORM},
-    {"ffn_norm.weight", IN_LAYER(ffn_norm), VECTOR('E')},
-    {"ffn_gate.weight", IN_LAYER(w_gate), MATRIX('F', 'E')},
-    {"ffn_up.weight", IN_LAYER(w_up), MATRIX('F', 'E')},
-    {"ffn_down.weight", IN_LAYER(w_down), MATRIX('E', 'F')},
+#define IN_MODEL(field) .to = offsetof(struct nut_model, field)
+#define IN_LAYER(field) .to = offsetof(model_layer, field)
+#define MATRIX(letters) .kind = TENSOR_MATRIX, .shape = letters
+#define VECTOR(letters) .kind = TENSOR_VECTOR, .shape = letters
+
+const tensor_spec arch_model_tensors[] = {
+    {"token_embd.weight", IN_MODEL(token_embd), MATRIX("EV")},
+    {"output_norm.weight", IN_MODEL(output_norm.weight), VECTOR("E")},
+    {"output_norm.bias", IN_MODEL(output_norm.bias), VECTOR("E"), .with = ARCH_NORM_BIAS},
+    {"output.weight", IN_MODEL(output.w), MATRIX("EV"), .may = TENSOR_OPTIONAL},
+    {"rope_freqs.weight", IN_MODEL(rope_freqs), VECTOR("R"), .may = TENSOR_OPTIONAL},
 };
-const size_t arch_n_tensors = sizeof arch_tensors / sizeof *arch_tensors;
+const size_t arch_n_model_tensors = sizeof arch_model_tensors / sizeof *arch_model_tensors;
 
-uint64_t arch_size(const model_hparams *hp, char letter) {
+const tensor_spec arch_layer_tensors[] = {
+    {"attn_norm.weight", IN_LAYER(attn_norm.weight), VECTOR("E"), .with = ARCH_ATTN_NORM},
+    {"attn_norm.bias", IN_LAYER(attn_norm.bias), VECTOR("E"), .with = ARCH_ATTN_NORM | ARCH_NORM_BIAS},
+    {"post_attention_norm.weight", IN_LAYER(attn_post_norm.weight), VECTOR("E"), .with = ARCH_POST_NORM},
+    {"ffn_norm.weight", IN_LAYER(ffn_norm.weight), VECTOR("E"), .with = ARCH_FFN_NORM},
+    {"ffn_norm.bias", IN_LAYER(ffn_norm.bias), VECTOR("E"), .with = ARCH_FFN_NORM | ARCH_NORM_BIAS},
+    {"post_ffw_norm.weight", IN_LAYER(ffn_post_norm.weight), VECTOR("E"), .with = ARCH_POST_NORM},
+};
+const size_t arch_n_layer_tensors = sizeof arch_layer_tensors / sizeof *arch_layer_tensors;
+
+bool arch_needs(const arch *a, const tensor_spec *t) {
+    return t->with ? (a->features & t->with) == t->with : !t->may;
+}
+
+bool arch_allows(const arch *a, const tensor_spec *t) {
+    return arch_needs(a, t) || t->may == TENSOR_OPTIONAL || (a->features & t->may) != 0;
+}
+
+uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter) {
     switch (letter) {
     case 'V': return hp->n_vocab;
     case 'E': return hp->n_embd;
-    case 'Q': return (uint64_t)hp->n_head * hp->head_dim;
-    case 'K': return (uint64_t)hp->n_head_kv * hp->head_dim;
-    case 'D': return hp->head_dim;
-    case 'F': return hp->n_ff;
+    case 'Q': return (uint64_t)layer->n_head * layer->head_dim;
+    case 'K': return (uint64_t)layer->n_head_kv * layer->head_dim;
+    case 'U': return (uint64_t)layer->n_head_kv * layer->head_dim_v;
+    case 'P': return (uint64_t)layer->n_head * layer->head_dim_v;
+    case 'D': return layer->head_dim;
+    case 'F': return layer->n_ff;
     case 'R': return hp->n_rot / 2;
     default: return 1;
     }
 }
 
-/* ---- hyperparameters ---- */
+/* ---- metadata of one family: "<arch>.<suffix>" ---- */
 
-typedef struct keys { // metadata of one family: "<arch>.<suffix>"
+typedef struct keys {
     const gguf *g;
     const char *arch;
     char key[96];
@@ -83,75 +98,71 @@ static const char *key_of(keys *k, const char *suffix) {
     return k->key;
 }
 
+static nut_status lacks(const char *key, nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT, "the model file lacks \"%s\"; it was not converted completely",
+                     key);
+}
+
+static nut_status cannot_be(const char *key, double value, nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%s\" is %.10g, which cannot be", key,
+                     value);
+}
+
 /* An integer in [1, most]; missing 0: it must be there. */
 static nut_status get_count(keys *k, const char *suffix, uint32_t missing, uint32_t most, uint32_t *out,
                             nut_error *err) {
     const char *key = key_of(k, suffix);
-    const gguf_kv *kv = gguf_find(k->g, key);
-    if (kv && kv->type == GGUF_ARRAY)
-        return error_set(err, NUT_E_UNSUPPORTED,
-                         "\"%s\" differs from layer to layer, which is not supported", key);
     TRY(gguf_get_u32(k->g, key, missing, out, err));
     if (*out >= 1 && *out <= most) return NUT_OK;
-    if (!kv)
-        return error_set(err, NUT_E_CORRUPT, "the model file lacks \"%s\"; it was not converted completely",
-                         key);
-    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%s\" is %u, which cannot be", key,
-                     *out);
-}
-
-static nut_status get_heads(keys *k, model_hparams *hp, nut_error *err) {
-    uint32_t value_length;
-    TRY(get_count(k, "attention.head_count", 0, 1 << 12, &hp->n_head, err));
-    TRY(get_count(k, "attention.head_count_kv", hp->n_head, hp->n_head, &hp->n_head_kv, err));
-    TRY(get_count(k, "attention.key_length", hp->n_embd / hp->n_head, 1 << 12, &hp->head_dim, err));
-    TRY(get_count(k, "attention.value_length", hp->head_dim, 1 << 12, &value_length, err));
-    if (hp->n_head % hp->n_head_kv)
-        return error_set(err, NUT_E_CORRUPT,
-                         "the model file is damaged: %u heads do not divide into %u groups", hp->n_head,
-                         hp->n_head_kv);
-    if (value_length != hp->head_dim)
-        return error_set(err, NUT_E_UNSUPPORTED,
-                         "keys of %u and values of %u numbers are not supported: they must be alike",
-                         hp->head_dim, value_length);
-    if (hp->head_dim % 8 || hp->head_dim > CACHE_MAX_DIM)
-        return error_set(err, NUT_E_UNSUPPORTED,
-                         "a head size of %u is not supported: a multiple of 8 up to %d is", hp->head_dim,
-                         CACHE_MAX_DIM);
-    TRY(get_count(k, "rope.dimension_count", hp->head_dim, hp->head_dim, &hp->n_rot, err));
-    if (hp->n_rot % 2)
-        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: its rotary size %u is odd",
-                         hp->n_rot);
-    return NUT_OK;
+    return gguf_find(k->g, key) ? cannot_be(key, *out, err) : lacks(key, err);
 }
 
 static nut_status get_positive(keys *k, const char *suffix, float missing, float *out, nut_error *err) {
     TRY(gguf_get_f32(k->g, key_of(k, suffix), missing, out, err));
-    if (*out > 0) return NUT_OK;
-    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%s\" is %g, which cannot be", k->key,
-                     (double)*out);
+    return *out > 0 ? NUT_OK : cannot_be(k->key, (double)*out, err);
+}
+
+/* ---- rotation ---- */
+
+/* The attention factor of yarn: 0.1 ln(factor) + 1 (Peng et al. 2023, arXiv 2309.00071, section 3.4). */
+static nut_status get_yarn(keys *k, float factor, uint32_t n_ctx_train, rope_hparams *r, nut_error *err) {
+    uint32_t n_orig;
+    float magnitude = factor > 1 ? 0.1f * logf(factor) + 1.0f : 1.0f, more;
+    TRY(get_count(k, "rope.scaling.original_context_length", n_ctx_train, 1u << 28, &n_orig, err));
+    TRY(get_positive(k, "rope.scaling.yarn_beta_fast", 32, &r->beta_fast, err));
+    TRY(get_positive(k, "rope.scaling.yarn_beta_slow", 1, &r->beta_slow, err));
+    TRY(get_positive(k, "rope.scaling.attn_factor", 1, &more, err));
+    r->yarn = true;
+    r->n_orig = (float)n_orig;
+    r->magnitude = magnitude * more;
+    return NUT_OK;
 }
 
 static nut_status get_rope(keys *k, model_hparams *hp, nut_error *err) {
     gguf_str type;
     float factor, linear, attn_factor;
-    TRY(get_positive(k, "rope.freq_base", 10000, &hp->rope_base, err));
+    rope_hparams *r = &hp->rope;
+    *r = (rope_hparams){.scale = 1, .magnitude = 1};
+    TRY(get_positive(k, "rope.freq_base", 10000, &r->base, err));
     TRY(get_positive(k, "rope.scale_linear", 1, &linear, err)); // the key of older files
     TRY(get_positive(k, "rope.scaling.factor", linear, &factor, err));
     TRY(gguf_get_str(k->g, key_of(k, "rope.scaling.type"), factor == 1.0f ? "none" : "linear", &type, err));
-    bool linear_type = gguf_str_is(type, "linear");
-    if (!linear_type && !gguf_str_is(type, "none") && factor != 1.0f)
+    const bool is_linear = gguf_str_is(type, "linear"), is_yarn = gguf_str_is(type, "yarn");
+    if (is_linear || is_yarn) r->scale = 1.0f / factor;
+    if (is_yarn && factor != 1.0f) return get_yarn(k, factor, hp->n_ctx_train, r, err);
+    if (!is_linear && !is_yarn && !gguf_str_is(type, "none") && factor != 1.0f)
         return error_set(err, NUT_E_UNSUPPORTED,
-                         "rope scaling of type \"%.*s\" is not supported (none and linear are)",
+                         "rope scaling of type \"%.*s\" is not supported (none, linear and yarn are)",
                          (int)(type.n < 32 ? type.n : 32), type.s);
-    hp->rope_scale = linear_type ? 1.0f / factor : 1.0f;
     TRY(get_positive(k, "rope.scaling.attn_factor", 1, &attn_factor, err));
     if (attn_factor != 1.0f)
         return error_set(err, NUT_E_UNSUPPORTED,
-                         "rope scaling with an attention factor of %g is not supported",
+                         "rope scaling with an attention factor of %g is not supported but with yarn",
                          (double)attn_factor);
     return NUT_OK;
 }
+
+/* ---- hyperparameters ---- */
 
 /* What would change the computation and is not done here. */
 static nut_status refuse_variants(keys *k, nut_error *err) {
@@ -170,15 +181,132 @@ static nut_status refuse_variants(keys *k, nut_error *err) {
     return NUT_OK;
 }
 
+/* The keys that a family has beyond those of all. */
+static nut_status get_multipliers(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
+    hp->embd_scale = hp->residual_scale = hp->logit_scale = 1;
+    if (a->features & ARCH_EMBD_SQRT) hp->embd_scale = sqrtf((float)hp->n_embd);
+    for (const arch_key *key = a->keys; key && key->suffix; key++) {
+        float *to = (float *)(void *)((char *)hp + key->to), value;
+        TRY(get_positive(k, key->suffix, key->missing, &value, err));
+        *to = key->inverse ? 1.0f / value : value;
+    }
+    return NUT_OK;
+}
+
 nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hparams *hp, nut_error *err) {
     keys k = {.g = g, .arch = a->name};
-    *hp = (model_hparams){.n_vocab = n_vocab, .rope = a->rope};
+    *hp = (model_hparams){.n_vocab = n_vocab, .rope_kind = a->rope};
     TRY(refuse_variants(&k, err));
     TRY(get_count(&k, "context_length", 0, 1u << 28, &hp->n_ctx_train, err));
     TRY(get_count(&k, "embedding_length", 0, 1u << 20, &hp->n_embd, err));
     TRY(get_count(&k, "block_count", 0, 1u << 12, &hp->n_layer, err));
-    TRY(get_count(&k, "feed_forward_length", 0, 1u << 22, &hp->n_ff, err));
-    TRY(get_heads(&k, hp, err));
     TRY(get_rope(&k, hp, err));
-    return get_positive(&k, "attention.layer_norm_rms_epsilon", 1e-5f, &hp->rms_eps, err);
+    TRY(get_multipliers(&k, a, hp, err));
+    return get_positive(
+        &k, a->norm == ARCH_RMS_NORM ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
+        1e-5f, &hp->norm_eps, err);
+}
+
+/* ---- hyperparameters of layers ---- */
+
+/* A key whose value is one for all layers or an array with one for each; looked up once. */
+typedef struct layer_key {
+    char name[96];
+    const gguf_kv *kv; // NULL: absent
+} layer_key;
+
+static layer_key find_layer_key(const keys *k, const char *suffix) {
+    layer_key key;
+    snprintf(key.name, sizeof key.name, "%s.%s", k->arch, suffix);
+    key.kv = gguf_find(k->g, key.name);
+    return key;
+}
+
+/* The value for layer il, in [least, most]; `missing` where the key is absent, which must be in the range
+ * too. */
+static nut_status count_at(const layer_key *key, uint32_t il, uint32_t missing, uint32_t least,
+                           uint32_t most, uint32_t *out, nut_error *err) {
+    int64_t v = missing;
+    if (!key->kv && (missing < least || missing > most)) return lacks(key->name, err);
+    if (key->kv && !gguf_integer_at(key->kv, il, &v))
+        return error_set(err, NUT_E_CORRUPT,
+                         "the model file is damaged: \"%s\" has no whole number for layer %u", key->name,
+                         il);
+    if (v < least || v > most) return cannot_be(key->name, (double)v, err);
+    *out = (uint32_t)v;
+    return NUT_OK;
+}
+
+typedef struct layer_keys {
+    layer_key n_ff, n_head, n_head_kv, key_length, value_length, window;
+} layer_keys;
+
+static layer_keys find_layer_keys(const keys *k) {
+    return (layer_keys){
+        find_layer_key(k, "feed_forward_length"),     find_layer_key(k, "attention.head_count"),
+        find_layer_key(k, "attention.head_count_kv"), find_layer_key(k, "attention.key_length"),
+        find_layer_key(k, "attention.value_length"),  find_layer_key(k, "attention.sliding_window")};
+}
+
+static nut_status check_heads(const layer_hparams *l, nut_error *err) {
+    if (l->n_head % l->n_head_kv)
+        return error_set(err, NUT_E_CORRUPT,
+                         "the model file is damaged: %u heads do not divide into %u groups", l->n_head,
+                         l->n_head_kv);
+    if (l->head_dim % 8 || l->head_dim > CACHE_MAX_DIM || l->head_dim_v % 8 || l->head_dim_v > CACHE_MAX_DIM)
+        return error_set(
+            err, NUT_E_UNSUPPORTED, "a head size of %u is not supported: a multiple of 8 up to %d is",
+            l->head_dim % 8 || l->head_dim > CACHE_MAX_DIM ? l->head_dim : l->head_dim_v, CACHE_MAX_DIM);
+    return NUT_OK;
+}
+
+static nut_status get_heads(const layer_keys *k, uint32_t n_embd, uint32_t il, layer_hparams *l,
+                            nut_error *err) {
+    TRY(count_at(&k->n_head, il, 0, 1, 1 << 12, &l->n_head, err));
+    TRY(count_at(&k->n_head_kv, il, l->n_head, 1, l->n_head, &l->n_head_kv, err));
+    TRY(count_at(&k->key_length, il, n_embd / l->n_head, 1, 1 << 12, &l->head_dim, err));
+    TRY(count_at(&k->value_length, il, l->head_dim, 1, 1 << 12, &l->head_dim_v, err));
+    return check_heads(l, err);
+}
+
+static nut_status get_window(const layer_keys *k, const arch *a, uint32_t il, layer_hparams *l,
+                             nut_error *err) {
+    l->window = 0;
+    if (!(a->features & ARCH_WINDOWED)) return NUT_OK;
+    if (a->window_period && il % a->window_period == a->window_period - 1u) return NUT_OK;
+    return count_at(&k->window, il, 0, 1, UINT32_MAX, &l->window, err);
+}
+
+static void take_most(layer_hparams *most, const layer_hparams *l) {
+    if (l->n_ff > most->n_ff) most->n_ff = l->n_ff;
+    if (l->n_head > most->n_head) most->n_head = l->n_head;
+    if (l->n_head_kv > most->n_head_kv) most->n_head_kv = l->n_head_kv;
+    if (l->head_dim > most->head_dim) most->head_dim = l->head_dim;
+    if (l->head_dim_v > most->head_dim_v) most->head_dim_v = l->head_dim_v;
+}
+
+static nut_status get_rot(keys *k, model_hparams *hp, const model_layer *layers, nut_error *err) {
+    uint32_t least = UINT32_MAX;
+    for (uint32_t il = 0; il < hp->n_layer; il++)
+        if (layers[il].hp.head_dim < least) least = layers[il].hp.head_dim;
+    TRY(get_count(k, "rope.dimension_count", least, least, &hp->n_rot, err));
+    if (hp->n_rot % 2)
+        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: its rotary size %u is odd",
+                         hp->n_rot);
+    return NUT_OK;
+}
+
+nut_status arch_layers(const gguf *g, const arch *a, model_hparams *hp, model_layer *layers,
+                       nut_error *err) {
+    keys k = {.g = g, .arch = a->name};
+    const layer_keys lk = find_layer_keys(&k);
+    for (uint32_t il = 0; il < hp->n_layer; il++) {
+        layer_hparams *l = &layers[il].hp;
+        *l = (layer_hparams){.mixer = a->mixer, .ffn = a->ffn, .rotates = a->rope != MODEL_ROPE_NONE};
+        TRY(count_at(&lk.n_ff, il, 0, 1, 1 << 22, &l->n_ff, err));
+        TRY(get_heads(&lk, hp->n_embd, il, l, err));
+        TRY(get_window(&lk, a, il, l, err));
+        take_most(&hp->most, l);
+    }
+    return get_rot(&k, hp, layers, err);
 }

@@ -1,45 +1,111 @@
 /*
- * The architecture table: a model family is one row. A row says how the family rotates, which optional
- * tensors it has, and so which names and shapes a file must bring; nothing else in the engine knows a family
- * by name.
+ * The architecture table: a model family is one row of data. A row says which norms, biases, activation,
+ * rotation, residual form and windows the family has, and which kinds of blocks its layers are made of; so
+ * it says which names and shapes a file must bring. Nothing else in the engine knows a family by name.
  */
 #ifndef NUT_MODEL_ARCH_H
 #define NUT_MODEL_ARCH_H
 
 #include "model/model.h"
 
-enum { ARCH_QKV_BIAS = 1, ARCH_QK_NORM = 2 };
+/* ---- tensors ---- */
+
+/* What a family has beyond what all have. */
+enum {
+    ARCH_ATTN_NORM = 1 << 0,    // a norm in front of the mixer
+    ARCH_FFN_NORM = 1 << 1,     // and of the feed-forward; without, a parallel one reads the mixer's
+    ARCH_POST_NORM = 1 << 2,    // norms of what blocks add to the residual
+    ARCH_NORM_BIAS = 1 << 3,    // norms have biases
+    ARCH_QKV_BIAS = 1 << 4,     // q, k and v have biases
+    ARCH_ANY_BIAS = 1 << 5,     // any product in a layer may have a bias
+    ARCH_QK_NORM = 1 << 6,      // each head of q and k has a norm
+    ARCH_QK_NORM_FULL = 1 << 7, // all heads of q have one norm together, and those of k
+    ARCH_PARALLEL = 1 << 8,     // mixer and feed-forward read the same residual
+    ARCH_EMBD_SQRT = 1 << 9,    // token embeddings are multiplied by sqrt(n_embd)
+    ARCH_WINDOWED = 1 << 10,    // layers have a sliding window, as window_period says
+    ARCH_PRE_NORM = ARCH_ATTN_NORM | ARCH_FFN_NORM,
+};
+
+typedef enum tensor_kind { TENSOR_MATRIX, TENSOR_STACK, TENSOR_VECTOR } tensor_kind;
+
+/* A tensor of the model, of each layer, or of a block. */
+typedef struct tensor_spec {
+    const char *name; // behind "blk.N." for one in a layer
+    tensor_kind kind;
+    size_t to; // offset of where it goes: a matrix, a matrix * (a stack: one matrix for each of the third
+               // dimension), or a const float *; in the nut_model, the model_layer or the block's weights
+    const char *shape; // letters of arch_size, row length first: "EQ"; "E" for a vector; "EFX" for a stack
+    unsigned with; // families that have all of these features must have it; 0: all families, unless `may`
+    unsigned may;  // families that have one of these may have it
+} tensor_spec;
+
+#define TENSOR_OPTIONAL ~0u // in `may`: of every family
+
+/* What the kind of a block has in a file. */
+typedef struct block_spec {
+    const char *name;
+    size_t weights; // bytes of the struct that its tensors go to
+    const tensor_spec *tensors;
+    size_t n_tensors;
+} block_spec;
+
+/* Kinds of blocks; the order is that of ids. Each is described, and run, by run/NAME.c. */
+#define BLOCK_LIST(X)                                                                                       \
+    X(mix_attention)                                                                                        \
+    X(ffn_gated)
+
+enum {
+#define NUT_X(name) BLOCK_##name,
+    BLOCK_LIST(NUT_X)
+#undef NUT_X
+        BLOCK_COUNT
+};
+
+extern const tensor_spec arch_model_tensors[]; // of the model itself
+extern const size_t arch_n_model_tensors;
+extern const tensor_spec arch_layer_tensors[]; // of each layer, beside its blocks'
+extern const size_t arch_n_layer_tensors;
+
+/* Whether a model of this family must have, or may have, the tensor. */
+bool arch_needs(const struct arch *a, const tensor_spec *t);
+bool arch_allows(const struct arch *a, const tensor_spec *t);
+
+/* ---- families ---- */
+
+typedef enum arch_norm { ARCH_RMS_NORM, ARCH_LAYER_NORM } arch_norm;
+
+/* A hyperparameter, a positive number, that a family has beyond those of all. */
+typedef struct arch_key {
+    const char *suffix; // behind "<arch>."
+    size_t to;          // offset of the float in model_hparams
+    float missing;      // its value where the key is absent
+    bool inverse;       // 1 / value is stored
+} arch_key;
 
 typedef struct arch {
     const char *name; // general.architecture
+    arch_norm norm;
     model_rope rope;
-    unsigned flags;
+    uint8_t mixer, ffn;    // block ids
+    uint8_t window_period; // with ARCH_WINDOWED: each period's last layer has no window; 0: all have one
+    unsigned features;
+    const arch_key *keys; // ended by one without a suffix; NULL: none
 } arch;
-
-typedef enum arch_kind { ARCH_MATRIX, ARCH_VECTOR } arch_kind; // packed product, or plain floats
-
-/* A tensor of the model or of each layer. */
-typedef struct arch_tensor {
-    const char *name; // behind "blk.N." for a layer's
-    bool in_layer;
-    arch_kind kind;
-    size_t to; // offset of the matrix, or of the const float *, in nut_model or model_layer
-    bool optional;
-    unsigned flag;   // only of families with this flag; 0: of all
-    char rows, cols; // letters of arch_size; rows '1' for vectors
-} arch_tensor;
-
-extern const arch_tensor arch_tensors[];
-extern const size_t arch_n_tensors;
 
 const arch *arch_find(gguf_str name);
 /* "llama, qwen2, qwen3" */
 const char *arch_names(void);
 
-/* V n_vocab, E n_embd, Q n_head * head_dim, K n_head_kv * head_dim, D head_dim, F n_ff, R n_rot / 2, 1 */
-uint64_t arch_size(const model_hparams *hp, char letter);
+/* The length that a letter of a shape stands for in a layer:
+ * V n_vocab, E n_embd, Q n_head * head_dim, K n_head_kv * head_dim, U n_head_kv * head_dim_v,
+ * P n_head * head_dim_v, D head_dim, F n_ff, R n_rot / 2 */
+uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter);
 
-/* Reads and checks the hyperparameters of a complete header. n_vocab is the vocabulary's size. */
+/* Reads and checks the hyperparameters of a complete header but those of layers. n_vocab is the vocabulary's
+ * size. */
 nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hparams *out, nut_error *err);
+/* Those of the layers (hp->n_layer), and hp->most. A key's value may be one for all or an array with one for
+ * each. */
+nut_status arch_layers(const gguf *g, const arch *a, model_hparams *hp, model_layer *layers, nut_error *err);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Names are parsed, not searched: "blk.12.attn_q.weight" is layer 12 and a suffix in a table of eighteen
- * rows, so a hostile tensor table costs no more than its length.
+ * Names are parsed, not searched: "blk.12.attn_q.weight" is layer 12 and a suffix in tables of
+ * some twenty rows, so a hostile tensor table costs no more than its length.
  */
 #include "model/bind.h"
 
@@ -27,15 +27,75 @@ static bool parse_layer(gguf_str name, uint32_t *layer, gguf_str *suffix) {
     return true;
 }
 
-static const arch_tensor *find_spec(const nut_model *m, gguf_str name, bool in_layer) {
-    for (size_t i = 0; i < arch_n_tensors; i++) {
-        const arch_tensor *t = &arch_tensors[i];
-        if (t->in_layer == in_layer && (!t->flag || (m->arch->flags & t->flag)) &&
-            gguf_str_is(name, t->name))
-            return t;
-    }
-    return NULL;
+/* The tables of what a layer holds: its own tensors, its mixer's, its feed-forward's. */
+typedef struct place {
+    const tensor_spec *specs;
+    size_t n;
+    char *base; // what the specs' offsets are of
+} place;
+
+enum { LAYER_PLACES = 3 };
+
+static const block_spec *block_of(const nut_model *m, unsigned id) {
+    return m->blocks[id];
 }
+
+static place model_place(const nut_model *m) {
+    return (place){arch_model_tensors, arch_n_model_tensors, (char *)(uintptr_t)m};
+}
+
+static place layer_place(const nut_model *m, uint32_t il, int i) {
+    model_layer *l = &m->layers[il];
+    if (i == 0) return (place){arch_layer_tensors, arch_n_layer_tensors, (char *)l};
+    const block_spec *b = block_of(m, i == 1 ? l->hp.mixer : l->hp.ffn);
+    return (place){b->tensors, b->n_tensors, i == 1 ? l->mixer : l->ffn};
+}
+
+/* ---- layers ---- */
+
+static size_t count_needed(const nut_model *m, const tensor_spec *specs, size_t n) {
+    size_t needed = 0;
+    for (size_t i = 0; i < n; i++) needed += arch_needs(m->arch, &specs[i]);
+    return needed;
+}
+
+/* Whether n_tensors could be those of so many layers. More than twice the layers that they suffice for are
+ * no slip of a converter, and memory must not be taken for what a header merely claims. */
+static bool plausible(const nut_model *m, uint64_t n_tensors) {
+    const block_spec *mixer = block_of(m, m->arch->mixer), *ffn = block_of(m, m->arch->ffn);
+    const size_t each = count_needed(m, arch_layer_tensors, arch_n_layer_tensors) +
+                        count_needed(m, mixer->tensors, mixer->n_tensors) +
+                        count_needed(m, ffn->tensors, ffn->n_tensors);
+    return m->hp.n_layer <= n_tensors && (uint64_t)m->hp.n_layer * each <= 2 * n_tensors;
+}
+
+/* Takes the structs of the blocks of all layers. */
+static bool take_blocks(nut_model *m) {
+    arena *a = &m->layer_memory;
+    for (uint32_t il = 0; il < m->hp.n_layer; il++) {
+        arena_add(a, 1, block_of(m, m->layers[il].hp.mixer)->weights);
+        arena_add(a, 1, block_of(m, m->layers[il].hp.ffn)->weights);
+    }
+    if (!arena_open(a)) return false;
+    for (uint32_t il = 0; il < m->hp.n_layer; il++) {
+        m->layers[il].mixer = arena_take(a, 1, block_of(m, m->layers[il].hp.mixer)->weights);
+        m->layers[il].ffn = arena_take(a, 1, block_of(m, m->layers[il].hp.ffn)->weights);
+    }
+    return true;
+}
+
+nut_status bind_layers(nut_model *m, uint64_t n_tensors, nut_error *err) {
+    if (!plausible(m, n_tensors))
+        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: it has %llu tensors and %u layers",
+                         (unsigned long long)n_tensors, m->hp.n_layer);
+    arena_add(&m->layer_memory, m->hp.n_layer, sizeof *m->layers);
+    if (!arena_open(&m->layer_memory)) return error_memory(err, m->layer_memory.size);
+    m->layers = arena_take(&m->layer_memory, m->hp.n_layer, sizeof *m->layers);
+    TRY(arch_layers(&m->header, m->arch, &m->hp, m->layers, err));
+    return take_blocks(m) ? NUT_OK : error_memory(err, m->layer_memory.size);
+}
+
+/* ---- a tensor's place ---- */
 
 static bool is_passed_over(gguf_str name) {
     for (size_t i = 0; i < sizeof passed_over / sizeof *passed_over; i++)
@@ -43,15 +103,52 @@ static bool is_passed_over(gguf_str name) {
     return false;
 }
 
-static nut_status find_place(const nut_model *m, binding *b, nut_error *err) {
-    gguf_str name = b->source->name, suffix = name;
-    bool in_layer = parse_layer(name, &b->layer, &suffix);
-    b->spec = !in_layer || b->layer < m->hp.n_layer ? find_spec(m, suffix, in_layer) : NULL;
-    if (!b->spec && !is_passed_over(suffix))
+static bool find_in(const nut_model *m, const place *p, gguf_str name, binding *b) {
+    for (size_t i = 0; i < p->n; i++) {
+        if (!arch_allows(m->arch, &p->specs[i]) || !gguf_str_is(name, p->specs[i].name)) continue;
+        b->spec = &p->specs[i];
+        b->to = p->base + p->specs[i].to;
+        return true;
+    }
+    return false;
+}
+
+/* Whether the tensor has a place in the model; suffix receives its name there. */
+static bool find_place(const nut_model *m, binding *b, gguf_str name, gguf_str *suffix, bool *in_layer) {
+    *suffix = name;
+    *in_layer = parse_layer(name, &b->layer, suffix);
+    if (!*in_layer) {
+        const place p = model_place(m);
+        return find_in(m, &p, name, b);
+    }
+    for (int i = 0; i < LAYER_PLACES && b->layer < m->hp.n_layer; i++) {
+        const place p = layer_place(m, b->layer, i);
+        if (find_in(m, &p, *suffix, b)) return true;
+    }
+    return false;
+}
+
+const tensor_spec *bind_find(const nut_model *m, gguf_str name, void **to) {
+    binding b = {0};
+    gguf_str suffix;
+    bool in_layer;
+    if (!find_place(m, &b, name, &suffix, &in_layer)) return NULL;
+    *to = b.to;
+    return b.spec;
+}
+
+/* Finds the place of a tensor; it has none where it is not among those to be bound. */
+static nut_status choose_place(const nut_model *m, int which, binding *b, nut_error *err) {
+    const gguf_str name = b->source->name;
+    gguf_str suffix;
+    bool in_layer;
+    if (!find_place(m, b, name, &suffix, &in_layer) && !is_passed_over(suffix))
         return error_set(
             err, NUT_E_UNSUPPORTED,
             "tensor %.*s is not one that a %s model has here; the model needs a newer engine or another one",
             (int)name.n, name.s, m->arch->name);
+    if (which == BIND_MODEL && in_layer) b->spec = NULL;
+    if (which >= 0 && (!in_layer || b->layer != (uint32_t)which)) b->spec = NULL;
     return NUT_OK;
 }
 
@@ -63,17 +160,35 @@ static const char *shape_text(const gguf_tensor *t, char text[96]) {
     return text;
 }
 
+/* The shape that a tensor must have. */
+static gguf_tensor shape_of(const nut_model *m, const tensor_spec *spec, uint32_t layer) {
+    const layer_hparams *l = m->layers ? &m->layers[layer].hp : &m->hp.most;
+    gguf_tensor t = {.dims = {1, 1, 1, 1}};
+    for (; spec->shape[t.n_dims]; t.n_dims++) t.dims[t.n_dims] = arch_size(&m->hp, l, spec->shape[t.n_dims]);
+    return t;
+}
+
+/* More rows of a vocabulary than it has tokens: a padded checkpoint that was converted without the padding's
+ * tokens. */
+static nut_status padded_vocabulary(const nut_model *m, const gguf_tensor *t, nut_error *err) {
+    return error_set(
+        err, NUT_E_CORRUPT,
+        "tensor %.*s has %llu rows and the vocabulary %u tokens: the model was not converted well; "
+        "convert it again with a tokenizer that has all tokens",
+        (int)t->name.n, t->name.s, (unsigned long long)t->dims[1], m->hp.n_vocab);
+}
+
 static nut_status check_shape(const nut_model *m, const binding *b, nut_error *err) {
-    const gguf_tensor *t = b->source;
-    const uint64_t cols = arch_size(&m->hp, b->spec->cols), rows = arch_size(&m->hp, b->spec->rows);
-    const gguf_tensor must = {.n_dims = b->spec->kind == ARCH_VECTOR ? 1 : 2, .dims = {cols, rows}};
+    const gguf_tensor *t = b->source, must = shape_of(m, b->spec, b->layer);
     char found[96], expected[96];
-    if (t->dims[0] == cols && t->dims[1] == rows && t->dims[2] == 1 && t->dims[3] == 1) return NUT_OK;
+    if (!memcmp(t->dims, must.dims, sizeof must.dims)) return NUT_OK;
+    if (b->spec->shape[1] == 'V' && t->n_dims == 2 && t->dims[0] == must.dims[0])
+        return padded_vocabulary(m, t, err);
     return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s is %s and must be %s",
                      (int)t->name.n, t->name.s, shape_text(t, found), shape_text(&must, expected));
 }
 
-static nut_status choose_formats(binding *b, bool dequantize, nut_error *err) {
+static nut_status choose_formats(const nut_model *m, binding *b, nut_error *err) {
     const gguf_tensor *t = b->source;
     b->from = format_by_ggml(t->ggml_type);
     if (!b->from)
@@ -82,47 +197,53 @@ static nut_status choose_formats(binding *b, bool dequantize, nut_error *err) {
             "tensor %.*s has type %s (%u), which is not supported; use a Q8_0, Q4_K or Q4_0 file of "
             "this model",
             (int)t->name.n, t->name.s, format_ggml_name(t->ggml_type), t->ggml_type);
-    bool plain = dequantize || b->spec->kind == ARCH_VECTOR;
-    b->to = plain ? &format_table[FORMAT_F32] : b->from;
+    const bool plain = m->hp.reference || b->spec->kind == TENSOR_VECTOR;
+    b->as = plain ? &format_table[FORMAT_F32] : b->from;
     return NUT_OK;
 }
 
-static void *place_of(nut_model *m, const arch_tensor *spec, uint32_t layer) {
-    char *base = spec->in_layer ? (char *)&m->layers[layer] : (char *)m;
-    return base + spec->to;
-}
-
-static bool is_bound(const nut_model *m, const arch_tensor *spec, uint32_t layer) {
-    const char *base = spec->in_layer ? (const char *)&m->layers[layer] : (const char *)m;
-    const void *p = base + spec->to;
-    return spec->kind == ARCH_MATRIX ? ((const matrix *)p)->format != NULL
-                                     : *(const float *const *)p != NULL;
+static bool is_bound(const tensor_spec *spec, const void *to) {
+    switch (spec->kind) {
+    case TENSOR_MATRIX: return ((const matrix *)to)->format != NULL;
+    case TENSOR_STACK: return *(const matrix *const *)to != NULL;
+    case TENSOR_VECTOR: break;
+    }
+    return *(const float *const *)to != NULL;
 }
 
 /* Names are there once in a file, so it was an earlier one. */
-static nut_status check_new(const nut_model *m, const binding *b, nut_error *err) {
-    if (!is_bound(m, b->spec, b->layer)) return NUT_OK;
+static nut_status check_unbound(const binding *b, nut_error *err) {
+    if (!is_bound(b->spec, b->to)) return NUT_OK;
     return error_set(err, NUT_E_CORRUPT,
                      "tensor %.*s was in an earlier part already: these are no parts of one model",
                      (int)b->source->name.n, b->source->name.s);
 }
 
-static size_t matrix_bytes(const matrix *w) {
-    return matrix_groups(w) * matrix_group_bytes(w);
+static matrix matrix_of(const binding *b) {
+    return (matrix){
+        .format = b->as, .n_rows = (size_t)b->source->dims[1], .n_cols = (size_t)b->source->dims[0]};
 }
 
-/* Fills the matrix but its data, and plans its memory; a vector's pointer is marked as found. */
-static void plan_memory(nut_model *m, const binding *b) {
-    size_t cols = (size_t)b->source->dims[0], rows = (size_t)b->source->dims[1];
-    if (b->spec->kind == ARCH_VECTOR) {
-        static const float found = 0;
-        *(const float **)place_of(m, b->spec, b->layer) = &found;
-        arena_add(&m->weights, cols, sizeof(float));
+/* Plans the memory of a tensor, and marks its place as found. Factors are small: arch.c bounds them. */
+static void plan_memory(arena *memory, const binding *b) {
+    static const float found = 0;
+    static const matrix found_stack = {0};
+    const matrix w = matrix_of(b);
+    switch (b->spec->kind) {
+    case TENSOR_VECTOR:
+        *(const float **)b->to = &found;
+        arena_add(memory, (size_t)b->source->dims[0], sizeof(float));
         return;
+    case TENSOR_MATRIX:
+        *(matrix *)b->to = w;
+        arena_add(memory, matrix_groups(&w), matrix_group_bytes(&w));
+        return;
+    case TENSOR_STACK:
+        *(const matrix **)b->to = &found_stack;
+        arena_add(memory, (size_t)b->source->dims[2], sizeof(matrix));
+        for (uint64_t i = 0; i < b->source->dims[2]; i++)
+            arena_add(memory, matrix_groups(&w), matrix_group_bytes(&w));
     }
-    matrix *w = place_of(m, b->spec, b->layer);
-    *w = (matrix){.format = b->to, .n_rows = rows, .n_cols = cols};
-    arena_add(&m->weights, matrix_groups(w), matrix_group_bytes(w)); // small factors: arch.c bounds them
 }
 
 static int by_offset(const void *a, const void *b) {
@@ -132,40 +253,57 @@ static int by_offset(const void *a, const void *b) {
 
 /* ---- what is missing ---- */
 
-static bool is_needed(const nut_model *m, const arch_tensor *t) {
-    return !t->optional && (!t->flag || (m->arch->flags & t->flag));
-}
-
 /* Bytes that a tensor's weights take at least: of 256 weights, which are whole blocks of every format, in
  * the smallest one. */
-static uint64_t least_bytes(const nut_model *m, const arch_tensor *t, bool dequantize) {
+static uint64_t least_bytes(const nut_model *m, const tensor_spec *t, uint32_t layer) {
     const size_t floats = 256 * sizeof(float);
+    const gguf_tensor shape = shape_of(m, t, layer);
     size_t least = floats;
-    for (int id = 0; id < FORMAT_COUNT && !dequantize && t->kind == ARCH_MATRIX; id++) {
+    for (int id = 0; id < FORMAT_COUNT && !m->hp.reference && t->kind != TENSOR_VECTOR; id++) {
         const size_t bytes = 256u / format_table[id].block * format_table[id].bytes;
         if (bytes < least) least = bytes;
     }
-    return arch_size(&m->hp, t->rows) * arch_size(&m->hp, t->cols) * least / 256; // arch.c bounds the sizes
+    return shape.dims[0] * shape.dims[1] * shape.dims[2] * least / 256; // arch.c bounds the sizes
 }
 
-bind_rest bind_needs(const nut_model *m, bool dequantize) {
-    bind_rest rest = {0};
-    for (size_t i = 0; i < arch_n_tensors; i++) {
-        const arch_tensor *t = &arch_tensors[i];
-        const uint64_t n = !is_needed(m, t) ? 0 : t->in_layer ? m->hp.n_layer : 1;
-        rest.n_tensors += n;
-        rest.bytes += n * least_bytes(m, t, dequantize);
+static void add_needs(const nut_model *m, const place *p, uint32_t layer, bind_rest *rest) {
+    for (size_t i = 0; i < p->n; i++) {
+        if (!arch_needs(m->arch, &p->specs[i])) continue;
+        rest->n_tensors++;
+        rest->bytes += least_bytes(m, &p->specs[i], layer);
     }
+}
+
+bind_rest bind_needs(const nut_model *m) {
+    bind_rest rest = {0};
+    const place own = model_place(m);
+    add_needs(m, &own, 0, &rest);
+    for (uint32_t il = 0; il < m->hp.n_layer; il++)
+        for (int i = 0; i < LAYER_PLACES; i++) {
+            const place p = layer_place(m, il, i);
+            add_needs(m, &p, il, &rest);
+        }
     return rest;
 }
 
-static nut_status missing(const arch_tensor *t, uint32_t layer, nut_error *err) {
-    if (t->in_layer)
-        return error_set(err, NUT_E_CORRUPT,
-                         "the model file lacks tensor blk.%u.%s; it was not converted completely", layer,
-                         t->name);
-    return error_set(err, NUT_E_CORRUPT, "the model file lacks tensor %s; it was not converted completely",
-                     t->name);
+/* The first tensor of a place that is needed and not bound, or NULL. */
+static const char *missing_in(const nut_model *m, const place *p) {
+    for (size_t i = 0; i < p->n; i++)
+        if (arch_needs(m->arch, &p->specs[i]) && !is_bound(&p->specs[i], p->base + p->specs[i].to))
+            return p->specs[i].name;
+    return NULL;
+}
+
+static nut_status check_layer(const nut_model *m, uint32_t il, nut_error *err) {
+    for (int i = 0; i < LAYER_PLACES; i++) {
+        const place p = layer_place(m, il, i);
+        const char *name = missing_in(m, &p);
+        if (name)
+            return error_set(err, NUT_E_CORRUPT,
+                             "the model file lacks tensor blk.%u.%s; it was not converted completely", il,
+                             name);
+    }
+    return NUT_OK;
 }
 
 nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_come, nut_error *err) {
@@ -175,50 +313,79 @@ nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_c
                          "the model lacks %llu tensors and the parts to come have only %llu; it was not "
                          "converted completely",
                          (unsigned long long)rest->n_tensors, (unsigned long long)n_to_come);
-    for (size_t i = 0; i < arch_n_tensors; i++) {
-        const arch_tensor *t = &arch_tensors[i];
-        const uint32_t n = !is_needed(m, t) ? 0 : t->in_layer ? m->hp.n_layer : 1;
-        for (uint32_t il = 0; il < n; il++)
-            if (!is_bound(m, t, il)) return missing(t, il, err);
-    }
+    const place own = model_place(m);
+    const char *name = missing_in(m, &own);
+    if (name)
+        return error_set(err, NUT_E_CORRUPT,
+                         "the model file lacks tensor %s; it was not converted completely", name);
+    for (uint32_t il = 0; il < m->hp.n_layer; il++) TRY(check_layer(m, il, err));
     return NUT_OK;
 }
 
 /* ---- a file ---- */
 
-nut_status bind_plan(nut_model *m, bool dequantize, const gguf_tensor *tensors, size_t n, binding *bindings,
-                     bind_rest *rest, nut_error *err) {
+nut_status bind_plan(nut_model *m, int which, arena *memory, const gguf_tensor *tensors, size_t n,
+                     binding *bindings, bind_rest *rest, nut_error *err) {
     for (size_t i = 0; i < n; i++) {
         binding *b = &bindings[i];
         *b = (binding){.source = &tensors[i]};
-        TRY(find_place(m, b, err));
+        TRY(choose_place(m, which, b, err));
         if (!b->spec) continue;
-        TRY(check_new(m, b, err));
+        TRY(check_unbound(b, err));
         TRY(check_shape(m, b, err));
-        TRY(choose_formats(b, dequantize, err));
-        plan_memory(m, b);
-        if (!is_needed(m, b->spec)) continue;
+        TRY(choose_formats(m, b, err));
+        plan_memory(memory, b);
+        if (!rest || !arch_needs(m->arch, b->spec)) continue;
         rest->n_tensors--;
-        rest->bytes -= least_bytes(m, b->spec, dequantize);
+        rest->bytes -= least_bytes(m, b->spec, b->layer);
     }
     sort_rows(bindings, n, sizeof *bindings, by_offset);
     return NUT_OK;
 }
 
-void bind_place(nut_model *m, binding *bindings, size_t n) {
+static void place_matrix(arena *memory, matrix *w, const matrix *like) {
+    *w = *like;
+    w->data = arena_take(memory, matrix_bytes(w), 1);
+}
+
+void bind_place(arena *memory, binding *bindings, size_t n) {
     for (size_t i = 0; i < n; i++) {
         binding *b = &bindings[i];
         if (!b->spec) continue;
-        if (b->spec->kind == ARCH_VECTOR) {
-            b->data = arena_take(&m->weights, (size_t)b->source->dims[0], sizeof(float));
-            *(const float **)place_of(m, b->spec, b->layer) = (const float *)(const void *)b->data;
-        } else {
-            matrix *w = place_of(m, b->spec, b->layer);
-            b->data = w->data = arena_take(&m->weights, matrix_bytes(w), 1);
+        const matrix like = matrix_of(b);
+        switch (b->spec->kind) {
+        case TENSOR_VECTOR:
+            b->floats = arena_take(memory, (size_t)b->source->dims[0], sizeof(float));
+            *(const float **)b->to = b->floats;
+            break;
+        case TENSOR_MATRIX:
+            b->w = b->to;
+            place_matrix(memory, b->w, &like);
+            break;
+        case TENSOR_STACK:
+            b->w = arena_take(memory, (size_t)b->source->dims[2], sizeof(matrix));
+            for (uint64_t k = 0; k < b->source->dims[2]; k++) place_matrix(memory, &b->w[k], &like);
+            *(matrix **)b->to = b->w;
         }
     }
 }
 
+static void forget_place(const place *p) {
+    for (size_t k = 0; k < p->n; k++)
+        memset(p->base + p->specs[k].to, 0,
+               p->specs[k].kind == TENSOR_MATRIX ? sizeof(matrix) : sizeof(void *));
+}
+
+void bind_forget(nut_model *m, int which) {
+    const place own = model_place(m);
+    if (which < 0) forget_place(&own);
+    for (uint32_t il = 0; il < m->hp.n_layer; il++)
+        for (int i = 0; i < LAYER_PLACES && (which == BIND_ALL || which == (int)il); i++) {
+            const place p = layer_place(m, il, i);
+            forget_place(&p);
+        }
+}
+
 void bind_finish(nut_model *m) {
-    if (!m->output.format) m->output = m->token_embd;
+    if (!m->output.w.format) m->output.w = m->token_embd;
 }

@@ -1,5 +1,6 @@
 /* Binding: which tensor of a file goes where in the model. A plan first (names, shapes, sizes), then places;
- * file by file where the model has several, so what is still missing is counted. */
+ * file by file where the model has several, so what is still missing is counted. Either the whole model is
+ * bound, or, where it does not fit in memory, the model without its layers and then one layer at a time. */
 #ifndef NUT_MODEL_BIND_H
 #define NUT_MODEL_BIND_H
 
@@ -8,12 +9,17 @@
 /* One tensor of a file and its place; in the order of the file's data. */
 typedef struct binding {
     const gguf_tensor *source;
-    const arch_tensor *spec; // NULL: read over
-    uint32_t layer;
-    const format *from; // type in the file
-    const format *to;   // type in memory: `from`, or F32
-    uint8_t *data;      // packed matrix, or floats
+    const tensor_spec *spec; // NULL: not bound
+    uint32_t layer;          // where it is in one
+    void *to;                // the matrix, matrix * or const float * of the model that spec->to means
+    const format *from;      // type in the file
+    const format *as;        // type in memory: `from`, or F32
+    matrix *w;               // (dims[2]) matrices that take the rows, dims[1] each; NULL for a vector
+    float *floats;           // (dims[0]) of a vector
 } binding;
+
+/* Which tensors are bound. */
+enum { BIND_ALL = -1, BIND_MODEL = -2 }; // else the number of a layer
 
 /* What the architecture needs and no file has brought yet. */
 typedef struct bind_rest {
@@ -21,18 +27,41 @@ typedef struct bind_rest {
     uint64_t bytes; // that their weights take at least, in the smallest of all formats
 } bind_rest;
 
-/* All that a model needs; hp and arch of m are set. */
-bind_rest bind_needs(const nut_model *m, bool dequantize);
-/* Matches a file's n tensors with what the architecture needs (hp, arch and layers of m are set), adds them
- * to the plan of the weights' arena and takes them from *rest. bindings is (n), the caller's. E_UNSUPPORTED
- * names an unknown tensor or type, E_CORRUPT one of a wrong shape, or that an earlier file brought. */
-nut_status bind_plan(nut_model *m, bool dequantize, const gguf_tensor *tensors, size_t n, binding *bindings,
-                     bind_rest *rest, nut_error *err);
+/* Takes the memory of m's layers (hp.n_layer; hp, arch and blocks of m are set) and reads their
+ * hyperparameters. n_tensors: of the whole model, which bounds what a header may claim. */
+nut_status bind_layers(nut_model *m, uint64_t n_tensors, nut_error *err);
+
+/* All that a model needs. */
+bind_rest bind_needs(const nut_model *m);
+/* Matches those of a file's n tensors that are to be bound with what the architecture needs, adds them to
+ * the plan of an arena and takes them from *rest (NULL: not counted). bindings is (n), the caller's.
+ * E_UNSUPPORTED names an unknown tensor or type, E_CORRUPT one of a wrong shape, or that an earlier file
+ * brought. */
+nut_status bind_plan(nut_model *m, int which, arena *memory, const gguf_tensor *tensors, size_t n,
+                     binding *bindings, bind_rest *rest, nut_error *err);
 /* E_CORRUPT where more is missing than n_to_come tensors can bring; names a tensor where none is to come. */
 nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_come, nut_error *err);
-/* Takes the arena's pieces and writes them into the model. The arena is open. */
-void bind_place(nut_model *m, binding *bindings, size_t n);
+/* Takes the arena's memory, which is open, and writes it into the model. */
+void bind_place(arena *memory, binding *bindings, size_t n);
+/* Unbinds what `which` means. Its memory is the caller's. */
+void bind_forget(nut_model *m, int which);
+/* What a family's tensor of that name is, and where in m it goes; NULL where it has no such tensor. */
+const tensor_spec *bind_find(const nut_model *m, gguf_str name, void **to);
 /* Ties the output to the embeddings where no file brought one. */
 void bind_finish(nut_model *m);
+
+/* ---- data ---- */
+
+/* The bytes of tensors on their way to their places: at most one unfinished block is kept between calls. */
+typedef struct bind_fill {
+    size_t n_kept;
+    uint8_t kept[FORMAT_MAX_BYTES];
+} bind_fill;
+
+/* Takes n bytes of the data of b's tensor from byte `at` of it on; they come in order. False where a scale
+ * is no ordinary number: the tensor is damaged. */
+bool bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, size_t n);
+/* The error for it. */
+nut_status bind_damaged(const binding *b, nut_error *err);
 
 #endif

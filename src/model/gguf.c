@@ -54,6 +54,10 @@ const char *gguf_type_name(gguf_type type) {
     return (unsigned)type < GGUF_TYPE_COUNT ? types[type].name : "unknown";
 }
 
+size_t gguf_type_bytes(gguf_type type) {
+    return (unsigned)type < GGUF_TYPE_COUNT ? types[type].bytes : 0;
+}
+
 bool gguf_str_is(gguf_str s, const char *text) {
     return s.n == strlen(text) && !memcmp(s.s, text, (size_t)s.n);
 }
@@ -496,26 +500,35 @@ static nut_status bad_value(const char *key, gguf_type type, nut_error *err) {
                      gguf_type_name(type));
 }
 
-/* An integer of any width as int64; false where it is none or does not fit. */
-static bool as_i64(const gguf_kv *kv, int64_t *out) {
-    cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
-    switch (kv->type) {
-    case GGUF_U8: *out = cursor_u8(&c); return true;
-    case GGUF_I8: *out = (int8_t)cursor_u8(&c); return true;
-    case GGUF_U16: *out = cursor_u16(&c); return true;
-    case GGUF_I16: *out = (int16_t)cursor_u16(&c); return true;
-    case GGUF_U32: *out = cursor_u32(&c); return true;
-    case GGUF_I32: *out = (int32_t)cursor_u32(&c); return true;
+/* The next integer of a width as int64; false where the type is none, or the value does not fit. */
+static bool next_integer(cursor *c, gguf_type type, int64_t *out) {
+    switch (type) {
+    case GGUF_U8: *out = cursor_u8(c); break;
+    case GGUF_I8: *out = (int8_t)cursor_u8(c); break;
+    case GGUF_U16: *out = cursor_u16(c); break;
+    case GGUF_I16: *out = (int16_t)cursor_u16(c); break;
+    case GGUF_U32: *out = cursor_u32(c); break;
+    case GGUF_I32: *out = (int32_t)cursor_u32(c); break;
     case GGUF_U64:
-    case GGUF_I64: *out = (int64_t)cursor_u64(&c); return kv->type == GGUF_I64 || *out >= 0;
+    case GGUF_I64: *out = (int64_t)cursor_u64(c); return !c->ended && (type == GGUF_I64 || *out >= 0);
     default: return false;
     }
+    return !c->ended;
+}
+
+bool gguf_integer_at(const gguf_kv *kv, uint64_t i, int64_t *out) {
+    cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
+    if (kv->type != GGUF_ARRAY) return next_integer(&c, kv->type, out);
+    if (i >= kv->n) return false;
+    c.at = (size_t)(kv->n_bytes / kv->n * i);
+    return next_integer(&c, kv->elem, out);
 }
 
 nut_status gguf_get_u32(const gguf *g, const char *key, uint32_t missing, uint32_t *out, nut_error *err) {
     const gguf_kv *kv = gguf_find(g, key);
     int64_t v = missing;
-    if (kv && (!as_i64(kv, &v) || v < 0 || v > UINT32_MAX)) return bad_value(key, kv->type, err);
+    if (kv && (kv->type == GGUF_ARRAY || !gguf_integer_at(kv, 0, &v) || v < 0 || v > UINT32_MAX))
+        return bad_value(key, kv->type, err);
     *out = (uint32_t)v;
     return NUT_OK;
 }

@@ -48,8 +48,10 @@ static void put_text(writer *w, const char *s, size_t n) {
         uint32_t c = unicode_at(s + at, n - at, &length);
         if (c == '"' || c == '\\')
             put_f(w, "\\%c", (char)c);
-        else if (c < 0x20 || (c >= 0xd800 && c < 0xe000))
-            put_f(w, "\\u%04x", c < 0x20 ? c : 0xfffdu);
+        else if (c < 0x20 || (c >= 0x7f && c < 0xa0)) // controls, which would drive a terminal
+            put_f(w, "\\u%04x", c);
+        else if (c >= 0xd800 && c < 0xe000)
+            put_f(w, "\\ufffd");
         else if (c == 0xfffd)
             put(w, "\xef\xbf\xbd", 3);
         else
@@ -86,8 +88,9 @@ static void put_sizes(writer *w, const nut_model *m) {
     for (uint64_t i = 0; i < m->header.n_tensors; i++) n_params += n_weights(&m->header.tensors[i]);
     put_f(w, ",\"n_params\":%llu,\"n_vocab\":%u,\"n_ctx_train\":%u", (unsigned long long)n_params,
           hp->n_vocab, hp->n_ctx_train);
-    put_f(w, ",\"n_embd\":%u,\"n_layer\":%u,\"n_ff\":%u", hp->n_embd, hp->n_layer, hp->n_ff);
-    put_f(w, ",\"n_head\":%u,\"n_head_kv\":%u,\"head_dim\":%u", hp->n_head, hp->n_head_kv, hp->head_dim);
+    put_f(w, ",\"n_embd\":%u,\"n_layer\":%u,\"n_ff\":%u", hp->n_embd, hp->n_layer, hp->most.n_ff);
+    put_f(w, ",\"n_head\":%u,\"n_head_kv\":%u,\"head_dim\":%u", hp->most.n_head, hp->most.n_head_kv,
+          hp->most.head_dim);
     put_f(w, ",\"file_bytes\":%llu,\"weight_bytes\":%llu", (unsigned long long)m->header.file_bytes,
           (unsigned long long)m->weights.size);
 }

@@ -7,66 +7,97 @@
 #include "base/mem.h"
 #include "kernels/kernels.h"
 #include "model/gguf.h"
+#include "model/linear.h"
 #include "model/vocab.h"
 
-typedef enum model_rope { // which pairs of a head's values turn together
-    MODEL_ROPE_NORM,      // (2i, 2i+1)
-    MODEL_ROPE_NEOX,      // (i, i + n_rot/2)
+typedef enum model_rope { // which pairs of a head's values are rotated together
+    MODEL_ROPE_NONE,
+    MODEL_ROPE_NORM, // (2i, 2i+1)
+    MODEL_ROPE_NEOX, // (i, i + n_rot/2)
 } model_rope;
 
-typedef enum model_rope_scaling { MODEL_ROPE_NONE, MODEL_ROPE_LINEAR } model_rope_scaling;
+/* How positions become angles: the frequency of pair i is base^(-2i / n_rot), then scaled. */
+typedef struct rope_hparams {
+    float base;
+    float scale; // positions are multiplied by it: 1 / factor for linear scaling, else 1
+    bool
+        yarn; // by parts (Peng et al. 2023, arXiv 2309.00071, section 3.2): `scale` for low frequencies only
+    float n_orig;               // yarn: positions that the model was trained with before it was extended
+    float beta_fast, beta_slow; // yarn: rotations over n_orig from which on a pair keeps its frequency, and
+                                // below which it is scaled in full
+    float magnitude;            // cosines and sines are multiplied by it (yarn's attention factor), else 1
+} rope_hparams;
+
+/* What may differ from layer to layer. */
+typedef struct layer_hparams {
+    uint8_t mixer, ffn; // block ids of model/arch.h
+    bool rotates;       // rope is applied
+    uint32_t n_ff;
+    uint32_t n_head;
+    uint32_t n_head_kv;
+    uint32_t head_dim;   // of q and k
+    uint32_t head_dim_v; // of v
+    uint32_t window;     // a token sees so many positions, its own included; 0: all before it
+} layer_hparams;
 
 typedef struct model_hparams {
     uint32_t n_vocab;
     uint32_t n_ctx_train;
     uint32_t n_embd;
     uint32_t n_layer;
-    uint32_t n_ff;
-    uint32_t n_head;
-    uint32_t n_head_kv;
-    uint32_t head_dim; // of q, k and v
-    bool exact;        // weights are held as floats, and so are keys and values (reference path)
-    uint32_t n_rot;    // leading values of a head that are rotated
-    float rms_eps;
-    float rope_base;
-    float rope_scale; // positions are multiplied by it: 1 / factor for linear scaling, else 1
-    model_rope rope;
+    bool reference; // weights are held as floats, and so are keys and values
+    uint32_t n_rot; // leading values of a head that are rotated
+    model_rope rope_kind;
+    rope_hparams rope;
+    float norm_eps;
+    float embd_scale;     // of token embeddings
+    float residual_scale; // of what a block adds to the residual
+    float attn_scale;     // of q . k; 0: 1 / sqrt(head_dim)
+    float attn_softcap;   // scores become cap * tanh(score / cap); 0: off
+    float logit_scale;
+    float logit_softcap; // 0: off
+    layer_hparams most;  // the largest of each over all layers
 } model_hparams;
 
+/* LayerNorm or RMSNorm, as the family has it. */
+typedef struct norm_weights {
+    const float *weight; // (n), or NULL: no norm here
+    const float *bias;   // (n) or NULL
+} norm_weights;
+
+/* A layer is a mixer, which takes from other positions, and a feed-forward. Their weights are structs of the
+ * block kinds (run/block.h). */
 typedef struct model_layer {
-    const float *attn_norm; // (n_embd)
-    matrix wq;              // (n_head * head_dim, n_embd)
-    matrix wk, wv;          // (n_head_kv * head_dim, n_embd)
-    matrix wo;              // (n_embd, n_head * head_dim)
-    const float *bq;        // (n_head * head_dim) or NULL
-    const float *bk, *bv;   // (n_head_kv * head_dim) or NULL
-    const float *q_norm;    // (head_dim) or NULL
-    const float *k_norm;    // (head_dim) or NULL
-    const float *ffn_norm;  // (n_embd)
-    matrix w_gate, w_up;    // (n_ff, n_embd)
-    matrix w_down;          // (n_embd, n_ff)
+    layer_hparams hp;
+    norm_weights attn_norm;      // (n_embd) in front of the mixer
+    norm_weights attn_post_norm; // (n_embd) of what the mixer adds
+    norm_weights ffn_norm;       // (n_embd) in front of the feed-forward
+    norm_weights ffn_post_norm;  // (n_embd) of what the feed-forward adds
+    void *mixer, *ffn;           // weights, as the block kinds have them
 } model_layer;
 
 struct nut_model {
     gguf header;
     model_hparams hp;
     const struct arch *arch;
+    const struct block_spec *const *blocks; // by block id: what is in a layer
     const kernel_set *kernels;
     vocab *vocab;
+    arena layer_memory; // of layers and of their blocks' structs
     arena weights;
-    model_layer *layers;      // (n_layer)
-    matrix token_embd;        // (n_vocab, n_embd)
-    matrix output;            // (n_vocab, n_embd); shares token_embd's data where the model ties them
-    const float *output_norm; // (n_embd)
-    const float *rope_freqs;  // (n_rot / 2) divisors of the rotation frequencies, or NULL (llama3 scaling)
+    model_layer *layers; // (n_layer)
+    matrix token_embd;   // (n_vocab, n_embd)
+    linear output;       // (n_vocab, n_embd); shares token_embd's data where the model ties them
+    norm_weights output_norm;
+    const float *rope_freqs; // (n_rot / 2) divisors of the rotation frequencies, or NULL (llama3 scaling)
+    size_t n_side_scratch;   // floats per token that the sides of any one linear need; 0 without sides
+    size_t n_scaled;         // columns of the widest linear that has an input_scale; 0 without
 };
 
 /* The cache that a session with this option has; NULL where the option is not in the list. */
 const cache_kind *model_cache_kind(const model_hparams *hp, nut_kv_type type);
 
-/* Bytes of the KV cache and activations of one session of n_ctx positions; UINT64_MAX when it overflows.
- * Lives in src/model because the loader must know it before weights are fetched. */
-uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, uint32_t n_ctx,
-                             uint32_t n_batch, uint32_t n_logits);
+/* Frees a model, with those layers that are loaded. NULL is allowed. */
+void model_free(nut_model *m);
 
 #endif

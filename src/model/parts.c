@@ -2,6 +2,7 @@
 #include "model/parts.h"
 
 #include "base/error.h"
+#include "model/role.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +88,7 @@ nut_status parts_take(parts *p, gguf *whole, gguf *file, nut_error *err) {
     TRY(read_keys(file, &k, err));
     if (p->i == 0) {
         TRY(check_first(&k, err));
+        TRY(role_check(file, err));
         *p = k;
         *whole = *file;
         *file = (gguf){0};

@@ -1,33 +1,33 @@
 /*
- * What a position takes from those before it: the cache, and how the work of attention is shared.
+ * Attention over the cache, and how its work is shared.
  *
  * Several tokens are cut into blocks whose rows (query heads of a group) fill the kernel's, one token into
  * spans of positions, so that a long context is shared by more threads than there are key/value heads.
  * Either way a token's result is the same sequence of operations (kernels/kernels.h).
  */
-#include "run/session.h"
+#include "run/attend.h"
 
 #include <math.h>
 
 enum { BLOCK_ROWS = 32 };
 
-static cache_head cache_at(const nut_session *s, size_t layer, size_t head) {
-    const model_hparams *hp = &s->model->hp;
-    const size_t bytes = cache_tiles(s->n_ctx) * cache_tile_bytes(s->cache_kind, hp->head_dim);
-    return (cache_head){s->cache_kind, hp->head_dim, s->cache + (layer * hp->n_head_kv + head) * bytes};
-}
+typedef struct attend_call {
+    const forward_step *s;
+    const float *q;
+    float *out;
+} attend_call;
 
 /* The reference set alone takes floats. */
-static const kernel_set *kernels_of(const nut_session *s) {
-    return s->cache_kind == &cache_kinds[CACHE_F32] ? kernel_at(kernel_count() - 1) : s->model->kernels;
+static const kernel_set *kernels_of(const forward_step *s) {
+    return s->ws->cache_kind == &cache_kinds[CACHE_F32] ? kernel_at(kernel_count() - 1) : s->k;
 }
 
-void attend_store(const nut_session *s, size_t layer, size_t t, const float *k, const float *v) {
-    const model_hparams *hp = &s->model->hp;
-    const kernel_rope r = rope_of(s, t);
-    for (size_t h = 0; h < hp->n_head_kv; h++) {
-        const cache_head c = cache_at(s, layer, h);
-        kernels_of(s)->store(&c, s->n_past + t, &r, k + h * hp->head_dim, v + h * hp->head_dim);
+void attend_store(const forward_step *s, size_t t, const float *k, const float *v) {
+    const layer_hparams *l = &s->layer->hp;
+    const kernel_rope r = step_rope(s, t);
+    for (size_t h = 0; h < l->n_head_kv; h++) {
+        const cache_head c = sequence_head(s->rows[t].seq, s->il, h);
+        kernels_of(s)->store(&c, s->rows[t].pos, &r, k + h * l->head_dim, v + h * l->head_dim_v);
     }
 }
 
@@ -39,63 +39,94 @@ static size_t block_tokens(size_t group) {
     return most ? most : step;
 }
 
-/* Tokens [t, t + n) of the batch over key/value head h. */
-static kernel_attend call_of(const attend_batch *b, const cache_head *cache, size_t h, size_t t, size_t n) {
-    const model_hparams *hp = &b->s->model->hp;
-    const size_t dim = hp->head_dim, group = hp->n_head / hp->n_head_kv, width = hp->n_head * dim;
-    const size_t at = t * width + h * group * dim;
+/* Tokens [t, t + n) of the step, which follow one another in a sequence, over key/value head h. */
+static kernel_attend call_of(const attend_call *c, const cache_head *cache, size_t h, size_t t, size_t n) {
+    const layer_hparams *l = &c->s->layer->hp;
+    const float scale = c->s->m->hp.attn_scale;
+    const size_t k_dim = l->head_dim, v_dim = l->head_dim_v, group = l->n_head / l->n_head_kv;
     return (kernel_attend){.cache = cache,
-                           .q = b->q + at,
-                           .out = b->out + at,
+                           .q = c->q + (t * l->n_head + h * group) * k_dim,
+                           .out = c->out + (t * l->n_head + h * group) * v_dim,
                            .n_tokens = n,
                            .n_q = group,
-                           .stride = width,
-                           .n_kv = b->s->n_past + t + 1,
-                           .scale = 1.0f / sqrtf((float)dim)};
+                           .q_stride = l->n_head * k_dim,
+                           .out_stride = l->n_head * v_dim,
+                           .n_kv = c->s->rows[t].pos + 1,
+                           // W.window = l->window,
+                           // W.softcap = c->s->m->hp.attn_softcap,
+                           .scale = scale > 0 ? scale : 1.0f / sqrtf((float)k_dim)};
 }
 
-/* Members take blocks in turn, since later tokens see more positions. */
-static void many_member(const attend_batch *b, unsigned i, unsigned n_members) {
-    const size_t n_kv = b->s->model->hp.n_head_kv, each = block_tokens(b->s->model->hp.n_head / n_kv);
-    for (size_t u = i; u < (b->n + each - 1) / each * n_kv; u += n_members) {
-        const size_t t = u / n_kv * each, h = u % n_kv;
-        const cache_head cache = cache_at(b->s, b->layer, h);
-        const kernel_attend a = call_of(b, &cache, h, t, b->n - t < each ? b->n - t : each);
-        kernels_of(b->s)->attend(&a);
+/* How many tokens from t on follow one another in one sequence. */
+static size_t run_length(const forward_step *s, size_t t) {
+    size_t n = 1;
+    while (t + n < s->n && s->rows[t + n].seq == s->rows[t].seq) n++;
+    return n;
+}
+
+/* Blocks of the run of n tokens from t on; `turn` counts over all runs. Members take blocks in turn, since
+ * later tokens see more positions. */
+static void attend_run(const attend_call *c, size_t t, size_t n, unsigned i, unsigned n_members,
+                       size_t *turn) {
+    const layer_hparams *l = &c->s->layer->hp;
+    const size_t n_kv = l->n_head_kv, each = block_tokens(l->n_head / n_kv);
+    const size_t units = (n + each - 1) / each * n_kv;
+    for (size_t u = 0; u < units; u++, ++*turn) {
+        if (*turn % n_members != i) continue;
+        const size_t first = u / n_kv * each, h = u % n_kv;
+        const cache_head cache = sequence_head(c->s->rows[t].seq, c->s->il, h);
+        const kernel_attend a = call_of(c, &cache, h, t + first, n - first < each ? n - first : each);
+        kernels_of(c->s)->attend(&a);
+    }
+}
+
+static void many_member(void *ctx, unsigned i, unsigned n_members) {
+    const attend_call *c = ctx;
+    size_t turn = 0;
+    for (size_t t = 0, n; t < c->s->n; t += n) {
+        n = run_length(c->s, t);
+        attend_run(c, t, n, i, n_members, &turn);
     }
 }
 
 /* ---- one token ---- */
 
-static size_t spans_seen(const attend_batch *b) {
-    return b->s->n_past / CACHE_SPAN + 1;
+static size_t spans_seen(const forward_step *s) {
+    return s->rows->pos / CACHE_SPAN + 1;
 }
 
-static void one_member(const attend_batch *b, unsigned i, unsigned n_members) {
-    const model_hparams *hp = &b->s->model->hp;
-    const size_t n_spans = spans_seen(b), size = kernel_part_size(hp->head_dim);
+static void one_member(void *ctx, unsigned i, unsigned n_members) {
+    const attend_call *c = ctx;
+    const layer_hparams *l = &c->s->layer->hp;
+    const size_t n_spans = spans_seen(c->s), size = kernel_partial_size(l->head_dim_v);
+    const sequence *seq = c->s->rows->seq;
     size_t begin, end;
-    threads_split(hp->n_head_kv * n_spans, i, n_members, &begin, &end);
+    threads_split(l->n_head_kv * n_spans, i, n_members, &begin, &end);
     for (size_t u = begin; u < end; u++) {
         const size_t h = u / n_spans, span = u % n_spans;
-        const cache_head cache = cache_at(b->s, b->layer, h);
-        const kernel_attend a = call_of(b, &cache, h, 0, 1);
-        kernels_of(b->s)->attend_span(&a, span * CACHE_SPAN,
-                                      b->s->parts + (span * hp->n_head + h * a.n_q) * size);
+        const cache_head cache = sequence_head(seq, c->s->il, h);
+        const kernel_attend a = call_of(c, &cache, h, 0, 1);
+        kernels_of(c->s)->attend_span(&a, span * CACHE_SPAN,
+                                      seq->partial + (span * l->n_head + h * a.n_q) * size);
     }
 }
 
-void attend_member(const attend_batch *b, unsigned i, unsigned n_members) {
-    if (b->n == 1)
-        one_member(b, i, n_members);
-    else
-        many_member(b, i, n_members);
+static void join_spans(const attend_call *c) {
+    const layer_hparams *l = &c->s->layer->hp;
+    const sequence *seq = c->s->rows->seq;
+    const size_t size = kernel_partial_size(l->head_dim_v);
+    const cache_head cache = sequence_head(seq, c->s->il, 0);
+    for (size_t h = 0; h < l->n_head; h++)
+        kernels_of(c->s)->attend_join(&cache, seq->partial + h * size, spans_seen(c->s), l->n_head * size,
+                                      c->out + h * l->head_dim_v);
 }
 
-void attend_finish(const attend_batch *b) {
-    const size_t n_head = b->s->model->hp.n_head, dim = b->s->model->hp.head_dim,
-                 size = kernel_part_size(dim);
-    for (size_t h = 0; b->n == 1 && h < n_head; h++)
-        kernels_of(b->s)->attend_join(b->s->parts + h * size, spans_seen(b), n_head * size, dim,
-                                      b->out + h * dim);
+void attend(const forward_step *s, const float *q, float *out) {
+    attend_call c = {s, q, out};
+    if (s->n > 1) {
+        threads_run(s->ws->team, many_member, &c);
+        return;
+    }
+    threads_run(s->ws->team, one_member, &c);
+    join_spans(&c);
 }

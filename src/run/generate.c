@@ -11,9 +11,9 @@
 
 /* The leading tokens that the cache and a prompt share; the last prompt token is always computed for its
  * logits. */
-static uint32_t common_prefix(const nut_session *s, const int32_t *ids, size_t n) {
+static uint32_t common_prefix(const sequence *q, const int32_t *ids, size_t n) {
     uint32_t i = 0;
-    while (i < s->n_past && i + 1 < n && s->tokens[i] == ids[i]) i++;
+    while (i < q->n_past && i + 1 < n && q->tokens[i] == ids[i]) i++;
     return i;
 }
 
@@ -21,12 +21,12 @@ static nut_status check_prompt(const nut_session *s, const int32_t *ids, size_t 
     if (s->generation.state != GENERATION_IDLE)
         return error_set(err, NUT_E_BUSY, "a generation is running in this session; end it first");
     if (n == 0) return error_set(err, NUT_E_ARGUMENT, "the prompt is empty; give at least one token");
-    if (n >= s->n_ctx)
+    if (n >= s->seq.n_ctx)
         return error_set(
             err, NUT_E_CONTEXT,
             "the prompt has %zu tokens and the context holds %u; shorten it or load with a longer context",
-            n, s->n_ctx);
-    return session_check_ids(s, ids, n, err);
+            n, s->seq.n_ctx);
+    return session_check_ids(s->seq.ws->model, ids, n, err);
 }
 
 nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, const nut_generate_options *o,
@@ -34,11 +34,11 @@ nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, cons
     TRY(check_prompt(s, ids, n, err));
     TRY(sampler_reset(&s->sampler, o, err));
     TRY(stream_reset(&s->stream, o, err));
-    s->n_past = common_prefix(s, ids, n);
+    sequence_truncate(&s->seq, common_prefix(&s->seq, ids, n));
     generation *g = &s->generation;
     memcpy(g->prompt, ids, n * sizeof *ids);
     g->n_prompt = (uint32_t)n;
-    g->n_drawn = 0;
+    g->n_sampled = 0;
     g->pending = -1;
     g->finish = NUT_FINISH_NONE;
     g->special = o->special;
@@ -53,21 +53,22 @@ void nut_generate_end(nut_session *s) {
 }
 
 static void time_step(nut_session *s, session_timing *t, uint64_t tokens, double since) {
-    profile_end(&s->profile, PROFILE_REST);
+    profile_end(&s->seq.ws->profile, PROFILE_REST);
     t->tokens += tokens;
     t->seconds += clock_seconds() - since;
 }
 
 static nut_status step_prompt(nut_session *s, nut_step *step, nut_error *err) {
     generation *g = &s->generation;
-    double since = clock_seconds();
-    profile_begin(&s->profile, false);
-    uint32_t left = g->n_prompt - s->n_past, n = left < s->n_batch ? left : s->n_batch;
-    TRY(nut_session_eval(s, g->prompt + s->n_past, n, n == left, err));
+    const uint32_t left = g->n_prompt - s->seq.n_past, most = s->seq.ws->n_batch,
+                   n = left < most ? left : most;
+    const double since = clock_seconds();
+    profile_begin(&s->seq.ws->profile, false);
+    TRY(session_eval(s, g->prompt + s->seq.n_past, n, n == left, err));
     time_step(s, &s->prefill, n, since);
-    if (n == left) g->state = GENERATION_DRAWING;
+    if (n == left) g->state = GENERATION_SAMPLING;
     step->kind = NUT_STEP_PREFILL;
-    step->n_done = s->n_past;
+    step->n_done = s->seq.n_past;
     step->n_total = g->n_prompt;
     return NUT_OK;
 }
@@ -77,38 +78,56 @@ static void finish(nut_session *s, nut_finish why) {
     s->generation.state = GENERATION_ENDING;
 }
 
-/* Puts the drawn token into the text; the generation may end with it. */
+/* Puts the sampled token into the text; the generation may end with it. Stop texts see the text of special
+ * tokens, shown or not. */
 static void take_token(nut_session *s, int32_t id) {
+    const vocab *v = s->seq.ws->model->vocab;
     generation *g = &s->generation;
     stream *st = &s->stream;
-    g->n_drawn++;
-    if (!g->ignore_eos && vocab_is_eog(s->model->vocab, id)) {
+    g->n_sampled++;
+    if (!g->ignore_eos && vocab_is_eog(v, id)) {
         st->n_text = 0;
         finish(s, NUT_FINISH_EOS);
         return;
     }
     char *text = st->text + 2 * st->cap; // its own upper third is free before the push
-    size_t n = vocab_token_text(s->model->vocab, id, g->special, text, st->cap);
-    if (stream_push(st, text, n < st->cap ? n : st->cap))
+    const size_t n = vocab_token_text(v, id, true, text, st->cap);
+    const bool hidden = !g->special && vocab_token_text(v, id, false, NULL, 0) == 0;
+    if (stream_push(st, text, n < st->cap ? n : st->cap, hidden))
         finish(s, NUT_FINISH_STOP);
-    else if (g->n_drawn >= g->max_tokens || s->n_past >= s->n_ctx)
+    else if (g->n_sampled >= g->max_tokens || s->seq.n_past >= s->seq.n_ctx)
         finish(s, NUT_FINISH_LENGTH);
     else
         g->pending = id;
 }
 
-static nut_status step_draw(nut_session *s, nut_step *step, nut_error *err) {
+/* Sees to it that the logits behind the last token are in the workspace: those of the pending token, or,
+ * where another session was evaluated since, those of the last one again. */
+static nut_status need_logits(nut_session *s, nut_error *err) {
     generation *g = &s->generation;
-    double since = clock_seconds();
-    profile_begin(&s->profile, true);
-    if (g->pending >= 0) TRY(nut_session_eval(s, &g->pending, 1, 1, err));
+    int32_t id = g->pending;
+    if (id < 0 && nut_session_logits(s, 0)) return NUT_OK;
+    if (id < 0) {
+        id = s->seq.tokens[s->seq.n_past - 1];
+        TRY(session_rewind(s, s->seq.n_past - 1, err));
+    }
+    TRY(session_eval(s, &id, 1, 1, err));
     g->pending = -1;
-    int32_t id = sampler_draw(&s->sampler, nut_session_logits(s, 0), s->tokens, s->n_past);
+    return NUT_OK;
+}
+
+static nut_status step_sample(nut_session *s, nut_step *step, nut_error *err) {
+    generation *g = &s->generation;
+    const double since = clock_seconds();
+    profile_begin(&s->seq.ws->profile, true);
+    TRY(need_logits(s, err));
+    int32_t id;
+    TRY(sampler_sample(&s->sampler, nut_session_logits(s, 0), s->seq.tokens, s->seq.n_past, &id, err));
     take_token(s, id);
     time_step(s, &s->decode, 1, since);
     step->kind = NUT_STEP_TOKEN;
     step->token = id;
-    step->n_done = g->n_drawn;
+    step->n_done = g->n_sampled;
     step->n_total = g->max_tokens;
     return NUT_OK;
 }
@@ -119,7 +138,7 @@ static void step_end(nut_session *s, nut_step *step) {
     g->state = GENERATION_IDLE;
     step->kind = NUT_STEP_DONE;
     step->finish = g->finish;
-    step->n_done = g->n_drawn;
+    step->n_done = g->n_sampled;
     step->n_total = g->max_tokens;
 }
 
@@ -130,7 +149,7 @@ nut_status nut_generate_step(nut_session *s, nut_step *step, nut_error *err) {
     case GENERATION_IDLE:
         return error_set(err, NUT_E_STATE, "no generation is running; call nut_generate_begin first");
     case GENERATION_PROMPT: TRY(step_prompt(s, step, err)); break;
-    case GENERATION_DRAWING: TRY(step_draw(s, step, err)); break;
+    case GENERATION_SAMPLING: TRY(step_sample(s, step, err)); break;
     case GENERATION_ENDING: step_end(s, step); break;
     }
     step->text = s->stream.text;

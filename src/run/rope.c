@@ -4,26 +4,37 @@
 
 #include <math.h>
 
+#define TAU 6.283185307179586
+
+/* The pair whose wave makes `rotations` turns over n_orig positions. */
+static double pair_of(const rope_hparams *r, uint32_t n_rot, double rotations) {
+    return n_rot * log((double)r->n_orig / (rotations * TAU)) / (2 * log((double)r->base));
+}
+
+/* The part of pair i's frequency that is kept unscaled: 1 for those that rotate often, 0 for slow ones, in
+ * between a ramp (Peng et al. 2023, arXiv 2309.00071, section 3.2; bounds in whole pairs, as the authors'
+ * code). */
+static double yarn_kept(const rope_hparams *r, uint32_t n_rot, uint32_t i) {
+    const double low = fmax(floor(pair_of(r, n_rot, (double)r->beta_fast)), 0),
+                 high = fmin(ceil(pair_of(r, n_rot, (double)r->beta_slow)), n_rot - 1);
+    const double ramp = (i - low) / fmax(high - low, 0.001);
+    return 1 - fmin(fmax(ramp, 0), 1);
+}
+
 void rope_prepare(const nut_model *m, double *freq) {
-    const model_hparams *hp = &m->hp;
-    for (uint32_t i = 0; i < hp->n_rot / 2; i++) {
-        double f = pow((double)hp->rope_base, -2.0 * i / hp->n_rot) * (double)hp->rope_scale;
-        freq[i] = m->rope_freqs ? f / (double)m->rope_freqs[i] : f;
+    const rope_hparams *r = &m->hp.rope;
+    for (uint32_t i = 0; i < m->hp.n_rot / 2; i++) {
+        const double f = pow((double)r->base, -2.0 * i / m->hp.n_rot), scaled = f * (double)r->scale;
+        const double kept = r->yarn ? yarn_kept(r, m->hp.n_rot, i) : 0;
+        freq[i] = kept > 0 ? f * kept + scaled * (1 - kept) : scaled;
+        if (m->rope_freqs) freq[i] /= (double)m->rope_freqs[i];
     }
 }
 
-void rope_table(const double *freq, size_t n_pairs, uint32_t first, size_t n, float *table) {
-    for (size_t t = 0; t < n; t++, table += 2 * n_pairs) {
-        for (size_t i = 0; i < n_pairs; i++) {
-            double angle = freq[i] * ((double)first + (double)t);
-            table[i] = (float)cos(angle);
-            table[n_pairs + i] = (float)sin(angle);
-        }
+void rope_table(const double *freq, size_t n_pairs, uint32_t pos, double magnitude, float *table) {
+    for (size_t i = 0; i < n_pairs; i++) {
+        const double angle = freq[i] * (double)pos;
+        table[i] = (float)(cos(angle) * magnitude);
+        table[n_pairs + i] = (float)(sin(angle) * magnitude);
     }
-}
-
-kernel_rope rope_of(const nut_session *s, size_t t) {
-    const size_t n_pairs = s->model->hp.n_rot / 2;
-    const float *row = s->buf.rope + t * 2 * n_pairs;
-    return (kernel_rope){row, row + n_pairs, n_pairs, s->model->hp.rope == MODEL_ROPE_NORM};
 }

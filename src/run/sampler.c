@@ -1,106 +1,63 @@
 /*
- * Drawing a token from logits. The steps, in the order that llama.cpp runs them by default: penalties,
- * top-k, typical, top-p, min-p, temperature, draw. Probabilities are computed with the engine's own
- * exponential and ties are broken by id, so that one seed gives one text in every build.
+ * The sampler: options, the candidates, and the steps one after the other. A step that is off for the
+ * options of this generation is the identity, and is not called.
  */
-#include "run/session.h"
+#include "run/sampler.h"
 
 #include "base/error.h"
 #include "base/sort.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef struct pool { // the candidates still in play, best first once sorted
-    sampler_candidate *c;
-    size_t n;
-    bool sorted;
-} pool;
-
 /* ---- options ---- */
 
-typedef struct range_rule {
-    const char *name;
-    size_t offset;
-    float least, most;
-} range_rule;
-
-static const range_rule rules[] = {
-    {"temperature", offsetof(nut_generate_options, temperature), 0, 100},
-    {"top_p", offsetof(nut_generate_options, top_p), 0, 1},
-    {"min_p", offsetof(nut_generate_options, min_p), 0, 1},
-    {"typical_p", offsetof(nut_generate_options, typical_p), 0, 1},
-    {"repeat_penalty", offsetof(nut_generate_options, repeat_penalty), 0.01f, 100},
-    {"presence_penalty", offsetof(nut_generate_options, presence_penalty), -100, 100},
-    {"frequency_penalty", offsetof(nut_generate_options, frequency_penalty), -100, 100},
-};
-
 nut_generate_options nut_generate_defaults(void) {
-    return (nut_generate_options){.temperature = 0.8f,
-                                  .top_k = 40,
-                                  .top_p = 0.95f,
-                                  .min_p = 0.05f,
-                                  .typical_p = 1,
-                                  .repeat_penalty = 1,
-                                  .repeat_last_n = 64};
+    return (nut_generate_options){
+#define NUT_X(type, field, standard, least, most, js, help) .field = (type)(standard),
+        NUT_GENERATE_OPTION_LIST(NUT_X)
+#undef NUT_X
+    };
 }
 
-nut_status sampler_reset(sampler *s, const nut_generate_options *options, nut_error *err) {
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        float v;
-        memcpy(&v, (const char *)options + rules[i].offset, sizeof v);
-        if (!(v >= rules[i].least && v <= rules[i].most))
-            return error_set(err, NUT_E_ARGUMENT, "%s must be between %g and %g, not %g", rules[i].name,
-                             (double)rules[i].least, (double)rules[i].most, (double)v);
-    }
-    s->options = *options;
-    rng_seed(&s->random, options->seed);
+static nut_status check_option(const char *name, double value, double standard, double least, double most,
+                               nut_error *err) {
+    if (value == standard || (value >= least && value <= most)) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "%s must be between %g and %g, not %g", name, least, most, value);
+}
+
+nut_status sampler_reset(sampler *s, const nut_generate_options *o, nut_error *err) {
+#define NUT_X(type, field, standard, least, most, js, help)                                                 \
+    TRY(check_option(#field, (double)o->field, (double)(type)(standard), (double)(type)(least),             \
+                     (double)(type)(most), err));
+    NUT_GENERATE_OPTION_LIST(NUT_X)
+#undef NUT_X
+    s->options = *o;
+    rng_seed(&s->random, o->seed);
     return NUT_OK;
 }
 
-/* ---- penalties ---- */
-
-static bool penalizes(const nut_generate_options *o) {
-    return o->repeat_penalty != 1.0f || o->presence_penalty != 0.0f || o->frequency_penalty != 0.0f;
-}
-
-/* Repetition penalty (Keskar et al. 2019, arXiv 1909.05858) and OpenAI's presence and frequency penalties.
- */
-static void penalize(sampler *s, const int32_t *recent, size_t n) {
-    const nut_generate_options *o = &s->options;
-    if (!penalizes(o)) return;
-    if (n > o->repeat_last_n) recent += n - o->repeat_last_n, n = o->repeat_last_n;
-    for (size_t i = 0; i < n; i++) s->counts[recent[i]]++;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t *count = &s->counts[recent[i]];
-        float *logit = &s->candidates[recent[i]].logit;
-        if (!*count) continue;
-        *logit = *logit > 0 ? *logit / o->repeat_penalty : *logit * o->repeat_penalty;
-        *logit -= (float)*count * o->frequency_penalty + o->presence_penalty;
-        *count = 0;
-    }
-}
-
 /* ---- order ---- */
+
+typedef bool order(const sampler_candidate *a, const sampler_candidate *b);
 
 static bool better(const sampler_candidate *a, const sampler_candidate *b) {
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
 }
 
-static void swap(sampler_candidate *a, sampler_candidate *b) {
-    sampler_candidate t = *a;
-    *a = *b;
-    *b = t;
+static bool worse(const sampler_candidate *a, const sampler_candidate *b) {
+    return better(b, a);
 }
 
 static int by_rank(const void *a, const void *b) {
     return better(a, b) ? -1 : 1;
 }
 
-typedef bool order(const sampler_candidate *a, const sampler_candidate *b);
-
-static bool worse(const sampler_candidate *a, const sampler_candidate *b) {
-    return better(b, a);
+static void swap(sampler_candidate *a, sampler_candidate *b) {
+    sampler_candidate t = *a;
+    *a = *b;
+    *b = t;
 }
 
 /* Lets c[i] of a heap of n sink to where it is before both its children: what is before all is on top. */
@@ -116,161 +73,142 @@ static void make_heap(sampler_candidate *c, size_t n, order *before) {
     for (size_t i = n / 2; i-- > 0;) sink(c, n, i, before);
 }
 
+/* ---- logits ---- */
+
+/* The bits of a float as an integer of the same order. NaNs are above that of infinity or below that of
+ * minus infinity. Compilers make SIMD of comparisons of integers, and not of floats. */
+static inline int32_t rank_of(float x) {
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits < 0 ? bits ^ INT32_MAX : bits;
+}
+
+/* The largest and the smallest of n logits, as ranks. */
+static inline void find_extremes(const float *logits, size_t n, int32_t *best, int32_t *worst) {
+    for (size_t i = 0; i < n; i++) {
+        const int32_t rank = rank_of(logits[i]);
+        *best = rank > *best ? rank : *best;
+        *worst = rank < *worst ? rank : *worst;
+    }
+}
+
+static nut_status check_logits(const float *logits, size_t n, nut_error *err) {
+    const int32_t infinite = rank_of(INFINITY), lowest = rank_of(-INFINITY);
+    int32_t best = INT32_MIN, worst = INT32_MAX;
+    find_extremes(logits, n, &best, &worst);
+    if (worst >= lowest && best > lowest && best < infinite) return NUT_OK;
+    return error_set(err, NUT_E_CORRUPT,
+                     "the model computes %s instead of the logits of the next token: its file is damaged or "
+                     "was converted wrongly; download or convert it again",
+                     best > infinite || worst < lowest ? "NaN (not a number)" : "infinite numbers");
+}
+
+/* ---- candidates ---- */
+
+static void list_first(sampler_pool *p, size_t n) {
+    for (size_t i = 0; i < n; i++) p->c[i] = (sampler_candidate){.id = (int32_t)i, .logit = p->logits[i]};
+    p->listed = true;
+}
+
+void pool_list(sampler_pool *p) {
+    if (!p->listed) list_first(p, p->n);
+}
+
+/* The k best of all logits, without a closer look at most blocks of them: nearly all logits are below the
+ * worst of the best so far. An equal logit of a later token is worse. */
+static void list_best(sampler_pool *p, size_t k) {
+    enum { BLOCK = 64 };
+    const float *logits = p->logits;
+    sampler_candidate *c = p->c;
+    list_first(p, k);
+    make_heap(c, k, worse);
+    for (size_t at = k, n; at < p->n; at += n) {
+        int32_t best = INT32_MIN, worst = INT32_MAX;
+        n = p->n - at < BLOCK ? p->n - at : BLOCK;
+        find_extremes(logits + at, n, &best, &worst);
+        if (best <= rank_of(c[0].logit)) continue;
+        for (size_t i = at; i < at + n; i++) {
+            if (!(logits[i] > c[0].logit)) continue;
+            c[0] = (sampler_candidate){.id = (int32_t)i, .logit = logits[i]};
+            sink(c, k, 0, worse);
+        }
+    }
+}
+
 /* Moves the k best to the front, in any order: each of the others that is better than the worst of them
  * takes its place. Never more than k log k + n log k comparisons, whatever the logits are. */
-static void select_best(sampler_candidate *c, size_t n, size_t k) {
-    if (k >= n) return;
-    make_heap(c, k, worse);
-    for (size_t i = k; i < n; i++) {
-        if (!better(&c[i], &c[0])) continue;
-        swap(&c[i], &c[0]);
-        sink(c, k, 0, worse);
+static void select_best(sampler_pool *p, size_t k) {
+    make_heap(p->c, k, worse);
+    for (size_t i = k; i < p->n; i++) {
+        if (!better(&p->c[i], &p->c[0])) continue;
+        swap(&p->c[i], &p->c[0]);
+        sink(p->c, k, 0, worse);
     }
 }
 
-static void keep_best(pool *p, size_t k) {
-    if (k < p->n) {
-        select_best(p->c, p->n, k);
-        p->n = k;
-        p->sorted = false;
-    }
+void pool_keep_best(sampler_pool *p, size_t k) {
+    if (k >= p->n) return;
+    if (p->listed)
+        select_best(p, k);
+    else
+        list_best(p, k);
+    p->n = k;
+    p->sorted = false;
 }
 
-static void sort_pool(pool *p) {
+void pool_sort(sampler_pool *p) {
+    pool_list(p);
     if (!p->sorted) sort_rows(p->c, p->n, sizeof *p->c, by_rank);
     p->sorted = true;
 }
 
-static float max_logit(const pool *p) {
-    float max = -INFINITY;
+float pool_best_logit(sampler_pool *p) {
+    float best = -INFINITY;
+    pool_list(p);
     for (size_t i = 0; i < p->n; i++)
-        if (p->c[i].logit > max) max = p->c[i].logit;
-    return max;
+        if (p->c[i].logit > best) best = p->c[i].logit;
+    return best;
 }
 
-/* Probabilities of the pool at a temperature; returns their sum before division, so p is not normalized. */
-static double weigh(pool *p, float temperature) {
-    float max = max_logit(p);
+double pool_weigh(sampler_pool *p) {
+    const float best = pool_best_logit(p);
     double sum = 0;
     for (size_t i = 0; i < p->n; i++) {
-        p->c[i].p = kernel_exp((p->c[i].logit - max) / temperature);
+        p->c[i].p = kernel_exp(p->c[i].logit - best);
         sum += (double)p->c[i].p;
     }
     return sum;
 }
 
-/* ---- filters ---- */
-
-/* Nucleus (Holtzman et al. 2020, arXiv 1904.09751): the fewest best whose probabilities reach top_p. They
- * are taken from a heap one by one, so that a large vocabulary is never sorted as a whole. */
-static void filter_top_p(pool *p, float top_p) {
-    if (top_p >= 1) return;
-    double want = weigh(p, 1) * (double)top_p, sum = 0;
+/* They are taken from a heap one by one, so that a large vocabulary is never sorted as a whole. */
+void pool_keep_mass(sampler_pool *p, double mass) {
+    sampler_candidate *c = p->c;
     size_t left = p->n;
-    make_heap(p->c, left, better);
+    double sum = 0;
+    make_heap(c, left, better);
     do { // the best goes to the end
-        swap(&p->c[0], &p->c[--left]);
-        sink(p->c, left, 0, better);
-        sum += (double)p->c[left].p;
-    } while (left && sum < want);
-    for (size_t i = 0; i < p->n / 2; i++) swap(&p->c[i], &p->c[p->n - 1 - i]);
+        swap(&c[0], &c[--left]);
+        sink(c, left, 0, better);
+        sum += (double)c[left].p;
+    } while (left && sum < mass);
+    for (size_t i = 0; i < p->n / 2; i++) swap(&c[i], &c[p->n - 1 - i]);
     p->n -= left;
     p->sorted = true;
 }
 
-/* Minimum probability relative to the best (Nguyen et al. 2024, arXiv 2407.01082). */
-static void filter_min_p(pool *p, float min_p) {
-    if (min_p <= 0) return;
-    float least = max_logit(p) + logf(min_p);
-    size_t n = 0;
-    for (size_t i = 0; i < p->n; i++)
-        if (p->c[i].logit >= least) swap(&p->c[n++], &p->c[i]);
-    if (n < p->n && n) p->n = n;
-}
+/* ---- one token ---- */
 
-static int by_p(const void *a, const void *b) {
-    const sampler_candidate *x = a, *y = b;
-    return x->p != y->p ? (x->p < y->p ? -1 : 1) : x->id - y->id;
-}
-
-/* Locally typical sampling (Meister et al. 2023, arXiv 2202.00666): the candidates whose surprise is nearest
- * to the entropy, until their probabilities reach typical_p. */
-static void filter_typical(pool *p, float typical_p) {
-    if (typical_p >= 1) return;
-    double sum = weigh(p, 1), log_sum = log(sum), max = (double)max_logit(p), entropy = 0, mass = 0;
-    for (size_t i = 0; i < p->n; i++)
-        entropy += (double)p->c[i].p / sum * (log_sum - ((double)p->c[i].logit - max));
-    for (size_t i = 0; i < p->n; i++)
-        p->c[i].p = (float)fabs(log_sum - ((double)p->c[i].logit - max) - entropy);
-    sort_rows(p->c, p->n, sizeof *p->c, by_p);
-    size_t n = 0;
-    while (n < p->n && mass < (double)typical_p * sum)
-        mass += (double)kernel_exp((float)((double)p->c[n++].logit - max));
-    p->n = n ? n : 1;
-    p->sorted = false;
-}
-
-/* ---- draw ---- */
-
-static int32_t best_of(const pool *p) {
-    size_t best = 0;
-    for (size_t i = 1; i < p->n; i++)
-        if (better(&p->c[i], &p->c[best])) best = i;
-    return p->c[best].id;
-}
-
-static int32_t draw(sampler *s, pool *p) {
-    double at = weigh(p, s->options.temperature) * rng_f64(&s->random);
-    for (size_t i = 0; i + 1 < p->n; i++) {
-        at -= (double)p->c[i].p;
-        if (at < 0) return p->c[i].id;
-    }
-    return p->c[p->n - 1].id;
-}
-
-/* ---- the whole vocabulary ---- */
-
-/* A NaN is never drawn. */
-static float usable_logit(float x) {
-    return x == x ? x : -INFINITY;
-}
-
-/* All tokens, in the order of their ids. */
-static void take_all(sampler *s, const float *logits, pool *p) {
-    for (uint32_t i = 0; i < s->n_vocab; i++)
-        p->c[i] = (sampler_candidate){.id = (int32_t)i, .logit = usable_logit(logits[i])};
-    p->n = s->n_vocab;
-}
-
-/* The k best, without a look at the others but one: most logits are below the worst of the best so far. An
- * equal logit of a later token is worse. */
-static void take_best(sampler *s, const float *logits, size_t k, pool *p) {
-    for (size_t i = 0; i < k; i++)
-        p->c[i] = (sampler_candidate){.id = (int32_t)i, .logit = usable_logit(logits[i])};
-    make_heap(p->c, k, worse);
-    for (size_t i = k; i < s->n_vocab; i++) {
-        if (!(logits[i] > p->c[0].logit)) continue;
-        p->c[0] = (sampler_candidate){.id = (int32_t)i, .logit = logits[i]};
-        sink(p->c, k, 0, worse);
-    }
-    p->n = k;
-}
-
-int32_t sampler_draw(sampler *s, const float *logits, const int32_t *recent, size_t n_recent) {
-    const nut_generate_options *o = &s->options;
-    const size_t k = o->temperature == 0 ? 1 : o->top_k;
-    pool p = {.c = s->candidates};
-    if (k && k < s->n_vocab && !penalizes(o)) {
-        take_best(s, logits, k, &p);
-    } else {
-        take_all(s, logits, &p);
-        penalize(s, recent, n_recent);
-    }
-    if (o->temperature == 0) return best_of(&p);
-    if (o->top_k) keep_best(&p, o->top_k);
-    filter_typical(&p, o->typical_p);
-    filter_top_p(&p, o->top_p);
-    filter_min_p(&p, o->min_p);
-    sort_pool(&p);
-    return draw(s, &p);
+nut_status sampler_sample(sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
+                          int32_t *id, nut_error *err) {
+    static const sampler_step *const steps[] = {
+#define NUT_X(name) &sampler_step_##name,
+        SAMPLER_STEPS(NUT_X)
+#undef NUT_X
+    };
+    TRY(check_logits(logits, s->n_vocab, err));
+    sampler_pool p = {logits, recent, n_recent, s->candidates, s->n_vocab, false, false};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        if (!steps[i]->is_off(&s->options)) steps[i]->run(s, &p);
+    *id = p.c[0].id;
+    return NUT_OK;
 }

@@ -1,10 +1,9 @@
-/* Making, reading and rewinding sessions. */
+/* The public calls of sessions. */
 #include "run/session.h"
 
 #include "base/error.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 64, MAX_BATCH = 4096 };
 
@@ -12,220 +11,351 @@ nut_session_options nut_session_defaults(void) {
     return (nut_session_options){.n_threads = 1};
 }
 
-/* ---- memory: one description, walked once to measure and once to hand out ---- */
-
-typedef struct piece {
-    void *to; // where the pointer goes
-    size_t n, size;
-} piece;
-
-enum { MAX_PIECES = 40 };
-typedef struct pieces {
-    piece p[MAX_PIECES];
-    size_t n;
-} pieces;
-
-static void want(pieces *ps, void *to, size_t n, size_t size) {
-    ps->p[ps->n++] = (piece){to, n, size};
-}
-
-/* Room for n tokens, their last tile filled up. */
-static void want_act(pieces *ps, run_act *a, size_t n, size_t width, size_t act_bytes) {
-    const size_t padded = (n + KERNEL_TILE - 1) / KERNEL_TILE * KERNEL_TILE * width;
-    want(ps, &a->x, n * width, sizeof(float));
-    want(ps, &a->q, padded, act_bytes);
-    want(ps, &a->d, padded / 32 + 1, sizeof(float));
-    want(ps, &a->d_sum, padded / 32 + 1, sizeof(float));
-    want(ps, &a->sum, (padded / 32 + 1) * KERNEL_SUMS, sizeof(int32_t));
-}
-
-static void want_buffers(pieces *ps, nut_session *s) {
-    const model_hparams *hp = &s->model->hp;
-    run_buffers *b = &s->buf;
-    size_t n = s->n_batch, q_width = (size_t)hp->n_head * hp->head_dim,
-           kv_width = (size_t)hp->n_head_kv * hp->head_dim;
-    want(ps, &b->residual, n * hp->n_embd, sizeof(float));
-    size_t twice = 2 * (size_t)hp->n_embd; // see forward.c
-    want_act(ps, &b->act, n, q_width > twice ? q_width : twice, s->model->kernels->act_bytes);
-    want_act(ps, &b->hidden, n, hp->n_ff, s->model->kernels->act_bytes);
-    want(ps, &b->q, 2 * n * q_width, sizeof(float));
-    want(ps, &b->k, 2 * n * kv_width, sizeof(float));
-    want(ps, &b->v, 2 * n * kv_width, sizeof(float));
-    want(ps, &b->gate, n * run_pad8(hp->n_ff), sizeof(float));
-    want(ps, &b->up, n * run_pad8(hp->n_ff), sizeof(float));
-    want(ps, &b->out, n * run_pad8(hp->n_embd), sizeof(float));
-    want(ps, &b->logits, s->n_logits_max * run_pad8(hp->n_vocab), sizeof(float));
-    want(ps, &b->rope_freq, hp->n_rot / 2, sizeof(double));
-    want(ps, &b->rope, n * hp->n_rot, sizeof(float));
-}
-
-static size_t longest_piece(const vocab *v) {
-    size_t longest = 0;
-    for (uint32_t i = 0; i < vocab_size(v); i++) {
-        size_t n = (size_t)vocab_text(v, (int32_t)i).n;
-        if (n > longest) longest = n;
-    }
-    return longest;
-}
-
-static void want_all(pieces *ps, nut_session *s) {
-    const model_hparams *hp = &s->model->hp;
-    want(ps, &s->cache, (size_t)hp->n_layer * hp->n_head_kv * cache_tiles(s->n_ctx),
-         cache_tile_bytes(s->cache_kind, hp->head_dim));
-    want(ps, &s->parts, cache_spans(s->n_ctx) * hp->n_head, kernel_part_size(hp->head_dim) * sizeof(float));
-    want(ps, &s->tokens, s->n_ctx, sizeof(int32_t));
-    want(ps, &s->generation.prompt, s->n_ctx, sizeof(int32_t));
-    want(ps, &s->sampler.candidates, hp->n_vocab, sizeof(sampler_candidate));
-    want(ps, &s->sampler.counts, hp->n_vocab, sizeof(uint32_t));
-    s->stream.cap = 2 * STREAM_MAX_STOP + longest_piece(s->model->vocab);
-    want(ps, &s->stream.held, s->stream.cap, 1);
-    want(ps, &s->stream.text, 3 * s->stream.cap, 1);
-    want_buffers(ps, s);
-}
-
-static nut_status take_memory(nut_session *s, nut_error *err) {
-    uint64_t bytes =
-        model_session_bytes(&s->model->hp, s->cache_kind, s->n_ctx, s->n_batch, s->n_logits_max);
-    if (bytes > SIZE_MAX / 2)
-        return error_set(err, NUT_E_TOO_LARGE,
-                         "a session of %u positions cannot be addressed; use a shorter context", s->n_ctx);
-    pieces ps = {.n = 0};
-    want_all(&ps, s);
-    for (size_t i = 0; i < ps.n; i++) arena_add(&s->memory, ps.p[i].n, ps.p[i].size);
-    if (!arena_open(&s->memory)) return error_memory(err, s->memory.size);
-    for (size_t i = 0; i < ps.n; i++) {
-        void *p = arena_take(&s->memory, ps.p[i].n, ps.p[i].size);
-        memcpy(ps.p[i].to, &p, sizeof p);
-    }
-    return NUT_OK;
-}
-
-/* ---- life ---- */
+/* ---- options ---- */
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise) {
     return value ? value : otherwise;
 }
 
-static nut_status set_options(nut_session *s, const nut_session_options *o, nut_error *err) {
-    uint32_t trained = s->model->hp.n_ctx_train;
-    s->n_ctx = or_default(o->n_ctx, trained < DEFAULT_CTX ? trained : DEFAULT_CTX);
-    if (s->n_ctx < 2 || s->n_ctx > trained)
-        return error_set(err, NUT_E_ARGUMENT,
-                         "the context must be 2 to %u positions (what the model was trained with), not %u",
-                         trained, s->n_ctx);
-    s->n_batch = or_default(o->n_batch, DEFAULT_BATCH);
-    if (s->n_batch > MAX_BATCH)
+/* The options with defaults in place. */
+static nut_session_options complete(const nut_model *m, const nut_session_options *o) {
+    const uint32_t trained = m->hp.n_ctx_train;
+    nut_session_options all = *o;
+    all.n_ctx = or_default(o->n_ctx, trained < DEFAULT_CTX ? trained : DEFAULT_CTX);
+    all.n_batch = or_default(o->n_batch, DEFAULT_BATCH);
+    if (all.n_batch <= MAX_BATCH && all.n_batch > all.n_ctx) all.n_batch = all.n_ctx;
+    all.n_logits = or_default(o->n_logits, 1);
+    all.n_threads = or_default(o->n_threads, 1);
+    return all;
+}
+
+uint32_t session_context(const nut_model *m, uint32_t n_ctx) {
+    return complete(m, &(nut_session_options){.n_ctx = n_ctx}).n_ctx;
+}
+
+static nut_status check_context(const nut_model *m, uint32_t n_ctx, nut_error *err) {
+    if (n_ctx >= 2 && n_ctx <= m->hp.n_ctx_train) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT,
+                     "the context must be 2 to %u positions (what the model was trained with), not %u",
+                     m->hp.n_ctx_train, n_ctx);
+}
+
+static nut_status check_options(const nut_model *m, const nut_session_options *o, nut_error *err) {
+    TRY(check_context(m, o->n_ctx, err));
+    if (o->n_batch > MAX_BATCH)
         return error_set(err, NUT_E_ARGUMENT, "the batch must be 1 to %d tokens, not %u", MAX_BATCH,
-                         s->n_batch);
-    if (s->n_batch > s->n_ctx) s->n_batch = s->n_ctx;
-    s->n_logits_max = or_default(o->n_logits, 1);
-    if (s->n_logits_max > s->n_batch)
+                         o->n_batch);
+    if (o->n_logits > o->n_batch)
         return error_set(err, NUT_E_ARGUMENT, "n_logits must be at most the batch of %u tokens, not %u",
-                         s->n_batch, s->n_logits_max);
-    s->cache_kind = model_cache_kind(&s->model->hp, o->kv_type);
-    if (!s->cache_kind)
+                         o->n_batch, o->n_logits);
+    if (!model_cache_kind(&m->hp, o->kv_type))
         return error_set(err, NUT_E_ARGUMENT, "there is no kind %d of cache", (int)o->kv_type);
     return NUT_OK;
 }
 
-nut_status nut_session_new(const nut_model *model, const nut_session_options *options, nut_session **out,
-                           nut_error *err) {
-    nut_session *s = mem_calloc(1, sizeof *s);
-    if (!s) return error_memory(err, sizeof *s);
-    s->model = model;
-    nut_status status = set_options(s, options, err);
-    if (status == NUT_OK) status = take_memory(s, err);
-    if (status == NUT_OK) status = threads_new(or_default(options->n_threads, 1), &s->team, err);
-    if (status != NUT_OK) {
-        nut_session_free(s);
-        return status;
+/* ---- memory ---- */
+
+static size_t longest_token(const vocab *v) {
+    size_t longest = 0;
+    for (uint32_t i = 0; i < vocab_size(v); i++) {
+        const size_t n = (size_t)vocab_text(v, (int32_t)i).n;
+        if (n > longest) longest = n;
     }
-    s->profile.on = options->profile;
-    s->sampler.n_vocab = model->hp.n_vocab;
-    rope_prepare(model, s->buf.rope_freq);
-    *out = s;
+    return longest;
+}
+
+/* A session's own memory; its context length is set. */
+static void session_want(const nut_model *m, nut_session *s, memory_walk *w) {
+    sequence_want(m, &s->seq, w);
+    memory_want(w, &s->generation.prompt, s->seq.n_ctx, sizeof(int32_t));
+    memory_want(w, &s->stream.held, s->stream.cap, 1);
+    memory_want(w, &s->stream.text, 3 * s->stream.cap, 1);
+}
+
+uint64_t session_bytes(const nut_model *m, const nut_session_options *o) {
+    const nut_session_options all = complete(m, o);
+    const cache_kind *kind = model_cache_kind(&m->hp, all.kv_type);
+    workspace ws = {.n_batch = all.n_batch, .n_logits_max = all.n_logits};
+    nut_session s = {.seq.n_ctx = all.n_ctx, .stream.cap = 2 * STREAM_MAX_STOP + longest_token(m->vocab)};
+    memory_walk w = {.bytes = sizeof ws + sizeof s};
+    workspace_want(m, &ws, &w);
+    session_want(m, &s, &w);
+    memory_count(&w, cache_tiles(all.n_ctx), workspace_page_bytes(m, kind) + ARENA_ALIGN);
+    return w.bytes;
+}
+
+static nut_status take_memory(nut_session *s, const nut_model *m, nut_error *err) {
+    memory_walk w = {.a = &s->memory};
+    s->stream.cap = 2 * STREAM_MAX_STOP + longest_token(m->vocab);
+    session_want(m, s, &w);
+    if (w.bytes > SIZE_MAX / 2)
+        return error_set(err, NUT_E_TOO_LARGE,
+                         "a session of %u positions cannot be addressed; use a shorter context",
+                         s->seq.n_ctx);
+    if (!arena_open(&s->memory)) return error_memory(err, s->memory.size);
+    w.taking = true;
+    session_want(m, s, &w);
     return NUT_OK;
 }
 
-void nut_session_free(nut_session *s) {
-    if (!s) return;
-    threads_free(s->team);
+/* ---- life ---- */
+
+static void free_session(nut_session *s) {
+    sequence_close(&s->seq);
     arena_close(&s->memory);
     mem_free(s);
 }
 
+nut_status nut_session_add(nut_workspace *ws, uint32_t n_ctx, nut_session **out, nut_error *err) {
+    nut_session *s = mem_calloc(1, sizeof *s);
+    if (!s) return error_memory(err, sizeof *s);
+    s->seq.n_ctx = session_context(ws->model, n_ctx);
+    nut_status status = check_context(ws->model, s->seq.n_ctx, err);
+    if (status == NUT_OK) status = take_memory(s, ws->model, err);
+    if (status == NUT_OK) status = sequence_open(ws, &s->seq, err);
+    if (status != NUT_OK) {
+        free_session(s);
+        return status;
+    }
+    s->sampler.n_vocab = ws->model->hp.n_vocab;
+    s->sampler.candidates = ws->candidates;
+    s->sampler.counts = ws->counts;
+    ws->n_sessions++;
+    *out = s;
+    return NUT_OK;
+}
+
+nut_status nut_session_new(const nut_model *m, const nut_session_options *options, nut_session **out,
+                           nut_error *err) {
+    const nut_session_options o = complete(m, options);
+    workspace *ws;
+    TRY(check_options(m, &o, err));
+    const workspace_options wo = {o.n_threads, o.n_batch, o.n_logits, o.kv_type, o.profile};
+    TRY(workspace_new(m, &wo, &ws, err));
+    const nut_status status = nut_session_add(ws, o.n_ctx, out, err);
+    if (status != NUT_OK) workspace_free(ws);
+    return status;
+}
+
+void nut_session_free(nut_session *s) {
+    if (!s) return;
+    workspace *ws = s->seq.ws;
+    if (ws->logits_of == s) ws->n_logits = 0, ws->logits_of = NULL;
+    free_session(s);
+    if (--ws->n_sessions == 0) workspace_free(ws);
+}
+
+nut_workspace *nut_session_workspace(const nut_session *s) {
+    return s->seq.ws;
+}
 uint32_t nut_session_n_ctx(const nut_session *s) {
-    return s->n_ctx;
+    return s->seq.n_ctx;
 }
 uint32_t nut_session_n_past(const nut_session *s) {
-    return s->n_past;
+    return s->seq.n_past;
 }
 uint32_t nut_session_n_threads(const nut_session *s) {
-    return threads_count(s->team);
-}
-uint64_t nut_session_bytes(const nut_session *s) {
-    return s->memory.size + sizeof *s;
+    return threads_count(s->seq.ws->team);
 }
 const char *nut_session_kv_type(const nut_session *s) {
-    return s->cache_kind->name;
+    return s->seq.ws->cache_kind->name;
+}
+
+/* A workspace is counted with the only session that it has. */
+uint64_t nut_session_bytes(const nut_session *s) {
+    const workspace *ws = s->seq.ws;
+    const uint64_t own = s->memory.size + sizeof *s,
+                   page = pages_bytes(&ws->pages) / (ws->pages.n_pages ? ws->pages.n_pages : 1);
+    if (ws->n_sessions == 1) return own + ws->memory.size + sizeof *ws + pages_bytes(&ws->pages);
+    return own + page * cache_tiles(s->seq.n_ctx);
 }
 
 /* ---- tokens ---- */
 
-nut_status session_check_ids(const nut_session *s, const int32_t *ids, size_t n, nut_error *err) {
+nut_status session_check_ids(const nut_model *m, const int32_t *ids, size_t n, nut_error *err) {
     for (size_t i = 0; i < n; i++)
-        if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->hp.n_vocab)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= m->hp.n_vocab)
             return error_set(err, NUT_E_ARGUMENT, "token id %d is not in the vocabulary of %u", (int)ids[i],
-                             s->model->hp.n_vocab);
+                             m->hp.n_vocab);
     return NUT_OK;
+}
+
+static nut_status check_idle(const nut_session *s, nut_error *err) {
+    if (s->generation.state == GENERATION_IDLE) return NUT_OK;
+    return error_set(err, NUT_E_BUSY, "a generation is running in this session; end it first");
+}
+
+static nut_status check_room(const sequence *q, size_t n, nut_error *err) {
+    if (n <= q->n_ctx - q->n_past) return NUT_OK;
+    return error_set(err, NUT_E_CONTEXT,
+                     "%zu tokens do not fit: %u of %u positions are taken; use a longer context", n,
+                     q->n_past, q->n_ctx);
 }
 
 static nut_status check_eval(const nut_session *s, const int32_t *ids, size_t n, size_t n_logits,
                              nut_error *err) {
-    if (n == 0 || n_logits > n || n_logits > s->n_logits_max)
+    const workspace *ws = s->seq.ws;
+    if (n == 0 || n_logits > n || n_logits > ws->n_logits_max)
         return error_set(err, NUT_E_ARGUMENT,
                          "cannot keep %zu rows of logits of %zu tokens (the session holds %u)", n_logits, n,
-                         s->n_logits_max);
-    if (n > s->n_ctx - s->n_past)
-        return error_set(err, NUT_E_CONTEXT,
-                         "%zu tokens do not fit: %u of %u positions are taken; use a longer context", n,
-                         s->n_past, s->n_ctx);
-    return session_check_ids(s, ids, n, err);
+                         ws->n_logits_max);
+    TRY(check_room(&s->seq, n, err));
+    return session_check_ids(ws->model, ids, n, err);
 }
 
 /* Batches end so that all kept logits are of the last one. */
-static size_t next_batch(const nut_session *s, size_t left, size_t n_logits) {
-    if (left <= s->n_batch) return left;
-    return left - s->n_batch < n_logits ? left - n_logits : s->n_batch;
+static size_t next_batch(const workspace *ws, size_t left, size_t n_logits) {
+    if (left <= ws->n_batch) return left;
+    return left - ws->n_batch < n_logits ? left - n_logits : ws->n_batch;
 }
 
-nut_status nut_session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err) {
+/* The whole model over the workspace's rows. */
+static void run_step(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
+    forward_step s = step_of(ws, ws->rows, n);
+    forward_embed(&s, ids);
+    forward_layers(&s, 0, ws->model->hp.n_layer);
+    if (n_kept) forward_head(&s, ws->kept, n_kept);
+}
+
+/* One batch of a sequence. */
+static void eval_batch(sequence *q, const int32_t *ids, size_t n, size_t n_logits) {
+    workspace *ws = q->ws;
+    sequence_claim(q, n);
+    for (size_t i = 0; i < n; i++) ws->rows[i] = (step_row){q, q->n_past + (uint32_t)i};
+    for (size_t i = 0; i < n_logits; i++) ws->kept[i] = (uint32_t)(n - n_logits + i);
+    run_step(ws, ids, n, n_logits);
+    memcpy(q->tokens + q->n_past, ids, n * sizeof *ids);
+    q->n_past += (uint32_t)n;
+}
+
+nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err) {
+    workspace *ws = s->seq.ws;
     TRY(check_eval(s, ids, n, n_logits, err));
     while (n > 0) {
-        size_t batch = next_batch(s, n, n_logits);
-        forward_batch(s, ids, batch, batch == n ? n_logits : 0);
-        memcpy(s->tokens + s->n_past, ids, batch * sizeof *ids);
-        s->n_past += (uint32_t)batch;
+        const size_t batch = next_batch(ws, n, n_logits);
+        eval_batch(&s->seq, ids, batch, batch == n ? n_logits : 0);
         ids += batch;
         n -= batch;
     }
-    s->n_logits = n_logits;
+    ws->logits_of = s;
+    ws->n_logits = n_logits;
     return NUT_OK;
+}
+
+nut_status nut_session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err) {
+    TRY(check_idle(s, err));
+    return session_eval(s, ids, n, n_logits, err);
 }
 
 const float *nut_session_logits(const nut_session *s, size_t i) {
-    return i < s->n_logits ? s->buf.logits + i * run_pad8(s->model->hp.n_vocab) : NULL;
+    const workspace *ws = s->seq.ws;
+    if (ws->logits_of != s || i >= ws->n_logits) return NULL;
+    return ws->logits + i * run_pad8(ws->model->hp.n_vocab);
+}
+
+/* A state that cannot go back as far is computed again, from the tokens that are still there. */
+nut_status session_rewind(nut_session *s, uint32_t n_past, nut_error *err) {
+    sequence_truncate(&s->seq, n_past);
+    if (s->seq.ws->logits_of == s) s->seq.ws->n_logits = 0;
+    if (s->seq.n_past == n_past) return NUT_OK;
+    return session_eval(s, s->seq.tokens + s->seq.n_past, n_past - s->seq.n_past, 0, err);
 }
 
 nut_status nut_session_truncate(nut_session *s, uint32_t n_past, nut_error *err) {
-    if (n_past > s->n_past)
+    if (n_past > s->seq.n_past)
         return error_set(err, NUT_E_ARGUMENT, "cannot go to position %u: the session is at %u", n_past,
-                         s->n_past);
+                         s->seq.n_past);
     nut_generate_end(s);
-    s->n_past = n_past;
-    s->n_logits = 0;
+    return session_rewind(s, n_past, err);
+}
+
+/* ---- several sessions ---- */
+
+static nut_status check_row(const nut_workspace *ws, const nut_row *row, nut_error *err) {
+    if (row->session->seq.ws != ws)
+        return error_set(err, NUT_E_ARGUMENT, "all sessions of a step must be of its workspace");
+    TRY(check_idle(row->session, err));
+    return session_check_ids(ws->model, &row->id, 1, err);
+}
+
+/* Rows of one session, from i on. */
+static size_t count_same(const nut_row *rows, size_t n) {
+    size_t k = 1;
+    while (k < n && rows[k].session == rows->session) k++;
+    return k;
+}
+
+/* Checks the rows, and counts those whose logits are kept. */
+static nut_status check_rows(const nut_workspace *ws, const nut_row *rows, size_t n, size_t *n_kept,
+                             nut_error *err) {
+    *n_kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        TRY(check_row(ws, &rows[i], err));
+        *n_kept += rows[i].logits;
+    }
+    if (n == 0 || n > ws->n_batch || *n_kept > ws->n_logits_max)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "a step takes 1 to %u tokens and keeps the logits of at most %u, not %zu and %zu",
+                         ws->n_batch, ws->n_logits_max, n, *n_kept);
+    for (size_t i = 0, k; i < n; i += k) {
+        k = count_same(rows + i, n - i);
+        TRY(check_room(&rows[i].session->seq, k, err));
+        for (size_t j = i + k; j < n; j++)
+            if (rows[j].session == rows[i].session)
+                return error_set(err, NUT_E_ARGUMENT, "the rows of a session must follow one another");
+    }
     return NUT_OK;
 }
+
+nut_status nut_workspace_eval(nut_workspace *ws, const nut_row *rows, size_t n, nut_error *err) {
+    size_t n_kept, kept = 0;
+    TRY(check_rows(ws, rows, n, &n_kept, err));
+    for (size_t i = 0, k; i < n; i += k) {
+        sequence *q = &rows[i].session->seq;
+        k = count_same(rows + i, n - i);
+        sequence_claim(q, k);
+        for (size_t j = 0; j < k; j++) {
+            ws->rows[i + j] = (step_row){q, q->n_past + (uint32_t)j};
+            ws->ids[i + j] = q->tokens[q->n_past + j] = rows[i + j].id;
+            if (rows[i + j].logits) ws->kept[kept++] = (uint32_t)(i + j);
+        }
+        q->n_past += (uint32_t)k;
+    }
+    run_step(ws, ws->ids, n, n_kept);
+    ws->logits_of = NULL;
+    ws->n_logits = n_kept;
+    return NUT_OK;
+}
+
+const float *nut_workspace_logits(const nut_workspace *ws, size_t i) {
+    return i < ws->n_logits ? ws->logits + i * run_pad8(ws->model->hp.n_vocab) : NULL;
+}
+
+nut_status nut_session_fork(const nut_session *s, nut_session **out, nut_error *err) {
+    nut_session *child;
+    TRY(nut_session_add(s->seq.ws, s->seq.n_ctx, &child, err));
+    sequence_fork(&child->seq, &s->seq);
+    *out = child;
+    return NUT_OK;
+}
+
+nut_status nut_session_save(const nut_session *s, void *out, size_t cap, size_t *n_out, nut_error *err) {
+    *n_out = sequence_saved_size(&s->seq);
+    if (*n_out > cap)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "the saved session has %zu bytes, more than the %zu that there are", *n_out, cap);
+    sequence_save(&s->seq, out);
+    return NUT_OK;
+}
+
+nut_status nut_session_restore(nut_session *s, const void *bytes, size_t n, nut_error *err) {
+    TRY(check_idle(s, err));
+    TRY(sequence_restore(&s->seq, bytes, n, err));
+    if (s->seq.ws->logits_of == s) s->seq.ws->n_logits = 0;
+    return NUT_OK;
+}
+
+/* ---- figures ---- */
 
 nut_status nut_session_timings(const nut_session *s, char *out, size_t cap, size_t *n_out, nut_error *err) {
     int n = snprintf(
@@ -245,7 +375,8 @@ bool nut_session_profile(const nut_session *s, size_t i, nut_profile_part *part)
         PROFILE_PARTS(NUT_X)
 #undef NUT_X
     };
+    const profile *p = &s->seq.ws->profile;
     if (i >= PROFILE_COUNT) return false;
-    *part = (nut_profile_part){names[i], s->profile.seconds[0][i], s->profile.seconds[1][i]};
+    *part = (nut_profile_part){names[i], p->seconds[0][i], p->seconds[1][i]};
     return true;
 }

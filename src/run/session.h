@@ -1,76 +1,190 @@
 /*
- * A session: all mutable state of one timeline. Its memory is one arena taken when it is made; nothing is
- * allocated while it runs. The room is split by purpose: forward.c computes a batch, attend.c what one
- * position takes from others, rope.c its rotations, sampler.c draws, stream.c turns tokens into whole
- * characters and watches for stop texts, generate.c drives them, session.c owns them.
+ * What runs a model. A *workspace* is threads and the buffers of one step; a *sequence* is tokens, a
+ * position and a cache of keys and values; a *generation* samples tokens onto a sequence. A session is a
+ * sequence with a generation, in a workspace that several sessions may share.
+ *
+ * All memory is taken when a workspace or session is made; nothing is allocated while it runs. The room is
+ * split by purpose:
+ *
+ *     workspace.c   memory and threads of a step
+ *     pages.c       the cache's memory, shared between sequences and copied on write
+ *     sequence.c    tokens and pages of a timeline; fork, save, restore
+ *     layers.c      a step through the layers, in reading order
+ *     linear.c      products, with all that they carry
+ *     block.h       kinds of blocks: mix_attention.c (with attend.c, rope.c), ffn_gated.c
+ *     session.c     the public calls; generate.c, sampler.c, stream.c: tokens sampled, to whole characters
+ *     load.c        the pushed loader
  */
 #ifndef NUT_RUN_SESSION_H
 #define NUT_RUN_SESSION_H
 
-#include "base/rng.h"
 #include "base/threads.h"
-#include "model/model.h"
+#include "model/arch.h"
+#include "run/memory.h"
+#include "run/pages.h"
 #include "run/profile.h"
+#include "run/sampler.h"
+#include "run/stream.h"
 
-/* ---- one batch through the layers (forward.c) ---- */
+static inline size_t run_pad8(size_t n) {
+    return (n + 7) & ~(size_t)7;
+}
 
-/* An activation that is the input of products: as floats, and quantized where its consumers want that. */
-typedef struct run_act {
-    float *x;   // (n_batch, n_cols)
-    uint8_t *q; // the rest as in kernel_act
+/* ---- workspace (workspace.c) ---- */
+
+/* Quantized inputs of products; the fields are those of kernel_act. */
+typedef struct run_int8 {
+    uint8_t *q;
     float *d, *d_sum;
     int32_t *sum;
-} run_act;
+} run_int8;
 
-typedef struct run_buffers {
-    float *residual;   // (n_batch, n_embd)
-    run_act act;       // input of the next product, max(2 * n_embd, n_head * head_dim) wide
-    run_act hidden;    // input of w_down, n_ff wide
-    float *q;          // (2 * n_batch, n_head * head_dim), see forward.c
-    float *k, *v;      // (2 * n_batch, n_head_kv * head_dim)
-    float *gate, *up;  // (n_batch, n_ff padded to 8)
-    float *out;        // (n_batch, n_embd padded to 8) result of wo and w_down
-    float *logits;     // (n_logits, n_vocab padded to 8)
-    double *rope_freq; // (n_rot / 2) radians per position
-    float *rope;       // (n_batch, n_rot / 2, 2) cosine and sine of each pair
-} run_buffers;
+/* Sees the input of each linear that runs: x (n_tokens, n_in). For calibration. */
+typedef void linear_tap(void *ctx, const linear *l, const float *x, size_t n_tokens);
 
-/* ---- drawing a token (sampler.c) ---- */
+/* Room for the pointers that a kind of block keeps to its buffers (block.h). */
+enum { BLOCK_SCRATCH_BYTES = 128 };
+typedef union block_scratch {
+    void *align;
+    uint8_t bytes[BLOCK_SCRATCH_BYTES];
+} block_scratch;
 
-typedef struct sampler_candidate {
-    int32_t id;
-    float logit;
-    float p;
-} sampler_candidate;
-
-typedef struct sampler {
-    nut_generate_options options; // stop is not used here
-    rng random;
-    uint32_t n_vocab;
+struct nut_workspace {
+    const nut_model *model;
+    uint32_t n_sessions;
+    threads *team;
+    arena memory;
+    uint32_t n_batch, n_logits_max;
+    const cache_kind *cache_kind;
+    page_pool pages;
+    // of a step
+    struct step_row *rows; // (n_batch)
+    int32_t *ids;          // (n_batch)
+    uint32_t *kept;        // (n_logits_max) rows whose logits are wanted
+    float *residual;       // (n_batch, n_embd)
+    float *normed;         // (n_batch, n_embd) input of a block
+    float *mixed, *fed;    // (n_batch, n_embd padded to 8) results of mixer and feed-forward
+    float *rope;           // (n_batch, 2, n_rot / 2) cosines and sines of the tokens' positions
+    float *logits;         // (n_logits_max, n_vocab padded to 8)
+    block_scratch scratch[BLOCK_COUNT];
+    size_t *layer_at; // (n_layer) where a layer's keys and values begin in a page
+    // of products (linear.c)
+    run_int8 int8;
+    float *rest;     // (n_batch, n_embd) what a first int8 term left out
+    float *scaled;   // (n_batch, n_scaled) inputs times a linear's input_scale
+    float *side;     // (n_batch, n_side_scratch)
+    linear_tap *tap; // NULL: none
+    void *tap_ctx;
+    // whose logits are there
+    const struct nut_session *logits_of; // NULL: no session's alone
+    size_t n_logits;
+    // of sampling
     sampler_candidate *candidates; // (n_vocab)
-    uint32_t *counts;              // (n_vocab) occurrences among the recent tokens, for penalties
-} sampler;
+    uint32_t *counts;              // (n_vocab)
+    profile profile;
+};
 
-/* ---- text out (stream.c) ---- */
+typedef struct nut_workspace workspace;
 
-enum { STREAM_MAX_STOPS = 16, STREAM_MAX_STOP = 256 };
+typedef struct workspace_options {
+    uint32_t n_threads, n_batch, n_logits;
+    nut_kv_type kv_type;
+    bool profile;
+} workspace_options;
 
-typedef struct stream {
-    size_t n_stops;
-    char stops[STREAM_MAX_STOPS][STREAM_MAX_STOP];
-    size_t stop_lengths[STREAM_MAX_STOPS];
-    char *held; // (cap) bytes not yet emitted
-    size_t n_held, cap;
-    char *text; // (3 * cap) what the last step emitted
-    size_t n_text;
-} stream;
+/* Describes the memory of a workspace, whose options are set. */
+void workspace_want(const nut_model *m, workspace *ws, memory_walk *w);
+/* Bytes of a page: what all layers keep for a tile of positions. */
+uint64_t workspace_page_bytes(const nut_model *m, const cache_kind *kind);
+/* Options are checked by session.c. The model must outlive it. */
+nut_status workspace_new(const nut_model *m, const workspace_options *o, workspace **out, nut_error *err);
+void workspace_free(workspace *ws); // NULL is allowed
+
+/* ---- sequence (sequence.c) ---- */
+
+typedef struct sequence {
+    workspace *ws;
+    uint32_t n_ctx, n_past;
+    int32_t *tokens; // (n_ctx) the n_past tokens in the cache
+    uint8_t **pages; // (tiles of n_ctx) their first n_pages are the cache's, see pages.h
+    uint32_t n_pages;
+    float *partial;    // (spans of n_ctx, n_head, kernel_partial_size) of a token that attends alone
+    double *rope_freq; // (n_rot / 2) radians per position
+} sequence;
+
+/* Describes the memory of a sequence of q->n_ctx positions. */
+void sequence_want(const nut_model *m, sequence *q, memory_walk *w);
+/* Promises a sequence's pages, and prepares what depends on its length. The memory was taken. */
+nut_status sequence_open(workspace *ws, sequence *q, nut_error *err);
+void sequence_close(sequence *q);
+/* Makes the cache of positions [n_past, n_past + n) the sequence's own, so that it may be written. */
+void sequence_claim(sequence *q, size_t n);
+/* Forgets positions from n_past on, and some before it where a block's state cannot go back to it. */
+void sequence_truncate(sequence *q, uint32_t n_past);
+/* Makes q, which is empty, the same as `from`, sharing its full pages. Both have the same workspace, and q's
+ * n_ctx holds from's positions. */
+void sequence_fork(sequence *q, const sequence *from);
+/* The bytes of a sequence, for sequence_restore: see sequence.c. */
+size_t sequence_saved_size(const sequence *q);
+void sequence_save(const sequence *q, uint8_t *out);
+/* Makes q what was saved. The bytes may be hostile. After an error q is as it was. */
+nut_status sequence_restore(sequence *q, const uint8_t *bytes, size_t n, nut_error *err);
+
+/* The keys and values of a head of a layer. */
+cache_head sequence_head(const sequence *q, size_t layer, size_t head);
+
+/* ---- a step (layers.c) ---- */
+
+/* A token of a step: its sequence, and its position there. */
+typedef struct step_row {
+    const sequence *seq;
+    uint32_t pos;
+} step_row;
+
+/* Tokens on their way through the layers. */
+typedef struct forward_step {
+    workspace *ws;
+    const nut_model *m;
+    const kernel_set *k;
+    size_t n;             // tokens, at most ws->n_batch
+    const step_row *rows; // (n) those of one sequence follow one another, in order
+    float *residual;      // (n, n_embd), the workspace's or a caller's
+    const model_layer *layer;
+    size_t il; // its index
+} forward_step;
+
+forward_step step_of(workspace *ws, const step_row *rows, size_t n);
+
+/* Token embeddings of ids (n) to the residual. */
+void forward_embed(const forward_step *s, const int32_t *ids);
+/* Layers [from, to): the residual after them replaces that before. Keys and values of the rows are stored.
+ */
+void forward_layers(forward_step *s, uint32_t from, uint32_t to);
+/* Logits (n_kept, n_vocab padded to 8) of the rows `kept` (n_kept, rising) to ws->logits. */
+void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept);
+
+typedef void token_fn(const forward_step *s, size_t t);
+/* Calls fn for each token, shared among the threads. */
+void step_each_token(const forward_step *s, token_fn *fn);
+/* The end of a part of a step, for profiles. */
+void step_done(const forward_step *s, profile_part part);
+/* How the heads of token t are rotated in this layer. */
+kernel_rope step_rope(const forward_step *s, size_t t);
+
+/* ---- rotation (rope.c) ---- */
+
+/* Fills freq (n_rot / 2): radians per position of each pair (Su et al. 2021, arXiv 2104.09864), scaled as
+ * the model asks. */
+void rope_prepare(const nut_model *m, double *freq);
+/* Cosines and sines of a position, times `magnitude`: table (2, n_pairs). */
+void rope_table(const double *freq, size_t n_pairs, uint32_t pos, double magnitude, float *table);
 
 /* ---- a generation (generate.c) ---- */
 
 typedef enum generation_state {
     GENERATION_IDLE,
     GENERATION_PROMPT,
-    GENERATION_DRAWING,
+    GENERATION_SAMPLING,
     GENERATION_ENDING
 } generation_state;
 
@@ -79,9 +193,9 @@ typedef struct generation {
     nut_finish finish;
     int32_t *prompt; // (n_ctx) the whole prompt
     uint32_t n_prompt;
-    uint32_t n_drawn;
+    uint32_t n_sampled;
     uint32_t max_tokens;
-    int32_t pending; // drawn, not yet in the cache; -1: none
+    int32_t pending; // sampled, not yet in the cache; -1: none
     bool special;
     bool ignore_eos;
 } generation;
@@ -91,72 +205,31 @@ typedef struct session_timing {
     double seconds;
 } session_timing;
 
+/* ---- session (session.c) ---- */
+
 struct nut_session {
-    const nut_model *model;
-    threads *team;
+    sequence seq;
     arena memory;
-    uint32_t n_ctx, n_batch, n_logits_max;
-    uint32_t n_past;
-    size_t n_logits; // rows that the last eval kept
-    int32_t *tokens; // (n_ctx) the n_past tokens in the cache
-    const cache_kind *cache_kind;
-    uint8_t *cache; // (n_layer, n_head_kv, tiles of n_ctx positions), see kernels/cache.h
-    float *parts;   // (spans of n_ctx positions, n_head) of the token that attends alone, see attend.c
-    run_buffers buf;
     sampler sampler;
     stream stream;
     generation generation;
     session_timing prefill, decode;
-    profile profile;
 };
 
-static inline size_t run_pad8(size_t n) {
-    return (n + 7) & ~(size_t)7;
-}
+/* Bytes that a session with these options takes, its workspace included, as nut_session_new would take them;
+ * UINT64_MAX where they cannot be counted. */
+uint64_t session_bytes(const nut_model *m, const nut_session_options *o);
+
+/* The context length that n_ctx stands for: 0 is a default. */
+uint32_t session_context(const nut_model *m, uint32_t n_ctx);
 
 /* E_ARGUMENT where one of n ids is no token of the vocabulary. */
-nut_status session_check_ids(const nut_session *s, const int32_t *ids, size_t n, nut_error *err);
+nut_status session_check_ids(const nut_model *m, const int32_t *ids, size_t n, nut_error *err);
 
-/* Runs tokens ids (n <= n_batch) at positions n_past.. through the model, stores their keys and values, and
- * leaves logits of the last n_logits of them. Does not move n_past. */
-void forward_batch(nut_session *s, const int32_t *ids, size_t n, size_t n_logits);
+/* Evaluates n tokens, as nut_session_eval, whether a generation runs or not. */
+nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err);
 
-/* Fills freq (n_rot / 2): radians per position of each pair (Su et al. 2021, arXiv 2104.09864), with linear
- * scaling and the model's divisors. */
-void rope_prepare(const nut_model *m, double *freq);
-/* Cosines and sines of n positions from `first` on: (n, 2, n_pairs). */
-void rope_table(const double *freq, size_t n_pairs, uint32_t first, size_t n, float *table);
-/* How heads of token t of a batch are turned, by that table. */
-kernel_rope rope_of(const nut_session *s, size_t t);
-
-/* ---- attention (attend.c) ---- */
-
-/* Puts the keys and values (n_head_kv, head_dim) of token t of a batch into the cache, keys turned on the
- * way. */
-void attend_store(const nut_session *s, size_t layer, size_t t, const float *k, const float *v);
-
-/* A batch of n tokens whose keys and values are stored: queries to results, both (n, n_head, head_dim). */
-typedef struct attend_batch {
-    const nut_session *s;
-    size_t layer, n;
-    const float *q;
-    float *out;
-} attend_batch;
-
-/* What member i of n_members does of it; attend_finish, called once after all have, completes it. */
-void attend_member(const attend_batch *b, unsigned i, unsigned n_members);
-void attend_finish(const attend_batch *b);
-
-/* Checks the options and resets the random state. */
-nut_status sampler_reset(sampler *s, const nut_generate_options *options, nut_error *err);
-/* Draws one token from logits (n_vocab); recent are the last tokens of the timeline, for penalties. */
-int32_t sampler_draw(sampler *s, const float *logits, const int32_t *recent, size_t n_recent);
-
-nut_status stream_reset(stream *st, const nut_generate_options *options, nut_error *err);
-/* Takes the bytes of one token; what can be emitted is then in text/n_text. True: a stop text was reached
- * (the text ends before it, and nothing more comes). */
-bool stream_push(stream *st, const char *bytes, size_t n);
-/* Emits what is held. */
-void stream_flush(stream *st);
+/* Forgets positions from n_past on; see sequence_truncate. */
+nut_status session_rewind(nut_session *s, uint32_t n_past, nut_error *err);
 
 #endif

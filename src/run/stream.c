@@ -1,9 +1,5 @@
-/*
- * Text out: bytes of tokens become whole UTF-8 characters, and the text up to a stop. What could still
- * become a stop text, or is the beginning of a character, is held back. Bytes that can be no character
- * become U+FFFD.
- */
-#include "run/session.h"
+/* Stop texts and UTF-8 characters of a text that comes token by token. */
+#include "run/stream.h"
 
 #include "base/error.h"
 
@@ -21,7 +17,7 @@ nut_status stream_reset(stream *st, const nut_generate_options *o, nut_error *er
         st->stop_lengths[i] = n;
     }
     st->n_stops = o->n_stop;
-    st->n_held = st->n_text = 0;
+    st->n_held = st->n_marked = st->whole_from = st->n_begun = st->n_text = 0;
     return NUT_OK;
 }
 
@@ -61,58 +57,107 @@ static size_t utf8_take(const uint8_t *p, size_t n, bool *whole) {
     return length && i < length ? 0 : i;
 }
 
-/* Emits the characters of the first n held bytes; keeps an unfinished one at the end unless `last`. */
-static void emit(stream *st, size_t n, bool last) {
-    const uint8_t *p = (const uint8_t *)st->held;
-    size_t at = 0;
-    while (at < n) {
+/* Emits what is whole of the characters that have begun, and what is broken; all where nothing more comes.
+ */
+static void emit_begun(stream *st, bool last) {
+    while (st->n_begun) {
         bool whole;
-        size_t take = utf8_take(p + at, n - at, &whole);
-        if (!take && !last) break;
-        if (!take) take = n - at, whole = false;
-        const char *bytes = whole ? st->held + at : "\xef\xbf\xbd";
-        size_t n_bytes = whole ? take : 3;
-        memcpy(st->text + st->n_text, bytes, n_bytes);
-        st->n_text += n_bytes;
-        at += take;
+        size_t take = utf8_take((const uint8_t *)st->begun, st->n_begun, &whole);
+        if (!take && !last) return;
+        if (!take) take = st->n_begun, whole = false;
+        const size_t n = whole ? take : 3;
+        memcpy(st->text + st->n_text, whole ? st->begun : "\xef\xbf\xbd", n);
+        st->n_text += n;
+        st->n_begun -= take;
+        memmove(st->begun, st->begun + take, st->n_begun);
     }
-    memmove(st->held, st->held + at, st->n_held - at);
-    st->n_held -= at;
+}
+
+static bool is_hidden(const stream *st, size_t at) {
+    return at < st->n_marked ? st->hidden[at] : st->hides;
+}
+
+/* Emits the first n held bytes but those that are hidden. */
+static void emit(stream *st, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (is_hidden(st, i)) continue;
+        st->begun[st->n_begun++] = st->held[i];
+        emit_begun(st, false);
+    }
 }
 
 /* ---- stop texts ---- */
 
-/* Where the first stop text begins in the held bytes; n_held when there is none. */
-static size_t find_stop(const stream *st) {
-    for (size_t at = 0; at < st->n_held; at++)
-        for (size_t i = 0; i < st->n_stops; i++)
-            if (st->stop_lengths[i] <= st->n_held - at &&
-                !memcmp(st->held + at, st->stops[i], st->stop_lengths[i]))
-                return at;
+/* Whether n bytes stand at `at`, hidden ones among them or left out. */
+static bool stands_at(const stream *st, size_t at, const char *bytes, size_t n, bool with_hidden) {
+    for (size_t i = 0; i < n; at++) {
+        if (!with_hidden && is_hidden(st, at)) continue;
+        if (st->held[at] != bytes[i++]) return false;
+    }
+    return true;
+}
+
+/* Whether a stop text stands at `at`, of whose text there are `left` bytes more; where one may have begun,
+ * *begun becomes `at`, if it was n_held. */
+static bool stop_at(const stream *st, size_t at, size_t left, bool with_hidden, size_t *begun) {
+    for (size_t i = 0; i < st->n_stops; i++) {
+        const size_t n = st->stop_lengths[i] < left ? st->stop_lengths[i] : left;
+        if (n < st->stop_lengths[i] && *begun < st->n_held) continue;
+        if (!stands_at(st, at, st->stops[i], n, with_hidden)) continue;
+        if (n == st->stop_lengths[i]) return true;
+        *begun = at;
+    }
+    return false;
+}
+
+/* Where the first stop text stands, n_held where there is none. Then *begun: where one may have begun, or
+ * n_held. */
+static size_t find_stop(const stream *st, size_t *begun) {
+    size_t shown = 0;
+    for (size_t at = 0; at < st->n_held; at++) shown += !is_hidden(st, at);
+    const bool mixed = shown < st->n_held;
+    *begun = st->n_held;
+    for (size_t at = 0; at < st->n_held; at++) {
+        if (!is_hidden(st, at) && stop_at(st, at, shown--, false, begun)) return at;
+        if (mixed && at >= st->whole_from && stop_at(st, at, st->n_held - at, true, begun)) return at;
+    }
     return st->n_held;
 }
 
-/* Bytes at the end that begin a stop text which may still come. */
-static size_t maybe_stop(const stream *st) {
-    for (size_t n = st->n_held < STREAM_MAX_STOP ? st->n_held : STREAM_MAX_STOP; n > 0; n--)
-        for (size_t i = 0; i < st->n_stops; i++)
-            if (n < st->stop_lengths[i] && !memcmp(st->held + st->n_held - n, st->stops[i], n)) return n;
-    return 0;
+/* Forgets the first n bytes, and of the others those that are hidden and so long ago that no stop text which
+ * begins there can still come. */
+static void forget(stream *st, size_t n) {
+    const size_t old = st->n_held, recent = old < STREAM_MAX_STOP ? 0 : old - (STREAM_MAX_STOP - 1);
+    size_t kept = 0;
+    st->whole_from = 0;
+    for (size_t i = n; i < old; i++) {
+        const bool hidden = is_hidden(st, i);
+        if (hidden && i < recent) continue;
+        if (i == recent) st->whole_from = kept;
+        st->hidden[kept] = hidden;
+        st->held[kept++] = st->held[i];
+    }
+    st->n_held = st->n_marked = kept;
 }
 
-bool stream_push(stream *st, const char *bytes, size_t n) {
-    st->n_text = 0;
-    if (n > st->cap - st->n_held) n = st->cap - st->n_held;
+bool stream_push(stream *st, const char *bytes, size_t n, bool hidden) {
+    const size_t room = st->cap - 1 - st->n_held;
+    if (n > room) n = room;
     memcpy(st->held + st->n_held, bytes, n);
     st->n_held += n;
-    size_t at = find_stop(st);
-    bool stopped = at < st->n_held;
-    emit(st, stopped ? at : st->n_held - maybe_stop(st), stopped);
-    if (stopped) st->n_held = 0;
+    st->hides = hidden;
+    st->n_text = 0;
+    size_t begun, at = find_stop(st, &begun);
+    const bool stopped = at < st->n_held;
+    emit(st, stopped ? at : begun);
+    if (stopped) emit_begun(st, true);
+    forget(st, stopped ? st->n_held : begun);
     return stopped;
 }
 
 void stream_flush(stream *st) {
     st->n_text = 0;
-    emit(st, st->n_held, true);
+    emit(st, st->n_held);
+    emit_begun(st, true);
+    forget(st, st->n_held);
 }

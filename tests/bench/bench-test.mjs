@@ -1,6 +1,5 @@
-// The parts of the benchmark that compute and do not measure, on made-up results: what is counted as a fault, medians and
-// ratios, the table, the CSV file and the chart. Expected figures are worked out by hand beside each case. And a short run of
-// the benchmark of the kernels, to see that it runs.
+// What the benchmark computes from measurements, on made-up results: faults, medians and ratios, the table, the CSV file and the
+// chart. Expected figures are calculated by hand beside each case. Also a short run of the kernels' benchmark.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +12,7 @@ import { appendLines, linesOf, parseLines, readRuns, tableOf } from './report.mj
 import { ROOT, SURFACES } from './surfaces.mjs';
 import { BASE, BASE_VNNI, faultOf, summarize } from './summary.mjs';
 
-/** A result with what every surface reports. */
+/** A result with the fields that every surface reports. */
 const result = (decode, prefill, more = {}) => ({
   kernel: 'relaxed', threads: 1, decode, prefill, promptTokens: PROMPT_TOKENS, drawn: DRAWN_TOKENS, loadSeconds: 0.5,
   firstTokenSeconds: 0.6, ...more,

@@ -1,19 +1,19 @@
-// make bench: how fast Nutshell is beside llama.cpp and wllama, on this machine, in one run.
+// make bench: the speed of Nutshell, llama.cpp and wllama on this machine, in one run.
 //
 //   node tests/bench/bench.mjs [--rounds N] [--surfaces ID,ID...|all] [--long] [MODEL.gguf | SHAPE:TYPE | all]...
 //
-// Each round measures every surface (see surfaces.mjs) once, every other round in reverse order, so that what else the
-// machine does falls on all alike. The figures are medians over the rounds; a ratio is the median of the ratios within
-// a round, to the best that llama.cpp did there with as many threads or fewer: its threads wait for each other without
-// sleeping, so that two are slower than one where anything else needs a processor.
+// Each round measures every surface (see surfaces.mjs) once, every second round in reverse order, so that other load on the
+// machine affects all alike. The figures are medians over the rounds. A ratio is the median of the ratios within a round, to
+// the best of llama.cpp there with as many threads or fewer: its threads wait without sleeping, so that two are slower than
+// one where anything else needs a processor.
 //
-// Where llama.cpp finds AMX it is measured a second time without (llama-vnni.mjs), and each ratio is told to both.
+// Where llama.cpp uses AMX it is measured a second time without it (llama-vnni.mjs), and there are ratios to both.
 //
-// SHAPE:TYPE (qwen2.5-0.5b:q4_k) is a model with random weights, made by tools/gguf_random.py where the shared folder is
-// there (it needs NumPy: set PYTHON to an interpreter that has it); "all" stands for the models of models.mjs. --long also
-// reads a prompt of 4,096 tokens. A table is printed, a row per surface is appended to results.csv, and comparison.svg is
-// drawn from the newest rows of each model when all was measured in three rounds or more. The exit status is 1 when a
-// surface fails, takes another kernel than its fast one, or does not read and draw as many tokens as the others.
+// SHAPE:TYPE (qwen2.5-0.5b:q4_k) is a model with random weights, made by tools/gguf_random.py of the shared folder (it needs
+// NumPy: set PYTHON to an interpreter that has it); "all" stands for the models of models.mjs. --long also reads a prompt of
+// 4,096 tokens. The program prints a table and appends a row per surface to results.csv; after three rounds or more of
+// everything it draws comparison.svg from the newest rows of each model. The exit status is 1 when a surface fails, uses
+// another kernel than its fast one, or does not read and generate as many tokens as the others.
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -38,7 +38,7 @@ const LONG_PROMPT = 4096, LONG_CONTEXT = 4608;
 
 const say = (text) => process.stderr.write(`${text}\n`);
 
-/** Something to do when this process ends, in whatever way. */
+/** An action for the end of this process, whatever ends it. */
 function atEnd(action) {
   process.on('exit', action);
 }

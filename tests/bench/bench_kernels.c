@@ -124,7 +124,7 @@ static void run_product(void *ctx, size_t i) {
     matrix w = p->w;
     const size_t groups = matrix_groups(&w);
     w.data += i % p->n_copies * groups * matrix_group_bytes(&w);
-    p->set->mul_mat[w.format->id](&w, 0, groups, &p->act, p->y, groups * FORMAT_LANES);
+    kernel_mul_mat(p->set, &w)(&w, 0, groups, &p->act, p->y, groups * FORMAT_LANES);
 }
 
 /* Fills the working set with one random group, repeated: scales are ordinary numbers. */
@@ -137,7 +137,7 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
         for (size_t b = 0; b < w->n_cols / f->block; b++) {
             uint16_t scale = half_f32_to_f16((float)rng_f64(r) * 0.01f + 0.001f);
             for (size_t i = 0; i < f->bytes; i++) block[i] = (uint8_t)(rng_u64(r) % 255 + 129);
-            if (f->act == FORMAT_ACT_F32) {
+            if (f->layout->act == FORMAT_ACT_F32) {
                 float x = (float)rng_f64(r) - 0.5f;
                 f->quantize(&x, 1, block);
             } else {
@@ -225,7 +225,8 @@ typedef struct op_data {
     int32_t sum[OP_N / 32 * KERNEL_SUMS];
     _Alignas(16) uint8_t q[2 * OP_N];
     _Alignas(16) uint8_t tiles[CACHE_SPAN * HEAD_DIM * 5]; // of a span of either kind
-    float parts[HEADS * (HEAD_DIM + 2)];
+    uint8_t *pages[CACHE_SPAN / CACHE_TILE];
+    float partials[HEADS * (HEAD_DIM + 2)];
 } op_data;
 
 static void run_quantize_q8(void *ctx, size_t i) {
@@ -250,7 +251,7 @@ static kernel_rope op_rope(const op_data *o) {
     return (kernel_rope){o->x, o->y, HEAD_DIM / 2, false};
 }
 static cache_head op_cache(op_data *o) {
-    return (cache_head){&cache_kinds[NUT_KV_F16], HEAD_DIM, o->tiles};
+    return (cache_head){&cache_kinds[NUT_KV_F16], HEAD_DIM, HEAD_DIM, o->pages, 0};
 }
 static void run_rope(void *ctx, size_t i) {
     op_data *o = ctx;
@@ -264,21 +265,33 @@ static void run_store(void *ctx, size_t i) {
     const kernel_rope r = op_rope(o);
     o->set->store(&c, i % CACHE_SPAN, &r, o->x, o->y);
 }
+static kernel_attend op_attend(op_data *o, const cache_head *c) {
+    return (kernel_attend){.cache = c,
+                           .q = o->x,
+                           .out = o->z,
+                           .n_tokens = 1,
+                           .n_q = HEADS,
+                           .q_stride = HEADS * HEAD_DIM,
+                           .out_stride = HEADS * HEAD_DIM,
+                           .n_kv = CACHE_SPAN,
+                           .scale = 0.125f};
+}
 static void run_attend(void *ctx, size_t i) {
     op_data *o = ctx;
     const cache_head c = op_cache(o);
-    const kernel_attend a = {&c, o->x, o->z, 1, HEADS, HEADS * HEAD_DIM, CACHE_SPAN, 0.125f};
+    const kernel_attend a = op_attend(o, &c);
     (void)i, o->set->attend(&a);
 }
 static void run_attend_span(void *ctx, size_t i) {
     op_data *o = ctx;
     const cache_head c = op_cache(o);
-    const kernel_attend a = {&c, o->x, o->z, 1, HEADS, HEADS * HEAD_DIM, CACHE_SPAN, 0.125f};
-    (void)i, o->set->attend_span(&a, 0, o->parts);
+    const kernel_attend a = op_attend(o, &c);
+    (void)i, o->set->attend_span(&a, 0, o->partials);
 }
 static void run_attend_join(void *ctx, size_t i) {
     op_data *o = ctx;
-    (void)i, o->set->attend_join(o->parts, HEADS, HEAD_DIM + 2, HEAD_DIM, o->z);
+    const cache_head c = op_cache(o);
+    (void)i, o->set->attend_join(&c, o->partials, HEADS, HEAD_DIM + 2, o->z);
 }
 
 static void bench_ops(void) {
@@ -286,6 +299,8 @@ static void bench_ops(void) {
     rng r;
     rng_seed(&r, 3);
     for (size_t i = 0; i < OP_N; i++) o->x[i] = (float)rng_f64(&r) - 0.5f, o->y[i] = (float)rng_f64(&r);
+    for (size_t t = 0; t < CACHE_SPAN / CACHE_TILE; t++)
+        o->pages[t] = o->tiles + t * cache_tile_bytes(&cache_kinds[NUT_KV_F16], HEAD_DIM, HEAD_DIM);
     const cache_head c = op_cache(o);
     for (size_t p = 0; p < CACHE_SPAN; p++) cache_put(&c, p, o->x + p, o->y + p);
     printf("\nmicroseconds per call: %d elements; attention: %d heads of %d, %d positions\n%-9s", OP_N,
@@ -313,31 +328,38 @@ enum { LONG = 4096, BLOCK = 32 };
 typedef struct attend_data {
     const kernel_set *set;
     cache_head cache;
+    uint8_t *pages[LONG / CACHE_TILE];
     size_t n_q, n_kv, n_tokens;
     float *q, *out;
 } attend_data;
 
 static void run_attention(void *ctx, size_t i) {
     const attend_data *d = ctx;
-    const kernel_attend a = {
-        &d->cache, d->q, d->out, d->n_tokens, d->n_q, d->n_q * d->cache.head_dim, d->n_kv - d->n_tokens + 1,
-        0.125f};
+    const kernel_attend a = {.cache = &d->cache,
+                             .q = d->q,
+                             .out = d->out,
+                             .n_tokens = d->n_tokens,
+                             .n_q = d->n_q,
+                             .q_stride = d->n_q * d->cache.k_dim,
+                             .out_stride = d->n_q * d->cache.v_dim,
+                             .n_kv = d->n_kv - d->n_tokens + 1,
+                             .scale = 0.125f};
     (void)i, d->set->attend(&a);
 }
 
 static void attend_row(attend_data *d) {
     static const size_t positions[] = {512, LONG};
     char what[32], size[64];
-    printf("%-6s %-8s %2zu x %-3zu", d->cache.kind->name, d->set->name, d->n_q, d->cache.head_dim);
+    printf("%-6s %-8s %2zu x %-3zu", d->cache.kind->name, d->set->name, d->n_q, d->cache.k_dim);
     snprintf(what, sizeof what, "attend %s", d->cache.kind->name);
     for (size_t i = 0; i < 4; i++) {
         d->n_tokens = i % 2 ? BLOCK / d->n_q / 4 * 4 : 1;
         d->n_kv = positions[i / 2];
         double t = best_time(run_attention, d) / (double)d->n_tokens;
-        double macs = (double)(2 * d->n_q * d->cache.head_dim * d->n_kv) / t * 1e-9;
+        double macs = (double)(2 * d->n_q * d->cache.k_dim * d->n_kv) / t * 1e-9;
         printf(" %8.2f %6.1f", 1e6 * t, macs);
         fflush(stdout);
-        snprintf(size, sizeof size, "%zux%zux%zux%zu", d->n_tokens, d->n_q, d->cache.head_dim, d->n_kv);
+        snprintf(size, sizeof size, "%zux%zux%zux%zu", d->n_tokens, d->n_q, d->cache.k_dim, d->n_kv);
         row(what, d->set->name, size, macs, "GMAC/s");
     }
     printf("\n");
@@ -354,11 +376,13 @@ static void bench_attend(void) {
     printf("\nattention: microseconds and GMAC/s per token, alone and in a block\n%-6s %-8s %-8s %15s %15s "
            "%15s %15s\n",
            "cache", "set", "heads", "512 alone", "in a block", "4096 alone", "in a block");
-    for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
-        d.cache = (cache_head){&cache_kinds[i % 2], shapes[i / 2][1], NULL};
-        d.n_q = shapes[i / 2][0];
-        d.cache.tiles =
-            aligned_alloc(64, cache_tiles(LONG) * cache_tile_bytes(d.cache.kind, d.cache.head_dim));
+    for (size_t i = 0; i < NUT_KV_COUNT * sizeof shapes / sizeof *shapes; i++) {
+        const size_t dim = shapes[i / NUT_KV_COUNT][1];
+        d.cache = (cache_head){&cache_kinds[i % NUT_KV_COUNT], dim, dim, d.pages, 0};
+        d.n_q = shapes[i / NUT_KV_COUNT][0];
+        const size_t bytes = cache_tile_bytes(d.cache.kind, dim, dim);
+        uint8_t *memory = aligned_alloc(64, cache_tiles(LONG) * bytes);
+        for (size_t t = 0; t < cache_tiles(LONG); t++) d.pages[t] = memory + t * bytes;
         for (size_t p = 0; p < LONG; p++) {
             for (size_t c = 0; c < 128; c++)
                 k[c] = (float)rng_f64(&r) - 0.5f, v[c] = (float)rng_f64(&r) - 0.5f;
@@ -368,7 +392,7 @@ static void bench_attend(void) {
             d.set = kernel_at(set);
             if (only_set ? strcmp(only_set, d.set->name) == 0 : d.set == kernel_find(NULL)) attend_row(&d);
         }
-        free(d.cache.tiles);
+        free(memory);
     }
     free(d.q), free(d.out);
 }

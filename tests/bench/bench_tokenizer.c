@@ -1,9 +1,9 @@
 /*
- * Speed of the tokenizers: reading a vocabulary, a book to ids, ids back to text. Prints a table; --csv FILE
- * appends rows. Best of five.
+ * Speed of the tokenizers: reading a vocabulary, a long text to ids, ids to text. Prints a table; --csv FILE
+ * appends rows. Best of five. The text is WikiText-2's test; without arguments the vocabularies are those of
+ * the data folder.
  *
- *     bench_tokenizer [--csv FILE] [VOCABULARY.gguf ...]     (default: those of the data folder, on
- * WikiText-2's test)
+ *     bench_tokenizer [--csv FILE] [VOCABULARY.gguf ...]
  */
 #include "../unit/data.h"
 #include "base/clock.h"

@@ -29,9 +29,9 @@ uint64_t bound_read(const void *bytes, size_t n_bytes) {
     return fold(s0);
 }
 
-/* 10 sums at a time: a dot takes 5 cycles, two begin in each, and all sums are in registers. One operand
- * comes from the first cache, which takes none of the units that compute: a compiler would take dots of
- * constants out of the loop, and compute equal ones once. */
+/* 10 sums at a time: a dot takes 5 cycles, two start in each cycle, and all sums are in registers. One
+ * operand is read from the L1 cache, which uses none of the ports that compute; a compiler would move
+ * dots of constants out of the loop, and compute equal ones once. */
 enum { SUMS = 10, ROUNDS = 20000, NUMBERS = 64, MACS_I16 = 8, MACS_I8 = 16 };
 
 #define DOT_LOOP(dot)                                                                                       \

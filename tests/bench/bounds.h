@@ -1,6 +1,6 @@
 /*
- * What bounds a kernel on one thread: how fast memory is read when nothing is done with it, and how many
- * products of int8 numbers the integer dots of an instruction set compute when nothing else is done.
+ * What limits a kernel on one thread: the bandwidth of reading memory without computing, and the number of
+ * int8 products that the integer dot of an instruction set computes without reading memory.
  */
 #ifndef NUT_TESTS_BOUNDS_H
 #define NUT_TESTS_BOUNDS_H

@@ -1,5 +1,5 @@
-// Draws comparison.svg for the README: how fast models are written and read with one thread, in a tab and natively, as
-// multiples of native llama.cpp, in light and in dark. It draws the newest run of each model on the machine of the last.
+// Draws comparison.svg: the speed of generating and of reading a prompt with one thread, in a tab and natively, relative to
+// native llama.cpp, for light and dark themes. It shows the newest run of each model on the machine of the last run.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MODEL_NAMES } from './models.mjs';
@@ -28,7 +28,7 @@ const STYLE = `
 const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 const text = (x, y, words, kind = '') => `<text x="${x}" y="${y}" class="${kind}">${escape(words)}</text>`;
 
-/** What is drawn of a run, in this order; the base is llama.cpp by instructions that other machines have too. */
+/** The bars of a run, in this order; the base is llama.cpp with instructions that other machines have too. */
 function barsOf(rows) {
   const has = (id) => rows.some(({ surface }) => surface === id);
   const base = has(BASE_VNNI) ? BASE_VNNI : BASE;
@@ -43,7 +43,7 @@ function barsOf(rows) {
 }
 
 /**
- * A row's speed over the base's: the median of the ratios in each round where that was kept.
+ * A row's speed relative to the base: the median of the ratios of the rounds, where they were stored.
  * @param {Row} row @param {Row} base @param {'decode' | 'prefill'} what
  */
 function multiple(row, base, what) {

@@ -1,11 +1,11 @@
-// make bench-kernels: the kernels alone, natively, under wasmtime and in browsers, beside the read bandwidth and the most
-// integer dots that the same program measures there (bench_kernels.c says how).
+// make bench-kernels: the kernels alone, natively, under wasmtime and in browsers, with the read bandwidth and the highest rate
+// of integer dots that the same program measures there (see bench_kernels.c).
 //
 //   node tests/bench/kernels.mjs [--surface ID,ID...] [--csv] [--set NAME] [--format NAME] [--only products|ops|pack]
 //                                [--seconds S]
 //
-// Surfaces: native, wasmtime, chromium, firefox; all of them where none is named. What it runs is built first, if
-// sources changed. --csv appends a row per figure to kernels.csv.
+// Surfaces: native, wasmtime, chromium, firefox; default: all. The programs are built first if sources changed. --csv appends
+// a row per figure to kernels.csv.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ function shell(command, before = []) {
   });
 }
 
-/** What demo/serve.mjs serves, so that the page is cross-origin isolated and its clock is fine. */
+/** A folder for demo/serve.mjs, which makes the page cross-origin isolated, so that its clock is precise. */
 function layOutSite() {
   rmSync(SITE, { recursive: true, force: true });
   mkdirSync(join(SITE, 'demo'), { recursive: true });

@@ -1,6 +1,6 @@
-// llama.cpp without AMX. Some servers have that matrix unit, no browser and no laptop can use it, and llama.cpp reads
-// prompts by it at a multiple of its AVX-512 VNNI speed. To compare with what can be compared, this lays out a second
-// copy of the same package without the one library that holds the AMX code: llama.cpp picks the best library that is left.
+// llama.cpp without AMX. Some servers have this matrix unit; browsers and most laptops cannot use it, and with it llama.cpp
+// reads prompts several times as fast as with AVX-512 VNNI. For a fair comparison this makes a second copy of the same package
+// without the library that has the AMX code; llama.cpp then picks the best library that is left.
 import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 
@@ -18,7 +18,7 @@ export function hasAmx() {
 
 /**
  * @param {string} packages  folder of the installed packages
- * @param {string} folder    where to lay out the copy, replacing an older one
+ * @param {string} folder    of the copy, which replaces an older one
  * @returns {string} folder of the copied packages
  */
 export function layOutWithoutAmx(packages, folder) {

@@ -1,6 +1,6 @@
-// Native llama.cpp, measured: a process of its own, so that its memory can be told. It reads options as JSON from its only
-// argument and prints figures as JSON. Its speed is what its own timers say, which leave out the Node binding and the choice
-// of the token: this is the line that Nutshell is held against, so the binding must not be counted against it.
+// Measures native llama.cpp, in a process of its own, so that its memory can be measured. It reads options as JSON from its only
+// argument and prints figures as JSON. Speeds are from llama.cpp's own timers, which exclude the Node binding and the sampling:
+// as this is the reference for Nutshell, the binding must not count against it.
 import { pathToFileURL } from 'node:url';
 
 /** @type {{ library: string, model: string, threads: number, contextLength: number, ids: number[], shortIds: number[],
@@ -23,7 +23,7 @@ const context = await model.createContext({ contextSize: contextLength, threads,
 const sequence = context.getSequence();
 const loadSeconds = (performance.now() - since) / 1000;
 
-/** Reads the ids, then draws 1 + n tokens. */
+/** Reads the ids, then generates 1 + n tokens. */
 async function generate(prompt, n) {
   await sequence.clearHistory();
   let tokens = 0;
@@ -31,7 +31,7 @@ async function generate(prompt, n) {
   if (tokens !== n + 1) throw new Error(`llama.cpp drew ${tokens} tokens of ${n + 1}`);
 }
 
-/** What llama.cpp's timers say since they were last asked. @returns {Promise<[number, number][]>} milliseconds and tokens */
+/** llama.cpp's timers since they were last read. @returns {Promise<[number, number][]>} milliseconds and tokens */
 async function timings() {
   log = '';
   await context.printTimings();
@@ -42,7 +42,7 @@ async function timings() {
   });
 }
 
-/** The widest of the instruction sets that llama.cpp says it uses. */
+/** The widest instruction set that llama.cpp reports. */
 function kernelName() {
   const uses = (name) => new RegExp(`\\b${name} = 1`).test(llama.systemInfo);
   return ['AMX_INT8', 'AVX512_VNNI', 'AVX512', 'AVX_VNNI', 'AVX2', 'AVX', 'DOTPROD', 'NEON'].find(uses) ?? 'generic';

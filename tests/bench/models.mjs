@@ -1,4 +1,4 @@
-// The models that are measured: a real one, and random weights in the shapes of others, whose speed is the same.
+// The measured models: a real one, and random weights in the shapes of others, which are as fast as the originals.
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { ROOT, runProgram } from './surfaces.mjs';
@@ -11,7 +11,7 @@ export const ALL_MODELS = [
   'llama3.2-1b:q4_k',
 ];
 
-/** What a chart calls them, in its order, by the names of their files. */
+/** Their names in charts, in order, by file name. */
 export const MODEL_NAMES = {
   'SmolLM2-135M-Instruct-Q4_1.gguf': 'SmolLM2 135M, Q4_1',
   'random-smollm2-135m-q8_0.gguf': 'SmolLM2 135M, Q8_0',

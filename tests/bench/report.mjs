@@ -1,4 +1,4 @@
-// What a run of the benchmark leaves: a table on the screen and rows in results.csv.
+// The output of a run of the benchmark: a table on the screen and rows in results.csv.
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
@@ -25,7 +25,7 @@ const WHO = [
   { heading: 'threads', value: ({ threads }) => String(threads) },
 ];
 
-/** Speed. Where llama.cpp used AMX there are ratios to it with AMX and without. @type {(amx: boolean) => Column[]} */
+/** Speed. Where llama.cpp used AMX there are ratios to llama.cpp with AMX and without. @type {(amx: boolean) => Column[]} */
 const SPEED = (amx) => [
   ...WHO,
   { heading: 'kernel', value: ({ kernel }) => kernel, left: true },
@@ -99,7 +99,7 @@ export function printSizes() {
 
 // --- CSV --------------------------------------------------------------------------------------------------------------
 
-/** The commit that was measured, marked where files differ from it. */
+/** The measured commit, marked if files differ from it. */
 function commit() {
   try {
     const options = { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] };
@@ -110,7 +110,7 @@ function commit() {
   }
 }
 
-/** What every row says of where and when it was measured. */
+/** The columns on where and when a row was measured. */
 export function aboutMachine() {
   return {
     date: new Date().toISOString().slice(0, 16) + 'Z', commit: commit(), cpu: cpus()[0]?.model.trim() ?? '',
@@ -177,7 +177,7 @@ function rowOf(line) {
 /**
  * @typedef {Run & { date: string, cpu: string }} PastRun
  *
- * The runs that a file of results tells of, the oldest first. @param {string} [text] @returns {PastRun[]}
+ * The runs in a file of results, the oldest first. @param {string} [text] @returns {PastRun[]}
  */
 export function readRuns(text = readFileSync(RESULTS, 'utf8')) {
   /** @type {Record<string, Record<string, string>[]>} */

@@ -43,7 +43,7 @@ import { DRAWN_TOKENS, median } from '../../demo/bench/bench.js';
 export const BASE = 'llama', BASE_VNNI = 'llama-vnni';
 
 /**
- * What would make a result one of something else than the others; null: nothing.
+ * Why a result cannot be compared with the others; null: it can.
  * @param {Pick<Surface, 'kernel'>} surface @param {number} threads @param {number} promptTokens @param {Result} r
  */
 export function faultOf(surface, threads, promptTokens, r) {
@@ -55,7 +55,7 @@ export function faultOf(surface, threads, promptTokens, r) {
   return null;
 }
 
-/** Median over the rounds of what `pick` takes from a result; undefined where nothing was measured. */
+/** Median over the rounds of the value that `pick` returns; undefined if nothing was measured. */
 function over(results, pick) {
   const values = results.map((result) => result && pick(result)).filter((value) => Number.isFinite(value));
   return values.length ? median(values) : undefined;
@@ -72,7 +72,7 @@ function ratio(series, bases, what) {
   }), (value) => value);
 }
 
-/** llama.cpp's threads wait for each other without sleeping, so that two can be slower than one: its best counts. */
+/** llama.cpp's threads wait without sleeping, so that two can be slower than one: its best counts. */
 const basesOf = (all, id, threads) => all.filter((other) => other.surface.id === id && other.threads <= threads);
 
 /** @param {Series} series @param {Series[]} all @returns {Partial<Row>} */
@@ -95,7 +95,7 @@ function longFigures({ results, long = [] }) {
   };
 }
 
-/** A row for each surface and number of threads that was measured at all. @param {Series[]} all @returns {Row[]} */
+/** A row for each surface and number of threads that was measured. @param {Series[]} all @returns {Row[]} */
 export function summarize(all) {
   const modelBytes = all.flatMap(({ results }) => results).find((result) => result?.modelBytes)?.modelBytes;
   return all.filter(({ results }) => results.some(Boolean)).map((series) => {

@@ -1,14 +1,14 @@
-// What is measured: one row of SURFACES per program that runs models, each with a function that measures it once and
-// answers in the same units. All read the same model file and the same prompt, and count the same tokens:
+// What is measured: one row of SURFACES per program that runs models, each with a function that measures it once and returns
+// the same units. All read the same model file and the same prompt, and count the same tokens:
 //
 //   prefill   prompt tokens per second, from the call until the first token of the answer
 //   decode    tokens per second from the first token of the answer to the last
 //             (browsers: by the page's clock; shells: by the engine's; llama.cpp: by its own, see llama.mjs)
 //   load      seconds from the call until the model can be used; its file is in the browser's storage or the file cache
 //   first     seconds from the same call until the first token after a prompt of a few words
-//   peakBytes what the process held at most, over what it held before (browsers: the page's own process)
-//   heldBytes of that, what was held for most of the time, without the pages of the browser's own program
-//   wasmBytes of that, the memory of the WebAssembly module: the largest that the process has in one piece
+//   peakBytes peak memory of the process, above that before (browsers: the page's own process)
+//   heldBytes of that, the memory for most of the time, without that of the browser's own program
+//   wasmBytes of that, the memory of the WebAssembly module: the largest mapping of the process
 import { spawn } from 'node:child_process';
 import { readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
@@ -74,8 +74,8 @@ const children = new Set();
 process.on('exit', () => { for (const child of children) child.kill('SIGKILL'); });
 
 /**
- * A process's memory in bytes: its peak, what it holds now, and how much of that is its own and not pages of files.
- * The peak is since it was last reset, which Chromium does from time to time: it has to be looked at again and again.
+ * A process's memory in bytes: peak, current, and how much of that is private and not mapped files.
+ * The peak is since its last reset. Chromium resets it from time to time, so it has to be polled.
  * @param {number | undefined} pid @returns {{ peak: number, now: number, own: number } | null} null once it is gone
  */
 function memoryOf(pid) {
@@ -89,7 +89,7 @@ function memoryOf(pid) {
   }
 }
 
-/** In a list of mappings, one that can be written and has no file, and its kilobytes in use. */
+/** Matches a writable mapping without a file in a list of mappings, and its resident kilobytes. */
 const ANONYMOUS_PIECE = /^[\da-f]+-[\da-f]+ rw.. \S+ \S+ 0 *\n(?:.*\n){2,3}?Rss: +(\d+)/gm;
 
 /** Bytes in use of the largest piece of memory that is no file's. @param {number} pid */

@@ -1,12 +1,12 @@
-// The chat page, clicked through in each browser as a user would: the shipped dist/, the demo's own server, the small model
-// that the repository brings, and where it was fetched the real one. What a user sees is what is compared. Screenshots go to
+// The chat page in each browser, used as a user would: the committed dist/, the demo's own server, the repository's small
+// model, and the real model where it was fetched. The checks compare what a user sees. Screenshots go to
 // tests/browser/screenshots/.
 //
 //   node tests/browser/chat-test.mjs [chromium|firefox|webkit]
 //
-// With NUT_SCREENSHOT=1, Chromium's turn on the real model also makes demo/chat/screenshot.png, which README shows.
+// With NUT_SCREENSHOT=1, the run of Chromium on the real model also writes demo/chat/screenshot.png, which README shows.
 //
-// The texts are drawn with a seed, and must be the same in all browsers: kernels and threads may not change a token.
+// The texts are sampled with a seed and must be the same in all browsers: kernels and threads may not change a token.
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -86,7 +86,7 @@ async function ask(browser, text) {
   await browser.press('Enter');
 }
 async function shot(browser, name) {
-  await browser.evaluate(() => new Promise((done) => setTimeout(done, 250))); // drawn, and no colour is changing
+  await browser.evaluate(() => new Promise((done) => setTimeout(done, 250))); // painted, with all transitions over
   await browser.screenshot(join(SHOTS, `${name}-${browser.name}.png`));
 }
 const loadButton = (name) => `#served button[aria-label="Load ${name}"]`;
@@ -226,11 +226,11 @@ async function talking(browser) {
     equal([page.questions, page.answers, page.welcome, page.focus], [[], [], true, 'prompt']);
     await set(browser, { maxTokens: 60, system: SYSTEM, repeatPenalty: 1.1 });
     await ask(browser, STORY);
-    equal((await idle(browser, 1)).answers[0], written[browser.name]); // so the model was told nothing of what was before
+    equal((await idle(browser, 1)).answers[0], written[browser.name]); // so the model did not see the earlier messages
   });
 }
 
-/** Stops the next answer from inside the page, at its first characters; tells how many pieces came afterwards. */
+/** Stops the next answer from inside the page, at its first characters; returns how many texts came afterwards. */
 function armStop(how) {
   return new Promise((done) => {
     let after = -1;
@@ -260,7 +260,7 @@ async function stopping(browser) {
       const page = await idle(browser, 1);
       matches(page.figures.at(-1), /^\d tokens?.* stopped$/);
       equal([page.alert, page.send, page.announced], ['', true, 'Stopped.']);
-      await ask(browser, STORY); // and the model can be used on
+      await ask(browser, STORY); // and the model is still usable
       matches((await idle(browser, page.answers.length + 1)).figures.at(-1), /tokens\/s$/);
     });
   }
@@ -396,7 +396,7 @@ async function completing(browser) {
     matches(await browser.evaluate('document.querySelector("#welcome").textContent'), /no chat template/);
     await ask(browser, 'Once upon a time');
     const page = await idle(browser, 1);
-    matches(page.answers[0], /^Once upon a time, there was a /); // the beginning that this model is known for
+    matches(page.answers[0], /^Once upon a time, there was a /); // how this model's stories begin
     equal(await browser.evaluate('document.querySelector(".given").textContent'), 'Once upon a time');
     await browser.click('.retry');
     const more = await until(browser, 'more', ({ answers, busy }) => answers.length === 2 && busy === 0);
@@ -432,7 +432,7 @@ async function onPhone(browser) {
   });
 }
 
-/** Presses the focused button. Firefox lets keys press buttons in an active window only, and the driver's never is. */
+/** Presses the focused button. In Firefox keys press buttons only in an active window, and the driver's never is. */
 const pressButton = (browser) => (browser.name === 'firefox'
   ? browser.evaluate('document.activeElement.click()') : browser.press('Enter'));
 
@@ -501,7 +501,7 @@ for (const [name, start] of Object.entries(starters)) {
       for (const part of [choosing, talking, stopping, looks, comingBack, failing, completing, onPhone, byKeyboard, realModel]) {
         await part(browser);
       }
-      // A request that fails is reported by the browser itself; anything else would be the page's own error.
+      // The browser itself reports failed requests; anything else is an error of the page.
       equal(browser.log.filter((line) => !/Failed to load resource|Cross-Origin Request Blocked|NetworkError/.test(line)), []);
     } finally {
       await browser.close();

@@ -1,5 +1,5 @@
-// The browser drivers' own test: each interface call does in each browser what drivers.mjs says, so that a failure
-// in another browser suite is one of Nutshell and not one of the driver. Serves its own page; needs no build output.
+// Tests the browser drivers: each call does in each browser what drivers.mjs says, so that a failure in another browser suite
+// is a failure of Nutshell and not of the driver. Serves its own page; needs no build output.
 import { createServer } from 'node:http';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,7 +22,7 @@ const PAGE = `<!doctype html><title>drivers</title><meta name=viewport content="
     request.onsuccess = () => done(request.result);
     request.onerror = () => fail(request.error);
   });
-  window.keep = async (value) => { // until it is on the disk: a browser that ends may lose what is only in hand
+  window.keep = async (value) => { // until it is on the disk: a browser that ends may lose what it still holds in memory
     const t = (await db()).transaction('s', 'readwrite', { durability: 'strict' });
     t.objectStore('s').put(value, 'k');
     await new Promise((done, failed) => { t.oncomplete = () => done(); t.onabort = failed; });
@@ -50,7 +50,7 @@ async function rejects(promise, pattern) {
   if (!pattern.test(error?.message)) throw new Error(`expected an error like ${pattern}, got ${error?.message}`);
 }
 
-/** Processes that carry this mark in their environment: what a driver started and should have ended. */
+/** Processes with this mark in their environment: those that a driver started and should have ended. */
 function running(mark) {
   return readdirSync('/proc').filter((pid) => {
     if (!/^[0-9]+$/.test(pid) || Number(pid) === process.pid) return false;

@@ -1,5 +1,5 @@
-// Starts the three browsers that the tests use, behind one small interface. It owns everything that is particular
-// to a browser (flags, profiles, the driver library, killing what it started), so that a test is written once:
+// Starts the three browsers of the tests, behind one small interface. This file owns everything that is particular to a
+// browser (flags, profiles, driver library, ending its processes), so that a test is written once:
 //
 //   const browser = await startChromium();            // or startFirefox(), startWebKit()
 //   try {
@@ -7,8 +7,8 @@
 //     const title = await browser.evaluate(() => document.title);
 //   } finally { await browser.close(); }
 //
-// Each library is the one that its browser is best driven by: Chromium by the DevTools protocol (playwright-core),
-// stock Firefox by WebDriver BiDi (puppeteer-core), WebKitGTK's MiniBrowser by WebDriver (selenium-webdriver).
+// Each browser has the library that drives it best: Chromium the DevTools protocol (playwright-core), unpatched Firefox
+// WebDriver BiDi (puppeteer-core), WebKitGTK's MiniBrowser WebDriver (selenium-webdriver).
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -117,7 +117,7 @@ export function fromReply(text) {
 /** @type {Set<() => void>} what is still to be undone when this process ends in any way it can see */
 const cleanups = new Set();
 
-/** Registers an action to be done once: by the returned function, or when the process ends. */
+/** Registers an action that runs once: by the returned function, or when the process ends. */
 function atEnd(/** @type {() => void} */ action) {
   if (cleanups.size === 0 && process.listenerCount('exit', runCleanups) === 0) watchForTheEnd();
   const once = () => { if (cleanups.delete(once)) action(); };
@@ -138,7 +138,7 @@ function watchForTheEnd() {
   }
 }
 
-/** Kills what still runs with this folder on its command line, and waits (2 s at most) until it has ended. */
+/** Kills all processes with this folder on their command line, and waits (at most 2 s) until they have ended. */
 function endUsersOf(dir) {
   const pause = new Int32Array(new SharedArrayBuffer(4));
   for (let tries = 0; tries < 100; tries++) {
@@ -155,7 +155,7 @@ function endUsersOf(dir) {
 
 /**
  * The browser's profile: the caller's own folder, or a temporary one that remove() deletes. The temporary one's name
- * also says which processes are ours: a driver library that gives up on a start may leave its browser running.
+ * also identifies our processes: a driver library whose start times out may leave its browser running.
  */
 export function profileFolder(/** @type {Options} */ options) {
   if (options.profile) return { dir: resolve(options.profile), remove: () => {} };
@@ -192,7 +192,7 @@ export async function startChromium(options = {}) {
   page.on('console', (message) => { if (message.type() === 'error') log.push(message.text()); });
   page.on('pageerror', (error) => log.push(String(error)));
   page.setDefaultTimeout(timeout);
-  // The DevTools call and not page.evaluate: it keeps the page's content policy in force, as an extension needs.
+  // The DevTools call instead of page.evaluate: the page's content policy stays in force, as an extension needs.
   const devtools = await context.newCDPSession(page);
   const evaluate = async (code, ...values) => {
     const call = devtools.send('Runtime.evaluate', {
@@ -219,7 +219,7 @@ export async function startChromium(options = {}) {
   };
   if (options.extension) {
     try {
-      // By DevTools and not by --load-extension: it answers with the id, or with what is wrong in the manifest.
+      // By DevTools instead of --load-extension, because it returns the id or what is wrong in the manifest.
       const control = await context.browser().newBrowserCDPSession();
       browser.extensionId = (await control.send('Extensions.loadUnpacked', { path: resolve(options.extension) })).id;
     } catch (error) {
@@ -286,7 +286,7 @@ export async function startFirefox(options = {}) {
 
 /** Installs a temporary extension and adds what a test of it needs to the browser. */
 async function addExtension(browser, firefox, folder, timeout) {
-  const { connection } = firefox; // WebDriver BiDi without the library, which knows neither the window nor extensions' pages
+  const { connection } = firefox; // WebDriver BiDi without the library, which cannot reach the window and extensions' pages
   const id = await firefox.installExtension(resolve(folder));
   const { result: { contexts: [{ context }] } } = await connection.send('browsingContext.getTree', { 'moz:scope': 'chrome' });
   browser.evaluateInChrome = async (code, ...values) => {
@@ -342,7 +342,7 @@ export async function startDisplay(timeout) {
   }
 }
 
-/** What WebKitGTK finds in its environment. @param {string} folder where it keeps everything @param {string} display */
+/** The environment of WebKitGTK. @param {string} folder for all its files @param {string} display */
 export const webKitSurroundings = (folder, display) => ({
   DISPLAY: display, HOME: folder, GDK_BACKEND: 'x11', NO_AT_BRIDGE: '1', no_proxy: '*',
   XDG_CACHE_HOME: join(folder, 'cache'), XDG_DATA_HOME: join(folder, 'data'), XDG_CONFIG_HOME: join(folder, 'config'),

@@ -1,6 +1,6 @@
-// What happens to pages in the end: killed at any moment of a load, a worker that ends while it writes text, and pages that stay
-// for long: models loaded and unloaded, many generations. In Chromium, whose processes can be told apart. NUT_FULL=1 does all of
-// it as often as is reported; else less often. NUT_VERBOSE=1 prints the memory.
+// Pages that are killed at any moment of a load, a worker that ends during a generation, and long-lived pages: many loads and
+// unloads, many generations. In Chromium, whose processes can be told apart. NUT_FULL=1 repeats everything as often as was
+// reported; else less often. NUT_VERBOSE=1 prints the memory.
 import { starters } from './drivers.mjs';
 import { check, ensure, equal, finish } from './harness.mjs';
 import { PROMPT, large, model } from './library-setup.mjs';
@@ -9,16 +9,16 @@ import { memory, renderers } from './processes.mjs';
 import { TestServer } from './server.mjs';
 
 const FULL = Boolean(process.env.NUT_FULL);
-const KILLS = FULL ? 50 : 8; // of a download, and as many of loads from the cache
+const KILLS = FULL ? 50 : 8; // downloads, and as many loads from the cache
 const CYCLES = FULL ? 200 : 40, GENERATIONS = FULL ? 2000 : 300;
 const POINTS = 10; // of a memory curve
 const GROWTH = 6e6; // bytes, from the curve's middle to its end. Measured: 2 MB in 200 cycles, 3 MB in 2000 generations
-const DOWNLOAD = 1100, PACKING = 150; // milliseconds that these take here, or a little more
-const LOST = 8 << 20; // bytes that may be on their way when a page is killed: parts of 1 MiB, and what sockets hold of them
+const DOWNLOAD = 1100, PACKING = 150; // milliseconds that these loads take, or a little more
+const LOST = 8 << 20; // bytes in flight when a page is killed: ranges of 1 MiB, and what sockets hold of them
 
 const pause = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
 
-/** The same numbers in [0, 1) each time. */
+/** Random numbers in [0, 1), the same in each run. */
 let state = 20261125;
 function random() {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -29,7 +29,7 @@ const server = await TestServer.start({ dist: DIST, model, large, isolated: true
 const browser = await starters.chromium({ args: ['--js-flags=--expose-gc'] });
 const context = browser.page.context();
 
-/** A page of its own; the process that Chromium had ready for it may be among those that were killed. */
+/** A new page. The spare process that Chromium had for it may be one of those that were killed. */
 async function openPage() {
   for (let tries = 0; ; tries++) {
     try {
@@ -42,19 +42,19 @@ async function openPage() {
   }
 }
 
-/** Frees what nobody can reach any more, in the page and in its worker: else each has its own time for that. */
+/** Collects garbage in the page and in its worker, which otherwise happens at any time. */
 async function collectGarbage(page) {
   for (const place of [page, ...page.workers()]) await place.evaluate(() => /** @type {any} */ (globalThis).gc());
 }
 
-/** Loads in a page and writes a few words. */
+/** Loads in a page and generates a few tokens. */
 const loadIn = (page, source) => page.evaluate(async ([source, prompt]) => {
   const { info } = await window.load(source, { threads: 1 });
   const { text } = await window.collect(window.model.generate(prompt, { temperature: 0, maxTokens: 8 }));
   return { state: info.cache.state, text };
 }, [source, PROMPT]);
 
-/** Ends the processes of all pages at some moment of a load. @param {string} source @param {number} most milliseconds */
+/** Kills the processes of all pages at a random moment of a load. @param {string} source @param {number} most milliseconds */
 async function killDuring(source, most) {
   const page = await openPage();
   const crashed = new Promise((resolve) => page.once('crash', resolve));
@@ -122,7 +122,7 @@ await check('a worker that ends while it writes: the page is told, and loads aga
     await window.load('model/a.gguf', { threads: 1 });
     const error = await codeOf(async () => {
       for await (const _ of window.model.generate('Once', { maxTokens: 200, temperature: 1 })) {
-        // Its own end cannot be seen by a page; an error in it can.
+        // A page cannot see the end of a worker, but it sees an error in it.
         workers.at(-1).dispatchEvent(new ErrorEvent('error', { message: 'gone' }));
       }
     });
@@ -137,7 +137,7 @@ await check('a worker that ends while it writes: the page is told, and loads aga
 });
 
 /**
- * Does something often, and compares what the page's process holds in the middle with the end.
+ * Repeats something and compares the memory of the page's process in the middle with that at the end.
  * @param {string} name @param {number} times @param {(page: any, n: number) => Promise<unknown>} work does it n times
  */
 async function holdsFlat(name, times, work) {

@@ -1,5 +1,5 @@
-// The extension: packed as a user packs it, checked for what a store or a strict policy would refuse, run in Chromium and in
-// stock Firefox with the network off.
+// The extension: packed as a user packs it, checked for what a store or a strict policy would refuse, and run in Chromium and
+// unpatched Firefox with the network off.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -142,7 +142,7 @@ try {
 
 // --- Firefox ----------------------------------------------------------------------------------------------------------
 
-/** Presses the extension's button as its key would, and tells which panel the sidebar then shows. */
+/** Presses the extension's button by its keyboard shortcut; returns which panel the sidebar then shows. */
 async function pressInWindow(id) {
   const { ExtensionParent, WebExtensionPolicy, SidebarController, ChromeUtils } = /** @type {any} */ (globalThis);
   const parent = ExtensionParent ?? ChromeUtils.importESModule('resource://gre/modules/ExtensionParent.sys.mjs').ExtensionParent;

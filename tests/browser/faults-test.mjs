@@ -1,6 +1,6 @@
-// Every fault of faults.mjs at the chunks of a model of 40: a load ends with the right weights, as the file's SHA-256 tells, or
-// with the error that says what is wrong; the next load then ends well; and no more is fetched twice than the fault allows.
-// Arguments: browsers; none: Chromium and Firefox. NUT_FULL=1 takes every chunk instead of some. NUT_VERBOSE=1 prints a table.
+// Every fault of faults.mjs at chunks of a model of 40 chunks. A load ends with the right weights (by the file's SHA-256) or with
+// the right error; the next load succeeds; and no more bytes are fetched twice than the fault allows.
+// Arguments: browsers; none: Chromium and Firefox. NUT_FULL=1 tries every chunk instead of some. NUT_VERBOSE=1 prints a table.
 import { createHash } from 'node:crypto';
 import { starters } from './drivers.mjs';
 import { FAULTS, otherVersion, plant } from './faults.mjs';
@@ -11,10 +11,10 @@ import { TestServer } from './server.mjs';
 
 const CHUNK = 256 << 10, CHUNKS = 40;
 const SOME = [0, 1, 17, CHUNKS - 2, CHUNKS - 1];
-const FIRST_PART = 1 << 20; // what the first request is for
+const FIRST_PART = 1 << 20; // what the first request asks for
 const LOAD = { baseUrl: '/variant/hasty/', threads: 1 };
 
-/** The model, its tensors apart and zeros behind them, so that it has the wanted number of chunks. */
+/** The model with padding between and after its tensors, so that it has the wanted number of chunks. */
 function inChunks() {
   const apart = padded(model, 1 << 16);
   ensure(apart.length < CHUNKS * CHUNK, `the padded model has ${apart.length} bytes`);
@@ -26,13 +26,13 @@ const sums = [file, otherVersion(file)].map((bytes) => createHash('sha256').upda
 const wanted = process.argv.slice(2);
 const server = await TestServer.start({ dist: DIST, model, large: file, isolated: true });
 
-/** One load: the bytes that came from the server, and what it ended with.
+/** One load: the bytes received from the server, and the result.
  *  @returns {Promise<{ received: number, code?: string, message?: string, state?: string, text?: string }>} */
 function load(browser, source, options) {
   return browser.evaluate(async ([source, options, prompt]) => {
     let received = 0, before = 0;
     const onProgress = ({ phase, loaded }) => {
-      if (phase === 'download') received += loaded < before ? loaded : loaded - before; // less: it began anew
+      if (phase === 'download') received += loaded < before ? loaded : loaded - before; // less: it started again
       before = loaded;
     };
     try {
@@ -45,7 +45,7 @@ function load(browser, source, options) {
   }, [source, { ...LOAD, ...options }, PROMPT]);
 }
 
-/** A fault at a chunk: loads, loads again, and tells how many bytes more than the file's came to the page. */
+/** A fault at a chunk: loads twice; returns how many bytes more than the file's size were received. */
 async function meet(browser, fault, chunk, text) {
   const source = `model/big.gguf?${FAULTS.indexOf(fault)}-${chunk}`;
   const sha256 = sums[/version/.test(fault.name) ? 1 : 0];
@@ -82,7 +82,7 @@ for (const [name, start] of Object.entries(starters)) {
           twice.push(await meet(browser, fault, chunk, text));
         });
         server.intercept = null;
-        // Between checks; Firefox's database was once silent for 8 seconds on a machine that was building at the time.
+        // Between checks. Firefox's database once did not answer for 8 seconds on a busy machine.
         await browser.evaluate(() => Nutshell.cache.clear().catch(() => Nutshell.cache.clear()));
       }
       if (process.env.NUT_VERBOSE) console.log(`${fault.name}: ${twice.length} times, at most ${Math.max(...twice)} bytes twice`);

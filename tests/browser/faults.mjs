@@ -1,5 +1,5 @@
-// What can go wrong between a server and a page, as a table: each fault befalls the first answer that has a given byte of the
-// file, or all answers from then on.
+// What can go wrong between a server and a page, as a table. A fault occurs in the first response that contains a given byte of
+// the file, or in all responses from then on.
 
 /** @typedef {import('./server.mjs').Ask} Ask */
 
@@ -7,14 +7,14 @@ const MOVED = '/model/moved.gguf?big';
 const OTHER_PART = 300_000; // bytes further on
 const sleep = (/** @type {number} */ ms) => new Promise((done) => setTimeout(done, ms));
 
-/** The headers of a part of a file. @param {Ask} ask @param {Record<string, string | number | null>} [others] null: left out */
+/** The headers of a range of a file. @param {Ask} ask @param {Record<string, string | number | null>} [others] null: left out */
 function head({ reply, body, start, end }, others = {}) {
   const headers = { ETag: '"one"', 'Content-Type': 'application/octet-stream', 'Content-Length': end - start,
     'Content-Range': `bytes ${start}-${end - 1}/${body.length}`, ...others };
   reply.writeHead(206, Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== null)));
 }
 
-/** What is sent before the fault, and time for it to arrive. @param {Ask} ask @param {number} at */
+/** Sends the bytes before the fault, with time to arrive. @param {Ask} ask @param {number} at */
 async function sendUntil(ask, at) {
   await ask.send(ask.body.subarray(ask.start, at));
   await sleep(20);
@@ -30,7 +30,7 @@ async function sendWhole(ask, body) {
 /** @param {Ask} ask @param {number} status */
 const refuse = (ask, status) => ask.reply.writeHead(status, { 'Retry-After': '1' }).end('no');
 
-/** The file that another version has in this place: same size, one byte of padding differs. @param {Buffer} body */
+/** Another version of the file: the same size, one byte of padding differs. @param {Buffer} body */
 export function otherVersion(body) {
   const other = Buffer.from(body);
   other[body.length - 1] ^= 1;
@@ -124,7 +124,7 @@ export const FAULTS = [
     answer: ({ reply }) => reply.writeHead(302, { Location: MOVED }).end(),
   },
   { name: 'status 503', again: 'chunk', answer: (ask) => refuse(ask, 503) },
-  // Borne where other parts are on their way, for these may be too many; alone it is what the server says.
+  // Tolerated while other ranges are being fetched, which may be too many; of a single one it is the server's answer.
   { name: 'status 429', code: 'none, http-429', codeAtStart: 'http-429', again: 'chunk', answer: (ask) => refuse(ask, 429) },
   { name: 'status 404 from here on', lasts: true, code: 'http-404', again: 'chunk', answer: (ask) => refuse(ask, 404) },
   {
@@ -138,7 +138,7 @@ export const FAULTS = [
 ];
 
 /**
- * Lets a fault befall what a server sends.
+ * Makes a fault occur in a server's responses.
  * @param {Fault} fault @param {number} at  byte of the file
  * @returns {(ask: Ask) => boolean} for TestServer.intercept
  */

@@ -1,4 +1,4 @@
-// What the browser suites share: checks that are counted, and the closing line that the test runner reads.
+// What the JavaScript suites share: checks that are counted, and the last line, which the test runner reads.
 
 let passed = 0;
 let failed = 0;
@@ -28,13 +28,13 @@ export function ensure(condition, otherwise) {
   if (!condition) throw new Error(otherwise);
 }
 
-/** Says that a check could not be made here, and why. @param {string} name @param {string} why */
+/** Reports that a check was skipped, and why. @param {string} name @param {string} why */
 export function skip(name, why) {
   skipped++;
   console.log(`skip ${name}: ${why}`);
 }
 
-/** Prints the closing line and sets the exit status; a suite without checks has failed. */
+/** Prints the last line and sets the exit status; a suite without checks has failed. */
 export function finish() {
   if (passed + failed === 0) failed = 1;
   console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);

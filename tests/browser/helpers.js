@@ -1,9 +1,9 @@
-// For the test pages: what a check does in the page, so that the checks themselves read as a user's code.
+// For the test pages: functions that checks call in the page, so that the checks read like a user's code.
 
-/** The loaded model of the check that runs. */
+/** The model of the running check. */
 window.model = null;
 
-/** Loads with a record of the progress events. */
+/** Loads a model and records the progress events. */
 window.load = async (source, options = {}) => {
   const events = [];
   await window.model?.unload();
@@ -12,7 +12,7 @@ window.load = async (source, options = {}) => {
   return { info: window.model.info, events };
 };
 
-/** The error's code, or what came instead of an error. */
+/** The code of the error, or the result if there was none. */
 window.codeOf = async (work) => {
   try {
     const value = await work();
@@ -37,7 +37,7 @@ window.resultOf = (request) => new Promise((resolve, reject) => {
   request.onerror = () => reject(request.error);
 });
 
-/** What a check does to the library's database by hand. */
+/** Changes the library's database directly. */
 window.withDatabase = async (work) => {
   const database = await resultOf(indexedDB.open('nutshell'));
   try {
@@ -47,7 +47,7 @@ window.withDatabase = async (work) => {
   }
 };
 
-/** How many chunks are in the database, of models or of none. */
+/** Number of chunks in the database, those without a model too. */
 window.countChunks = () => withDatabase((database) => resultOf(database.transaction('chunks').objectStore('chunks').count()));
 
 /** Changes the manifest of the model of that name. */
@@ -57,7 +57,7 @@ window.changeManifest = (name, changes) => withDatabase(async (database) => {
   await resultOf(models().put({ ...manifest, ...changes }));
 });
 
-/** The library once more, with what is broken around its workers (see PRELUDES in server.mjs). */
+/** A second copy of the library whose workers run in broken surroundings (see PRELUDES in server.mjs). */
 window.variant = async (name) => {
   const usual = window.Nutshell;
   const script = document.createElement('script');

@@ -1,19 +1,19 @@
-// Chat templates that mean harm, and the limit of web/template/limits.js that each is to be stopped by. Shared by the test in
-// Node.js, which runs all of them with little memory, and the one in browsers.
+// Hostile chat templates, each with the limit of web/template/limits.js that has to stop it. Used by the test in Node.js, which
+// runs all of them with little memory, and by the one in browsers.
 
-/** How often a text doubles, in a loop: 2^n characters. @param {number} n @param {string} [seed] */
+/** A text that is doubled in a loop: 2^n characters. @param {number} n @param {string} [seed] */
 const doubled = (n, seed = 'a') =>
   `{% set d = namespace(s='${seed}') %}{% for i in range(${n}) %}{% set d.s = d.s ~ d.s %}{% endfor %}{% set s = d.s %}`;
 
-/** A list a of the same few things 2^n times. @param {string} things @param {number} n */
+/** A list `a` with the same few things 2^n times. @param {string} things @param {number} n */
 const many = (things, n) =>
   `{% set d = namespace(a=[${things}]) %}{% for i in range(${n}) %}{% set d.a = d.a + d.a %}{% endfor %}{% set a = d.a %}`;
 
-/** A list of two lists of two lists …, n deep, of which there are only n. @param {number} n */
+/** A list of twice the same list of twice the same list …, n deep: n objects. @param {number} n */
 const folded = (n) =>
   `{% set d = namespace(a=[0]) %}{% for i in range(${n}) %}{% set d.a = [d.a, d.a] %}{% endfor %}{% set a = d.a %}`;
 
-/** Does the work once for each of many numbers. @param {string} work @param {number} [times] */
+/** Repeats the work for each of many numbers. @param {string} work @param {number} [times] */
 const often = (work, times = 100_000) => `{% for i in range(${times}) %}${work}{% endfor %}`;
 
 /** @param {string} open @param {string} inside @param {string} close @param {number} [n] */
@@ -22,7 +22,7 @@ const nest = (open, inside, close, n = 5000) => open.repeat(n) + inside + close.
 const STEPS = 'steps', ALL = 'characters in all', TEXT = 'characters in a text', DEPTH = 'levels of nesting';
 const SOURCE = 'characters of template';
 
-/** What is tried -> the limit that is met, the template. @type {Record<string, [limit: string, template: string]>} */
+/** Description -> the limit that is reached, the template. @type {Record<string, [limit: string, template: string]>} */
 export const HOSTILE = {
   // Work
   'loops inside of loops': [STEPS, often(often(often('')))],

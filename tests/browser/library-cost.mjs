@@ -1,5 +1,5 @@
-// Sections of library-test.mjs: what a page costs the machine: memory while a model is loaded, and work while nothing is
-// wanted. Neither is a test of speed: the limits are far from what is measured, and far from what a mistake would cost.
+// Sections of library-test.mjs: memory of a page while a model is loaded, and processor time while the page is idle. These are
+// no tests of speed: the limits are far from the measured values and far from those of a defect.
 import { check, ensure, equal, skip } from './harness.mjs';
 import { PROMPT, model, run } from './library-setup.mjs';
 import { DIST, padded } from './models.mjs';
@@ -9,14 +9,14 @@ import { TestServer } from './server.mjs';
 /** @typedef {import('./library-setup.mjs').Browser} Browser */
 /** @typedef {import('./library-setup.mjs').Servers} Servers */
 
-const SHARE = 0.5; // of the file, that its reading may hold at a time. Measured: 0.1 to 0.2; with the browser's buffers 1.2
+const SHARE = 0.5; // of the file that may be in memory while it is read. Measured: 0.1 to 0.2; with the browser's buffers 1.2
 const IDLE_SECONDS = 2;
-const BUSY = 0.2; // of a processor. Measured: 0.00 to 0.02; a thread that spins takes 1.00
-const AHEAD = 64; // tokens that may be drawn before anybody takes them
+const BUSY = 0.2; // of a processor. Measured: 0.00 to 0.02; a spinning thread takes 1.00
+const AHEAD = 64; // tokens that may be sampled ahead of the loop that takes them
 
 const pause = (/** @type {number} */ seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
-/** A small model in a large file: what its reading leaves in memory is not hidden by weights. @param {Browser} browser */
+/** A small model in a large file, so that memory of reading is not hidden by the weights. @param {Browser} browser */
 export async function checkMemory(browser) {
   const file = padded(model, 1 << 20);
   const server = await TestServer.start({ dist: DIST, model, large: file, isolated: true });
@@ -49,7 +49,7 @@ export async function checkMemory(browser) {
   await server.close();
 }
 
-/** Share of a processor that the page's process takes while nobody wants anything of it. @param {Browser} browser */
+/** Share of a processor that the page's process uses while the page is idle. @param {Browser} browser */
 async function idleShare(browser) {
   const pids = await renderers(browser);
   const before = cpuSeconds(pids);

@@ -1,4 +1,4 @@
-// Sections of library-test.mjs: from the network and the cache, with all that can go wrong on the way.
+// Sections of library-test.mjs: loading from the network and the cache, and what can go wrong there.
 import { starters } from './drivers.mjs';
 import { check, ensure, equal, skip } from './harness.mjs';
 import { createHash } from 'node:crypto';
@@ -112,7 +112,7 @@ export async function checkChunks(browser, { main }) {
   });
   await check(`${browser.name}: a damaged chunk is noticed and fetched again`, async () => {
     const { form, length } = await browser.evaluate(damage);
-    // WebKit's driver opens a private window, where WebKit stores no Blobs.
+    // WebKit's driver uses a private window, in which WebKit stores no Blobs.
     equal([form, length], [browser.name === 'webkit' ? 'ArrayBuffer' : 'Blob', CHUNK]);
     main.forget();
     const again = await run(browser, 'model/big.gguf');
@@ -256,7 +256,7 @@ export async function checkParts(browser, { main }) {
  *  @param {Browser} browser @param {Servers} servers */
 export async function checkSharing(browser, servers) {
   if (browser.name !== 'webkit') return shareIn(browser, servers);
-  // A browser of its own: once, after frames had been removed while they loaded, WebKit answered nothing any more.
+  // In a new browser: WebKit once stopped answering after frames had been removed while they loaded.
   const own = await starters.webkit();
   return shareIn(own, servers).finally(() => own.close());
 }
@@ -424,7 +424,8 @@ export async function checkPlaces(browser, { main }) {
   });
   await check(`${browser.name}: several ranges of a file are fetched at a time`, async () => {
     main.forget();
-    await run(browser, 'model/big.gguf?slow=3&ranges', { sha256, cache: false }); // else a slow disk lets none come early
+    // Not stored: chunks do not arrive early where a slow disk holds the downloads back.
+    await run(browser, 'model/big.gguf?slow=3&ranges', { sha256, cache: false });
     // Four, and those whose end the page has read while the server still waits to hear of it.
     ensure(main.most > 1 && main.most <= 8, `at most ${main.most} at a time`);
     equal(main.sent, large.length, 'bytes sent');

@@ -1,4 +1,4 @@
-// Sections of library-test.mjs: storage, other origins, policies, threads and kernels: the same text everywhere.
+// Sections of library-test.mjs: storage, other origins, policies, threads and kernels; the text is the same everywhere.
 import { check, ensure, equal, skip } from './harness.mjs';
 import { golden, greedy, model, rendered, run } from './library-setup.mjs';
 import { DIST } from './models.mjs';
@@ -209,6 +209,17 @@ export async function checkSurroundings(browser, { main, open, plain }) {
   await check(`${browser.name}: a wrong MIME type for the wasm`, async () => {
     const { text } = await run(browser, 'model/a.gguf', { baseUrl: '/variant/wrong-mime' });
     ensure(text.length > 10, 'no text');
+  });
+  await check(`${browser.name}: relaxed kernels that compute wrongly`, async () => {
+    for (const threads of [1, 2]) {
+      const { info, text } = await run(browser, 'model/a.gguf', { baseUrl: '/variant/wrong-relaxed', threads });
+      equal(info.kernel, 'simd128', 'kernel');
+      ensure(text.length > 10, 'no text');
+    }
+    const error = await browser.evaluate(() =>
+      codeOf(() => Nutshell.load('model/a.gguf', { baseUrl: '/variant/wrong-relaxed', kernel: 'relaxed' })));
+    equal(error.code, 'bad-argument');
+    await browser.goto(main.url + '/');
   });
   await check(`${browser.name}: the worker crashes`, async () => {
     const error = await browser.evaluate(async () => {

@@ -1,4 +1,4 @@
-// Sections of library-test.mjs: whose models go where room is short, what a browser is asked, and imports that come to nothing.
+// Sections of library-test.mjs: eviction where storage is short, requests for persistent storage, and failed imports.
 import { createHash } from 'node:crypto';
 import { check, ensure, equal } from './harness.mjs';
 import { five, large, model, run } from './library-setup.mjs';

@@ -1,4 +1,4 @@
-// What the sections of library-test.mjs share: the model, the servers, and a run from load to text.
+// What the sections of library-test.mjs share: models, servers, and a run from load to text.
 import { ensure } from './harness.mjs';
 import { DIST, padded, stories, tiny } from './models.mjs';
 import { inParts, partName } from './parts.mjs';
@@ -21,7 +21,7 @@ export const large = padded(model, 1 << 19);
 export const CHUNK = 2 ** Math.ceil(Math.log2(large.length / 64));
 ensure(large.length > 2 * CHUNK, 'the padded model is too small for these checks');
 
-/** The same with zeros behind it, so that it has five chunks. */
+/** The same with zeros appended, so that it has five chunks. */
 export const five = Buffer.concat([model, Buffer.alloc(5 * (256 << 10) - 100 - model.length)]);
 /** The model in several files, as llama.cpp's gguf-split writes them. */
 export const parts = inParts(model, { maxTensors: 8 });

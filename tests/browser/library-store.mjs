@@ -1,5 +1,5 @@
-// Sections of library-test.mjs: the cache as it is when a browser was updated, a disk is full, bytes have rotted, or another page
-// deletes what this one stores; and models that are checked, taken out and brought in.
+// Sections of library-test.mjs: the cache after an update of its schema, with a full disk, with damaged bytes, and while another
+// page deletes what this one stores; verifying, exporting and importing models.
 import { createHash } from 'node:crypto';
 import { check, ensure, equal } from './harness.mjs';
 import { CHUNK, PROMPT, five, greedy, large, model, run } from './library-setup.mjs';
@@ -11,7 +11,8 @@ import { TestServer } from './server.mjs';
 
 const OLD_CHUNK = 4 << 20; // bytes of a chunk in version 1 of the database
 const DAMAGED = 20; // chunks of a model in which a bit is flipped
-// Writes of a load of five.gguf: its manifest, five chunks, and that they are all. WebKit's private windows refuse a Blob first.
+// Writes of a load of five.gguf: its manifest, five chunks, and the mark that it is complete. WebKit's private windows first
+// refuse a Blob.
 const WRITES = { chromium: 7, firefox: 7, webkit: 8 };
 
 const digest = (/** @type {Buffer} */ bytes) => createHash('sha256').update(bytes).digest('hex');
@@ -27,8 +28,7 @@ export async function checkMigration(browser) {
   const server = await TestServer.start({ dist: DIST, model, large, isolated: true }); // an origin without a database
   await check(`${browser.name}: a database of version 1 is taken over, with all that is in it`, async () => {
     await browser.goto(server.url + '/');
-    // The layout that version 1 of the schema had, written here as its code did: one model is whole, of the other there are
-    // two chunks.
+    // Data of version 1 of the schema, as its code wrote it: one complete model, and one with two chunks.
     await browser.evaluate(async ([chunkBytes, sumsOf, blobs]) => {
       const request = indexedDB.open('nutshell', 1);
       request.onupgradeneeded = () => {
@@ -66,7 +66,7 @@ export async function checkMigration(browser) {
   await server.close();
 }
 
-/** xxHash32 of the chunks, by the library's own code, which unit-test.mjs holds against another implementation. */
+/** xxHash32 of the chunks, by the library's own code, which unit-test.mjs compares with another implementation. */
 async function sums(/** @type {Buffer} */ file, /** @type {number} */ size) {
   const { xxh32 } = await import('../../web/shared/checksum.js');
   const starts = Array.from({ length: Math.ceil(file.length / size) }, (_, i) => i * size);

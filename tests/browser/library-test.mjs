@@ -1,5 +1,5 @@
-// The library as pages use it: the shipped files of dist/, in Chromium, Firefox and WebKit, against a server that can
-// misbehave. Arguments: browsers to run in; none: all three. NUT_ONLY=<part of a section's name> runs that one alone.
+// The library as pages use it: the files of dist/, in Chromium, Firefox and WebKit, with a server that can misbehave.
+// Arguments: browsers; none: all three. NUT_ONLY=TEXT runs only the sections whose name contains it.
 import { starters } from './drivers.mjs';
 import { check, finish } from './harness.mjs';
 import * as cost from './library-cost.mjs';

@@ -1,4 +1,4 @@
-// Sections of library-test.mjs: what a page does with a loaded model, and what it must not.
+// Sections of library-test.mjs: use and misuse of a loaded model.
 import { check, ensure, equal } from './harness.mjs';
 import { HOSTILE } from './hostile-templates.mjs';
 import { LONG_PROMPT, PROMPT, greedy, rendered, run } from './library-setup.mjs';
@@ -60,7 +60,7 @@ export async function checkStopping(browser, { main }) {
 }
 
 /**
- * What is done wrong, the code and a part of the message that come of it, and an expression for the page.
+ * The mistake, the expected code and message, and an expression for the page that makes it.
  * @type {[string, string, RegExp, string][]}
  */
 const MISUSES = [
@@ -186,7 +186,7 @@ export async function checkChat(browser, { main }) {
   });
 }
 
-/** Hostile templates that are tried in browsers: what takes most memory, and all that nests, as stacks differ. */
+/** Hostile templates for browsers: those that take most memory, and all nested ones, because stacks differ. */
 const TRIED = Object.entries(HOSTILE).filter(([name, [limit]]) => limit === 'levels of nesting' || ['loops inside of loops',
   'rounds kept', 'a text that doubles', 'a text split into millions', 'a needle nearly found at every place', 'long texts sorted',
   'texts joined, looked into and kept', 'JSON of lists in lists', 'megabytes of parentheses'].includes(name));

@@ -1,7 +1,7 @@
-// What a page holds while a real model is loaded: at most a tenth more than its weights, and what does not grow with a model,
-// whether the bytes are fetched and stored, fetched alone, or come from the cache. Measured in browsers without a driver, as the
-// resident memory of the page's process over what it was with the library prepared. Arguments: browsers; none: all three.
-// NUT_MODEL: another file; NUT_VERBOSE=1 prints what was held.
+// Memory of a page while a real model is loaded: at most 1.1 times its weights plus a constant, whether the bytes are fetched and
+// stored, only fetched, or read from the cache. Measured in browsers without a driver, as the resident memory of the page's
+// process above that with the library prepared. Arguments: browsers; none: all three. NUT_MODEL: another file; NUT_VERBOSE=1
+// prints the figures.
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,11 +15,11 @@ const MODEL = process.env.NUT_MODEL ?? join(import.meta.dirname, '../../models/S
 const MOST = 1.1; // of the weights
 
 /**
- * Bytes besides: parts of the file on their way, what the engine and the vocabulary take, the browser's own (11 MB of program in
- * Chromium). Measured in all, over weights of 97 MB: stored, not stored, from the cache; and stored, over weights of 695 MB:
+ * The constant in bytes: ranges of the file in flight, engine and vocabulary, and the browser's own (11 MB of program in
+ * Chromium). Measured above weights of 97 MB: stored, not stored, from the cache; and stored, above weights of 695 MB:
  *   Chromium 42, 33, 25; 73. Firefox 57, 20, 14; 80. WebKit 67, 47, 28; 100.
- * Chromium takes 98 where downloads do not wait for the disk, Firefox 128 where nothing makes it free Blobs, and WebKit 148
- * (over 695 MB: 720) where the pieces of its streams are left to it.
+ * It would be 98 in Chromium if downloads did not wait for the disk, 128 in Firefox if Blobs were left to the garbage collector,
+ * and 148 (above 695 MB: 720) in WebKit if the buffers of its streams were.
  */
 const FIXED = { chromium: 50e6, firefox: 65e6, webkit: 75e6 };
 const ROUNDS = 3; // of which the median counts

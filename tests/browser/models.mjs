@@ -1,4 +1,4 @@
-// The models of the browser suites: the small one that the repository ships, and the same padded to several chunks.
+// The models of the browser suites: the repository's small model, and the same padded to several chunks.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -8,10 +8,10 @@ export const DIST = process.env.NUT_DIST ?? join(import.meta.dirname, '../../dis
 /** A file's bytes; null where it is missing. @param {string} path */
 const readIf = (path) => (existsSync(path) ? readFileSync(path) : null);
 
-/** The shipped model. */
+/** The repository's model. */
 export const tiny = () => readIf(join(DIST, 'nutshell-tiny-q8_0.gguf'));
 
-/** karpathy's stories260K with what an independent float64 program computed from it (see the file); null without it. */
+/** karpathy's stories260K and the results of an independent float64 program (see the file); null without the data. */
 export function stories() {
   const model = readIf(join(DATA, 'models/stories260K-f32.gguf'));
   const golden = readIf(join(DATA, 'models/stories260K-golden.json'));

@@ -1,5 +1,5 @@
-// The chat page without a network: its service worker (demo/chat/sw.js) in each browser, against the demo's own server on a copy
-// of the demo, which is stopped, changed and broken as the cases need it.
+// The chat page without a network: its service worker (demo/chat/sw.js) in each browser. The demo's own server serves a copy of
+// the demo, which is stopped, changed and broken as the cases need.
 //
 //   node tests/browser/offline-test.mjs [chromium|firefox|webkit]
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// A model in several files, as llama.cpp's gguf-split writes them, byte for byte (tests/peers/split-test.mjs compares): all
-// metadata in the first, its tensors in their order in all, and three keys that make them parts of one model.
+// Splits a model into several files with the same bytes as llama.cpp's gguf-split (tests/peers/split-test.mjs compares): all
+// metadata in the first, the tensors in their order in all, and three keys that make them splits of one model.
 import { Reader } from './models.mjs';
 
 const UINT16 = 2, INT32 = 5;
@@ -55,7 +55,7 @@ function write(entryCount, metadata, tensors) {
 }
 
 /**
- * The files of a model with at most so many tensors in each; the first without any where it is to hold metadata alone.
+ * The files of a model with at most `maxTensors` tensors each; with `emptyFirst` the first has only metadata.
  * @param {Buffer} model without general.alignment @param {{ maxTensors: number, emptyFirst?: boolean }} options
  * @returns {Buffer[]}
  */

@@ -1,9 +1,9 @@
-// What the processes behind a page use, as Linux tells it: memory and processor time.
+// Memory and processor time of the processes behind a page, from Linux.
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 
 /** @typedef {import('./drivers.mjs').Browser} Browser */
 
-const TICKS = 100; // of /proc/PID/stat in a second: USER_HZ, the same on all Linux machines of today
+const TICKS = 100; // of /proc/PID/stat per second: USER_HZ, the same on all current Linux machines
 
 /** A file of a process; '' once the process is gone. @param {number} pid @param {string} name */
 function read(pid, name) {
@@ -27,7 +27,7 @@ function descendants(pid) {
 }
 
 /**
- * The processes that may run the page; it is one of them. Empty where the driver does not tell the browser's processes.
+ * The processes of which one runs the page. Empty where the driver does not know the browser's processes.
  * @param {Browser} browser @returns {Promise<number[]>}
  */
 export async function renderers(browser) {
@@ -45,10 +45,10 @@ export const renderersOf = ({ pid, pages }) => descendants(pid).filter((one) => 
 /** @param {number} pid @param {'VmRSS' | 'VmHWM'} field */
 const bytes = (pid, field) => 1024 * Number(new RegExp(`${field}:\\s+(\\d+)`).exec(read(pid, 'status'))?.[1] ?? 0);
 
-/** What a process holds now, and held at most. @param {number} pid */
+/** Current and peak memory of a process. @param {number} pid */
 export const memory = (pid) => ({ now: bytes(pid, 'VmRSS'), peak: bytes(pid, 'VmHWM') });
 
-/** Lets the peak be counted from now on, unless the process is gone. @param {number} pid */
+/** Resets the peak, unless the process is gone. @param {number} pid */
 export function forgetPeak(pid) {
   try {
     writeFileSync(`/proc/${pid}/clear_refs`, '5');

@@ -1,8 +1,8 @@
-// A web server for the browser suites that behaves badly when asked to. It serves dist/, pages that load it, and a model
-// under /model/<anything>, whose faults are named in the query:
+// A web server for the browser suites that can misbehave. It serves dist/, pages that load it, and a model under
+// /model/<anything>, whose faults are named in the query:
 //
-//   status=404        answers so                       range=off|lie   ignores Range; or does not say that it is a part
-//   cut=N             ends the connection after N bytes of the first answer, then behaves
+//   status=404        that status                      range=off|lie   ignores Range; or answers a range with status 200
+//   cut=N             ends the connection after N bytes of the first response; the next ones are whole
 //   html              an HTML page instead             truncate=N      the file ends after N bytes
 //   flip=N            one bit of byte N is wrong       etag=E, noetag  the version that it claims
 //   slow=MS           milliseconds between writes      nolength        no Content-Length
@@ -16,7 +16,7 @@ import { extname, join, normalize } from 'node:path';
 
 /** @type {Record<string, string>} */
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
-/** The strictest policy that the library works with; pages and workers tell of what breaks it. */
+/** The strictest policy that the library works with; pages and workers report violations. */
 const STRICT_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
   + "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types nutshell; report-uri /violation";
 /** Lets scripts run, and no WebAssembly. */
@@ -41,10 +41,17 @@ const PRELUDES = {
   crash: 'setTimeout(() => { throw new Error("planted"); }, 1500);',
   'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
   'thread-crash': 'WebAssembly.Table.prototype.get = () => () => { throw new WebAssembly.RuntimeError("planted"); };',
-  // Waits for a server end at once: after failures, and for a connection that is silent.
+  // The engine's relaxed dots give the result of another instruction (f32x4.relaxed_madd), which the page's own probe cannot see.
+  'wrong-relaxed': `WebAssembly.compileStreaming = async (answer) => {
+      const bytes = new Uint8Array(await (await answer).arrayBuffer());
+      for (let i = 2; i < bytes.length; i++)
+        if (bytes[i - 2] === 0xfd && bytes[i - 1] === 0x93 && bytes[i] === 2) bytes[i - 1] = 0x85;
+      return WebAssembly.compile(bytes);
+    };`,
+  // Waiting for a server ends at once, both after failures and for a silent connection.
   hasty: `const late = setTimeout;
     self.setTimeout = (f, ms, ...rest) => late(f, ms >= 20000 ? 300 : ms <= 3000 ? ms / 30 : ms, ...rest);`,
-  collecting: 'setInterval(() => self.gc(), 3);', // where the browser was started so that there is gc()
+  collecting: 'setInterval(() => self.gc(), 3);', // where the browser was started with gc()
   'wrong-mime': '',
   'no-wasm': '', // see NO_WASM_CSP
   watched: WATCH,
@@ -99,7 +106,7 @@ function silentDisk(variant) {
     }`;
 }
 
-/** The browser says that so many bytes are free. @param {string} variant free-1000 */
+/** The browser reports so many free bytes. @param {string} variant free-1000 */
 function freeSpace(variant) {
   const [, bytes] = /^free-(\d+)$/.exec(variant) ?? [];
   const told = `{ usage: 500, quota: 500 + ${bytes} }`;
@@ -113,7 +120,7 @@ const PAGES = {
   '/': '<!doctype html><title>Nutshell</title><script src="/dist/nutshell.js"></script><script src="/helpers.js"></script>',
   '/module': `<!doctype html><title>Nutshell</title><script src="/helpers.js"></script><script type=module>
     import * as Nutshell from '/dist/nutshell.mjs'; window.Nutshell = Nutshell;</script>`,
-  // Does what its driver says, whose port comes behind the address's #: see undriven.mjs.
+  // Runs the tasks of its driver, whose port is the fragment of the address: see undriven.mjs.
   '/undriven': `<!doctype html><title>Nutshell</title>
     <script src="/dist/nutshell.js"></script><script src="/helpers.js"></script><script type=module>
     const driver = 'http://127.0.0.1:' + location.hash.slice(1);
@@ -167,19 +174,19 @@ const HELPERS = readFileSync(new URL('helpers.js', import.meta.url));
  */
 
 export class TestServer {
-  /** What was asked for since the last `forget`. @type {{ path: string, method: string, range?: string, sent: number }[]} */
+  /** Requests since the last `forget`. @type {{ path: string, method: string, range?: string, sent: number }[]} */
   requests = [];
-  /** Switch the model's route off. */
+  /** Switches the model's route off. */
   modelRoute = true;
-  /** What broke the policy, as browsers report it. @type {string[]} */
+  /** Violations of the policy, as browsers report them. @type {string[]} */
   violations = [];
-  /** Files of dist/ that are not there. @type {string[]} */
+  /** Files of dist/ that are answered with 404. @type {string[]} */
   missing = [];
-  /** Answers to HEAD wait for it. @type {Promise<unknown>} */
+  /** Responses to HEAD wait for this. @type {Promise<unknown>} */
   holdHead = Promise.resolve();
-  /** Does something else with a request for a model's bytes, or returns false. @type {((ask: Ask) => boolean) | null} */
+  /** Answers a request for a model's bytes itself, or returns false. @type {((ask: Ask) => boolean) | null} */
   intercept = null;
-  /** Most answers with a model's bytes that were being sent at a time. */
+  /** The largest number of responses with a model's bytes at a time. */
   most = 0;
   #sending = 0;
   #turn = 0; // counts what is done by turns
@@ -242,7 +249,7 @@ export class TestServer {
     if (url.pathname === '/violation') {
       let report = '';
       for await (const text of request.setEncoding('utf8')) report += text;
-      if (!report.includes('/favicon.ico')) this.violations.push(report); // asked for by the browser, not by the page
+      if (!report.includes('/favicon.ico')) this.violations.push(report); // requested by the browser, not by the page
       return reply.writeHead(204).end();
     }
     if (url.pathname.startsWith('/model/')) return this.#sendModel(url, request, reply, entry);
@@ -300,7 +307,7 @@ export class TestServer {
     await this.#sendBody(part, reply, entry, this.#cutAfter(url), Number(fault.get('slow') ?? 0));
   }
 
-  /** The bytes to send, with the headers that say which; null: out of the file. */
+  /** The bytes to send, with the headers for them; null: outside of the file. */
   #partOf(body, request, reply, fault) {
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '');
     const condition = request.headers['if-range'];
@@ -320,7 +327,7 @@ export class TestServer {
     return this.intercept?.({ request, reply, body, start: Number(from), end, send });
   }
 
-  /** After how many bytes to end this answer; a URL's connection is cut once. @param {URL} url */
+  /** After how many bytes to end this response; the connection of a URL is cut once. @param {URL} url */
   #cutAfter(url) {
     if (!url.searchParams.has('cut') || this.#cuts.has(url.href)) return Infinity;
     this.#cuts.add(url.href);
@@ -340,7 +347,7 @@ export class TestServer {
   async #writeAll(body, reply, entry, cutAfter, pause) {
     for (let at = 0; at < body.length; at += WRITE_BYTES) {
       if (at >= cutAfter) {
-        await new Promise((resolve) => setTimeout(resolve, 50)); // let what was written go out first
+        await new Promise((resolve) => setTimeout(resolve, 50)); // send what was written first
         reply.destroy();
       }
       if (reply.destroyed) return;
@@ -352,7 +359,7 @@ export class TestServer {
   }
 }
 
-/** The connection takes more bytes again, or is gone. @param {import('node:http').ServerResponse} reply */
+/** Resolves when the connection takes more bytes again, or is closed. @param {import('node:http').ServerResponse} reply */
 function drained(reply) {
   return new Promise((resolve) => {
     const done = () => {

@@ -1,6 +1,6 @@
-// Chat templates in dist/nutshell-template.mjs, the interpreter of @huggingface/jinja with bounds woven in (wasm/jinja.mjs):
-// whatever the package itself renders comes out the same, what means harm is stopped by the limit that it meets, and no
-// template gets at JavaScript's own objects.
+// Chat templates in dist/nutshell-template.mjs, which is the interpreter of @huggingface/jinja with limits added by
+// wasm/jinja.mjs: it renders what the package itself renders, each hostile template is stopped by the right limit, and no
+// template can access JavaScript's own objects.
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -13,7 +13,7 @@ const FAMOUS = join(DATA, 'chat-templates');
 
 // --- the same as the package ------------------------------------------------------------------------------------------
 
-/** What a template renders, or that it fails: messages differ. */
+/** What a template renders, or the fact that it fails (messages differ). */
 function outcome(Class, source, variables) {
   try {
     return new Class(source).render(variables);
@@ -66,7 +66,7 @@ for (const name of famous) {
   });
 }
 
-/** Expressions for which the package has a way of its own. */
+/** Expressions that the package evaluates in its own way. */
 const EXPRESSIONS = `
   1 + 2 * 3 - 4 / 5 // 2 % 3 ** 2 | -x | +t | not x and y or z | 1.0 ~ 2.5 ~ -0.0 ~ 1e3 | 2 ** 0.5 | 2 ** -1 | true ** 2
   s ~ 1 ~ l ~ o ~ none | l ~ l | s + 1 | l + s | l + l | l == l | l == '1,b,2.5,true' | ['1'] == 1 | [] == '' | l != s
@@ -186,7 +186,7 @@ await check('keys of that kind are keys like others', () => {
 
 // --- hostile templates ------------------------------------------------------------------------------------------------
 
-/** Runs in a thread that ends when it takes more memory than a page can spare. @param {string} name */
+/** Runs in a thread that ends when it takes too much memory for a page. @param {string} name */
 function attack(name) {
   const code = `
     const { parentPort, workerData: { name, template, dist } } = require('node:worker_threads');

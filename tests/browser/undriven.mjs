@@ -1,6 +1,6 @@
-// Starts the three browsers as a user does, without the protocols that drivers.mjs drives them by: those change what is to be
-// measured. Chromium's keeps what a page fetches in the page's own process, WebKit's opens private windows. The page is
-// /undriven of server.mjs, which asks here for what to do and tells what came of it.
+// Starts the three browsers as a user does, without the protocols of drivers.mjs, which change what is measured: Chromium's
+// keeps what a page fetches in the page's own process, WebKit's uses private windows. The page is /undriven of server.mjs; it
+// asks this file for tasks and reports their results.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import {
 const TIMEOUT = 120000; // ms for each evaluate
 
 /**
- * How each is started, and what the command line of its processes for pages holds.
+ * How each is started, and a text in the command line of its page processes.
  * @type {Record<string, { start: (dir: string, url: string) => Promise<ReturnType<typeof startGroup>[]>, pages: string }>}
  */
 const BROWSERS = {
@@ -40,13 +40,13 @@ const BROWSERS = {
   },
 };
 
-/** Answers the page. @returns what takes tasks, and the server */
+/** Answers the page. @returns a function that takes tasks, and the server */
 async function startTelling() {
-  /** Answers that wait for a task. @type {((code: string) => void)[]} */
+  /** Responses that wait for a task. @type {((code: string) => void)[]} */
   const asking = [];
-  /** Tasks that wait to be asked for. @type {string[]} */
+  /** Tasks that wait for a request. @type {string[]} */
   const tasks = [];
-  /** Who waits for what came of a task. @type {((reply: string) => void)[]} */
+  /** Callbacks that wait for the result of a task. @type {((reply: string) => void)[]} */
   const waiting = [];
   const meet = () => { if (tasks.length && asking.length) asking.shift()?.(/** @type {string} */ (tasks.shift())); };
   const server = createServer(async (request, reply) => {
@@ -70,7 +70,7 @@ async function startTelling() {
  * @param {string} url   of the server's page /undriven
  * @param {{ profile?: string }} options  as in drivers.mjs
  * @returns {Promise<{ pid: number, pages: string, evaluate: import('./drivers.mjs').Browser['evaluate'],
- *   close: () => Promise<void> }>}  with its first process, and what to know those of its pages by
+ *   close: () => Promise<void> }>}  with its first process, and a text that identifies its page processes
  */
 export async function startUndriven(name, url, options = {}) {
   const profile = profileFolder(options), { server, give } = await startTelling();

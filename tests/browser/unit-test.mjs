@@ -8,6 +8,7 @@ import { xxh32 } from '../../web/shared/checksum.js';
 import { NutshellError, fromWire, toWire } from '../../web/shared/errors.js';
 import { checkIds, checkMessages, checkOptions, rules } from '../../web/shared/options.js';
 import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
+import { FINISHES, GENERATE_OPTIONS, KV_TYPES, STATUSES } from '../../web/shared/tables.js';
 import { Demand } from '../../web/worker/demand.js';
 import { bytesOf, ByteReader } from '../../web/worker/byte_reader.js';
 import { Downloads, retry } from '../../web/worker/downloads.js';
@@ -48,12 +49,12 @@ await check('xxHash32', () => {
 
 await check('options: fallbacks, and undefined is not given', () => {
   const options = checkOptions(rules.generate, { maxTokens: 5, topP: undefined });
-  equal([options.maxTokens, options.topP, options.temperature, options.seed], [5, 0.95, 0.8, undefined]);
+  equal([options.maxTokens, options.topP, options.temperature, options.parseSpecial], [5, 0.95, 0.8, undefined]);
 });
 
 for (const [name, value] of Object.entries({
   maxTokens: 0, temperature: NaN, topK: 1.5, topP: 1.1, minP: '0', typicalP: -1, repeatPenalty: null, seed: 2 ** 53, stop: [''],
-  signal: {}, parseSpecial: 1, presencePenalty: Infinity,
+  signal: {}, parseSpecial: 1, presencePenalty: Infinity, repeatLastN: -1, ignoreEos: 'yes', special: 0,
 })) {
   await check(`options: ${name} of ${String(value)} is refused by name`, async () => {
     const error = await failure(() => checkOptions(rules.generate, { [name]: value }));
@@ -303,12 +304,19 @@ async function fed(bytes) {
 /** Ends the load and writes a text. @param {Engine} engine */
 function write(engine) {
   engine.loadFinish(OPTIONS);
-  const numbers = { maxTokens: 40, temperature: 0, topK: 0, topP: 1, minP: 0, typicalP: 1, repeatPenalty: 1, presencePenalty: 0,
-    frequencyPenalty: 0, seed: 1, stop: [] };
-  engine.generateBegin('Once upon a time', numbers, { addBos: true, parseSpecial: false });
-  let text = '';
-  for (let step = { kind: '' }; step.kind !== 'done';) text += (step = engine.generateStep()).text;
-  return text;
+  return generate(engine, { maxTokens: 40, temperature: 0 }).text;
+}
+
+/** A whole generation: its text, and the last step. @param {Engine} engine @param {object} options */
+function generate(engine, options) {
+  const checked = checkOptions(rules.generate, options);
+  engine.generateBegin('Once upon a time', checked, { addBos: true, parseSpecial: false });
+  let text = '', step;
+  do {
+    step = engine.generateStep();
+    text += step.text;
+  } while (step.kind !== 'done');
+  return { text, step };
 }
 
 await check('a model in several files writes what the whole one writes', async () => {
@@ -351,6 +359,86 @@ await check('files of a model that do not come in order are refused', async () =
     const error = await failure(work);
     equal(error.code, code, error.message);
     ensure(words.test(error.message), error.message);
+  }
+});
+
+// ---- the engine: texts and generations ---------------------------------------------------------------------------------
+
+/** An engine with the small model, and the names of the functions of the module that it calls. */
+async function loaded() {
+  const started = await instantiate(compiled, null, () => false);
+  const calls = [];
+  started.exports.__wasm_call_ctors();
+  const exports = Object.fromEntries(Object.entries(started.exports).map(([name, value]) => [name,
+    name.startsWith('nutw_') ? (...args) => (calls.push(name), value(...args)) : value]));
+  const engine = new Engine({ ...started, exports });
+  engine.loadBegin({ fileSize: tiny().length, ...OPTIONS });
+  feed(engine, tiny());
+  engine.loadFinish(OPTIONS);
+  return { engine, calls };
+}
+
+await check('texts that are empty are empty, whatever the call before gave', async () => {
+  const { engine } = await loaded();
+  const flags = { addBos: false, parseSpecial: false }, { eog: [eog] } = engine.info();
+  const filled = () => {
+    const ids = engine.tokenize('secret text', flags);
+    equal([ids.length > 1, engine.detokenize(ids, { special: false })], [true, 'secret text']);
+  };
+  for (const [what, empty] of Object.entries({
+    'a special token that is not shown': () => engine.detokenize(Int32Array.of(eog), { special: false }),
+    'no ids': () => engine.detokenize(new Int32Array(0), { special: true }),
+    'no text': () => engine.tokenize('', flags).length || '',
+    'a prompt that is read': () => {
+      engine.generateBegin('Once upon a time', checkOptions(rules.generate, {}), flags);
+      const { kind, text } = engine.generateStep();
+      engine.generateEnd();
+      equal(kind, 'prefill');
+      return text;
+    },
+  })) {
+    filled();
+    equal(empty(), '', what);
+  }
+  ensure(engine.detokenize(Int32Array.of(eog), { special: true }).length > 0, 'it has a text where it is shown');
+});
+
+await check('texts go through the engine as they are: long ones, and those that begin with U+FEFF', async () => {
+  const { engine } = await loaded();
+  for (const text of ['\ufeffthe end', 'Once upon a time. '.repeat(2000), 'é🙂 \u0001'.repeat(50)]) {
+    const ids = engine.tokenize(text, { addBos: false, parseSpecial: false });
+    equal(engine.detokenize(ids, { special: false }), text);
+  }
+});
+
+await check('a token takes one call of the engine, a generation two more and its buffer', async () => {
+  const { engine, calls } = await loaded();
+  calls.length = 0;
+  const { step } = generate(engine, { maxTokens: 20, temperature: 0, ignoreEos: true });
+  equal([step.kind, step.finish, step.done], ['done', 'length', 20]);
+  equal(calls, ['nutw_staging', 'nutw_generate_begin', ...Array(1 + 20 + 1).fill('nutw_generate_step')]);
+});
+
+await check('every option reaches the engine', async () => {
+  const { engine } = await loaded();
+  const { text: plain } = generate(engine, { maxTokens: 60, temperature: 0 });
+  const changes = { // each changes the text that a greedy choice, or the first seed, would give
+    maxTokens: [{ maxTokens: 5, temperature: 0 }], temperature: [{ temperature: 2, topK: 0, topP: 1, minP: 0, seed: 3 }],
+    repeatPenalty: [{ temperature: 0, repeatPenalty: 3 }], presencePenalty: [{ temperature: 0, presencePenalty: 9 }],
+    frequencyPenalty: [{ temperature: 0, frequencyPenalty: 9 }], seed: [{ seed: 1 }, { seed: 2 }],
+    repeatLastN: [{ temperature: 0, repeatPenalty: 3, repeatLastN: 64 }, { temperature: 0, repeatPenalty: 3, repeatLastN: 1 }],
+    topK: [{ seed: 1, temperature: 3, topK: 2 }, { seed: 1, temperature: 3, topK: 0 }],
+    topP: [{ seed: 1, temperature: 3, topK: 0, topP: 0.3 }, { seed: 1, temperature: 3, topK: 0, topP: 1 }],
+    minP: [{ seed: 1, temperature: 3, topK: 0, topP: 1, minP: 0.5 }, { seed: 1, temperature: 3, topK: 0, topP: 1, minP: 0 }],
+    typicalP: [{ seed: 1, temperature: 2, typicalP: 0.2 }, { seed: 1, temperature: 2 }],
+    ignoreEos: [{ temperature: 0, maxTokens: 400, ignoreEos: true }, { temperature: 0, maxTokens: 400 }],
+    special: [{ temperature: 0, maxTokens: 400, ignoreEos: true, special: true },
+      { temperature: 0, maxTokens: 400, ignoreEos: true }],
+  };
+  equal(Object.keys(changes).sort(), GENERATE_OPTIONS.map(({ name }) => name).sort(), 'options tried:');
+  for (const [name, [one, other]] of Object.entries(changes)) {
+    const text = generate(engine, { maxTokens: 60, ...one }).text;
+    ensure(text !== (other ? generate(engine, { maxTokens: 60, ...other }).text : plain), `${name} changes nothing: "${text}"`);
   }
 });
 
@@ -666,6 +754,48 @@ await check('the module exports what nutshell.d.ts declares, and so does the glo
     script(global);
     equal(Object.keys(global.Nutshell).sort(), declared);
   }
+});
+
+await check('web/shared/tables.js is made from the C sources as they are', () => {
+  execFileSync('make', ['-s', 'build/native/tables'], { cwd: ROOT });
+  const made = execFileSync(join(ROOT, 'build/native/tables'), { encoding: 'utf8' });
+  ensure(readFileSync(join(ROOT, 'web/shared/tables.js'), 'utf8') === made, 'it is old: run make web/shared/tables.js');
+});
+
+/** Members of an interface of nutshell.d.ts, those that it inherits too: their types and comments, by name. */
+function members(types, name) {
+  const [, parents, body] = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{(?:\\}|$([^]*?)^\\})$`, 'm').exec(types)
+    ?? [null, '', ''];
+  const own = [...(body ?? '').matchAll(/(?:\/\*\*((?:(?!\*\/)[^])*)\*\/\s*)?^  (\w+)\?: (.*);$/gm)]
+    .map(([, comment = '', member, type]) => [member, { type, comment }]);
+  return { ...Object.assign({}, ...(parents ?? '').split(', ').filter(Boolean).map((parent) => members(types, parent))),
+    ...Object.fromEntries(own) };
+}
+
+await check('nutshell.d.ts has the options that are checked, with their types and defaults', () => {
+  const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
+  const interfaces = { EngineOptions: 'engine', LoadOptions: 'load', GenerateOptions: 'generate', TemplateOptions: 'template',
+    ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize', VerifyOptions: 'verify',
+    ImportOptions: 'import' };
+  equal(Object.values(interfaces).sort(), Object.keys(rules).sort(), 'tables of options:');
+  for (const [name, table] of Object.entries(interfaces)) {
+    equal(Object.keys(members(types, name)).sort(), Object.keys(rules[table]).sort(), `${name}:`);
+  }
+  const declared = members(types, 'GenerateOptions');
+  for (const { name, kind, fallback } of GENERATE_OPTIONS) {
+    equal(declared[name].type, kind === 'flag' ? 'boolean' : 'number', `${name}:`);
+    const [, told] = /[Dd]efault:? ([\d.]*\d|false|true)\b/.exec(declared[name].comment) ?? [];
+    equal(told ?? 'words', ['maxTokens', 'seed'].includes(name) ? 'words' : String(fallback), `default of ${name}:`);
+  }
+});
+
+await check('nutshell.d.ts has the names that the engine gives', () => {
+  const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
+  const union = (names) => names.map((name) => `'${name}'`).join(' | ');
+  ensure(types.includes(`  kvType?: ${union(KV_TYPES)};`) && types.includes(`  kvType: ${union(KV_TYPES)};`), 'kinds of cache');
+  ensure(types.includes(`  finishReason: ${union([...FINISHES.slice(1), 'aborted', 'error'])} | null;`), 'reasons to finish');
+  const codes = [...types.slice(types.indexOf('export type ErrorCode')).matchAll(/^  \| '([\w-]+)'/gm)].map(([, code]) => code);
+  equal(STATUSES.slice(1).filter((code) => !codes.includes(code)), [], 'codes that are missing:');
 });
 
 await check('dist/nutshell.d.ts is the one of the sources', () => {

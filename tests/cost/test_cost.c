@@ -4,10 +4,12 @@
  */
 #include "../unit/hashes.h"
 #include "../unit/make_gguf.h"
+#include "../unit/memory_job.h"
 #include "../unit/tokens.h"
 #include "base/sort.h"
 #include "model/model.h"
-#include "run/session.h"
+#include "run/sampler.h"
+#include "run/stream.h"
 #include "work.h"
 
 #define MOST_GROWTH 2.4 // n log n is 2.2 for the sizes here
@@ -201,30 +203,17 @@ static cost load_tensors(size_t n) {
     return c;
 }
 
-static nut_status read_bytes(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    (void)err;
-    memcpy(out, (const uint8_t *)ctx + offset, n);
-    return NUT_OK;
-}
-static nut_status drop_bytes(void *ctx, const void *bytes, size_t n, nut_error *err) {
-    (void)bytes, (void)err;
-    *(uint64_t *)ctx += n;
-    return NUT_OK;
-}
-
 static cost quantize_tensors(size_t n) {
     size_t n_file;
     uint8_t *file = many_tensors(n, &n_file);
-    uint64_t written = 0;
-    const nut_source in = {.ctx = file, .size = n_file, .read = read_bytes};
-    const nut_sink out = {&written, drop_bytes};
+    memory_job m = {.file = {file}, .n_bytes = {n_file}};
     nut_error err = {0};
     cost c;
     work_begin();
-    nut_status status = nut_quantize(&in, &out, &(nut_quantize_options){.type = "q8_0"}, &err);
+    nut_status status = memory_job_round(&m, "q8_0", &err);
     c.steps = work_end(&c.stack);
-    CHECK(status == NUT_OK && written > 32 * n, "%s", err.message);
-    free(file);
+    CHECK(status == NUT_OK && m.n_out > 32 * n, "%s", err.message);
+    free(m.out), free(file);
     return c;
 }
 
@@ -368,9 +357,9 @@ static cost words_of(const word_case *w, size_t n) {
     return c;
 }
 
-/* ---- drawing ---- */
+/* ---- sampling ---- */
 
-static cost draw(const nut_generate_options *o, int arrangement, size_t n) {
+static cost sample(const nut_generate_options *o, int arrangement, size_t n) {
     sampler s = {.n_vocab = (uint32_t)n};
     nut_error err;
     cost c;
@@ -384,15 +373,16 @@ static cost draw(const nut_generate_options *o, int arrangement, size_t n) {
     }
     CHECK(sampler_reset(&s, o, &err) == NUT_OK, "%s", err.message);
     work_begin();
-    const int32_t id = sampler_draw(&s, logits, recent, 3);
+    int32_t id = -1;
+    const nut_status status = sampler_sample(&s, logits, recent, 3, &id, &err);
     c.steps = work_end(&c.stack);
-    CHECK(id >= 0 && (size_t)id < n, "token %d", (int)id);
+    CHECK(status == NUT_OK && id >= 0 && (size_t)id < n, "token %d", (int)id);
     free(s.counts), free(s.candidates), free(logits);
     return c;
 }
 
-/* A stop text that nearly comes all the time. */
-static cost stops_nearly(size_t n) {
+/* A stop text that nearly comes all the time, of tokens of which each `hidden`-th is not shown (0: none). */
+static cost stop_texts(size_t n, size_t hidden) {
     static stream st;
     static char held[1024], text[3072], stop[201];
     const char *const stops[] = {stop, stop + 1, stop + 2, stop + 3};
@@ -405,9 +395,15 @@ static cost stops_nearly(size_t n) {
     st.held = held, st.text = text, st.cap = sizeof held;
     CHECK(stream_reset(&st, &o, &err) == NUT_OK, "%s", err.message);
     work_begin();
-    for (size_t i = 0; i < n; i++) stream_push(&st, "aaa", 3);
+    for (size_t i = 0; i < n; i++) stream_push(&st, "aaa", 3, hidden && i % hidden == 0);
     c.steps = work_end(&c.stack);
     return c;
+}
+static cost stops_nearly(size_t n) {
+    return stop_texts(n, 0);
+}
+static cost stops_nearly_special(size_t n) {
+    return stop_texts(n, 2);
 }
 
 /* ---- twice as much ---- */
@@ -440,6 +436,7 @@ static void test_cases(void) {
         {"token texts that grow", texts_growing, 1 << 14},
         {"special tokens alike", special_alike, 10000},
         {"stop texts that nearly come", stops_nearly, 10000},
+        {"with special tokens", stops_nearly_special, 10000},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_growth(cases[i].name, cases[i].n, cases[i].run(cases[i].n), cases[i].run(2 * cases[i].n));
@@ -457,7 +454,7 @@ static void test_words(void) {
         }
 }
 
-static void test_draws(void) {
+static void test_sampling(void) {
     enum { N = 20000 };
     const nut_generate_options d = nut_generate_defaults();
     nut_generate_options list[] = {d, d, d, d, d};
@@ -468,14 +465,14 @@ static void test_draws(void) {
     char name[64];
     for (int i = 0; i < 5; i++)
         for (int arrangement = 0; arrangement < 4; arrangement++) {
-            snprintf(name, sizeof name, "draw %d from arrangement %d", i, arrangement);
-            check_growth(name, N, draw(&list[i], arrangement, N), draw(&list[i], arrangement, 2 * N));
+            snprintf(name, sizeof name, "sample %d from arrangement %d", i, arrangement);
+            check_growth(name, N, sample(&list[i], arrangement, N), sample(&list[i], arrangement, 2 * N));
         }
 }
 
 int main(void) {
     test_cases();
     test_words();
-    test_draws();
+    test_sampling();
     return check_report();
 }

@@ -1,8 +1,8 @@
 /*
  * Counting work instead of measuring time: the library is compiled so that each of its basic blocks calls
  * __sanitizer_cov_trace_pc (clang's -fsanitize-coverage=trace-pc), and the C library's functions over bytes
- * are wrapped (-Wl,--wrap) so that each byte counts. The numbers are the same in every run. How deep the
- * stack goes is noted on the way.
+ * are wrapped (-Wl,--wrap) so that each byte counts. The numbers are the same in every run. The depth of the
+ * stack is recorded too.
  */
 #ifndef NUT_TESTS_WORK_H
 #define NUT_TESTS_WORK_H
@@ -25,7 +25,8 @@ WORK_PLAIN void __sanitizer_cov_trace_pc(void) {
     if (here < work.deepest) work.deepest = here;
 }
 
-/* X(type returned, name, parameters, arguments) of what costs its last argument's number of steps. */
+/* X(return type, name, parameters, arguments) of functions that cost as many steps as their last argument
+ * says. */
 #define WORK_WRAPPED(X)                                                                                     \
     X(void *, memcpy, (void *a, const void *b, size_t n), (a, b, n))                                        \
     X(void *, memmove, (void *a, const void *b, size_t n), (a, b, n))                                       \
@@ -51,7 +52,7 @@ WORK_PLAIN size_t __wrap_strlen(const char *s) {
     return n;
 }
 
-/* Begins to count; work_end gives the steps since, and in *stack the bytes of the stack that were in use. */
+/* Begins to count; work_end returns the steps since, and in *stack the bytes of stack that were used. */
 WORK_PLAIN static inline void work_begin(void) {
     work.steps = 0;
     work.top = work.deepest = (uintptr_t)__builtin_frame_address(0);

@@ -1,7 +1,6 @@
-// The shell while memory fails: each command is run again and again while its first allocation fails, then its second,
-// and so on until none is left to fail, and once more with all from the n-th on failing. Each time it must say so with
-// status 1, or do what it does otherwise; never crash, never leak (the build has the address sanitizer), and never leave
-// a half-written file.
+// The shell while allocations fail: each command runs with its first allocation failing, then its second, and so on until
+// none is left, and again with all from the n-th on failing. Each time it must report the failure with status 1, or do its
+// work as usual. It must never crash or leak (the build has the address sanitizer) and never leave a half-written file.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -37,7 +36,7 @@ function run({ args, input }, env) {
     child.stdout.on('data', (chunk) => { stdout += chunk; });
     child.stderr.on('data', (chunk) => { stderr += chunk; });
     child.on('close', (status) => done({ status, stdout, stderr }));
-    child.stdin.on('error', () => {}); // it ended before it had read all
+    child.stdin.on('error', () => {}); // it ended before it had read all of its input
     child.stdin.end(input ?? '');
   });
 }
@@ -45,7 +44,7 @@ function run({ args, input }, env) {
 const timeless = (/** @type {string} */ stdout) => stdout.replace(/"seconds":[\d.]+/g, '');
 const parts = () => readdirSync(work).filter((name) => name.includes('.part'));
 
-/** What a run must be like whose k-th allocation failed. */
+/** Checks a run whose k-th allocation failed. */
 function judge(command, result, whole, what) {
   const { status, stdout, stderr } = result;
   assert.doesNotMatch(stderr, /Sanitizer|runtime error/, `${what}: ${stderr}`);
@@ -57,7 +56,7 @@ function judge(command, result, whole, what) {
 async function failEach(command, env, whole, n) {
   let errors = 0;
   let next = 1;
-  // A file that is written has one name, so its runs do not go side by side.
+  // Runs that write a file have the same file name, so they run one after the other.
   await Promise.all(Array.from({ length: command.out ? 1 : availableParallelism() }, async () => {
     for (let k = next++; k <= n; k = next++) {
       const what = `allocation ${k} of ${n}${env.NUT_FAIL_ALL ? ' and all behind it' : ''}`;

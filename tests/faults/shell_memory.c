@@ -1,7 +1,7 @@
 /*
- * Memory that fails under the shell: its calls of the allocator are led through here (-Wl,--wrap), the
- * engine's among them. NUT_FAIL_AT=k lets the k-th fail, and NUT_FAIL_ALL=1 all that follow it too. At the
- * end the number of calls is said.
+ * Failing allocations for the shell: all calls of the allocator, the engine's too, go through this file
+ * (-Wl,--wrap). NUT_FAIL_AT=k makes the k-th call fail, and NUT_FAIL_ALL=1 all after it. The number of calls
+ * is printed at the end.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /*
- * What the harnesses share. An input is bytes of a file or of texts, and behind them numbers that say what
- * is done with them: numbers are taken from the end, so that a file is an input as it stands and stays one
- * however it is cut or grown. Memory is the counting allocator's (tests/unit/counting_alloc.h).
+ * What the harnesses share. An input is the bytes of a file or of texts, followed by numbers that say what
+ * is done with them. Numbers are read from the end, so that any file is a valid input and remains one when
+ * bytes are added or removed. Memory is the counting allocator's (tests/unit/counting_alloc.h).
  *
- * EXPECT is what must hold whatever the input; libFuzzer keeps the input where it does not.
+ * EXPECT states what must hold for every input; where it does not, libFuzzer stores the input.
  */
 #ifndef NUT_TESTS_FUZZ_H
 #define NUT_TESTS_FUZZ_H
@@ -26,7 +26,7 @@ typedef struct fuzz_input {
     size_t n;
 } fuzz_input;
 
-/* The next number from the end; 0 where none is left. */
+/* The next number from the end; 0 if none is left. */
 static inline uint8_t fuzz_u8(fuzz_input *in) {
     return in->n ? in->p[--in->n] : 0;
 }
@@ -47,7 +47,7 @@ static inline uint8_t fuzz_front_u8(fuzz_input *in) {
     return one.n ? one.p[0] : 0;
 }
 
-/* A copy in memory of exactly its size, so that a read behind it is seen; free() it. */
+/* A copy in memory of exactly its size, so that a read past its end is detected; free() it. */
 static inline void *fuzz_copy(fuzz_input in) {
     uint8_t *copy = malloc(in.n ? in.n : 1);
     if (!copy) abort();
@@ -55,14 +55,14 @@ static inline void *fuzz_copy(fuzz_input in) {
     return copy;
 }
 
-/* An error comes with its code and a message; success with neither asked for. */
+/* An error has its code and a message. */
 static inline void fuzz_check_error(nut_status status, const nut_error *err) {
     if (status == NUT_OK) return;
     EXPECT(err->code == status && err->message[0], "%s: \"%s\"", nut_status_name(status), err->message);
     EXPECT(status != NUT_E_MEMORY || counting.n_failed, "no allocation failed: %s", err->message);
 }
 
-/* Ends an input: nothing may be left. */
+/* Ends an input: no memory may be left. */
 static inline void fuzz_end(void) {
     EXPECT(counting.alive == 0, "%zu blocks are left", counting.alive);
     counting_stop();

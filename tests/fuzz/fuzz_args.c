@@ -1,23 +1,12 @@
 /*
- * What the shell reads: the options of a command line, and lines of a chat. Options of every kind are parsed
- * into values in their range or refused with a message; lines come out whole, whatever is in them.
+ * Input of the shell: options of a command line, and lines of a chat. Options of every kind are parsed into
+ * values in their range or refused with a message; lines are read whole, whatever they contain.
  */
 #include "fuzz.h"
 
 #include "cli/cli.h"
 
-#include <stdarg.h>
-
 enum { MOST_ARGS = 64 };
-
-nut_status cli_error(nut_error *err, nut_status code, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    err->code = code;
-    vsnprintf(err->message, sizeof err->message, format, args);
-    va_end(args);
-    return code;
-}
 
 /* ---- options ---- */
 
@@ -30,7 +19,7 @@ typedef struct values {
     arg_texts texts;
 } values;
 
-/* Arguments are the input's texts up to a zero each. */
+/* Arguments are the input's texts, each up to a zero byte. */
 static int split(char *text, size_t n, char **argv) {
     int argc = 1;
     argv[0] = (char *)"command";
@@ -55,13 +44,14 @@ static void try_options(char *text, size_t n) {
     const nut_status status = args_parse(&set, argc, argv, &err);
     EXPECT(status == NUT_OK || (status == NUT_E_ARGUMENT && err.code == status && err.message[0]), "%s",
            nut_status_name(status));
+    for (const char *p = err.message; *p; p++) EXPECT((uint8_t)*p >= 0x20 && *p != 0x7f, "%d", *p);
     EXPECT(v.f32 - v.f32 == 0 && v.texts.n <= 16, "%g, %zu texts", (double)v.f32, v.texts.n);
     EXPECT(status != NUT_OK || (positionals[0] && positionals[1]), "arguments are missing");
 }
 
 /* ---- lines ---- */
 
-/* Lines joined again are the input without its zeros and ends of lines. */
+/* The lines together are the input without its zero bytes and line ends. */
 static void try_lines(const uint8_t *bytes, size_t n) {
     FILE *from = n ? fmemopen((void *)(uintptr_t)bytes, n, "rb") : NULL;
     char *line = NULL;

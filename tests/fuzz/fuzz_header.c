@@ -1,6 +1,6 @@
 /*
- * The GGUF reader alone, fed in pieces of any lengths: every pair, string and tensor that it hands out lies
- * in the header, and every way to ask for a value answers. However it is cut the outcome is the same.
+ * The GGUF reader alone, fed in steps of any lengths: every pair, string and tensor that it returns is
+ * inside the header, and every getter returns. The result does not depend on the steps.
  */
 #include "fuzz.h"
 
@@ -74,7 +74,7 @@ typedef struct outcome {
     uint64_t n_kv, n_tensors, data_offset, file_bytes;
 } outcome;
 
-/* cut: seed of the pieces' lengths; 0: all at once. */
+/* cut: seed of the lengths of the steps; 0: all at once. */
 static outcome read_in_pieces(fuzz_input in, bool known, uint32_t cut) {
     gguf g;
     outcome o = {0};

@@ -1,8 +1,8 @@
 /*
- * A model file in pieces through the public loader, and what loads runs: facts, a text, a session of a few
- * tokens, a judgement. However it is cut the outcome is the same; until the plan is there the memory is a
- * multiple of what was fed, and from then on the plan's weights come on top. Where the file says that it is
- * one of several, the next begins where the input has a file's first bytes again.
+ * A model file, fed to the public loader in steps; a model that loads is run: facts, a text, a session of a
+ * few tokens, perplexity. The result does not depend on the steps. Until the plan is known the memory is
+ * limited by the bytes fed; after that the plan's weights are added. Where the file says that it is one of
+ * several, the next one begins at the next first bytes of a file in the input.
  */
 #include "fuzz.h"
 
@@ -26,26 +26,26 @@ static load_case read_case(fuzz_input in) {
     c.cut = fuzz_u16(&in);
     c.fail_at = fuzz_u8(&in);
     c.known = !(flags & 1);
-    c.options.dequantize = flags & 2;
+    c.options.reference = flags & 2;
     c.options.kernel = flags & 4 ? "ref" : NULL;
     c.options.kv_type = flags & 8 ? NUT_KV_Q8_0 : NUT_KV_F16;
     c.options.n_ctx = flags & 16 ? CTX : 0;
     c.options.memory_limit = LIMIT;
     c.for_good = flags & 32;
-    if ((flags & 192) == 192) c.options.kernel = "quantum"; // rather seldom: such a load is refused at once
+    if ((flags & 192) == 192) c.options.kernel = "quantum"; // seldom: such a load is refused at once
     if ((flags & 224) == 160) c.options.kv_type = NUT_KV_COUNT;
     c.file = in;
     return c;
 }
 
-/* Until the plan is there, memory is bounded by what was fed; then its weights come on top. */
+/* Until the plan is known, memory is limited by the bytes fed; then its weights are added. */
 static void check_cost(const nut_loader *l, uint64_t fed) {
     const nut_load_plan plan = nut_load_get_plan(l);
     const uint64_t most = load_cost_most(fed) + (plan.complete ? plan.weight_bytes + LOAD_COST_FIXED : 0);
     EXPECT(counting.peak <= most, "%zu bytes after %llu", counting.peak, (unsigned long long)fed);
 }
 
-/* A load that failed, or whose bytes come from elsewhere, says so and stays as it is. */
+/* A load that has failed, or gets bytes of a wrong offset, returns an error and does not change. */
 static void check_wrong_use(nut_loader *l, uint64_t end) {
     nut_model *m;
     nut_error err;
@@ -54,7 +54,7 @@ static void check_wrong_use(nut_loader *l, uint64_t end) {
     EXPECT(nut_load_finish(l, &m, &err) == NUT_E_STATE, "%s", err.message);
 }
 
-/* Where the next file of a model begins, or the input ends. */
+/* Offset of the next file of a model, or of the input's end. */
 static size_t next_file(const load_case *c, size_t at) {
     static const char magic[] = {'G', 'G', 'U', 'F', 3, 0, 0, 0};
     for (size_t i = at + 1; i + sizeof magic <= c->file.n; i++)
@@ -62,13 +62,13 @@ static size_t next_file(const load_case *c, size_t at) {
     return c->file.n;
 }
 
-/* Whether the loader wants another file, now that one has been fed. */
+/* Whether the loader needs another file after this one. */
 static bool wants_more(const nut_loader *l) {
     const nut_load_plan plan = nut_load_get_plan(l);
     return plan.complete && plan.n_read < plan.n_parts;
 }
 
-/* Feeds the files in pieces of random lengths, most of them short; cut 0: each at once. */
+/* Feeds the files in steps of random lengths, most of them short; cut 0: each file at once. */
 static nut_status load_in_pieces(const load_case *c, uint32_t cut, nut_model **out, nut_error *err) {
     nut_loader *l = NULL;
     nut_error other;
@@ -148,7 +148,7 @@ static void try_generation(nut_session *s, const int32_t *ids, size_t n) {
     }
 }
 
-/* One window of the text; in some cases its last token, which is only looked up, is none. */
+/* One evaluation window of the text; in some cases its last id, which is only looked up, is no token. */
 static void try_judgement(nut_session *s, int32_t *ids, size_t n, uint32_t cut) {
     const int32_t outside[] = {-1, INT32_MAX, INT32_MIN};
     nut_perplexity_result r;
@@ -167,8 +167,7 @@ static void try_session(const nut_model *m, const load_case *c) {
     nut_session_options o = {.n_ctx = CTX, .n_threads = 1, .n_batch = 8, .n_logits = 4};
     o.kv_type = c->options.kv_type;
     if (n == 0 || m->hp.n_ctx_train < CTX) return;
-    const cache_kind *kind = model_cache_kind(&m->hp, o.kv_type);
-    if (model_session_bytes(&m->hp, kind, CTX, 8, 4) > SESSION_MOST) return;
+    if (session_bytes(m, &o) > SESSION_MOST) return;
     nut_session *s;
     nut_status status = nut_session_new(m, &o, &s, &err);
     fuzz_check_error(status, &err);
@@ -183,10 +182,14 @@ static void try_session(const nut_model *m, const load_case *c) {
 static void check_same(const nut_model *a, const nut_model *b) {
     EXPECT(a->weights.size == b->weights.size && a->header.n_bytes == b->header.n_bytes, "sizes differ");
     EXPECT(!memcmp(a->header.bytes, b->header.bytes, a->header.n_bytes), "headers differ");
-    for (size_t i = 0; i < a->hp.n_layer; i++) {
-        const matrix *x = &a->layers[i].w_up, *y = &b->layers[i].w_up;
-        const size_t n = matrix_groups(x) * matrix_group_bytes(x);
-        EXPECT(!memcmp(x->data, y->data, n), "weights differ");
+    for (uint64_t i = 0; i < a->header.n_tensors; i++) {
+        void *to_x, *to_y;
+        const gguf_str name = a->header.tensors[i].name;
+        const tensor_spec *spec = bind_find(a, name, &to_x);
+        if (!spec || spec->kind != TENSOR_MATRIX) continue;
+        EXPECT(bind_find(b, name, &to_y) == spec, "places differ");
+        const matrix *x = to_x, *y = to_y;
+        EXPECT(!memcmp(x->data, y->data, matrix_groups(x) * matrix_group_bytes(x)), "weights differ");
     }
 }
 

@@ -1,12 +1,15 @@
 /*
- * Drawing with any options from any logits, and the text that comes out: options outside of their ranges are
- * refused, a token of the vocabulary is drawn whatever the logits are, text is whole UTF-8 characters
- * without a stop text in them.
+ * Sampling with any options from any logits, and the text that comes out: options outside of their ranges
+ * are refused, a token of the vocabulary is sampled where the logits allow one, text is whole UTF-8
+ * characters without a stop text in them, whatever tokens are hidden.
  */
 #include "fuzz.h"
 
 #include "model/unicode.h"
-#include "run/session.h"
+#include "run/sampler.h"
+#include "run/stream.h"
+
+#include <math.h>
 
 enum { MOST_TOKENS = 300, CAP = 2 * STREAM_MAX_STOP + 64, MOST_TEXT = 1 << 16 };
 
@@ -44,9 +47,9 @@ static bool are_right(const nut_generate_options *o) {
            in_range(o->presence_penalty, -100, 100) && in_range(o->frequency_penalty, -100, 100);
 }
 
-/* ---- drawing ---- */
+/* ---- sampling ---- */
 
-/* Whether the k-th best of the logits, and so no token that is worse, can have been drawn. */
+/* Whether the k-th best of the logits, and so no token that is worse, can have been sampled. */
 static bool is_among(const float *logits, size_t n, size_t k, int32_t id) {
     size_t better = 0;
     for (size_t i = 0; i < n; i++)
@@ -54,21 +57,28 @@ static bool is_among(const float *logits, size_t n, size_t k, int32_t id) {
     return better < k;
 }
 
-static void draw(sampler *s, fuzz_input *in) {
-    float *logits = malloc(s->n_vocab * sizeof *logits);
+static void sample(sampler *s, fuzz_input *in) {
+    float *logits = malloc(s->n_vocab * sizeof *logits), best = -INFINITY;
     int32_t recent[16];
+    nut_error err;
     bool numbers = true;
     for (size_t i = 0; i < 16; i++) recent[i] = (int32_t)(fuzz_u8(in) % s->n_vocab);
     for (uint32_t i = 0; i < s->n_vocab; i++) {
         logits[i] = any_float(in) * 20;
         numbers = numbers && logits[i] == logits[i];
+        best = logits[i] > best ? logits[i] : best;
     }
     const nut_generate_options *o = &s->options;
     for (size_t n = 0; n <= 16; n += 4) {
-        const int32_t id = sampler_draw(s, logits, recent, n);
+        int32_t id = -1;
+        const nut_status status = sampler_sample(s, logits, recent, n, &id, &err);
+        fuzz_check_error(status, &err);
+        EXPECT((status == NUT_OK) == (numbers && best - best == 0), "%d, best %g", (int)status,
+               (double)best);
+        if (status != NUT_OK) break;
         EXPECT(id >= 0 && (uint32_t)id < s->n_vocab, "token %d of %u", (int)id, s->n_vocab);
         const size_t k = o->temperature == 0 ? 1 : o->top_k;
-        if (k && n == 0 && numbers) EXPECT(is_among(logits, s->n_vocab, k, id), "not among the %zu best", k);
+        if (k && n == 0) EXPECT(is_among(logits, s->n_vocab, k, id), "not among the %zu best", k);
         for (uint32_t i = 0; i < s->n_vocab; i++) EXPECT(s->counts[i] == 0, "a count is left");
     }
     free(logits);
@@ -83,7 +93,7 @@ static void try_sampler(fuzz_input *in, const nut_generate_options *o) {
     if (status != NUT_OK) return;
     s.candidates = malloc(s.n_vocab * sizeof *s.candidates);
     s.counts = calloc(s.n_vocab, sizeof *s.counts);
-    draw(&s, in);
+    sample(&s, in);
     free(s.counts);
     free(s.candidates);
 }
@@ -125,6 +135,7 @@ static void try_stream(fuzz_input *in, nut_generate_options *o) {
     char *stops[3];
     nut_error err;
     bool stopped = false;
+    uint8_t hidden = fuzz_u8(in) % 7, odd = 0; // so many of seven tokens are not shown
     o->n_stop = fuzz_u8(in) % 4;
     for (size_t i = 0; i < o->n_stop; i++) {
         fuzz_input one = fuzz_front(in, fuzz_front_u8(in) % 64 * (i == 2 ? 5 : 1));
@@ -140,7 +151,8 @@ static void try_stream(fuzz_input *in, nut_generate_options *o) {
     while (status == NUT_OK && !stopped && in->n) {
         fuzz_input token = fuzz_front(in, fuzz_front_u8(in) % 64);
         void *copy = fuzz_copy(token);
-        stopped = stream_push(&st, copy, token.n);
+        stopped = stream_push(&st, copy, token.n, (odd += 5) % 7 < hidden);
+        EXPECT(st.n_held <= 2 * STREAM_MAX_STOP, "%zu bytes are held", st.n_held);
         free(copy);
         collect(&w, &st);
     }

@@ -1,7 +1,7 @@
 /*
- * Models of any shape, each matrix in a format of its own, weights that may be no numbers, run in sessions
- * of any kind: nothing is read or written outside (pieces of an arena have guards here), and of tame weights
- * the logits are the same bits however the prompt is cut into batches.
+ * Models of any shape, each matrix in its own format, with weights that may be NaN or infinite, run in
+ * sessions of any kind: nothing is accessed out of bounds (arenas have guards here), and with moderate
+ * weights the logits' bits do not depend on the batches of the prompt.
  */
 #include "fuzz.h"
 
@@ -15,7 +15,7 @@ typedef struct shape {
     uint32_t n_rot;
     bool kv_q8, floats, ref, tame;
     uint8_t n_batch, n_logits;
-    uint32_t n_prompt, wild; // wild: what stands for a weight here and there
+    uint32_t n_prompt, wild; // wild: values that replace some weights
 } shape;
 
 static const char *const matrices[8] = {
@@ -24,7 +24,7 @@ static const char *const matrices[8] = {
 
 /* ---- from the input ---- */
 
-/* A width: any at all, or one that suits blocks of 32 or 256. */
+/* A width: any, or a multiple of 32 or 256. */
 static uint32_t read_width(fuzz_input *in) {
     const uint8_t kind = fuzz_u8(in), n = fuzz_u8(in);
     return kind % 8 == 0 ? 256 : kind % 2 ? 32 * (1 + n % 4u) : 1 + n % 70u;
@@ -60,7 +60,7 @@ static void set_format(make_gguf *g, const char *name, format_id id) {
     make_add(g, name, id, (size_t)t.dims[0], (size_t)t.dims[1]);
 }
 
-/* Writes what is no ordinary number over some bytes of some tensors. */
+/* Overwrites some bytes of some tensors with wild values. */
 static void make_wild(make_gguf *g, const shape *s) {
     for (size_t i = s->o.seed % 3; i < g->n_tensors; i += 1 + s->o.seed % 5) {
         make_bytes *b = &g->tensors[i].data;
@@ -87,7 +87,7 @@ static uint8_t *make_shape(const shape *s, size_t *n) {
 
 /* ---- running it ---- */
 
-/* Logits of the last tokens of the prompt, (n_logits, MAKE_N_VOCAB), and a few tokens drawn after it. */
+/* Logits of the last tokens of the prompt, (n_logits, MAKE_N_VOCAB), and a few tokens sampled after it. */
 static float *run_prompt(const nut_model *m, const shape *s, uint32_t n_batch, uint32_t n_logits) {
     const nut_session_options o = {.n_ctx = CTX,
                                    .n_threads = 1,
@@ -139,7 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     nut_model *m = NULL;
     nut_error err;
     size_t n_file;
-    o.dequantize = s.floats, o.kernel = s.ref ? "ref" : NULL;
+    o.reference = s.floats, o.kernel = s.ref ? "ref" : NULL;
     uint8_t *file = make_shape(&s, &n_file);
     counting_start(0);
     nut_status status = make_load(file, n_file, 4000, &o, &m, &err);

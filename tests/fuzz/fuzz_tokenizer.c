@@ -19,7 +19,7 @@ static const char *const pres[] = {"default", "gpt-2", "smollm", "llama-bpe", "q
 typedef struct words { // the vocabulary as it is made
     plain_vocab plain;
     uint8_t kinds[PLAIN_MOST];
-    bool spaces; // some token holds one: merges are cut at the first
+    bool spaces; // some token contains one: merges are split at the first
     uint8_t flags, pre;
 } words;
 
@@ -33,7 +33,7 @@ static void add_token(words *w, const char *s, size_t n, uint8_t kind, float sco
     plain_add(v, s, n, score);
 }
 
-/* Tokens of single bytes, in the way of the kind of vocabulary. */
+/* Tokens of single bytes, as this kind of vocabulary has them. */
 static void add_bytes(words *w) {
     char text[8];
     for (unsigned b = 0; b < 256; b++) {
@@ -143,7 +143,7 @@ static void check_back(const words *w, const vocab *v, const int32_t *ids, size_
     free(back);
 }
 
-/* As many ids are counted as are given, all of them tokens; without memory it says so. */
+/* As many ids are counted as are returned, and all are tokens; a failed allocation is reported. */
 static void check_text(const words *w, const vocab *v, const char *text, size_t n, unsigned flags) {
     nut_error err;
     size_t count = 0, again = 0;

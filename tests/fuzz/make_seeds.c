@@ -1,7 +1,7 @@
 /*
- * Writes the inputs that fuzzing begins with: build/cover/make_seeds FOLDER [VOCABULARIES]. Small models of
- * every family and format, vocabularies cut down from real ones where those are there, command lines. An
- * input is made of these and nothing of it is committed.
+ * Writes the seeds of the fuzzers: build/cover/make_seeds FOLDER [VOCABULARIES]. Small models of every
+ * family and format, shortened real vocabularies where there are some, command lines. They are not
+ * committed.
  */
 #include "../unit/data.h"
 #include "../unit/make_parts.h"
@@ -38,8 +38,8 @@ static void write_file(const char *harness, const char *name, make_gguf *g, cons
     free(b.p);
 }
 
-/* A file for the three harnesses that take files, each with the numbers of its end; some are cut to pieces,
- * some of unknown size, some loaded as floats. */
+/* A file for the three harnesses that take files, with the numbers at its end; some are fed in steps,
+ * some have an unknown size, some are loaded as floats. */
 static void write_model(const char *name, make_gguf *g) {
     static uint8_t turn;
     const uint8_t t = turn++;
@@ -134,14 +134,14 @@ static void write_models(void) {
 
 /* ---- models that are refused ---- */
 
-/* Gives a key that is there already another name, so that it can be set anew. */
+/* Renames an existing key, so that it can be set again. */
 static void hide_key(make_gguf *g, const char *key) {
     const size_t n = strlen(key);
     for (size_t at = 8; at + n < g->kv.n; at++)
         if (!memcmp(g->kv.p + at, key, n) && g->kv.p[at - 8] == n) g->kv.p[at] = 'X';
 }
 
-/* Each has one thing that the loader has a message of its own for. */
+/* Each has one defect for which the loader has a message. */
 static void write_refused(void) {
     static const struct {
         const char *key;
@@ -203,7 +203,7 @@ static uint8_t *offset_of(make_bytes file, const make_tensor *t) {
     return file.p + at + n + 4 + 8 * t->n_dims + 4;
 }
 
-/* Weights of more than the harness's limit, far apart, in a file of unknown size that holds none of them. */
+/* Weights above the harness's limit, far apart, in a file of unknown size that has none of them. */
 static void write_too_large(void) {
     make_gguf g = small_model(&odd_sizes, false);
     make_bytes b = {0};
@@ -225,7 +225,8 @@ static void write_too_large(void) {
     make_free(&g);
 }
 
-/* What makes the second file one of another model, or of too few tensors; the last wrong: a whole model. */
+/* What is wrong with the second file: it is of another model, or has too few tensors; the last: it is a
+ * whole model. */
 static void spoil_part(make_parts *s, uint8_t wrong) {
     make_gguf *g = &s->g[1];
     if (wrong == 1) make_str(g, "general.architecture", "llama");
@@ -235,7 +236,7 @@ static void spoil_part(make_parts *s, uint8_t wrong) {
     if (wrong == 5) g->kv.n = 0, g->n_kv = 0;
 }
 
-/* Models in several files; some with their files in disorder, one left out, or one twice, or spoilt. */
+/* Split models; some with files in the wrong order, missing, repeated or damaged. */
 static void write_parts(void) {
     static const uint8_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {0, 1, 1}, {0, 1, 3}, {0, 3, 3}};
     enum { IN_ORDER = 4, N_WRONG = 5, N = 24 };
@@ -280,8 +281,7 @@ static void write_lacking(void) {
     write_too_large();
 }
 
-/* A pair of each type, one with a value that no number of the engine takes, and texts where none is wanted.
- */
+/* A pair of each type, one with a value out of every range, and texts where numbers are expected. */
 static void write_values(void) {
     static const uint8_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     make_gguf g = {.version = 3, .alignment = 32};
@@ -296,7 +296,7 @@ static void write_values(void) {
     write_model("values", &g);
 }
 
-/* The k-th allocation fails, for so many k as a load makes. */
+/* The k-th allocation fails, for all k of a load. */
 static void write_no_memory(void) {
     char name[32];
     for (int bytes = 0; bytes < 2; bytes++)
@@ -333,7 +333,7 @@ static void put_token(make_bytes *b, gguf_str s, uint8_t kind, uint8_t score) {
     make_put(b, s.s, n);
 }
 
-/* The first tokens of at least two bytes and what is in the .inp file, as fuzz_tokenizer takes it. */
+/* The first tokens of at least two bytes and the texts of the .inp file, as fuzz_tokenizer reads them. */
 static void write_tokenizer(const char *name, const gguf *g, const char *text, size_t n_text) {
     const gguf_kv *tokens = gguf_find(g, "tokenizer.ggml.tokens"),
                   *model = gguf_find(g, "tokenizer.ggml.model");

@@ -1,7 +1,6 @@
 /*
- * The rules of both tokenizers carried out in the plainest way, to compare with: symbols in a list, and in
- * each round all neighbours are looked at for the pair that joins best. Everything is searched from the
- * beginning; nothing here is shared with src/model but the cutting into words.
+ * The rules of both tokenizers in the simplest form, to compare with: a list of symbols, and in each round a
+ * search through all neighbours for the pair to merge. Only the cutting into words is shared with src/model.
  */
 #ifndef NUT_TESTS_PLAIN_TOKENIZER_H
 #define NUT_TESTS_PLAIN_TOKENIZER_H
@@ -36,7 +35,7 @@ typedef struct plain_vocab {
 
 /* ---- making one ---- */
 
-/* Short texts are copied, longer ones must last. */
+/* Short texts are copied, longer ones must stay valid. */
 static inline void plain_add(plain_vocab *v, const char *s, size_t n, float score) {
     plain_token *t = &v->list[v->n++];
     *t = (plain_token){.s = s, .n = n, .score = score};
@@ -51,7 +50,7 @@ static inline void plain_merge(plain_vocab *v, size_t left, size_t right) {
 
 /* ---- looking up ---- */
 
-/* The first token whose text is a and b behind each other, or -1; an empty one is none. */
+/* The first token whose text is a followed by b, or -1; an empty text is no token. */
 static inline int plain_find(const plain_vocab *v, const char *a, size_t n_a, const char *b, size_t n_b) {
     for (size_t i = 0; i < v->n && n_a + n_b; i++) {
         const plain_token *t = &v->list[i];
@@ -77,7 +76,7 @@ static inline void plain_prepare(plain_vocab *v) {
     }
 }
 
-/* How well two neighbours join (lower is better) and what they become; false where they do not. */
+/* The rank of merging two neighbours (lower is first) and their token; false where they do not merge. */
 static inline bool plain_join(const plain_vocab *v, const plain_symbol *a, const plain_symbol *b,
                               double *rank, int *id) {
     if (!v->bpe) {
@@ -104,7 +103,7 @@ typedef struct plain_run {
     size_t n_ids;
 } plain_run;
 
-/* Joins the best pair, the leftmost among equals, until none joins. */
+/* Merges the best pair, the leftmost among equals, until none merges. */
 static inline void plain_join_all(plain_run *r) {
     for (;;) {
         double best = INFINITY, rank;
@@ -135,7 +134,7 @@ static inline bool plain_word(void *ctx, const char *word, size_t n) {
     return true;
 }
 
-/* Bytes of the character at s, one for what is no UTF-8. */
+/* Length in bytes of the character at s; 1 where it is not UTF-8. */
 static inline size_t plain_character(const char *s, size_t n) {
     const uint8_t *p = (const uint8_t *)s;
     const size_t want = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc2 ? 2 : 1;
@@ -147,7 +146,7 @@ static inline size_t plain_character(const char *s, size_t n) {
     return overlong || outside ? 1 : want;
 }
 
-/* A symbol that is no token: the tokens of its bytes, or if one is lacking the unknown token, 0. */
+/* A symbol that is no token: the tokens of its bytes, or if one is missing the unknown token, 0. */
 static inline void plain_put_bytes(plain_run *r, const plain_symbol *s) {
     int ids[4];
     for (size_t i = 0; i < s->n; i++) {
@@ -192,7 +191,7 @@ static inline bool plain_has_mark(const char *text, size_t n) {
     return false;
 }
 
-/* That ids (n_ids) are what the rules make of the text, of 400 bytes at most. */
+/* Checks that ids (n_ids) are those of the rules, for a text of at most 400 bytes. */
 static inline void plain_check(const plain_vocab *v, const char *pre, const char *text, size_t n,
                                const int32_t *ids, size_t n_ids) {
     static plain_run r;

@@ -1,12 +1,12 @@
-// Runs the harnesses of this folder and says what came of it:
+// Runs the harnesses of this folder and prints the results:
 //
 //   make fuzz T=600                            all of them, 600 seconds altogether
-//   node tests/fuzz/run.mjs SECONDS [NAME...]  the same once they are built, or only those that are named
+//   node tests/fuzz/run.mjs SECONDS [NAME...]  the same once they are built, or only the named ones
 //
-// First each harness is given the inputs of finds that were mended (regressions/NAME/), which count as cases; then it
-// looks for new ones, beginning with seeds that make_seeds.c makes and with what earlier runs kept in build/fuzz/corpus/.
-// A find is kept in build/fuzz/finds/: mend its cause, make the input small (-minimize_crash=1) and put it into
-// regressions/. At last the same inputs go through builds that count lines, and the readers' coverage is a case too.
+// First each harness runs the inputs of crashes that were fixed (regressions/NAME/), which count as cases. Then it looks for
+// new ones, starting from the seeds of make_seeds.c and the inputs that earlier runs stored in build/fuzz/corpus/. An input
+// that crashes is stored in build/fuzz/finds/: fix the cause, make the input small (-minimize_crash=1) and put it into
+// regressions/. Last, the same inputs run through builds that count lines; the coverage of the readers is a case too.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -26,11 +26,11 @@ const HARNESSES = [
   { name: 'args', share: 1, most: 20000, dict: 'args' },
 ];
 
-/** What reads bytes from anywhere, and the share of its lines that must be reached. */
+/** The files that read untrusted bytes, and the share of their lines that must be reached. */
 const READERS = [
   'src/base/cursor.c', 'src/model/arch.c', 'src/model/bind.c', 'src/model/gguf.c', 'src/model/load.c',
-  'src/model/merge.c', 'src/model/parts.c', 'src/model/pieces.c', 'src/model/pretok.c', 'src/model/special.c',
-  'src/model/tok_bpe.c', 'src/model/tok_spm.c', 'src/model/tokenize.c', 'src/model/vocab.c',
+  'src/model/merge.c', 'src/model/parts.c', 'src/model/pretok.c', 'src/model/special.c', 'src/model/special_ids.c',
+  'src/model/tok_bpe.c', 'src/model/tok_spm.c', 'src/model/token_table.c', 'src/model/tokenize.c', 'src/model/vocab.c',
 ];
 const LEAST_COVERAGE = 95; // percent
 

@@ -1,4 +1,4 @@
-"""Writes tests/golden/formats.h: tensor blocks with the floats they mean, and floats with the blocks they become.
+"""Writes tests/golden/formats.h: tensor blocks and their floats, and floats and their quantized blocks.
 
 The expected values are computed by the `gguf` package of llama.cpp (PyPI, MIT; gguf/quants.py, numpy), an implementation
 independent of this project's. Run by hand: `pip install gguf==0.19.0 && python3 tests/golden/formats.py`.

@@ -4,7 +4,7 @@
 
 A line per file: metadata pairs, tensors, digest. The digest is 64-bit FNV-1a over a text with a line for each pair,
 "key type element-type count value-digest", and for each tensor, "T name type dims... offset bytes". A value's digest is
-over its bytes in the file; a string's over its bytes, an array of strings' over the strings with a zero behind each.
+over its bytes in the file; that of a string over its bytes, of an array of strings over the strings, each followed by a zero.
 """
 import sys
 

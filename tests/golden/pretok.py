@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/pretok.h: words that the published regular expressions of pre-tokenizers cut texts into.
+"""Writes tests/golden/pretok.h: texts cut into words by the published regular expressions of pre-tokenizers.
 
 usage: pip install regex && python3 tests/golden/pretok.py > tests/golden/pretok.h
 
-The expressions are those of the models' own tokenizer.json (GPT-2, SmolLM2, Llama 3, Qwen2), for "default" those of
-llama.cpp; the engine that runs them is the regex package's.
+The expressions are from the models' own tokenizer.json (GPT-2, SmolLM2, Llama 3, Qwen2), that of "default" from
+llama.cpp; the regex package evaluates them.
 """
 import random
 import regex

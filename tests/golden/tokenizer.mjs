@@ -1,5 +1,5 @@
-// Writes tests/golden/tokenizer.h: the ids that llama.cpp gives with each pre-tokenizer, on GPT-2's vocabulary with the
-// name of its pre-tokenizer replaced. Needs the packages of tests/peers and the vocabularies of the data folder.
+// Writes tests/golden/tokenizer.h: llama.cpp's ids with each pre-tokenizer, on GPT-2's vocabulary with the name of its
+// pre-tokenizer replaced. Needs the packages of tests/peers and the vocabularies of the data folder.
 //
 //   node tests/golden/tokenizer.mjs NODE_MODULES > tests/golden/tokenizer.h
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,6 @@
-// llama.cpp reads what we write: files of `nutshell quantize` load there, tokenize alike, and every token that is drawn here is
-// the likeliest there too, or as good as that. Where two tokens are nearly equal, two int8 engines may choose differently: on
-// random weights the best two are often 0.01 apart, a wrong product chooses one that is 1 or 2 below the best.
+// llama.cpp reads what we write: it loads files of `nutshell quantize`, tokenizes alike, and every token that is greedily
+// sampled here is the likeliest there too, or nearly so. Where two tokens are nearly equal, two int8 engines may choose
+// differently: on random weights the best two are often 0.01 apart, while a wrong product chooses one that is 1 or 2 below.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -12,7 +12,7 @@ const TINY = 'dist/nutshell-tiny-q8_0.gguf';
 const WORK = 'build/llama-test';
 const PROMPTS = ['Once upon a time', 'One day, a little dog'];
 const TOKENS = 24;
-const NEARLY = 0.05; // what a token's logit may be below the best
+const NEARLY = 0.05; // how far below the best a token's logit may be
 mkdirSync(WORK, { recursive: true });
 
 const nutshell = (...args) =>
@@ -26,14 +26,14 @@ function tokenIds(model, prompt) {
   return [...(model.tokens.shouldPrependBosToken ? [model.tokens.bos] : []), ...model.tokenize(prompt)];
 }
 
-/** How far the logit of each drawn token is below the best one's, as llama.cpp computes them after the tokens before. */
+/** How far the logit of each sampled token is below the best, as llama.cpp computes them after the same tokens. */
 async function shortfalls(model, ids, drawn) {
   const context = await model.createContext({ contextSize: 256, threads: 1 });
   const sequence = context.getSequence();
   const answers = sequence.evaluateWithMetadata(ids, { probabilities: true }, { temperature: 0, yieldEogToken: true });
   const below = [];
   let answer = await answers.next();
-  for (const token of drawn) { // it goes on with our token instead of its own
+  for (const token of drawn) { // continue with our token instead of its own
     ensure(!answer.done, `llama.cpp stops after ${below.length} tokens`);
     const { probabilities } = answer.value;
     below.push(Math.log(Math.max(...probabilities.values()) / (probabilities.get(token) ?? 0)));
@@ -43,7 +43,7 @@ async function shortfalls(model, ids, drawn) {
   return below;
 }
 
-/** A model of its own for each prompt: contexts that share one sometimes never answer. */
+/** Loads a model for each prompt: contexts that share one sometimes never answer. */
 async function judge(path, prompt, ids, drawn) {
   const model = await llama.loadModel({ modelPath: resolve(path) });
   equal(ids, tokenIds(model, prompt), 'token ids');
@@ -79,7 +79,7 @@ for (const [name, from] of [['stories', STORIES], ['tiny', TINY]]) {
   }
 }
 
-// Random weights: what matters is that both compute the same function of them. One file per family, then one per tensor format.
+// Random weights: both have to compute the same function of them. One file per family, then one per tensor format.
 for (const family of ['llama', 'qwen2', 'qwen3']) {
   await check(`${family}, random weights`, async () => {
     const out = join(WORK, `${family}.gguf`);

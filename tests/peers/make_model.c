@@ -1,5 +1,5 @@
-/* Writes a small model of random weights of an architecture, for another implementation to run:
- * make_model ARCHITECTURE TYPE OUT.gguf */
+/* Writes a small model with random weights, to be run by another implementation too: make_model
+ * ARCHITECTURE TYPE OUT.gguf */
 #include "../unit/make_gguf.h"
 
 int main(int argc, char **argv) {

@@ -1,6 +1,6 @@
-// Models in several files, between llama.cpp and us: what its llama-gguf-split writes is read here and gives the whole
-// model's text; what tests/browser/parts.mjs writes is the same bytes, and llama.cpp reads it. The tool is in no package: it is
-// compiled from llama.cpp's source, which node-llama-cpp brings as a git bundle, against the libraries of the same package.
+// Split models between llama.cpp and us. What its llama-gguf-split writes is read here and gives the text of the whole model;
+// tests/browser/parts.mjs writes the same bytes, and llama.cpp reads them. The tool is compiled from llama.cpp's source, which
+// is in node-llama-cpp as a git bundle, with the libraries of the same package.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -37,7 +37,7 @@ function buildTool() {
     ...names.map((name) => `-l:${name}`), `-Wl,-rpath,${libraries}`, '-o', TOOL], quiet);
 }
 
-/** Facts and texts of a model, as the shell prints them; two seeds. */
+/** Facts and texts of a model, as the shell prints them, for two seeds. */
 function told(path) {
   const { file_bytes: bytes, ...info } = JSON.parse(nutshell('info', path, '--json'));
   ensure(bytes > 10_000, `${bytes} bytes`);

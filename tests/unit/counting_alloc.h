@@ -1,5 +1,5 @@
-/* An allocator that counts, for nut_set_allocator: what is alive, the peak, and the n-th allocation, or all
- * from the n-th on, or what goes beyond a limit, can be made to fail.
+/* A counting allocator for nut_set_allocator. It counts the blocks and bytes alive and their peak. The n-th
+ * allocation, all from the n-th on, or those above a limit can be made to fail.
  *
  *     counting_start(k);        // the k-th allocation from here fails; 0: none
  *     counting.for_good = true; // optional: and so do all that follow it
@@ -8,7 +8,7 @@
  *     CHECK(counting.alive == 0, ...);
  *     counting_stop();
  *
- * One thread at a time, as the engine allocates. Fresh memory is full of rubbish. */
+ * For one thread at a time, as the engine allocates. New memory is filled with garbage. */
 #ifndef NUT_TESTS_COUNTING_ALLOC_H
 #define NUT_TESTS_COUNTING_ALLOC_H
 
@@ -34,7 +34,7 @@ typedef union counting_head { // in front of each block; keeps its alignment
     _Alignas(16) char pad[16];
 } counting_head;
 
-/* Whether the allocation that was counted last is one of those that fail. */
+/* Whether the allocation that was counted last has to fail. */
 static inline bool counting_fails(size_t n_bytes) {
     if (counting.limit && (n_bytes > counting.limit || counting.bytes > counting.limit - n_bytes))
         return true;

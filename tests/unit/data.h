@@ -18,7 +18,7 @@ static inline const char *data_path(const char *name) {
     return path;
 }
 
-/* A whole file, with a 0 behind it; NULL where it cannot be read. Free with free(). */
+/* A whole file, terminated by a 0; NULL if it cannot be read. Free with free(). */
 static inline char *data_read_path(const char *path, size_t *n) {
     FILE *f = fopen(path, "rb");
     long size = f && !fseek(f, 0, SEEK_END) ? ftell(f) : -1;

@@ -1,5 +1,5 @@
-/* Buffers for tests of kernels, which end in NaNs (and are poisoned under ASan), so that a read outside
- * shows in the result and a write outside is seen; random numbers; and which sets are to be tested. */
+/* For tests of kernels: buffers between NaNs (poisoned under ASan), so that a read out of bounds changes
+ * the result and a write is detected; random numbers; and which kernel sets are to be tested. */
 #ifndef NUT_TESTS_GUARD_H
 #define NUT_TESTS_GUARD_H
 
@@ -66,8 +66,9 @@ static inline void fill(float *x, size_t n, rng *r, double scale) {
     for (size_t i = 0; i < n; i++) x[i] = random_float(r, scale);
 }
 
-/* Whether set i is to be tested, asked once, as an engine's later compilation of the same code may compute
- * differently. It may compute the relaxed dot wrongly, which the probe must see; no other set is refused. */
+/* Whether set i is to be tested. Asked only once, because an engine may compile the same code again later
+ * and then compute differently. Only the relaxed set may be refused: where an engine computes the relaxed
+ * dot wrongly, the probe must find it. */
 static inline bool usable(size_t i) {
     static int known[8];
     const char *name = kernel_at(i)->name;

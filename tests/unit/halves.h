@@ -1,4 +1,4 @@
-/* Where the f16 scales and minimums stand in a file's block. Origin: ggml-common.h of llama.cpp. */
+/* Where the f16 scales and minimums are in a file's block. Origin: ggml-common.h of llama.cpp. */
 #ifndef NUT_TESTS_HALVES_H
 #define NUT_TESTS_HALVES_H
 

@@ -67,7 +67,7 @@ static inline void *json_fail(json_parser *p, const char *what) {
     return NULL;
 }
 
-static inline char json_peek(json_parser *p) { // the next byte that is no white space; 0 at the end
+static inline char json_peek(json_parser *p) { // the next byte that is not white space; 0 at the end
     while (p->at < p->n && p->s[p->at] && strchr(" \t\r\n", p->s[p->at])) p->at++;
     return p->at < p->n ? p->s[p->at] : 0;
 }
@@ -98,7 +98,7 @@ static inline size_t json_put_utf8(char *to, uint32_t c) {
 }
 
 static inline size_t json_escape(json_parser *p,
-                                 char *to) { // behind the backslash; bytes written, 0 on error
+                                 char *to) { // after the backslash; returns the bytes written, 0 on error
     static const char from[] = "\"\\/bfnrt", means[] = "\"\\/\b\f\n\r\t";
     char e = p->at < p->n ? p->s[p->at++] : 0;
     const char *known = e ? strchr(from, e) : NULL;
@@ -113,7 +113,7 @@ static inline size_t json_escape(json_parser *p,
     return json_put_utf8(to, 0x10000u + ((uint32_t)(high - 0xd800) << 10) + (uint32_t)(low - 0xdc00));
 }
 
-static inline char *json_string(json_parser *p, size_t *n) { // decoded in place: never longer than it was
+static inline char *json_string(json_parser *p, size_t *n) { // decoded in place: it never gets longer
     if (json_peek(p) != '"') return json_fail(p, "a string should begin here");
     char *begin = p->s + ++p->at, *to = begin;
     while (p->at < p->n && p->s[p->at] != '"') {
@@ -192,7 +192,7 @@ static inline json *json_value(json_parser *p, int depth) {
     return v->text ? v : NULL;
 }
 
-/* Takes over bytes: n of JSON with a 0 behind, from malloc. */
+/* Takes ownership of bytes: n of JSON and a 0, from malloc. */
 static inline json_doc json_parse(char *bytes, size_t n) {
     size_t most = 2; // a value follows the beginning, '[', ',' or ':'
     for (size_t i = 0; i < n; i++) most += bytes[i] == '[' || bytes[i] == ',' || bytes[i] == ':';

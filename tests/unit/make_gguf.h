@@ -116,7 +116,7 @@ static inline void make_str(make_gguf *g, const char *key, const char *v) {
     make_text(&g->kv, v);
 }
 
-/* The head of an array; its elements follow by make_text or make_le on g->kv. */
+/* The head of an array; add its elements with make_text or make_le on g->kv. */
 static inline void make_array(make_gguf *g, const char *key, uint32_t type, uint64_t n) {
     make_key(g, key, MAKE_ARRAY);
     make_le(&g->kv, type, 4);
@@ -129,8 +129,8 @@ static inline float make_random(make_gguf *g) {
     return (float)(2 * rng_f64(&g->random) - 1);
 }
 
-/* Random blocks of a format that is only read: any bytes are codes and scales, but the halves must be tame.
- */
+/* Random blocks of a format that is only read: any bytes are valid codes and scales, but half floats must
+ * be moderate. */
 static inline void make_blocks(make_gguf *g, const format *f, size_t n_blocks, float size, make_bytes *out) {
     static const struct {
         format_id id;
@@ -253,7 +253,7 @@ static const char *const make_pieces[] = { // best last
     "\xe2\x96\x81the"};
 enum { MAKE_N_VOCAB = MAKE_FIRST_PIECE + sizeof make_pieces / sizeof *make_pieces };
 
-/* A SentencePiece vocabulary: <unk>, <s>, </s>, the 256 bytes, then pieces. */
+/* A SentencePiece vocabulary: <unk>, <s>, </s>, the 256 bytes, then other tokens. */
 static inline void make_vocab(make_gguf *g) {
     static const char *const special[] = {"<unk>", "<s>", "</s>"};
     char byte[8];
@@ -276,8 +276,8 @@ static inline void make_vocab(make_gguf *g) {
     make_u32(g, "tokenizer.ggml.unknown_token_id", 0);
 }
 
-/* GPT-2's character for a byte: printable ones of Latin-1 stand for themselves, the others are U+0100,
- * U+0101, ... in order. Its length, 1 or 2. */
+/* GPT-2's character for a byte: printable ones of Latin-1 are themselves, the others are U+0100, U+0101,
+ * ... in order. Returns its length, 1 or 2. */
 static inline size_t make_byte_character(unsigned byte, char to[2]) {
     unsigned c = byte, shifted = 0;
     for (unsigned b = 0; b <= byte; b++) {
@@ -303,7 +303,7 @@ static const char *const make_byte_pieces[] = {"th", "he", "the", "\xc4\xa0", "\
 static const char *const make_byte_merges[] = {"t h", "h e", "th e", "\xc4\xa0 the"};
 enum { MAKE_N_BYTE_VOCAB = 256 + sizeof make_byte_pieces / sizeof *make_byte_pieces, MAKE_N_MERGES = 4 };
 
-/* A byte-pair vocabulary: the bytes, some pieces that merges lead to, an end of turn. */
+/* A byte-pair vocabulary: the bytes, some tokens made by merges, an end-of-turn token. */
 static inline void make_byte_vocab(make_gguf *g) {
     make_str(g, "tokenizer.ggml.model", "gpt2");
     make_str(g, "tokenizer.ggml.pre", "gpt-2");
@@ -401,7 +401,7 @@ static inline uint64_t make_pad(uint64_t n, uint64_t alignment) {
     return (n + alignment - 1) / alignment * alignment;
 }
 
-/* Gives each tensor that has none its place; the size of the data. */
+/* Gives an offset to each tensor that has none; returns the size of the data. */
 static inline uint64_t make_place(make_gguf *g) {
     uint64_t at = 0, end = 0;
     for (size_t k = 0; k < g->n_tensors; k++) {
@@ -448,7 +448,7 @@ static inline void make_free(make_gguf *g) {
 
 /* ---- loading ---- */
 
-/* Feeds n bytes in pieces of `step` (0: all at once), of a file whose size is known. options NULL: the
+/* Feeds n bytes, `step` at a time (0: all at once), of a file whose size is known. options NULL: the
  * defaults. */
 static inline nut_status make_load(const uint8_t *file, size_t n, size_t step,
                                    const nut_load_options *options, nut_model **out, nut_error *err) {

@@ -1,6 +1,5 @@
-/* Models in several files, made from one (make_gguf.h), as llama.cpp's gguf-split lays them out: all
- * metadata in the first, tensors in their order, and the keys split.no, split.count and split.tensors.count
- * in each.
+/* Splits a model of make_gguf.h into several files as llama.cpp's gguf-split does: all metadata in the
+ * first, tensors in their order, and the keys split.no, split.count and split.tensors.count in each.
  *
  *     make_parts s = make_split(&g, 3, true);   // three files, the first without tensors; g stays
  *     make_find(&s.g[1], "blk.0.attn_q.weight")->dims[1]++;   // optional: break something
@@ -71,7 +70,7 @@ static inline make_gguf make_piece(const make_gguf *g, size_t begin, size_t end)
     return part;
 }
 
-/* n files of about as many tensors each. */
+/* n files with about equally many tensors. */
 static inline make_parts make_split(const make_gguf *g, size_t n, bool empty_first) {
     make_parts s = {.n = n};
     const size_t skip = empty_first && n > 1;
@@ -101,7 +100,7 @@ static inline void make_parts_free(make_parts *s) {
     *s = (make_parts){0};
 }
 
-/* Feeds a file in pieces of random sizes; random NULL: all at once. */
+/* Feeds a file in steps of random sizes; random NULL: all at once. */
 static inline nut_status make_feed(nut_loader *l, const uint8_t *file, size_t n, rng *random,
                                    nut_error *err) {
     for (size_t at = 0, some; at < n; at += some) {
@@ -113,7 +112,7 @@ static inline nut_status make_feed(nut_loader *l, const uint8_t *file, size_t n,
     return NUT_OK;
 }
 
-/* Loads all files in order, their sizes told where random is NULL. */
+/* Loads all files in order; their sizes are known if random is NULL. */
 static inline nut_status make_load_parts(const make_parts *s, const nut_load_options *options, rng *random,
                                          nut_model **out, nut_error *err) {
     const nut_load_options defaults = nut_load_defaults();

@@ -1,4 +1,4 @@
-/* Loading a model file in a test: the whole public path, from fread to nut_load_finish. */
+/* Loads a model file with the public calls, from fread to nut_load_finish. */
 #ifndef NUT_TESTS_MODEL_FILE_H
 #define NUT_TESTS_MODEL_FILE_H
 
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* NULL where the file is not there, or with err->code set where it is no model. */
+/* NULL if there is no file, or with err->code set if it is no model. */
 static inline nut_model *model_file_load(const char *path, const nut_load_options *options, nut_error *err) {
     FILE *f = fopen(path, "rb");
     err->code = NUT_OK;

@@ -37,22 +37,22 @@ static void test_exp2(void) {
 
 /* ---- rotation ---- */
 
-typedef struct turn {
+typedef struct rotation {
     kernel_rope r;
     float *table;
-} turn;
+} rotation;
 
-static turn random_turn(size_t n_pairs, bool adjacent, rng *r) {
+static rotation random_rotation(size_t n_pairs, bool adjacent, rng *r) {
     float *table = guard_floats(2 * n_pairs);
     for (size_t i = 0; i < n_pairs; i++) {
         double angle = 7 * rng_f64(r);
         table[i] = (float)cos(angle), table[n_pairs + i] = (float)sin(angle);
     }
-    return (turn){{table, table + n_pairs, n_pairs, adjacent}, table};
+    return (rotation){{table, table + n_pairs, n_pairs, adjacent}, table};
 }
 
-/* x (head_dim) turned, in double precision. */
-static void expected_turn(const kernel_rope *r, const float *x, size_t head_dim, double *out) {
+/* x (head_dim) rotated, in double precision. */
+static void expected_rotation(const kernel_rope *r, const float *x, size_t head_dim, double *out) {
     for (size_t i = 0; i < head_dim; i++) out[i] = (double)x[i];
     for (size_t i = 0; i < r->n_pairs; i++) {
         size_t a = r->adjacent ? 2 * i : i, b = r->adjacent ? 2 * i + 1 : i + r->n_pairs;
@@ -64,7 +64,7 @@ static void expected_turn(const kernel_rope *r, const float *x, size_t head_dim,
 
 static void test_rope_case(const kernel_set *s, size_t n_heads, size_t dim, size_t n_pairs, bool adjacent,
                            rng *r) {
-    turn t = random_turn(n_pairs, adjacent, r);
+    rotation t = random_rotation(n_pairs, adjacent, r);
     float *x = guard_floats(n_heads * dim), *before = malloc(n_heads * dim * sizeof(float)),
           *by_ref = malloc(n_heads * dim * sizeof(float));
     double expected[CACHE_MAX_DIM], worst = 0;
@@ -74,7 +74,7 @@ static void test_rope_case(const kernel_set *s, size_t n_heads, size_t dim, size
     s->rope(x, n_heads, dim, &t.r);
     kernel_set_ref.rope(by_ref, n_heads, dim, &t.r);
     for (size_t h = 0; h < n_heads; h++) {
-        expected_turn(&t.r, before + h * dim, dim, expected);
+        expected_rotation(&t.r, before + h * dim, dim, expected);
         for (size_t i = 0; i < dim; i++) worst = fmax(worst, fabs((double)x[h * dim + i] - expected[i]));
     }
     CHECK(worst < 2e-6, "%s rope of %zu pairs of %zu: error %g", s->name, n_pairs, dim, worst);
@@ -93,18 +93,39 @@ static void test_rope(const kernel_set *s, op_counts *ran) {
 
 /* ---- the cache ---- */
 
+/* A head whose pages lie in a random order, each between bytes of other heads. */
+enum { BEFORE = 48, AFTER = 16 };
+
 typedef struct cache {
     cache_head head;
-    size_t n_bytes;
+    size_t n_pages, page_bytes;
+    uint8_t *memory;
+    uint8_t **pages;
 } cache;
 
-static cache new_cache(const cache_kind *kind, size_t dim, size_t n_positions) {
-    const size_t n_bytes = cache_tiles(n_positions) * cache_tile_bytes(kind, dim);
-    return (cache){{kind, dim, guard_new(n_bytes)}, n_bytes};
+static cache new_cache(const cache_kind *kind, size_t k_dim, size_t v_dim, size_t n_positions, rng *r) {
+    cache c = {.n_pages = cache_tiles(n_positions),
+               .page_bytes = BEFORE + cache_tile_bytes(kind, k_dim, v_dim) + AFTER};
+    c.memory = guard_new(c.n_pages * c.page_bytes);
+    c.pages = malloc(c.n_pages * sizeof *c.pages);
+    for (size_t i = 0; i < c.n_pages; i++) {
+        const size_t other = rng_u64(r) % (i + 1); // a shuffle by insertion
+        c.pages[i] = c.pages[other];
+        c.pages[other] = c.memory + i * c.page_bytes;
+    }
+    c.head = (cache_head){kind, k_dim, v_dim, c.pages, BEFORE};
+    return c;
 }
 
 static void cache_free(cache *c) {
-    guard_free(c->head.tiles, "cache");
+    size_t changed = 0;
+    for (size_t i = 0; i < c->n_pages * c->page_bytes; i++) {
+        const size_t at = i % c->page_bytes;
+        changed += (at < BEFORE || at >= c->page_bytes - AFTER) && c->memory[i] != 0xff;
+    }
+    CHECK(changed == 0, "%s of %zu and %zu: %zu bytes of other heads were written", c->head.kind->name,
+          c->head.k_dim, c->head.v_dim, changed);
+    guard_free(c->memory, "cache"), free(c->pages);
 }
 
 /* The error that a number may have: half of its integer's scale, which is the least that holds the block,
@@ -121,43 +142,56 @@ static double number_bound(const cache_kind *kind, const double *x, size_t dim, 
     return scale * 0.5 + fabs(x[i]) * 4e-7;
 }
 
+/* Numbers of a stored key or value that are not what they should be. */
+static size_t wrong_stored(const cache_head *h, size_t pos, const double *x, size_t dim, bool is_key) {
+    const cache_kind *kind = h->kind;
+    size_t wrong = 0;
+    for (size_t i = 0; i < dim; i++) {
+        const double bound = number_bound(kind, x, dim, i, is_key ? kind->k_most : kind->v_most,
+                                          is_key ? kind->k_length : 0) +
+                             (is_key ? 1e-6 : 1e-9); // keys were rotated before
+        const float stored = is_key ? cache_key(h, pos, i) : cache_value(h, pos, i);
+        wrong += !(fabs((double)stored - x[i]) <= bound);
+    }
+    return wrong;
+}
+
 static void check_stored(const kernel_set *s, const cache_head *h, size_t pos, const double *k,
                          const float *v) {
     double value[CACHE_MAX_DIM];
-    size_t wrong = 0;
-    for (size_t i = 0; i < h->head_dim; i++) value[i] = (double)v[i];
-    for (size_t i = 0; i < h->head_dim; i++) {
-        double k_bound = number_bound(h->kind, k, h->head_dim, i, h->kind->k_most, h->kind->k_length) + 1e-6;
-        double v_bound = number_bound(h->kind, value, h->head_dim, i, h->kind->v_most, 0) + 1e-9;
-        wrong += !(fabs((double)cache_key(h, pos, i) - k[i]) <= k_bound);
-        wrong += !(fabs((double)cache_value(h, pos, i) - value[i]) <= v_bound);
-    }
-    CHECK(wrong == 0, "%s store, %s of %zu, position %zu: %zu numbers are wrong", s->name, h->kind->name,
-          h->head_dim, pos, wrong);
+    for (size_t i = 0; i < h->v_dim; i++) value[i] = (double)v[i];
+    const size_t wrong =
+        wrong_stored(h, pos, k, h->k_dim, true) + wrong_stored(h, pos, value, h->v_dim, false);
+    CHECK(wrong == 0, "%s store, %s of %zu and %zu, position %zu: %zu numbers are wrong", s->name,
+          h->kind->name, h->k_dim, h->v_dim, pos, wrong);
 }
 
+/* Sizes of keys and of values. */
+static const size_t dims[][2] = {{8, 8},     {16, 16}, {40, 40},   {64, 64},  {96, 96}, {128, 128},
+                                 {256, 256}, {64, 40}, {192, 128}, {16, 256}, {40, 8}};
+enum { N_DIMS = sizeof dims / sizeof *dims };
+
 /* Positions in an order that goes to and fro; then all must be there, the first no less than the last. */
-static void test_store_case(const kernel_set *s, const cache_kind *kind, size_t dim, rng *r) {
+static void test_store_case(const kernel_set *s, const cache_kind *kind, const size_t *dim, rng *r) {
     enum { N = 150 };
-    cache c = new_cache(kind, dim, N);
-    turn t = random_turn(dim / 4, dim % 16 == 0, r);
-    float *k = guard_floats(N * dim), *v = guard_floats(N * dim);
+    const size_t k_dim = dim[0], v_dim = dim[1];
+    cache c = new_cache(kind, k_dim, v_dim, N, r);
+    rotation t = random_rotation(k_dim / 4, k_dim % 16 == 0, r);
+    float *k = guard_floats(N * k_dim), *v = guard_floats(N * v_dim);
     double expected[CACHE_MAX_DIM];
-    fill(k, N * dim, r, 2), fill(v, N * dim, r, 2);
-    for (size_t i = 0; i < dim; i++) k[3 * dim + i] = v[4 * dim + i] = 0;
+    fill(k, N * k_dim, r, 2), fill(v, N * v_dim, r, 2);
+    for (size_t i = 0; i < k_dim; i++) k[3 * k_dim + i] = 0;
+    for (size_t i = 0; i < v_dim; i++) v[4 * v_dim + i] = 0;
     for (size_t i = 0; i < N; i++) {
         size_t pos = i * 77 % N;
-        s->store(&c.head, pos, &t.r, k + pos * dim, v + pos * dim);
+        s->store(&c.head, pos, &t.r, k + pos * k_dim, v + pos * v_dim);
     }
     for (size_t pos = 0; pos < N; pos++) {
-        expected_turn(&t.r, k + pos * dim, dim, expected);
-        check_stored(s, &c.head, pos, expected, v + pos * dim);
+        expected_rotation(&t.r, k + pos * k_dim, k_dim, expected);
+        check_stored(s, &c.head, pos, expected, v + pos * v_dim);
     }
     cache_free(&c), guard_free(k, "keys"), guard_free(v, "values"), guard_free(t.table, "table");
 }
-
-static const size_t dims[] = {8, 16, 40, 64, 96, 128, 256};
-enum { N_DIMS = sizeof dims / sizeof *dims };
 
 /* The SIMD sets hold integers; floats are the reference set's. */
 static size_t n_kinds(const kernel_set *s) {
@@ -174,7 +208,7 @@ static void test_store(const kernel_set *s, op_counts *ran) {
 
 /* ---- attention ---- */
 
-/* Stores a key and value that are not turned. */
+/* Stores a key and value without rotation. */
 static void store_still(const kernel_set *s, const cache_head *h, size_t pos, const float *k,
                         const float *v) {
     static const float nothing[1];
@@ -184,7 +218,9 @@ static void store_still(const kernel_set *s, const cache_head *h, size_t pos, co
 
 /* A query as the set takes it: as a key of NUT_KV_F16 is stored, or as it is. */
 static void taken_query(const kernel_set *s, const float *q, size_t dim, double *out) {
-    cache c = new_cache(&cache_kinds[NUT_KV_F16], dim, 1);
+    rng r;
+    rng_seed(&r, 1);
+    cache c = new_cache(&cache_kinds[NUT_KV_F16], dim, dim, 1, &r);
     store_still(s, &c.head, 0, q, q);
     for (size_t i = 0; i < dim; i++) out[i] = (double)(is_ref(s) ? q[i] : cache_key(&c.head, 0, i));
     cache_free(&c);
@@ -195,17 +231,17 @@ static void taken_query(const kernel_set *s, const float *q, size_t dim, double 
  * floats, and 1e-6 for every 1 that scores reach, since floats round them. */
 static void expected_attend(const kernel_set *s, const cache_head *h, const float *q, size_t n_kv,
                             double scale, double *out, double *bound) {
-    const size_t dim = h->head_dim, block = h->kind->block;
+    const size_t k_dim = h->k_dim, block = h->kind->block;
     double query[CACHE_MAX_DIM], *p = malloc(n_kv * sizeof *p), highest = -INFINITY, total = 0, size = 0;
-    taken_query(s, q, dim, query);
+    taken_query(s, q, k_dim, query);
     for (size_t i = 0; i < n_kv; i++) {
         p[i] = 0;
-        for (size_t c = 0; c < dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * scale;
+        for (size_t c = 0; c < k_dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * scale;
         highest = fmax(highest, p[i]), size = fmax(size, fabs(p[i]));
     }
     const double rounding = (is_ref(s) ? 2e-6 : 2e-5) + 1e-6 * size;
     for (size_t i = 0; i < n_kv; i++) total += p[i] = exp(p[i] - highest);
-    for (size_t c = 0; c < dim; c++) {
+    for (size_t c = 0; c < h->v_dim; c++) {
         out[c] = bound[c] = 0;
         for (size_t first = 0; first < n_kv; first += CACHE_TILE) {
             double most = 0, sum = 0, numbers = 0;
@@ -230,38 +266,44 @@ static void expected_attend(const kernel_set *s, const cache_head *h, const floa
 /* Keys, values and queries that attention is tested with. */
 typedef struct content {
     const char *name;
-    void (*fill)(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r);
+    void (*fill)(size_t pos, size_t n_kv, const float *q, const cache_head *h, float *k, float *v, rng *r);
 } content;
 
-static void fill_random(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+static void fill_random(size_t pos, size_t n_kv, const float *q, const cache_head *h, float *k, float *v,
+                        rng *r) {
     (void)pos, (void)n_kv, (void)q;
-    fill(k, dim, r, 1), fill(v, dim, r, 1);
+    fill(k, h->k_dim, r, 1), fill(v, h->v_dim, r, 1);
 }
 
 /* Each key is more like the first query than the one before: the largest score is always the last. */
-static void fill_rising(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
-    fill(k, dim, r, 1), fill(v, dim, r, pos % 3 ? 1 : 1e-3);
-    for (size_t i = 0; i < dim; i++) k[i] += 8 * (float)pos / (float)n_kv * q[i];
+static void fill_rising(size_t pos, size_t n_kv, const float *q, const cache_head *h, float *k, float *v,
+                        rng *r) {
+    fill(k, h->k_dim, r, 1), fill(v, h->v_dim, r, pos % 3 ? 1 : 1e-3);
+    for (size_t i = 0; i < h->k_dim; i++) k[i] += 8 * (float)pos / (float)n_kv * q[i];
 }
 
 /* The longest vectors that there are, all alike: the largest sums of integers. */
-static void fill_flat(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+static void fill_flat(size_t pos, size_t n_kv, const float *q, const cache_head *h, float *k, float *v,
+                      rng *r) {
     (void)pos, (void)n_kv, (void)r;
-    for (size_t i = 0; i < dim; i++) k[i] = q[i], v[i] = i % 2 ? -5 : 5;
+    for (size_t i = 0; i < h->k_dim; i++) k[i] = q[i];
+    for (size_t i = 0; i < h->v_dim; i++) v[i] = i % 2 ? -5 : 5;
 }
 
 /* One column far above the others, in keys as in queries, as some models have. */
-static void fill_outlier(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+static void fill_outlier(size_t pos, size_t n_kv, const float *q, const cache_head *h, float *k, float *v,
+                         rng *r) {
     (void)pos, (void)n_kv, (void)q;
-    fill(k, dim, r, 1), fill(v, dim, r, 1);
-    k[dim / 2] = 100, v[dim / 2] = -100;
+    fill(k, h->k_dim, r, 1), fill(v, h->v_dim, r, 1);
+    k[h->k_dim / 2] = 100, v[h->v_dim / 2] = -100;
 }
 
 /* Scores so far apart that all but some weights vanish, and zeros. */
-static void fill_sharp(size_t pos, size_t n_kv, const float *q, size_t dim, float *k, float *v, rng *r) {
+static void fill_sharp(size_t pos, size_t n_kv, const float *q, const cache_head *h, float *k, float *v,
+                       rng *r) {
     (void)n_kv;
-    fill(v, dim, r, pos % 5 ? 1 : 0);
-    for (size_t i = 0; i < dim; i++) k[i] = pos % 7 == 0 ? 0 : (pos % 11 == 3 ? 90 : -90) * q[i];
+    fill(v, h->v_dim, r, pos % 5 ? 1 : 0);
+    for (size_t i = 0; i < h->k_dim; i++) k[i] = pos % 7 == 0 ? 0 : (pos % 11 == 3 ? 90 : -90) * q[i];
 }
 
 static const content contents[] = {{"random", fill_random},
@@ -275,23 +317,24 @@ typedef struct attend_case {
     const kernel_set *set;
     const cache_kind *kind;
     const content *content;
-    size_t n_tokens, n_q, n_kv, dim; // n_kv positions are seen by the first token
+    size_t n_tokens, n_q, n_kv; // n_kv positions are seen by the first token
+    size_t k_dim, v_dim;
     cache cache;
     float *q, *out;
 } attend_case;
 
 static void case_new(attend_case *c, rng *r) {
-    const size_t n = c->n_tokens * c->n_q * c->dim, all = c->n_kv + c->n_tokens - 1;
+    const size_t n_rows = c->n_tokens * c->n_q, n = n_rows * c->k_dim, all = c->n_kv + c->n_tokens - 1;
     float k[CACHE_MAX_DIM], v[CACHE_MAX_DIM];
-    c->cache = new_cache(c->kind, c->dim, all);
-    c->q = guard_floats(n), c->out = guard_floats(n);
+    c->cache = new_cache(c->kind, c->k_dim, c->v_dim, all, r);
+    c->q = guard_floats(n), c->out = guard_floats(n_rows * c->v_dim);
     fill(c->q, n, r, 1);
     if (c->content->fill == fill_flat)
         for (size_t i = 0; i < n; i++) c->q[i] = i % 3 ? 2 : -2;
     if (c->content->fill == fill_outlier)
-        for (size_t i = c->dim / 2; i < n; i += c->dim) c->q[i] = i % 3 ? 9 : -9;
+        for (size_t i = c->k_dim / 2; i < n; i += c->k_dim) c->q[i] = i % 3 ? 9 : -9;
     for (size_t pos = 0; pos < all; pos++) {
-        c->content->fill(pos, all, c->q, c->dim, k, v, r);
+        c->content->fill(pos, all, c->q, &c->cache.head, k, v, r);
         store_still(c->set, &c->cache.head, pos, k, v);
     }
 }
@@ -301,15 +344,16 @@ static void case_free(attend_case *c) {
 }
 
 static kernel_attend case_call(const attend_case *c, size_t token, size_t n_tokens, float *out) {
-    const size_t stride = c->n_q * c->dim;
+    const size_t q_stride = c->n_q * c->k_dim;
     return (kernel_attend){.cache = &c->cache.head,
-                           .q = c->q + token * stride,
+                           .q = c->q + token * q_stride,
                            .out = out,
                            .n_tokens = n_tokens,
                            .n_q = c->n_q,
-                           .stride = stride,
+                           .q_stride = q_stride,
+                           .out_stride = c->n_q * c->v_dim,
                            .n_kv = c->n_kv + token,
-                           .scale = 1.0f / sqrtf((float)c->dim)};
+                           .scale = 1.0f / sqrtf((float)c->k_dim)};
 }
 
 /* All tokens in one call, against the definition. */
@@ -320,23 +364,25 @@ static void check_results(attend_case *c) {
     const size_t n_rows = c->n_tokens * c->n_q;
     const size_t step = n_rows < 14 ? 1 : 7;
     for (size_t r = (n_rows - 1) % step; r < n_rows; r += step) { // the last among them
-        expected_attend(c->set, &c->cache.head, c->q + r * c->dim, c->n_kv + r / c->n_q, (double)a.scale,
+        expected_attend(c->set, &c->cache.head, c->q + r * c->k_dim, c->n_kv + r / c->n_q, (double)a.scale,
                         expected, bound);
-        for (size_t i = 0; i < c->dim; i++) {
-            double error = fabs((double)c->out[r * c->dim + i] - expected[i]) / bound[i];
+        for (size_t i = 0; i < c->v_dim; i++) {
+            double error = fabs((double)c->out[r * c->v_dim + i] - expected[i]) / bound[i];
             worst = error <= worst ? worst : error; // also where it is a NaN
         }
     }
-    CHECK(worst <= 1,
-          "%s attend, %s, %s: %zu tokens of %zu heads of %zu, %zu positions: error %g of what may be",
-          c->set->name, c->kind->name, c->content->name, c->n_tokens, c->n_q, c->dim, c->n_kv, worst);
+    CHECK(
+        worst <= 1,
+        "%s attend, %s, %s: %zu tokens of %zu heads of %zu and %zu, %zu positions: error %g of what may be",
+        c->set->name, c->kind->name, c->content->name, c->n_tokens, c->n_q, c->k_dim, c->v_dim, c->n_kv,
+        worst);
 }
 
 /* Each token alone, and each in spans, against all in one call: the same bits. */
 static void check_alone(const attend_case *c, op_counts *ran) {
-    const size_t width = c->n_q * c->dim, size = kernel_part_size(c->dim);
+    const size_t width = c->n_q * c->v_dim, size = kernel_partial_size(c->v_dim);
     const size_t most_spans = cache_spans(c->n_kv + c->n_tokens);
-    float *alone = guard_floats(width), *parts = guard_floats(most_spans * c->n_q * size);
+    float *alone = guard_floats(width), *partials = guard_floats(most_spans * c->n_q * size);
     size_t differ = 0, spans_differ = 0;
     for (size_t t = 0; t < c->n_tokens; t++) {
         const kernel_attend a = case_call(c, t, 1, alone);
@@ -345,16 +391,19 @@ static void check_alone(const attend_case *c, op_counts *ran) {
         c->set->attend(&a);
         differ += memcmp(alone, together, width * sizeof(float)) != 0;
         for (size_t i = 0; i < n_spans; i++, ran->attend_span++)
-            c->set->attend_span(&a, i * CACHE_SPAN, parts + i * c->n_q * size);
+            c->set->attend_span(&a, i * CACHE_SPAN, partials + i * c->n_q * size);
         for (size_t h = 0; h < c->n_q; h++, ran->attend_join++)
-            c->set->attend_join(parts + h * size, n_spans, c->n_q * size, c->dim, alone + h * c->dim);
+            c->set->attend_join(&c->cache.head, partials + h * size, n_spans, c->n_q * size,
+                                alone + h * c->v_dim);
         spans_differ += memcmp(alone, together, width * sizeof(float)) != 0;
     }
     CHECK(differ + spans_differ == 0,
-          "%s attend, %s: %zu tokens of %zu heads of %zu from %zu positions on: %zu differ alone, %zu in "
+          "%s attend, %s: %zu tokens of %zu heads of %zu and %zu from %zu positions on: %zu differ alone, "
+          "%zu in "
           "spans",
-          c->set->name, c->kind->name, c->n_tokens, c->n_q, c->dim, c->n_kv, differ, spans_differ);
-    guard_free(alone, "out"), guard_free(parts, "parts");
+          c->set->name, c->kind->name, c->n_tokens, c->n_q, c->k_dim, c->v_dim, c->n_kv, differ,
+          spans_differ);
+    guard_free(alone, "out"), guard_free(partials, "partial results");
 }
 
 static void test_attend(const kernel_set *s, op_counts *ran) {
@@ -374,7 +423,8 @@ static void test_attend(const kernel_set *s, op_counts *ran) {
                 .n_tokens = is_ref(s) ? 2 : tokens[(i + i / 7) % 7] / (heads[i % HEADS] > 9 ? 5 : 1) + 1,
                 .n_q = heads[i % HEADS],
                 .n_kv = positions[i / HEADS],
-                .dim = dims[(i + i / N_DIMS) % N_DIMS]};
+                .k_dim = dims[(i + i / N_DIMS) % N_DIMS][0],
+                .v_dim = dims[(i + i / N_DIMS) % N_DIMS][1]};
             case_new(&c, &r);
             check_results(&c);
             check_alone(&c, ran);

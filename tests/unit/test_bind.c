@@ -68,8 +68,8 @@ static void test_unknown_tensors(void) {
     static const struct {
         const char *name;
         bool passed_over;
-    } extras[] = {{"blk.0.attn_output.bias", false},
-                  {"blk.1.attn_q.bias", false},
+    } extras[] = {{"blk.0.attn_rot.bias", false},
+                  {"blk.1.attn_q_norm.weight", false},
                   {"blk.0.ffn_gate_inp.weight", false},
                   {"output.bias", false},
                   {"token_embd", false},
@@ -135,7 +135,8 @@ static void test_wrong_hparams(void) {
         {"llama.attention.head_count_kv", 0, NUT_E_CORRUPT, "head_count_kv"},
         {"llama.attention.head_count_kv", 5, NUT_E_CORRUPT, "\"llama.attention.head_count_kv\" is 5"},
         {"llama.attention.head_count_kv", 4, NUT_E_CORRUPT, "attn_k.weight"},
-        {"llama.attention.key_length", 8, NUT_E_UNSUPPORTED, "keys of 8 and values of 16"},
+        {"llama.attention.key_length", 8, NUT_E_CORRUPT, "attn_q.weight"},
+        {"llama.attention.value_length", 8, NUT_E_CORRUPT, "attn_v.weight"},
         {"llama.attention.key_length", 0, NUT_E_CORRUPT, "key_length"},
     };
     for (size_t i = 0; i < sizeof wrongs / sizeof *wrongs; i++) {
@@ -208,20 +209,25 @@ static void test_variants(void) {
         make_gguf g = with(wrongs[i].key, wrongs[i].as, wrongs[i].value, "text");
         refuse(&g, wrongs[i].status, wrongs[i].words);
     }
-    make_gguf g = with("llama.rope.scaling.type", 's', 0, "yarn");
+    make_gguf g = with("llama.rope.scaling.type", 's', 0, "longrope");
     make_f32(&g, "llama.rope.scaling.factor", 4);
-    refuse(&g, NUT_E_UNSUPPORTED, "type \"yarn\"");
+    refuse(&g, NUT_E_UNSUPPORTED, "type \"longrope\"");
     g = make_model(&(make_options){0});
     *find_bytes(&g, "llama.attention.head_count") = 'X';
     make_array(&g, "llama.attention.head_count", MAKE_U32, 2);
-    make_le(&g.kv, 4, 4), make_le(&g.kv, 4, 4);
-    refuse(&g, NUT_E_UNSUPPORTED, "layer to layer");
+    make_le(&g.kv, 4, 4), make_le(&g.kv, 2, 4);
+    refuse(&g, NUT_E_CORRUPT, "blk.1.attn_q.weight is 64 x 64 and must be 64 x 32");
+    g = make_model(&(make_options){0});
+    *find_bytes(&g, "llama.attention.head_count") = 'X';
+    make_array(&g, "llama.attention.head_count", MAKE_U32, 1);
+    make_le(&g.kv, 4, 4);
+    refuse(&g, NUT_E_CORRUPT, "no whole number for layer 1");
     g = make_model(&(make_options){0});
     memcpy(find_bytes(&g, "general.architecture") + 20 + 4 + 8, "mamba", 5);
     refuse(&g, NUT_E_UNSUPPORTED, "\"mamba\" is not supported (these are: llama, qwen2, qwen3)");
     g = make_model(&(make_options){0});
     *find_bytes(&g, "general.architecture") = 'X';
-    refuse(&g, NUT_E_UNSUPPORTED, "\"\" is not supported");
+    refuse(&g, NUT_E_CORRUPT, "does not say the model's architecture");
     g = make_model(&(make_options){0});
     *find_bytes(&g, "general.architecture") = 'X';
     make_u32(&g, "general.architecture", 7);
@@ -251,8 +257,8 @@ static void test_rope(void) {
         nut_model *m;
         nut_error err = {0};
         if (CHECK(make_load(file, n, 0, NULL, &m, &err) == NUT_OK, "case %zu: %s", i, err.message)) {
-            CHECK(m->hp.rope_scale == cases[i].want, "case %zu: %g", i, (double)m->hp.rope_scale);
-            CHECK(m->hp.n_rot == 8 && m->hp.rope_base == 5e5f, "n_rot %u", m->hp.n_rot);
+            CHECK(m->hp.rope.scale == cases[i].want, "case %zu: %g", i, (double)m->hp.rope.scale);
+            CHECK(m->hp.n_rot == 8 && m->hp.rope.base == 5e5f, "n_rot %u", m->hp.n_rot);
             CHECK(m->rope_freqs && !memcmp(m->rope_freqs, make_find(&g, "rope_freqs.weight")->data.p, 16),
                   "rope_freqs");
             nut_model_free(m);

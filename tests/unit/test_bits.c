@@ -71,7 +71,7 @@ static void check_case(const bits_case *c) {
     const size_t n_ways = c->reference && c->n < MAX_IDS ? 3 : sizeof ways / sizeof *ways;
     nut_load_options o = nut_load_defaults();
     nut_error err;
-    o.dequantize = c->reference;
+    o.reference = c->reference;
     if (c->reference) o.kernel = "ref";
     nut_model *m = model_file_load(path_of(c->name), &o, &err);
     if (!m) {

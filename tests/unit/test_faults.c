@@ -1,25 +1,25 @@
 /*
- * Memory that fails. Everything that the engine does is done again and again while its first allocation
- * fails, then its second, and so on until none is left to fail; and once more with all from the n-th on
- * failing. Each time it must end in NUT_E_MEMORY or in the right result, and leave no block behind; what it
- * worked on must work as before when memory is back.
+ * Failing allocations. Everything that the engine does is repeated with its first allocation failing, then
+ * its second, and so on until none is left, and again with all from the n-th on failing. Each time it must
+ * end with NUT_E_MEMORY or the right result, and leak nothing; the objects must work as before when memory
+ * is back.
  */
 #include "check.h"
 #include "counting_alloc.h"
 #include "data.h"
 #include "make_gguf.h"
+#include "memory_job.h"
 
 static const char tiny[] = "dist/nutshell-tiny-q8_0.gguf";
 enum { CTX = 48, MOST_ALLOCATIONS = 400 };
 
 /* ---- what is done ---- */
 
-/* One thing to do. It fills in a digest of what came out, frees what it made, and may keep what fixtures it
- * works on. */
+/* One task. It fills in a digest of its result, frees what it made, and may keep fixtures. */
 typedef struct scenario {
     const char *name;
     nut_status (*run)(const struct scenario *s, uint64_t *digest, nut_error *err);
-    size_t least; // allocations that it must make at least; 0: it must make none at all
+    size_t least; // allocations that it must make at least; 0: it must make none
     const uint8_t *file;
     size_t n_file;
     const nut_model *model;
@@ -97,38 +97,26 @@ static nut_status info(const scenario *s, uint64_t *digest, nut_error *err) {
     return status;
 }
 
-static nut_status read_file(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    (void)err;
-    memcpy(out, ((const scenario *)ctx)->file + offset, n);
-    return NUT_OK;
-}
-
-static nut_status take_file(void *ctx, const void *bytes, size_t n, nut_error *err) {
-    (void)err;
-    *(uint64_t *)ctx = mix(*(uint64_t *)ctx, bytes, n);
-    return NUT_OK;
-}
-
 static nut_status quantize(const scenario *s, uint64_t *digest, nut_error *err) {
-    scenario copy = *s;
-    const nut_source in = {.ctx = &copy, .size = s->n_file, .read = read_file};
-    const nut_sink out = {digest, take_file};
-    *digest = 5;
-    return nut_quantize(&in, &out, &(nut_quantize_options){.type = "q4_1"}, err);
+    memory_job m = {.file = {s->file}, .n_bytes = {s->n_file}};
+    nut_status status = memory_job_round(&m, "q4_1", err);
+    if (status == NUT_OK) *digest = mix(5, m.out, m.n_out);
+    free(m.out);
+    return status;
 }
 
-static nut_status judge(const scenario *s, uint64_t *digest, nut_error *err) {
+static nut_status evaluate(const scenario *s, uint64_t *digest, nut_error *err) {
     int32_t ids[40];
     nut_perplexity_result r;
     for (int i = 0; i < 40; i++) ids[i] = 3 + i * 6;
-    nut_status status = nut_perplexity(s->session, ids, 40, 16, 0, NULL, NULL, &r, err);
+    nut_status status = memory_job_perplexity(s->session, ids, 40, 16, 0, &r, err);
     if (status == NUT_OK) *digest = mix(6, &r.mean_nll, sizeof r.mean_nll);
     return status;
 }
 
 /* ---- while memory fails ---- */
 
-/* What a call must come to when allocations failed, or did not. */
+/* Checks the result of a call with failed allocations, or without. */
 static void check_outcome(const scenario *s, size_t k, nut_status status, const nut_error *err, bool same) {
     const bool right = status == NUT_OK ? same : status == NUT_E_MEMORY && counting.n_failed > 0;
     CHECK(right, "%s: allocation %zu fails%s: %s%s", s->name, k, counting.for_good ? " for good" : "",
@@ -138,7 +126,7 @@ static void check_outcome(const scenario *s, size_t k, nut_status status, const 
     CHECK(counting.alive == 0, "%s: allocation %zu fails: %zu blocks are left", s->name, k, counting.alive);
 }
 
-/* The k-th allocation fails, for each k until none does; then memory is back. */
+/* Makes the k-th allocation fail, for each k until none does; then memory is back. */
 static void fail_each(const scenario *s, bool for_good, uint64_t want) {
     size_t k = 0, n_failed = 1, n_errors = 0;
     while (n_failed && ++k < MOST_ALLOCATIONS) {
@@ -210,7 +198,7 @@ static void test_uses(const nut_model *m, const char *what) {
     const scenario list[] = {{.name = "text", .run = tokenize, .least = 2},
                              {.name = "facts", .run = info},
                              {.name = "generation", .run = generate},
-                             {.name = "judgement", .run = judge, .least = 1}};
+                             {.name = "perplexity", .run = evaluate, .least = 1}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         scenario s = list[i];
         snprintf(name, sizeof name, "%s: %s", what, list[i].name);

@@ -1,5 +1,5 @@
-/* The header reader: every type, any cutting, every field wrong in turn, and what a hostile file may cost.
- */
+/* The header reader: every type, bytes in any steps, each field wrong in turn, and the cost of hostile
+ * files. */
 #include "check.h"
 #include "counting_alloc.h"
 #include "data.h"
@@ -8,7 +8,7 @@
 
 #define STR(x) (int)(x).n, (x).s
 
-/* Feeds n bytes in pieces of `step` (0: whole); the header's free is the caller's. */
+/* Feeds n bytes, `step` at a time (0: all at once); the caller frees the header. */
 static nut_status read_whole(gguf *g, const uint8_t *bytes, size_t n, size_t step, uint64_t file_size,
                              nut_error *err) {
     bool complete = false;
@@ -44,7 +44,7 @@ static void put_values(make_gguf *g) {
     make_le(&g->kv, 1, 2), make_le(&g->kv, 0xffff, 2), make_le(&g->kv, 3, 2);
     make_array(g, "empty", MAKE_STRING, 0);
     make_str(g, "", "");
-    g->kv.n -= 8 + 4 + 8, g->n_kv--; // a pair with an empty key is refused: taken back
+    g->kv.n -= 8 + 4 + 8, g->n_kv--; // a pair with an empty key is refused: removed again
 }
 
 static void check_scalars(const gguf *g) {
@@ -223,7 +223,8 @@ static size_t header_size(const uint8_t *file, size_t n) {
     return size;
 }
 
-/* A file that ends anywhere in its header is never taken for whole, whether its size is known or not. */
+/* A file that ends anywhere in its header is never accepted as complete, whether its size is known or
+ * not. */
 static void check_cuts(const uint8_t *file, size_t n, const char *name) {
     const size_t header = header_size(file, n);
     size_t wrong = 0;
@@ -388,7 +389,7 @@ static void test_twins(void) {
     make_free(&m);
 }
 
-/* Whatever was read is sound: names and data inside the bytes, no overlap. */
+/* What was read is valid: names and data inside the bytes, no overlap. */
 static bool is_sound(const gguf *g, uint64_t file_size) {
     const char *begin = (const char *)g->bytes, *end = begin + g->n_bytes;
     for (uint64_t i = 0; i < g->n_kv; i++) {
@@ -410,7 +411,7 @@ static bool is_sound(const gguf *g, uint64_t file_size) {
     return true;
 }
 
-/* Each byte of the header set to each of these: an error, or a sound header. */
+/* Each byte of the header set to each of these: an error, or a valid header. */
 static void test_wrong_bytes(void) {
     static const uint8_t masks[] = {0x01, 0x08, 0x20, 0x80, 0xff};
     make_gguf m = make_model(&(make_options){.n_layer = 1, .arch = "qwen2"});
@@ -496,7 +497,8 @@ static void test_claims(void) {
     }
 }
 
-/* Tensor data in the same feed is not buffered, and a byte at a time costs no more memory than the whole. */
+/* Tensor data in the same feed is not buffered, and a byte at a time takes no more memory than all at
+ * once. */
 static void test_memory(void) {
     static const size_t steps[] = {0, 1, 100};
     make_gguf m = make_model(&(make_options){.n_embd = 512, .n_ff = 1024});

@@ -2,10 +2,11 @@
  * The engine against independent implementations: token ids, logits, likelihoods and greedy texts that a
  * float64 program and llama.cpp made (their files say how). The reference path (weights as floats, reference
  * kernels) must agree to rounding; the int8 path within what int8 activations cost. Reads ../shared/data (or
- * $NUT_DATA) and models/.
+ * $NUT_DATA) and models/, where they are there, and the repository's own tests/golden/tiny.json.
  */
 #include "check.h"
 #include "json.h"
+#include "memory_job.h"
 #include "model_file.h"
 
 #include <string.h>
@@ -15,7 +16,7 @@ static int32_t ids[CAP], want[CAP];
 
 static nut_load_options path_reference(void) {
     nut_load_options o = nut_load_defaults();
-    o.dequantize = true;
+    o.reference = true;
     o.kernel = "ref";
     return o;
 }
@@ -131,6 +132,80 @@ static void test_stories(void) {
     json_free(&doc);
 }
 
+/* ---- runs of a golden file: prompts with their logits and greedy continuations ---- */
+
+typedef struct limits {
+    double rms, most;    // of the differences of the ten likeliest tokens' logits
+    double clear;        // a choice whose margin over the second is at least this must be the golden one
+    double lag;          // the golden choice's logit is at most this below the largest
+    double n_clear_most; // share of choices that may be below `clear`
+} limits;
+
+typedef struct run_sums {
+    double squares, worst, worst_lag;
+    size_t n_runs, n_choices, n_clear;
+} run_sums;
+
+/* The ten likeliest tokens' logits after the prompt, and the logarithm of the sum of all exponentials. */
+static void compare_top10(const json *run, const float *logits, size_t n_vocab, run_sums *sums) {
+    double squares = 0, lse = json_number(run, "logsumexp", NULL) - log_sum_exp(logits, n_vocab);
+    for (const json *pair = json_get(run, "top10")->child; pair; pair = pair->next) {
+        double d = (double)logits[(int)pair->child->number] - pair->child->next->number;
+        squares += d * d / 10;
+        sums->worst = fmax(sums->worst, fabs(d));
+    }
+    sums->worst = fmax(sums->worst, fabs(lse));
+    sums->squares += squares;
+}
+
+static size_t argmax(const float *x, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+/* By teacher forcing: the prompt and the golden continuation are read in one batch, and each choice is made
+ * after the golden tokens before it. So one close choice that falls otherwise spoils no later one. */
+static void check_run(nut_session *s, const json *run, size_t n_vocab, const limits *most, run_sums *sums) {
+    const size_t n = json_ints(json_get(run, "ids"), ids, CAP),
+                 n_want = json_ints(json_get(run, "greedy"), ids + n, CAP - n);
+    const json *gap = json_get(run, "gap")->child;
+    nut_error err = {NUT_OK, ""};
+    nut_session_truncate(s, 0, NULL);
+    if (!CHECK(nut_session_eval(s, ids, n + n_want - 1, n_want, &err) == NUT_OK, "%s", err.message)) return;
+    compare_top10(run, nut_session_logits(s, 0), n_vocab, sums);
+    for (size_t i = 0; i < n_want && gap; i++, gap = gap->next, sums->n_choices++) {
+        const float *logits = nut_session_logits(s, i);
+        const size_t got = argmax(logits, n_vocab), right = (size_t)ids[n + i];
+        sums->n_clear += gap->number >= most->clear;
+        sums->worst_lag = fmax(sums->worst_lag, (double)(logits[got] - logits[right]));
+        CHECK(got == right || gap->number < most->clear, "choice %zu is %zu, expected %zu by a margin of %g",
+              i, got, right, gap->number);
+    }
+    sums->n_runs++;
+}
+
+static void check_runs(const nut_model *m, const json *golden, const char *name, const limits *most) {
+    nut_session *s = open_session(m, 512, 64);
+    run_sums sums = {0};
+    for (const json *run = json_get(golden, "runs")->child; run; run = run->next)
+        check_run(s, run, nut_model_n_vocab(m), most, &sums);
+    const double rms = sqrt(sums.squares / (double)sums.n_runs);
+    printf(
+        "%s, kernel %s: top-10 logits differ by %.5f (root mean square), %.5f (most) over %zu prompts; of "
+        "%zu greedy choices %zu are clear, the golden one is at most %.5f behind\n",
+        name, nut_model_kernel(m), rms, sums.worst, sums.n_runs, sums.n_choices, sums.n_clear,
+        sums.worst_lag);
+    CHECK(sums.n_runs == 8 && rms <= most->rms && sums.worst <= most->most, "root mean square %g, most %g",
+          rms, sums.worst);
+    CHECK(sums.worst_lag <= most->lag, "a golden choice is %g behind", sums.worst_lag);
+    CHECK(sums.n_choices > 250 &&
+              (double)(sums.n_choices - sums.n_clear) <= most->n_clear_most * (double)sums.n_choices,
+          "of %zu choices %zu are clear", sums.n_choices, sums.n_clear);
+    nut_session_free(s);
+}
+
 /* ---- SmolLM2-135M-Instruct ---- */
 
 /* The model's path; $NUT_SMOLLM2 overrides it, and empty leaves this part out where it would take minutes.
@@ -138,48 +213,6 @@ static void test_stories(void) {
 static const char *smollm2(void) {
     const char *path = getenv("NUT_SMOLLM2");
     return path ? path : "models/SmolLM2-135M-Instruct-Q4_1.gguf";
-}
-
-/* Mean square and largest difference of the ten likeliest tokens' logits after the prompt. */
-static double top10_differences(nut_session *s, const json *run, double *worst) {
-    size_t n = json_ints(json_get(run, "ids"), ids, CAP);
-    double squares = 0;
-    nut_session_truncate(s, 0, NULL);
-    nut_session_eval(s, ids, n, 1, NULL);
-    const float *logits = nut_session_logits(s, 0);
-    for (const json *pair = json_get(run, "top10")->child; pair; pair = pair->next) {
-        double d = (double)logits[(int)pair->child->number] - pair->child->next->number;
-        squares += d * d / 10;
-        *worst = fmax(*worst, fabs(d));
-    }
-    return squares;
-}
-
-/* Greedy tokens before the first choice with a margin below `margin` must be the golden ones. */
-static void check_greedy(nut_session *s, const json *run, double margin) {
-    static int32_t drawn[CAP];
-    size_t n = json_ints(json_get(run, "ids"), ids, CAP),
-           n_want = json_ints(json_get(run, "greedy"), want, CAP), sure = 0;
-    for (const json *gap = json_get(run, "gap")->child; gap && gap->number >= margin; gap = gap->next)
-        sure++;
-    size_t n_drawn = greedy(s, ids, n, n_want, drawn), same = same_prefix(drawn, n_drawn, want, n_want);
-    CHECK(same >= sure, "%zu greedy tokens agree, %zu are beyond doubt", same, sure);
-}
-
-static void check_runs(const nut_model *m, const json *golden, double most_rms, double most, double margin) {
-    nut_session *s = open_session(m, 512, 1);
-    double squares = 0, worst = 0;
-    size_t n = 0;
-    for (const json *run = json_get(golden, "runs")->child; run; run = run->next, n++) {
-        squares += top10_differences(s, run, &worst);
-        check_greedy(s, run, margin);
-    }
-    double rms = sqrt(squares / (double)n);
-    printf("SmolLM2, kernel %s: top-10 logits differ by %.4f (root mean square), %.4f (most) over %zu "
-           "prompts\n",
-           nut_model_kernel(m), rms, worst, n);
-    CHECK(n == 8 && rms <= most_rms && worst <= most, "root mean square %g, most %g", rms, worst);
-    nut_session_free(s);
 }
 
 /* The first `characters` code points of a text are so many bytes. */
@@ -199,7 +232,7 @@ static void check_perplexity(const nut_model *m, const json *golden) {
     nut_perplexity_result r = {0};
     nut_error err = {NUT_OK, ""};
     nut_tokenize(m, text, utf8_bytes(text, n_text, 24000), NUT_TOKENIZE_ADD_BOS, ids, CAP, &n, &err);
-    nut_perplexity(s, ids, n, 512, 8, NULL, NULL, &r, &err);
+    memory_job_perplexity(s, ids, n, 512, 8, &r, &err);
     double expected = json_number(golden, "perplexity", "perplexity");
     printf("SmolLM2, kernel %s: perplexity %.4f, expected %.4f (%+.2f %%)\n", nut_model_kernel(m),
            r.perplexity, expected, 100 * (r.perplexity / expected - 1));
@@ -239,19 +272,81 @@ static void test_smollm2(void) {
         json_free(&doc);
         return;
     }
-    check_runs(m, doc.root, 0.25, 2, 0.25);
+    check_runs(m, doc.root, "SmolLM2", &(limits){0.25, 1, 0.25, 0.25, 0.2});
     check_perplexity(m, doc.root);
     check_capital(m);
     nut_model_free(m);
     if (sizeof(void *) == 8) { // 540 MB of floats: natively only
         m = model_file_load(smollm2(), &exact, &err);
-        check_runs(m, doc.root, 2e-3, 2e-3, 0.01);
+        check_runs(m, doc.root, "SmolLM2", &(limits){2e-3, 2e-3, 2e-3, 0, 0});
         nut_model_free(m);
     }
     json_free(&doc);
 }
 
+/* ---- the small model in dist/ ---- */
+
+/* Greedy generations: all golden tokens, and the end token behind those that are shorter than the longest.
+ */
+static void check_generations(const nut_model *m, const json *golden, size_t longest) {
+    const int32_t eos = (int32_t)json_number(golden, "eos", NULL);
+    nut_session *s = open_session(m, 512, 1);
+    static int32_t drawn[CAP];
+    for (const json *run = json_get(golden, "runs")->child; run; run = run->next) {
+        const size_t n = json_ints(json_get(run, "ids"), ids, CAP);
+        size_t n_want = json_ints(json_get(run, "greedy"), want, CAP);
+        if (n_want < longest) want[n_want++] = eos;
+        const size_t n_drawn = greedy(s, ids, n, longest, drawn),
+                     same = same_prefix(drawn, n_drawn, want, n_want);
+        CHECK(n_drawn == n_want && same == n_want, "\"%s\": %zu tokens, the first %zu of %zu agree",
+              json_get(run, "prompt")->text, n_drawn, same, n_want);
+    }
+    nut_session_free(s);
+}
+
+static void check_tokens(const nut_model *m, const json *golden) {
+    static const struct {
+        const char *key;
+        unsigned flags;
+    } ways[] = {{"ids", 0}, {"ids_parse_special", NUT_TOKENIZE_SPECIAL}};
+    size_t n_texts = 0;
+    for (const json *t = json_get(golden, "tokenize")->child; t; t = t->next, n_texts++) {
+        const json *text = json_get(t, "text");
+        for (size_t i = 0; i < 2; i++) {
+            size_t n = 0, n_want = json_ints(json_get(t, ways[i].key), want, CAP);
+            nut_tokenize(m, text->text, text->n, ways[i].flags, ids, CAP, &n, NULL);
+            CHECK(n == n_want && same_prefix(ids, n, want, n_want) == n, "%s of \"%s\"", ways[i].key,
+                  text->text);
+        }
+    }
+    CHECK(n_texts == 11, "%zu texts", n_texts);
+}
+
+/* Made by demo/model/golden.mjs and check.py; both the model and the values are in the repository. */
+static void test_tiny(void) {
+    size_t n_bytes = 0;
+    char *bytes = data_read_path("tests/golden/tiny.json", &n_bytes);
+    if (!CHECK(bytes, "tests/golden/tiny.json is missing")) return;
+    json_doc doc = json_parse(bytes, n_bytes);
+    nut_load_options fast = nut_load_defaults(), exact = path_reference();
+    nut_error err;
+    nut_model *m = model_file_load(json_get(doc.root, "model")->text, &fast, &err);
+    if (CHECK(m, "%s", err.message)) {
+        check_tokens(m, doc.root);
+        check_runs(m, doc.root, "tiny", &(limits){0.06, 0.2, 0.1, 0.05, 0.1});
+    }
+    nut_model_free(m);
+    m = model_file_load(json_get(doc.root, "model")->text, &exact, &err);
+    if (CHECK(m, "%s", err.message)) {
+        check_runs(m, doc.root, "tiny", &(limits){1e-4, 1e-4, 0, 0, 0});
+        check_generations(m, doc.root, 64);
+    }
+    nut_model_free(m);
+    json_free(&doc);
+}
+
 int main(void) {
+    test_tiny();
     test_stories();
     test_smollm2();
     return check_report();

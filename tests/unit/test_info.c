@@ -1,10 +1,10 @@
-/* A model's facts: right numbers, JSON that parses whatever bytes the file holds, the convention of short
+/* A model's facts: right numbers, valid JSON whatever bytes the file has, and the convention for short
  * buffers. */
 #include "check.h"
 #include "json.h"
 #include "make_gguf.h"
 
-/* Loads the file of g and parses its facts; root is NULL, said aloud, where that fails. */
+/* Loads the file of g and parses its facts; root is NULL, and the failure is printed, where that fails. */
 static json_doc facts(make_gguf *g, bool tensors, const nut_load_options *options) {
     size_t n, n_text = 0, n_again = 0;
     uint8_t *file = make_file(g, &n);
@@ -132,7 +132,7 @@ static void test_texts(void) {
     }
 }
 
-/* What decodes to no valid character may not come out as one, in whatever encoding it is hidden. */
+/* Bytes that decode to no valid character must not appear as one, however they are encoded. */
 static void test_bad_encodings(void) {
     static const char *const bad[] = {"\xc0\xaf",         "\xe0\x80\xaf",     "\xed\xa0\x80",
                                       "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\x80",
@@ -161,7 +161,67 @@ static void test_no_name(void) {
     make_free(&g);
 }
 
+/* Control characters would drive the terminal that the facts are printed on: DEL and those of Latin-1
+ * (U+0080 to U+009F) are written as escapes, as those below a blank are. */
+static void test_controls(void) {
+    static const char name[] = "a\x7f\x1b\xc2\x9b\xc2\x80\xc2\xa0\xc3\xa9";
+    make_gguf g = make_model(&(make_options){0});
+    size_t n, n_text;
+    static char text[1 << 14];
+    nut_model *m = NULL;
+    make_str(&g, "tokenizer.chat_template", name);
+    uint8_t *file = make_file(&g, &n);
+    if (CHECK(make_load(file, n, 0, NULL, &m, NULL) == NUT_OK, "loads")) {
+        CHECK(nut_model_info(m, false, text, sizeof text, &n_text, NULL) == NUT_OK, "%zu bytes", n_text);
+        CHECK(strstr(text, "\"chat_template\":\"a\\u007f\\u001b\\u009b\\u0080\xc2\xa0\xc3\xa9\""), "%s",
+              strstr(text, "chat_template"));
+        nut_model_free(m);
+    }
+    json_doc doc = facts(&g, false, NULL);
+    CHECK(is_text(doc.root, "chat_template", name), "the text is the same");
+    json_free(&doc);
+    free(file);
+    make_free(&g);
+}
+
+/* Files that are GGUF but no models. Marks: llama.cpp's gguf-py, class GGUFType, and what files of older
+ * versions have (adapter.type since GGUF exists for LoRA; clip.* for projectors; control vectors). */
+static void test_roles(void) {
+    static const struct {
+        const char *key, *value, *words;
+    } roles[] = {{"general.type", "adapter", "a LoRA adapter"},
+                 {"general.type", "mmproj", "a projector (mmproj)"},
+                 {"general.type", "imatrix", "an importance matrix (imatrix)"},
+                 {"adapter.type", "lora", "a LoRA adapter"},
+                 {"general.architecture", "clip", "a projector (mmproj)"},
+                 {"general.architecture", "controlvector", "a control vector"},
+                 {"imatrix.chunk_count", NULL, "an importance matrix (imatrix)"},
+                 {"general.type", "model", NULL},
+                 {"general.type", NULL, NULL}};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        const bool is_arch = !strcmp(roles[i].key, "general.architecture");
+        make_gguf g = make_model(&(make_options){.arch = is_arch ? roles[i].value : "llama"});
+        nut_model *m = NULL;
+        nut_error err = {0};
+        size_t n;
+        if (!roles[i].value)
+            make_u32(&g, roles[i].key, 1);
+        else if (!is_arch)
+            make_str(&g, roles[i].key, roles[i].value);
+        uint8_t *file = make_file(&g, &n);
+        nut_status status = make_load(file, n, 0, NULL, &m, &err);
+        CHECK(status == (roles[i].words ? NUT_E_UNSUPPORTED : NUT_OK), "%s: %s", roles[i].key, err.message);
+        if (roles[i].words)
+            CHECK(strstr(err.message, roles[i].words), "%s: %s", roles[i].words, err.message);
+        if (status == NUT_OK) nut_model_free(m);
+        free(file);
+        make_free(&g);
+    }
+}
+
 int main(void) {
+    test_controls();
+    test_roles();
     test_numbers();
     test_texts();
     test_bad_encodings();

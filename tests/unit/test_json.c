@@ -1,4 +1,4 @@
-/* The tests' own JSON reader: what it reads, and that it refuses what is no JSON. */
+/* The tests' own JSON reader: what it reads, and that it refuses what is not JSON. */
 #include "check.h"
 #include "json.h"
 

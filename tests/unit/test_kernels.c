@@ -9,76 +9,13 @@
 #include "base/rng.h"
 #include "check.h"
 #include "guard.h"
-#include "halves.h"
+#include "products.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- mul_mat ---- */
-
-/* Random codes, f16 scales of both signs, now and then subnormal or zero; in Q8_0 every byte but, half of
- * the time, -128. */
-static void random_block(const format *f, rng *r, uint8_t *block) {
-    if (f->act == FORMAT_ACT_F32) {
-        float x = random_float(r, 0.1);
-        f->quantize(&x, 1, block);
-        return;
-    }
-    bool lowest = rng_u64(r) % 2, extreme = rng_u64(r) % 4 == 0;
-    for (size_t i = 0; i < f->bytes; i++) {
-        block[i] = (uint8_t)rng_u64(r);
-        if (extreme) block[i] = f->id == FORMAT_Q8_0 ? (block[i] & 1 ? 127 : 129) : (block[i] & 1 ? 255 : 0);
-        if (f->id == FORMAT_Q8_0 && block[i] == 128 && !lowest) block[i] = 129;
-    }
-    int at[2];
-    for (int k = halves_of(f->id, at); k-- > 0;) {
-        double scale = rng_u64(r) % 8 == 0 ? 2e-5 : rng_u64(r) % 16 == 0 ? 0 : 0.02;
-        uint16_t half = half_f32_to_f16(random_float(r, scale));
-        memcpy(block + at[k], &half, 2);
-    }
-}
-
-static matrix random_matrix(const format *f, size_t n_rows, size_t n_cols, rng *r) {
-    matrix m = {f, n_rows, n_cols, NULL};
-    const size_t n_bytes = matrix_groups(&m) * matrix_group_bytes(&m);
-    m.data = guard_new(n_bytes);
-    memset(m.data, 0, n_bytes);
-    for (size_t row = 0; row < n_rows; row++)
-        for (size_t b = 0; b < n_cols / f->block; b++) {
-            uint8_t block[FORMAT_MAX_BYTES];
-            random_block(f, r, block);
-            f->pack(m.data + row / FORMAT_LANES * matrix_group_bytes(&m), row % FORMAT_LANES, b, 1, block);
-        }
-    return m;
-}
-
-/* n tokens of floats as products of a format read them: as they are, or quantized by the set into its
- * layout. The other pointers stay NULL, so that reading the wrong one is fatal. */
-static kernel_act act_new(const kernel_set *s, format_act kind, const float *x, size_t n_tokens,
-                          size_t n_cols) {
-    kernel_act a = {.n_tokens = n_tokens, .n_cols = n_cols};
-    if (kind == FORMAT_ACT_F32) {
-        float *copy = guard_floats(n_tokens * n_cols);
-        memcpy(copy, x, n_tokens * n_cols * sizeof(float));
-        a.x = copy;
-        return a;
-    }
-    a.lanes = kernel_lanes(n_tokens), a.bytes = s->act_bytes;
-    const size_t padded = kernel_tiles(n_tokens) * a.lanes * n_cols;
-    a.q = guard_new(padded * a.bytes);
-    a.d = guard_floats(padded / 32), a.d_sum = guard_floats(padded / 32);
-    a.sum = guard_new(padded / 32 * KERNEL_SUMS * sizeof(int32_t));
-    for (size_t t = 0; t < n_tokens; t++) s->quantize_q8(x + t * n_cols, 0, n_cols, t, &a, NULL);
-    return a;
-}
-
-static void act_free(kernel_act *a) {
-    if (a->x) guard_free((void *)(uintptr_t)a->x, "activations");
-    if (!a->q) return;
-    guard_free(a->q, "codes"), guard_free(a->d, "scales"), guard_free(a->d_sum, "scaled sums");
-    guard_free(a->sum, "sums");
-}
 
 /* The code of token t at column c, wherever the set has put it (kernels.h). */
 static int act_code(const kernel_act *a, size_t t, size_t c) {
@@ -99,14 +36,6 @@ static double act_scale(const kernel_act *a, size_t t, size_t c) {
 
 static int32_t act_sum(const kernel_act *a, size_t t, size_t c, kernel_sum which) {
     return a->sum[(act_block(a, t, c) * KERNEL_SUMS + which) * a->lanes + t % a->lanes];
-}
-
-/* Floats that quantize to codes of all sizes; every third block to extremes. */
-static float *random_x(size_t n, rng *r) {
-    float *x = malloc(n * sizeof(float));
-    for (size_t i = 0; i < n; i++)
-        x[i] = i / 32 % 3 == 1 ? (rng_u64(r) % 2 ? 1.5f : -1.5f) : random_float(r, i / 32 % 3 ? 40 : 0.02);
-    return x;
 }
 
 /* Expected products and sums of magnitudes, (n_tokens, n_rows). */
@@ -145,7 +74,7 @@ static void check_product(const product_case *c, const float *y, const double *e
         for (size_t r = 0; r < rows; r++) {
             double error = fabs((double)y[t * c->ldy + r] - expected[t * rows + r]),
                    scale = size[t * rows + r];
-            if (!(error <= (double)f->tolerance * scale + 1e-30)) wrong++;
+            if (!(error <= (double)f->layout->tolerance * scale + 1e-30)) wrong++;
             if (scale > 0 && error / scale > worst) worst = error / scale;
         }
         for (size_t r = rows; r < padded; r++) dirty += y[t * c->ldy + r] != 0;
@@ -162,7 +91,7 @@ static void check_product(const product_case *c, const float *y, const double *e
 /* The same bits when tokens come one by one, and when the groups are shared out to 2 and 3 threads. */
 static void check_same_bits(const product_case *c, const float *y, size_t n_floats) {
     const size_t groups = matrix_groups(c->w), padded = groups * FORMAT_LANES, n = c->w->n_cols;
-    kernel_mul_mat_fn *mul_mat = c->set->mul_mat[c->w->format->id];
+    kernel_mul_mat_fn *mul_mat = kernel_mul_mat(c->set, c->w);
     float *again = guard_floats(n_floats);
     for (size_t n_threads = 2; n_threads <= 3; n_threads++) {
         memset(again, 0xff, n_floats * sizeof(float));
@@ -173,7 +102,7 @@ static void check_same_bits(const product_case *c, const float *y, size_t n_floa
     }
     memset(again, 0xff, n_floats * sizeof(float));
     for (size_t t = 0; t < c->x->n_tokens; t++) {
-        kernel_act one = act_new(c->set, c->w->format->act, c->floats + t * n, 1, n);
+        kernel_act one = act_new(c->set, c->w->format->layout->act, c->floats + t * n, 1, n);
         mul_mat(c->w, 0, groups, &one, again + t * c->ldy, c->ldy);
         act_free(&one);
     }
@@ -196,11 +125,11 @@ static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n
     float *simd = NULL; // what the first SIMD set gave
     for (size_t i = 0; i < kernel_count(); i++) {
         if (!usable(i)) continue;
-        kernel_act act = act_new(kernel_at(i), f->act, x, n_tokens, n_cols);
+        kernel_act act = act_new(kernel_at(i), f->layout->act, x, n_tokens, n_cols);
         product_case c = {kernel_at(i), &w, &act, x, ldy};
         float *y = guard_floats(n_floats);
         expected_products(&w, &act, expected, size);
-        c.set->mul_mat[f->id](&w, 0, matrix_groups(&w), &act, y, ldy);
+        kernel_mul_mat(c.set, &w)(&w, 0, matrix_groups(&w), &act, y, ldy);
         check_product(&c, y, expected, size);
         check_same_bits(&c, y, n_floats);
         act_free(&act);
@@ -414,7 +343,7 @@ static void test_exp(void) {
 static bool wrong_alone;
 static void wrong_mul_mat(const matrix *w, size_t g_begin, size_t g_end, const kernel_act *x, float *y,
                           size_t ldy) {
-    kernel_set_ref.mul_mat[w->format->id](w, g_begin, g_end, x, y, ldy);
+    kernel_mul_mat(&kernel_set_ref, w)(w, g_begin, g_end, x, y, ldy);
     if ((x->n_tokens == 1) == wrong_alone) y[FORMAT_LANES - 1] += 1;
 }
 
@@ -423,7 +352,7 @@ static void test_probe(void) {
     CHECK(kernel_probe(&kernel_set_ref), "the reference set must pass");
     for (size_t i = 0; i < 4; i++) {
         kernel_set set = kernel_set_ref;
-        set.mul_mat[formats[i % 2]] = wrong_mul_mat;
+        set.mul_mat[format_table[formats[i % 2]].layout->id] = wrong_mul_mat;
         wrong_alone = i / 2 == 0;
         CHECK(!kernel_probe(&set), "a wrong %s product passes the probe", format_table[formats[i % 2]].name);
     }

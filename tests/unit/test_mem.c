@@ -1,6 +1,6 @@
-/* Memory that is said to be cleared is clear, wherever the allocator takes it from: blocks that were written
- * to and freed before, new memory, and both in one block. In WebAssembly new memory is not cleared again
- * (base/mem.c). An arena hands out what was planned and no more, each time that it is opened. */
+/* Cleared memory is zero wherever the allocator takes it from: blocks that were used and freed, new
+ * memory, and both in one block. In WebAssembly new memory is not cleared again (base/mem.c). An arena
+ * hands out what was planned and no more, each time that it is opened. */
 #include "base/mem.h"
 #include "check.h"
 #include "counting_alloc.h"
@@ -18,8 +18,7 @@ static uint8_t *dirty_block(size_t n) {
     return p;
 }
 
-/* Blocks that grow, each after one that was written to and freed: every other one reaches into new memory.
- */
+/* Growing blocks, each after one that was used and freed: every second one reaches into new memory. */
 static void check_growing(void) {
     for (size_t n = 1000; n < 40000000; n += n / 3) {
         mem_free(dirty_block(n));
@@ -30,7 +29,7 @@ static void check_growing(void) {
     }
 }
 
-/* New memory behind blocks that stay, so that the allocator's notes lie on both sides. */
+/* New memory behind blocks that stay, with the allocator's own data on both sides. */
 static void check_between(void) {
     enum { N = 40 };
     uint8_t *kept[N], *cleared[N];
@@ -56,7 +55,7 @@ static void check_sizes(void) {
     mem_free(p);
 }
 
-/* A piece of an arena: aligned, clear, and then full of `mark`. */
+/* An item of an arena: aligned, cleared, and then filled with `mark`. */
 static uint8_t *take(arena *a, size_t n, uint8_t mark) {
     uint8_t *p = arena_take(a, n, 1);
     CHECK(p && (uintptr_t)p % ARENA_ALIGN == 0 && is_clear(p, n), "%zu bytes at %p", n, (void *)p);

@@ -1,5 +1,6 @@
-/* What a file can make a load hold, as nutshell.h promises: headers made to take the most memory for their
- * bytes, weights that grow the most on their way, tables that claim more than the file has. */
+/* The memory that a file can make a load hold, with the limits of nutshell.h: headers that take the most
+ * memory for their bytes, weights that grow the most when they are packed, tables that claim more than
+ * the file has. */
 #include "check.h"
 #include "counting_alloc.h"
 #include "load_cost.h"
@@ -67,7 +68,7 @@ static make_gguf merges(uint32_t n) {
     return g;
 }
 
-/* The shortest entries of tensors, of a model with as many layers as can be claimed. */
+/* The shortest entries of tensors, of a model with the most layers that can be claimed. */
 static make_gguf tensors(uint32_t n) {
     make_gguf g = empty_file("llama");
     put_empty_tokens(&g, 2, false);
@@ -94,7 +95,8 @@ static uint8_t *file_of(make_gguf *g, uint32_t n_tensors, size_t *n) {
     return all.p;
 }
 
-/* Feeds a header; at no time may more be held than the bytes so far allow. The largest share of that. */
+/* Feeds a header; the memory must always be within the limit for the bytes fed so far. Returns the
+ * largest share of the limit. */
 static double check_header(const char *name, const uint8_t *file, size_t n, size_t step) {
     const nut_load_options o = nut_load_defaults();
     nut_loader *l = NULL;
@@ -156,7 +158,7 @@ static nut_load_plan plan_of(const uint8_t *file, size_t n, const nut_load_optio
     return plan;
 }
 
-/* Matrices of one row, which is held as eight; and blocks that become floats. */
+/* Matrices of one row, which are held as eight rows; and blocks that become floats. */
 static void test_weights(void) {
     for (int floats = 0; floats < 2; floats++)
         for (int id = 0; id < FORMAT_COUNT; id++) {
@@ -167,7 +169,7 @@ static void test_weights(void) {
             nut_error err = {0};
             size_t n;
             wide.n_head = wide.n_head_kv = 1, wide.n_ff = f->block, wide.vectors = (format_id)id;
-            o.dequantize = floats;
+            o.reference = floats;
             make_gguf g = make_model(&wide);
             uint8_t *file = make_file(&g, &n);
             const nut_load_plan plan = plan_of(file, n, &o, n, &status, &err);
@@ -178,8 +180,8 @@ static void test_weights(void) {
         }
 }
 
-/* A table that claims fifty megabytes, in a file that has none of them: refused where the size or a limit is
- * told, and before anything is taken; else the plan says what was taken. */
+/* A table that claims fifty megabytes, in a file that has none: refused before memory is taken where the
+ * size or a limit is known; else the plan says what was taken. */
 static void test_claims(void) {
     make_gguf g =
         make_model(&(make_options){.n_layer = 1, .n_embd = 8, .n_head = 1, .n_head_kv = 1, .n_ff = 8});

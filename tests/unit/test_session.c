@@ -1,9 +1,10 @@
-/* Sessions and generations on a small random model: results do not depend on batches, threads or what the
- * cache already holds; bad calls are refused and leave the session usable; every failed allocation is an
- * error and never a leak. */
+/* Sessions and generations on a small random model: results do not depend on batches, threads or what is
+ * in the cache; wrong calls are refused and leave the session usable; every failed allocation is an error
+ * and never a leak. */
 #include "check.h"
 #include "counting_alloc.h"
 #include "make_gguf.h"
+#include "memory_job.h"
 
 #include "run/session.h"
 
@@ -65,7 +66,8 @@ static void test_same_bits(format_id id) {
     nut_model_free(m);
 }
 
-/* Logits after LONG tokens, of which the first five come alone, so that batches begin at odd positions. */
+/* Logits after LONG tokens, of which the first five are evaluated alone, so that batches begin at odd
+ * positions. */
 static void long_logits(const nut_model *m, nut_kv_type kv_type, uint32_t n_threads, uint32_t n_batch,
                         float *out) {
     const nut_session_options o = {
@@ -79,8 +81,8 @@ static void long_logits(const nut_model *m, nut_kv_type kv_type, uint32_t n_thre
     nut_session_free(s);
 }
 
-/* A context of several tiles and two spans of the cache, for groups of query heads that fill the kernels'
- * rows and that do not. Head sizes 24 and 40 are no multiples of Q8_0's 32. */
+/* A context of several tiles and two spans of the cache, with groups of query heads that fill the
+ * kernels' rows and that do not. Head sizes 24 and 40 are not multiples of Q8_0's 32. */
 static void test_long(uint32_t group, nut_kv_type kv_type) {
     static const uint32_t batches[] = {1, 3, 16, 61};
     nut_model *m = load_options(&(make_options){
@@ -187,8 +189,8 @@ static void test_refusals(const nut_model *m) {
     nut_session_free(s);
 }
 
-/* A judgement looks up the logit of each token, the last of a window too, which is never an input. */
-static void test_judged_ids(const nut_model *m) {
+/* Evaluation looks up the logit of each token, the last of a window too, which is never an input. */
+static void test_evaluated_ids(const nut_model *m) {
     const nut_session_options so = {.n_ctx = 64, .n_threads = 1, .n_batch = 16, .n_logits = 16};
     const int32_t outside[] = {-1, (int32_t)nut_model_n_vocab(m), INT32_MAX, INT32_MIN};
     nut_session *s = NULL;
@@ -200,13 +202,41 @@ static void test_judged_ids(const nut_model *m) {
             int32_t ids[64];
             memcpy(ids, prompt, sizeof ids);
             ids[at] = outside[i];
-            CHECK(nut_perplexity(s, ids, 64, 32, 0, NULL, NULL, &r, &err) == NUT_E_ARGUMENT &&
+            CHECK(memory_job_perplexity(s, ids, 64, 32, 0, &r, &err) == NUT_E_ARGUMENT &&
                       strstr(err.message, "vocabulary"),
                   "token %d at %zu: %s", (int)outside[i], at, err.message);
         }
     CHECK(r.n_scored == 0, "refused calls give no result");
-    CHECK(nut_perplexity(s, prompt, 64, 32, 0, NULL, NULL, &r, &err) == NUT_OK && r.n_scored == 30,
+    CHECK(memory_job_perplexity(s, prompt, 64, 32, 0, &r, &err) == NUT_OK && r.n_scored == 30,
           "%llu tokens are scored", (unsigned long long)r.n_scored);
+    nut_session_free(s);
+}
+
+/* A step is one batch: of the 31 inputs of a window 16 are read in batches of 8, and 15 are scored by 4.
+ * The result is available only at the end. */
+static void test_perplexity_steps(const nut_model *m) {
+    const nut_session_options so = {.n_ctx = 64, .n_threads = 1, .n_batch = 8, .n_logits = 4};
+    nut_session *s = NULL;
+    nut_job *job = NULL;
+    nut_job_event e = {0};
+    nut_perplexity_result r = {0};
+    nut_error err = {0};
+    size_t steps = 0;
+    if (!CHECK(nut_session_new(m, &so, &s, &err) == NUT_OK, "%s", err.message)) return;
+    nut_status status = nut_perplexity_begin(s, prompt, 64, 32, 0, &job, &err);
+    while (CHECK(status == NUT_OK, "%s", err.message) && e.kind != NUT_JOB_DONE) {
+        CHECK(nut_perplexity_get(job, &r, &err) == NUT_E_STATE && r.n_windows == 0, "a result too early");
+        CHECK(nut_job_feed(job, prompt, 1, &err) == NUT_E_STATE, "no bytes are wanted");
+        status = nut_job_step(job, &e, &err);
+        if (e.kind == NUT_JOB_PROGRESS)
+            CHECK(e.total == 62 && e.done <= 62, "of %llu", (unsigned long long)e.total);
+        steps += e.kind == NUT_JOB_PROGRESS;
+    }
+    CHECK(steps == 2 * (2 + 4), "%zu steps", steps);
+    CHECK(nut_perplexity_get(job, &r, &err) == NUT_OK && r.n_windows == 2 && r.n_scored == 30, "%s",
+          err.message);
+    CHECK(r.mean_nll > 0 && fabs(r.perplexity / exp(r.mean_nll) - 1) < 1e-12, "%g", r.mean_nll);
+    nut_job_free(job);
     nut_session_free(s);
 }
 
@@ -221,12 +251,11 @@ static void test_memory(const nut_model *m, nut_kv_type kv_type) {
     counting_start(0);
     nut_session_new(m, &o, &s, NULL);
     size_t n_allocs = counting.n, bytes = counting.bytes;
-    uint64_t planned = model_session_bytes(&m->hp, model_cache_kind(&m->hp, kv_type), N_CTX, 16, 1),
-             held = nut_session_bytes(s);
+    const uint64_t planned = session_bytes(m, &o), held = nut_session_bytes(s);
     CHECK(held <= bytes && held >= bytes * 9 / 10, "%llu of %zu bytes are told", (unsigned long long)held,
           bytes);
-    CHECK(planned * 10 >= held * 9 && planned * 9 <= held * 10, "planned %llu bytes, held %llu",
-          (unsigned long long)planned, (unsigned long long)held);
+    CHECK(planned == held, "planned %llu bytes, held %llu", (unsigned long long)planned,
+          (unsigned long long)held);
     draw(s, 40, 1, out, &finish);
     CHECK(counting.n == n_allocs, "a generation allocates nothing (%zu allocations)", counting.n - n_allocs);
     nut_session_free(s);
@@ -253,7 +282,8 @@ int main(void) {
     test_generations(m);
     test_stopping(m);
     test_refusals(m);
-    test_judged_ids(m);
+    test_evaluated_ids(m);
+    test_perplexity_steps(m);
     for (int kv = 0; kv < NUT_KV_COUNT; kv++) test_memory(m, (nut_kv_type)kv);
     nut_model_free(m);
     return check_report();

@@ -1,5 +1,5 @@
-/* Sorting: rows of every size and in every arrangement come out in order and whole, and a comparison that
- * contradicts itself costs no more than their order. */
+/* Sorting: rows of every size and in every arrangement are sorted and complete, and a contradictory
+ * comparison costs no more than n log n. */
 #include "base/sort.h"
 #include "base/rng.h"
 #include "check.h"
@@ -33,13 +33,13 @@ static uint8_t few(size_t i, size_t n, rng *r) {
     return (void)i, (void)n, (uint8_t)(rng_u64(r) % 3);
 }
 
-/* A row is its value and, where there is room, bytes that follow from the value: so they must stay together.
- */
+/* A row is its value and, where it is longer, bytes that follow from the value, so that mixed rows are
+ * found. */
 static void fill_row(uint8_t *row, size_t size, uint8_t value) {
     for (size_t k = 0; k < size; k++) row[k] = (uint8_t)(value + 7 * k);
 }
 
-/* In memory of exactly its size, so that sanitizers see a step outside. */
+/* In memory of exactly its size, so that sanitizers detect an access out of bounds. */
 static void check_rows(size_t n, size_t size, value_of *value, sort_compare *compare, rng *r) {
     uint8_t *rows = malloc(n ? n * size : 1), row[SORT_MAX_ROW];
     size_t before[256] = {0}, after[256] = {0}, torn = 0, wrong = 0, lost = 0;

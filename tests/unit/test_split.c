@@ -1,11 +1,14 @@
-/* Models in several files: they give the whole file's model bit for bit, however they are cut; memory is
- * taken once; what does not belong together is refused as soon as it shows. The layout of make_parts.h is
- * llama.cpp's; tests/peers/split-test.mjs has llama.cpp's own files read. */
+/* Split models: they give the same model as the whole file, bit for bit, in whatever steps they are fed;
+ * memory is taken once; files that do not belong together are refused as soon as possible. The layout of
+ * make_parts.h is llama.cpp's; tests/peers/split-test.mjs reads files of llama.cpp itself. */
 #include "check.h"
 #include "counting_alloc.h"
 #include "data.h"
 #include "make_parts.h"
+#include "memory_job.h"
 #include "weights.h"
+
+#include "run/session.h"
 
 enum { N_PROMPT = 7, N_DRAWN = 40 };
 
@@ -33,7 +36,7 @@ static void draw(nut_session *s, const int32_t *ids, answer *a) {
     CHECK(n == N_DRAWN, "%zu tokens", n);
 }
 
-/* What the model answers; free a->logits. */
+/* The results of the model; free a->logits. */
 static answer ask(const nut_model *m) {
     static const int32_t ids[N_PROMPT] = {1, 70, 105, 33, 20, 200, 71};
     answer a = {.n_logits = (size_t)N_PROMPT * nut_model_n_vocab(m)};
@@ -54,7 +57,7 @@ static bool same_answers(const answer *a, const answer *b) {
            !memcmp(a->drawn, b->drawn, sizeof a->drawn) && !strcmp(a->text, b->text);
 }
 
-/* The model's facts without the size of its files, which is larger in parts. */
+/* The model's facts without the size of its files, which is larger when they are split. */
 static void facts(const nut_model *m, char *out, size_t cap) {
     static const char key[] = "\"file_bytes\":";
     size_t n;
@@ -75,7 +78,7 @@ static void check_same(const nut_model *m, const nut_model *whole, const answer 
     CHECK(m->weights.size == whole->weights.size, "%s: %zu bytes of weights", what, m->weights.size);
 }
 
-/* The shipped model in 1 .. 5 files, in pieces of random sizes. */
+/* The repository's model in 1 .. 5 files, fed in steps of random sizes. */
 static void test_tiny(void) {
     size_t n = 0;
     uint8_t *file = (uint8_t *)data_read_path("dist/nutshell-tiny-q8_0.gguf", &n);
@@ -117,7 +120,7 @@ static void load_and_check(make_parts *s, const make_gguf *g, const nut_load_opt
 static void test_weights(void) {
     static const char *const families[] = {"llama", "qwen2", "qwen3"};
     nut_load_options floats = nut_load_defaults();
-    floats.dequantize = true;
+    floats.reference = true;
     for (int id = 0; id < FORMAT_COUNT; id++) {
         make_options o = {.arch = families[id % 3], .matrices = (format_id)id, .untied = id % 2 == 1};
         if (format_table[id].block == 256) o.n_embd = 256, o.n_ff = 512;
@@ -129,7 +132,7 @@ static void test_weights(void) {
     }
 }
 
-/* Parts need not be alike: alignments of their own, data in another order, metadata that does not count. */
+/* Splits may differ: other alignments, data in another order, metadata that is ignored. */
 static void test_layouts(void) {
     make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q4_0});
     make_parts s = make_split(&g, 4, false);
@@ -146,7 +149,7 @@ static void test_layouts(void) {
 
 /* ---- the plan ---- */
 
-/* Feeds until the plan knows another file. */
+/* Feeds until the plan has read another header. */
 static size_t feed_header(nut_loader *l, const make_parts *s, size_t i, nut_status *status, nut_error *err) {
     size_t at = 0;
     *status = NUT_OK;
@@ -189,7 +192,7 @@ static void test_plan(void) {
     make_parts_free(&s), make_free(&g);
 }
 
-/* Which file's header made the loader refuse for want of memory; 9: none did. */
+/* Which file's header made the loader refuse the model as too large; 9: none. */
 static size_t refused_at(const make_parts *s, uint64_t limit, nut_error *err) {
     nut_load_options lo = nut_load_defaults();
     nut_loader *l;
@@ -210,8 +213,8 @@ static size_t refused_at(const make_parts *s, uint64_t limit, nut_error *err) {
     return i < s->n ? i : 9;
 }
 
-/* What cannot fit in the smallest format is refused with the first header, what has no room as it is with
- * the header that says so. */
+/* A model that cannot fit in the smallest format is refused with the first header; one that does not fit
+ * as it is, with the header that shows it. */
 static void test_limit(void) {
     nut_error err = {0};
     nut_model *m;
@@ -222,8 +225,7 @@ static void test_limit(void) {
         make_part_files(&s);
         if (CHECK(make_load_parts(&s, NULL, NULL, &m, &err) == NUT_OK, "%s", err.message)) {
             const uint64_t weights = m->weights.size,
-                           cache =
-                               model_session_bytes(&m->hp, model_cache_kind(&m->hp, NUT_KV_F16), 128, 64, 1);
+                           cache = session_bytes(m, &(nut_session_options){.n_ctx = 128});
             CHECK(refused_at(&s, weights + cache, &err) == 9, "it fits: %s", err.message);
             CHECK(refused_at(&s, weights + cache - 1, &err) == (small ? 1 : 2), "%s", err.message);
             CHECK(small == (strstr(err.message, "at least") != NULL), "%s", err.message);
@@ -237,7 +239,7 @@ static void test_limit(void) {
     }
 }
 
-/* Every file in one feed: one copy of the weights, and little more. */
+/* Every file in one feed: memory for one copy of the weights, and little more. */
 static void test_peak(void) {
     make_gguf g = make_model(&(make_options){.n_embd = 512, .n_ff = 1024, .matrices = FORMAT_Q8_0});
     make_parts s = make_split(&g, 5, false);
@@ -257,7 +259,7 @@ static void test_peak(void) {
 
 /* ---- what is refused ---- */
 
-enum { N_TENSORS = 20, KEYS_BYTES = 22 + 25 + 35 }; // of the models that are spoilt; of make_split_keys
+enum { N_TENSORS = 20, KEYS_BYTES = 22 + 25 + 35 }; // of the damaged models; of make_split_keys
 
 static void copy_part(make_parts *s, size_t to, size_t from) {
     make_free(&s->g[to]);
@@ -266,7 +268,7 @@ static void copy_part(make_parts *s, size_t to, size_t from) {
     s->g[to].n_kv = s->g[from].n_kv;
 }
 
-/* Other keys, in place of those of make_split. */
+/* Other keys instead of those of make_split. */
 static void set_keys(make_gguf *g, size_t i, size_t n, uint64_t n_tensors) {
     g->kv.n -= KEYS_BYTES;
     g->n_kv -= 3;
@@ -377,8 +379,8 @@ static void other_version(make_parts *s) {
     s->g[2].version = 1;
 }
 
-/* A model of 20 tensors in three files, one thing wrong; status and words of the message, and the file whose
- * header is refused (n: the end). */
+/* A model of 20 tensors in three files with one defect; the status, words of the message, and the file
+ * whose header is refused (n: the end). */
 static const struct {
     const char *name;
     void (*spoil)(make_parts *s);
@@ -425,7 +427,7 @@ static const struct {
     {"a part of another version", other_version, NUT_E_UNSUPPORTED, 2, "part 3 of 3: GGUF version 1"},
 };
 
-/* The file that is refused, or the number of files where the end is. */
+/* The file that is refused, or the number of files if it is the end. */
 static size_t load_refused(const make_parts *s, nut_status *status, nut_error *err) {
     const nut_load_options lo = nut_load_defaults();
     nut_loader *l = NULL;
@@ -492,7 +494,7 @@ static void test_use(void) {
     make_parts_free(&s), make_free(&g);
 }
 
-/* A whole file takes no other. */
+/* After a whole file no other is accepted. */
 static void test_whole(void) {
     make_gguf g = make_model(&(make_options){0});
     size_t n;
@@ -509,7 +511,7 @@ static void test_whole(void) {
     free(file), make_free(&g);
 }
 
-/* Any file cut at any of many places is refused where it ends. */
+/* A file that ends at any of many places is refused there. */
 static void test_cuts(void) {
     make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q4_0});
     make_parts s = make_split(&g, 3, false);
@@ -532,7 +534,7 @@ static void test_cuts(void) {
     make_parts_free(&s), make_free(&g);
 }
 
-/* A web page in place of a part, and a damaged scale: the message says which part. */
+/* A web page instead of a split, and a damaged scale: the message says which file. */
 static void test_other_bytes(void) {
     make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q4_0});
     make_parts s = make_split(&g, 3, false);
@@ -579,8 +581,8 @@ static void test_no_memory(void) {
 
 /* ---- hostile files ---- */
 
-/* Each byte of the second file's header changed: an error with a message, or a model; never more memory than
- * the files'. */
+/* Each byte of the second file's header changed: an error with a message, or a model; never more memory
+ * than the files need. */
 static void test_wrong_bytes(void) {
     static const uint8_t masks[] = {0x01, 0x10, 0x80, 0xff};
     make_gguf g = make_model(&(make_options){.arch = "qwen2", .n_layer = 1});
@@ -610,7 +612,8 @@ static void test_wrong_bytes(void) {
     make_parts_free(&s), make_free(&g);
 }
 
-/* Claims alone take no memory: 65535 files, as many tensors as there can be, and as many layers. */
+/* Counts in a header alone take no memory: 65535 files, and the most tensors and layers that there can
+ * be. */
 static void test_claims(void) {
     make_gguf g = make_model(&(make_options){.n_layer = 2});
     make_parts s = make_split(&g, 2, true);
@@ -631,8 +634,8 @@ static void test_claims(void) {
     make_parts_free(&s), make_free(&g);
 }
 
-/* Very many small files, without tensors and with one that is of no use and always the same: time and memory
- * grow as they come, and twins are seen at the end. */
+/* Very many small files, without tensors and with one unused tensor that is always the same: time and
+ * memory grow with the bytes, and duplicates are found at the end. */
 static void test_many_files(void) {
     enum { N = 20000 };
     make_gguf g = make_model(&(make_options){.n_layer = 1});
@@ -667,41 +670,16 @@ static void test_many_files(void) {
 
 /* ---- quantizing ---- */
 
-static nut_status read_bytes(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    (void)err;
-    memcpy(out, (const uint8_t *)ctx + offset, n);
-    return NUT_OK;
-}
-
-static nut_status read_first(void *ctx, uint64_t offset, void *out, size_t n, nut_error *err) {
-    return read_bytes(((make_parts *)ctx)->file[0], offset, out, n, err);
-}
-
-static nut_status open_part(void *ctx, uint32_t i, uint32_t n, nut_source *out, nut_error *err) {
-    make_parts *s = ctx;
-    if (i >= s->n) {
-        *err = (nut_error){NUT_E_IO, "there is no such file"};
-        return NUT_E_IO;
-    }
-    CHECK(i > 0 && i < n, "part %u of %u is asked for", i, n);
-    *out = (nut_source){.ctx = s->file[i], .size = s->n_bytes[i], .read = read_bytes};
-    return NUT_OK;
-}
-
-static nut_status write_bytes(void *ctx, const void *bytes, size_t n, nut_error *err) {
-    (void)err;
-    make_put(ctx, bytes, n);
-    return NUT_OK;
-}
-
 static nut_status quantize(make_parts *s, const char *type, make_bytes *to, nut_error *err) {
-    const nut_source in = {
-        .ctx = s, .size = s->n_bytes[0], .read = read_first, .part = s->n > 1 ? open_part : NULL};
-    const nut_sink out = {to, write_bytes};
-    return nut_quantize(&in, &out, &(nut_quantize_options){.type = type}, err);
+    memory_job m = {.n_files = s->n};
+    for (size_t i = 0; i < s->n; i++) m.file[i] = s->file[i], m.n_bytes[i] = s->n_bytes[i];
+    nut_status status = memory_job_round(&m, type, err);
+    CHECK(!m.n_wrong, "%zu steps are wrong", m.n_wrong);
+    *to = (make_bytes){m.out, m.n_out, m.cap};
+    return status;
 }
 
-/* Parts become the file that the whole becomes. */
+/* Quantizing splits gives the same file as quantizing the whole file. */
 static void test_quantize(void) {
     make_gguf g = make_model(&(make_options){.matrices = FORMAT_F16, .untied = true});
     make_parts whole = {.n = 1};
@@ -721,7 +699,7 @@ static void test_quantize(void) {
     make_parts_free(&whole), make_free(&g);
 }
 
-/* What the loader refuses is not quantized either, but for what only a family's table knows. */
+/* What the loader refuses cannot be quantized either, except for what only a family's table knows. */
 static void test_quantize_faults(void) {
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         make_gguf g = make_model(&(make_options){0});

@@ -1,5 +1,5 @@
-/* Tokenizers on real vocabularies: ids against llama.cpp's (vocabulary files and golden JSON of the data
- * folder), round trips, long words. Vocabularies built for the purpose are in test_vocab.c. */
+/* Tokenizers on real vocabularies: ids compared with llama.cpp's (vocabulary files and golden JSON of the
+ * data folder), round trips, long words. Made-up vocabularies are in test_vocab.c. */
 #include "base/clock.h"
 #include "base/rng.h"
 #include "counting_alloc.h"
@@ -16,7 +16,7 @@ static const char smollm2[] =
 
 static const char separator[] = "\n__ggml_vocab_test__\n";
 
-/* The ids of one line; *at moves behind it. */
+/* The ids of one line; *at moves to the next. */
 static tokens parse_line(char **at) {
     char *end = strchr(*at, '\n');
     size_t length = end ? (size_t)(end - *at) : strlen(*at);
@@ -59,7 +59,7 @@ static void test_vocab_file(const char *name) {
     vocab_close(&f);
 }
 
-/* Sound vocabularies whose splitter or tokenizer is not built: refused by name. */
+/* Valid vocabularies whose pre-tokenizer or tokenizer is not supported: refused by name. */
 static void test_unsupported(const char *name, const char *what) {
     char path[64];
     vocab_file f;
@@ -81,7 +81,7 @@ static void open_with_pre(vocab_file *f, const uint8_t *bytes, size_t n, const c
     static const char key[] = "tokenizer.ggml.pre";
     size_t at = 0, n_key = strlen(key), n_old = strlen("gpt-2"), n_pre = strlen(pre);
     while (at + n_key < n && memcmp(bytes + at, key, n_key) != 0) at++;
-    size_t value = at + n_key + 4; // behind the key and its type: a length of 8 bytes, then the text
+    size_t value = at + n_key + 4; // after the key and its type: a length of 8 bytes, then the text
     uint8_t *copy = malloc(n + n_pre);
     memcpy(copy, bytes, value);
     for (int i = 0; i < 8; i++) copy[value + (size_t)i] = (uint8_t)((uint64_t)n_pre >> (8 * i));
@@ -133,7 +133,7 @@ static void check_golden(const char *name, const vocab *v, const json *text, con
     free(expected.at);
 }
 
-/* A continuation's text is that of its tokens one by one, special ones too. */
+/* The text of a continuation is that of its tokens one by one, special ones too. */
 static void check_stream(const char *name, const vocab *v, const json *list, const json *expected) {
     tokens ids = json_tokens(list);
     size_t n = 0, cap = expected ? expected->n : 0;
@@ -194,8 +194,7 @@ static void test_stories260k(void) {
 
 /* ---- round trips and cost ---- */
 
-/* A random code point as UTF-8: of all lengths, no surrogates, no U+2581 (which is a space to
- * SentencePiece). */
+/* A random code point as UTF-8: of all lengths, no surrogates, no U+2581 (SentencePiece's space). */
 static size_t put_random_character(rng *r, char *to) {
     static const uint32_t ends[] = {0x80, 0x800, 0x10000, 0x110000};
     static const unsigned lead[] = {0, 0xc0, 0xe0, 0xf0};
@@ -221,7 +220,7 @@ static size_t random_text(rng *r, char *to, size_t n_characters, bool utf8) {
     return n;
 }
 
-/* SentencePiece puts a space behind special tokens, so there only plain text comes back as it was. */
+/* SentencePiece adds a space after special tokens, so only plain text round-trips there. */
 static void test_round_trips(const char *path, bool any_bytes) {
     vocab_file f;
     rng r;
@@ -235,7 +234,7 @@ static void test_round_trips(const char *path, bool any_bytes) {
     vocab_close(&f);
 }
 
-/* A million bytes that are one word. Were the time quadratic, this would take hours. */
+/* One word of a million bytes. In quadratic time this would take hours. */
 static void test_long_words(const char *path) {
     static const char *const units[] = {"a", " ", "1", "\xe6\x97\xa5", "<"};
     const size_t n_most = 1000000;
@@ -255,7 +254,7 @@ static void test_long_words(const char *path) {
     vocab_close(&f);
 }
 
-/* A long text takes the memory of its longest word, and the way back takes none. */
+/* Tokenizing a long text takes memory for its longest word, detokenizing takes none. */
 static void test_memory(const char *path) {
     static const char book[] = "text/wiki.test.raw";
     vocab_file f;

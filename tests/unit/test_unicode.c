@@ -1,4 +1,4 @@
-/* Code points and classes. The totals are those of Unicode 15.1 (DerivedGeneralCategory.txt: L, N and P;
+/* Code points and classes. The totals are from Unicode 15.1 (DerivedGeneralCategory.txt: L, N and P;
  * White_Space in PropList.txt), the single ones are from UnicodeData.txt. */
 #include "check.h"
 #include "model/unicode.h"

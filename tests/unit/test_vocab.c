@@ -97,9 +97,9 @@ static void test_spm(void) {
     static const text_case cases[] = {
         {"", 0, {-1}},
         {"", BOS, {1, -1}},
-        {"ab", 0, {12, -1}}, // a space in front: "_a" -3, then "_ab" -1; "ab" -2 is joined first
+        {"ab", 0, {12, -1}}, // a space in front: "_a" -3, then "_ab" -1; "ab" -2 is merged first
         {"ab", BOS, {1, 12, -1}},
-        {" ab", 0, {4, 12, -1}},                      // "__" is -5: "_ab" was joined before it could be
+        {" ab", 0, {4, 12, -1}},                      // "__" is -5: "_ab" was merged before
         {"  c", 0, {13, 4, 0, -1}},                   // three spaces: the leftmost two are joined
         {"c", 0, {4, 0, -1}},                         // no token, no byte token: unknown
         {"\xc3\xa9", 0, {4, 0, -1}},                  // not all of its bytes have tokens
@@ -108,7 +108,7 @@ static void test_spm(void) {
         {"<s>a</s>b", SPECIAL, {1, 10, 2, 4, 6, -1}}, // what follows a special token gets its space too
         {"[X]a[X]", 0, {11, 10, 11, -1}},             // user-defined tokens are always found
         {"[Xa", 0, {4, 18, 0, 5, -1}},
-        {"b a", 0, {4, 14, -1}}, // a join across a word's beginning: "b_" -0.5 goes first, then "b_a"
+        {"b a", 0, {4, 14, -1}}, // a merge across the beginning of a word: "b_" -0.5 is first, then "b_a"
     };
     make_gguf g = empty_file("llama");
     vocab_file f;
@@ -131,7 +131,7 @@ static void test_spm_order(void) {
     static const text_case cases[] = {
         {"aba",
          0,
-         {7, 5, -1}}, // "ab" and "ba" have the same score: the leftmost goes first, then "aba" joins
+         {7, 5, -1}}, // "ab" and "ba" have the same score: the leftmost is merged first, then "aba"
         {"ababab", 0, {7, 7, 7, -1}},
         {"a b", 0, {5, 4, 6, -1}},
     };
@@ -182,7 +182,7 @@ static void test_bpe(void) {
         {"", SPECIAL | BOS, {-1}},           {"abc", 0, {FIRST + 2, -1}},     {"bc", 0, {FIRST + 1, -1}},
         {"abbc", 0, {FIRST, FIRST + 1, -1}}, {" ab", 0, {' ', FIRST, -1}},    // "a b" is older than "_ a"
         {" aa", 0, {FIRST + 5, 'a', -1}},    {"xyz", 0, {'x', 'y', 'z', -1}}, // no merges lead there
-        {"\xff\x80", 0, {255, 128, -1}}, // bytes that are no UTF-8 stay what they are
+        {"\xff\x80", 0, {255, 128, -1}}, // bytes that are not UTF-8 do not change
     };
     make_gguf g = bpe_file(bpe_list, COUNT(bpe_list), bpe_merges, COUNT(bpe_merges));
     vocab_file f;
@@ -217,7 +217,7 @@ static void test_ignore_merges(void) {
     }
 }
 
-/* Words longer than any that is looked up whole. */
+/* Words that are too long to be looked up whole. */
 static void test_long_whole_words(void) {
     char text[3000];
     make_gguf g = bpe_file(bpe_list, COUNT(bpe_list), bpe_merges, COUNT(bpe_merges));
@@ -255,14 +255,14 @@ static void test_special(void) {
         {"<a>bc", SPECIAL, {FIRST + 1, 'c', -1}}, // the longest that is there
         {"<a>bcd<a>", SPECIAL, {FIRST + 2, FIRST, -1}},
         {"<<a><", SPECIAL, {FIRST + 3, FIRST, FIRST + 3, -1}},
-        {"<a>", 0, {FIRST + 3, 'a', '>', -1}}, // user-defined ones are found without being asked for
+        {"<a>", 0, {FIRST + 3, 'a', '>', -1}}, // user-defined ones are always found
         {"<?>", SPECIAL, {FIRST + 8, -1}},
         {"twin", SPECIAL, {FIRST + 4, -1}}, // the first of equal ones
         {"\xff\xfe\xff", 0, {FIRST + 9, 255, -1}},
     };
     make_gguf g = bpe_file(list, COUNT(list), (const char *const[]){"t w"}, 1);
     vocab_file f;
-    g.n_kv--; // without merges, which would name none of the tokens
+    g.n_kv--; // without merges, which would not match the tokens
     open_made(&f, &g);
     CHECK(f.status == NUT_E_CORRUPT, "no merges at all");
     vocab_close(&f);
@@ -276,7 +276,7 @@ static void test_special(void) {
     vocab_close(&f);
 }
 
-/* Equal special tokens whose bytes are the header's last: what follows them must not be read. */
+/* Equal special tokens whose bytes end the header: nothing after them may be read. */
 static void test_twins_at_the_end(void) {
     make_gguf g = empty_file("gpt2");
     vocab_file f;
@@ -292,7 +292,7 @@ static void test_twins_at_the_end(void) {
     vocab_close(&f);
 }
 
-/* Scores of both signs and both zeros; the best pair is joined first, and among equal ones the leftmost. */
+/* Scores of both signs and both zeros; the best pair is merged first, and among equal ones the leftmost. */
 static void test_scores(void) {
     static const entry list[] = {{"<unk>", 2, 0}, {"a", 1, -9},     {"b", 1, -9}, {"c", 1, -9},
                                  {"d", 1, -9},    {"ab", 1, 0.5f},  {"bc", 1, 2}, {"cd", 1, -1},
@@ -732,8 +732,8 @@ static void test_oddities(void) {
 
 /* ---- memory that fails ---- */
 
-/* Makes the k-th allocation behind the header fail, for each k, in making a vocabulary and then in using it.
- */
+/* Makes the k-th allocation after the header fail, for each k, when a vocabulary is made and when it is
+ * used. */
 static void fail_each(const char *name, const uint8_t *file, size_t n) {
     static const char text[] = "abc [X] <s>abcabcabc abc";
     bool done = false;

@@ -1,5 +1,5 @@
-/* Tokenizing in tests: vocabularies from files and bytes, lists of ids in memory of exactly their size (so
- * that sanitizers see a write too many), comparison with what is expected. */
+/* Tokenizing in tests: vocabularies from files and bytes, lists of ids in memory of exactly their size
+ * (so that sanitizers detect a write past the end), comparison with expected ids. */
 #ifndef NUT_TESTS_TOKENS_H
 #define NUT_TESTS_TOKENS_H
 
@@ -22,7 +22,7 @@ static inline void vocab_finish(vocab_file *f, bool complete) {
     if (f->status == NUT_OK) f->status = complete ? vocab_new(&f->g, &f->v, &f->err) : NUT_E_TRUNCATED;
 }
 
-/* The header alone; whether it is complete. */
+/* Reads only the header; returns whether it is complete. */
 static inline bool vocab_read_header(vocab_file *f, const void *bytes, size_t n) {
     size_t used;
     bool complete = false;
@@ -58,7 +58,7 @@ static inline void vocab_close(vocab_file *f) {
     f->v = NULL;
 }
 
-/* The vocabulary of a file that must be sound; false, said aloud, where it is missing. */
+/* The vocabulary of a file that must be valid; false, with a reported skip, where it is missing. */
 static inline bool vocab_open_sound(vocab_file *f, const char *path) {
     if (!vocab_open_path(f, path)) {
         CHECK_SKIP("%s is missing", path);

@@ -4,52 +4,46 @@
 
 #include "check.h"
 #include "make_gguf.h"
-#include "model/arch.h"
-
-static inline const void *place_of(const nut_model *m, const arch_tensor *spec, uint32_t layer) {
-    const char *base = spec->in_layer ? (const char *)&m->layers[layer] : (const char *)m;
-    return base + spec->to;
-}
+#include "model/bind.h"
 
 /* A row of a bound tensor as floats; false where it is not bound or has other sizes. */
-static inline bool bound_row(const nut_model *m, const arch_tensor *spec, uint32_t layer,
-                             const uint64_t dims[4], size_t row, float *out) {
-    const void *p = place_of(m, spec, layer);
-    if (spec->kind == ARCH_VECTOR) {
-        const float *x = *(const float *const *)p;
+static inline bool bound_row(const nut_model *m, const char *name, const uint64_t dims[4], size_t row,
+                             float *out) {
+    void *to = NULL;
+    const tensor_spec *spec = bind_find(m, (gguf_str){name, strlen(name)}, &to);
+    if (!spec) return false;
+    if (spec->kind == TENSOR_VECTOR) {
+        const float *x = *(const float *const *)to;
         if (x) memcpy(out, x, (size_t)dims[0] * sizeof(float));
         return x != NULL;
     }
-    const matrix *w = p;
+    const matrix *w = to;
     if (!w->data || w->n_cols != dims[0] || w->n_rows != dims[1]) return false;
     matrix_row(w, row, out);
     return true;
 }
 
-static inline size_t wrong_rows(const nut_model *m, const arch_tensor *spec, uint32_t layer,
-                                const uint64_t dims[4], uint32_t type, const uint8_t *data) {
+/* The matrix of that name. */
+static inline const matrix *bound_matrix(const nut_model *m, const char *name) {
+    static const matrix none = {0};
+    void *to = NULL;
+    const tensor_spec *spec = bind_find(m, (gguf_str){name, strlen(name)}, &to);
+    return CHECK(spec && spec->kind == TENSOR_MATRIX, "no matrix %s", name) ? to : &none;
+}
+
+static inline size_t wrong_rows(const nut_model *m, const char *name, const uint64_t dims[4], uint32_t type,
+                                const uint8_t *data) {
     const format *f = format_by_ggml(type);
     const size_t n = (size_t)dims[0], bytes = n / f->block * f->bytes;
     float *want = malloc(n * sizeof *want), *have = malloc(n * sizeof *have);
     size_t wrong = 0;
     for (size_t row = 0; row < dims[1]; row++) {
         f->dequantize(data + row * bytes, n / f->block, want);
-        wrong += !bound_row(m, spec, layer, dims, row, have) || memcmp(want, have, n * sizeof *want) != 0;
+        wrong += !bound_row(m, name, dims, row, have) || memcmp(want, have, n * sizeof *want) != 0;
     }
     free(want);
     free(have);
     return wrong;
-}
-
-static inline const arch_tensor *spec_of(const char *name, uint32_t *layer) {
-    const char *suffix = name;
-    const bool in_layer = !strncmp(name, "blk.", 4);
-    *layer = 0;
-    if (in_layer) *layer = (uint32_t)strtoul(name + 4, (char **)&suffix, 10), suffix++;
-    for (size_t i = 0; i < arch_n_tensors; i++)
-        if (arch_tensors[i].in_layer == in_layer && !strcmp(arch_tensors[i].name, suffix))
-            return &arch_tensors[i];
-    return NULL;
 }
 
 /* All weights of a model are those of the file that was made. */
@@ -57,15 +51,15 @@ static inline void check_weights(const nut_model *m, const make_gguf *g, const c
     size_t wrong = 0;
     for (size_t i = 0; i < g->n_tensors; i++) {
         const make_tensor *t = &g->tensors[i];
-        uint32_t layer;
-        const arch_tensor *spec = spec_of(t->name, &layer);
-        size_t n = spec ? wrong_rows(m, spec, layer, t->dims, t->type, t->data.p) : 0;
+        void *to;
+        const bool has_place = bind_find(m, (gguf_str){t->name, strlen(t->name)}, &to) != NULL;
+        const size_t n = has_place ? wrong_rows(m, t->name, t->dims, t->type, t->data.p) : 0;
         if (n) printf("%s: %s: %zu rows\n", what, t->name, n);
         wrong += n;
     }
     CHECK(wrong == 0, "%s: %zu wrong rows", what, wrong);
-    CHECK(make_find((make_gguf *)g, "output.weight") || m->output.data == m->token_embd.data, "%s: not tied",
-          what);
+    CHECK(make_find((make_gguf *)g, "output.weight") || m->output.w.data == m->token_embd.data,
+          "%s: not tied", what);
 }
 
 /* Loads the file of g and compares; g stays. */

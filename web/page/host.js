@@ -1,7 +1,7 @@
 // The page's end of a worker: starts it, sends requests to it, and notices when it has ended.
 import { NutshellError, fromWire } from '../shared/errors.js';
 import { badArgument } from '../shared/options.js';
-import { hasRelaxedSimd, hasSharedMemory, hasWorkers, needEngine } from '../shared/probe.js';
+import { RELAXED_IS_WRONG, hasRelaxedSimd, hasSharedMemory, hasWorkers, needEngine } from '../shared/probe.js';
 import { startWorker } from '../shared/worker.js';
 import { resolveUrl } from './address.js';
 
@@ -24,6 +24,9 @@ export function defaultThreads() {
 /** Engine modules that this page's workers have compiled, by folder and name: the next engine starts with one of them, and with
  *  the code that the browser has optimized in the meantime. @type {Map<string, unknown>} */
 const compiledModules = new Map();
+
+/** The engine found so with its own kernels, which the probe of probe.js did not. */
+let relaxedIsWrong = false;
 
 /** @param {string} base */
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
@@ -100,10 +103,20 @@ export class Host {
    */
   static async start({ threads = defaultThreads(), kernel, base }, store = false) {
     needEngine();
-    if (kernel === 'relaxed' && !hasRelaxedSimd()) {
-      throw new NutshellError('bad-argument', 'this browser does not compute relaxed SIMD rightly: leave the option kernel out');
+    if ((kernel ?? 'relaxed') !== 'relaxed') return Host.#startKernels('simd128', threads, base, store);
+    if (hasRelaxedSimd() && !relaxedIsWrong) {
+      const host = await Host.#startKernels('relaxed', threads, base, store).catch((error) => {
+        if (error.code !== 'bad-argument') throw error;
+        relaxedIsWrong = true;
+      });
+      if (host) return host;
     }
-    const name = (kernel ?? 'relaxed') === 'relaxed' && hasRelaxedSimd() ? 'relaxed' : 'simd128';
+    if (kernel) throw new NutshellError('bad-argument', RELAXED_IS_WRONG);
+    return Host.#startKernels('simd128', threads, base, store);
+  }
+
+  /** @param {string} name @param {number} threads @param {string} base @param {boolean} store @returns {Promise<Host>} */
+  static async #startKernels(name, threads, base, store) {
     if (threads > 1 && hasThreads()) {
       const host = await Host.#startModule(base, { module: `${name}-mt`, threads, store }).catch((error) => {
         if (error.code === 'engine-missing' || error.code === 'engine-crashed') return null;

@@ -1,6 +1,7 @@
 // Checks what callers pass, before any of it reaches the engine. One row per option: what it must be, in words that
 // appear in the error, and the value where none is given. Unknown options are refused, since they are misspelt ones.
 import { NutshellError } from './errors.js';
+import { GENERATE_OPTIONS, KV_TYPES, MAX_STOPS, MAX_STOP_BYTES } from './tables.js';
 
 /**
  * @typedef {object} Rule
@@ -8,9 +9,6 @@ import { NutshellError } from './errors.js';
  * @property {(value: any) => boolean} test
  * @property {unknown} [fallback]
  */
-
-const MAX_STOPS = 16;
-const MAX_STOP_BYTES = 256;
 
 /** @param {unknown} x */
 const isWhole = (x) => Number.isSafeInteger(x);
@@ -81,7 +79,7 @@ const LOAD = {
   onProgress: ofType('function', 'a function'),
   signal: abortSignal,
   contextLength: whole(1, 2 ** 31 - 1, 0),
-  kvType: oneOf(['f16', 'q8_0'], 'f16'),
+  kvType: oneOf(KV_TYPES, KV_TYPES[0]),
   cache: oneOf([true, false, 'reload', 'required']),
   sha256: { expects: '64 hexadecimal digits, or an array of such', test: (x) => [x].flat().every(isSha256) },
   mirrors: { expects: 'an array of URLs', test: (x) => Array.isArray(x) && x.every(address.test) },
@@ -92,18 +90,15 @@ const LOAD = {
 /** @type {Record<string, Rule>} */
 const VERIFY = { onProgress: LOAD.onProgress, signal: abortSignal };
 
+/** @param {typeof GENERATE_OPTIONS[number]} row @returns {Rule} */
+function ruleOf(row) {
+  if (row.kind === 'flag') return yesOrNo(row.fallback);
+  return (row.kind === 'whole' ? whole : number)(row.least, row.most, row.fallback);
+}
+
 /** @type {Record<string, Rule>} */
 const GENERATE = {
-  maxTokens: whole(1, 2 ** 31 - 1, 0),
-  temperature: number(0, 100, 0.8),
-  topK: whole(0, 2 ** 31 - 1, 40),
-  topP: number(0, 1, 0.95),
-  minP: number(0, 1, 0.05),
-  typicalP: number(0, 1, 1),
-  repeatPenalty: number(0, 100, 1),
-  presencePenalty: number(-100, 100, 0),
-  frequencyPenalty: number(-100, 100, 0),
-  seed: whole(0, Number.MAX_SAFE_INTEGER),
+  ...Object.fromEntries(GENERATE_OPTIONS.map((row) => [row.name, ruleOf(row)])),
   stop: stopTexts,
   signal: abortSignal,
   parseSpecial: yesOrNo(),

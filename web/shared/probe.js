@@ -73,6 +73,8 @@ export const blockedError = (cause) => new NutshellError('wasm-blocked', 'a Cont
 /** Whether workers can be started here: service workers, some browsers' shared workers and Node.js have none. */
 export const hasWorkers = () => typeof Worker === 'function';
 
+export const RELAXED_IS_WRONG = 'this browser does not compute relaxed SIMD rightly: leave the option kernel out';
+
 /** Throws an error that says why no engine can run here. */
 export function needEngine() {
   if (!hasSimd()) throw new NutshellError('no-simd', NO_SIMD);

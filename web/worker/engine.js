@@ -1,27 +1,28 @@
 // The engine's functions as JavaScript sees them: numbers, strings and byte arrays instead of addresses, exceptions
 // instead of return codes. The counterpart of wasm/nut_wasm.c; one engine per worker.
 import { NutshellError } from '../shared/errors.js';
+import {
+  ADD_BOS, FINISHES, GENERATE_OPTIONS, KV_TYPES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,
+} from '../shared/tables.js';
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
-
-const ADD_BOS = 1, SPECIAL = 2; // NUT_TOKENIZE_*
-const STEP_KINDS = /** @type {const} */ (['prefill', 'token', 'done']);
-const FINISHES = /** @type {const} */ ([null, 'eos', 'stop', 'length']);
-const KV_TYPES = ['f16', 'q8_0']; // the order of nut_kv_type
-const FACTS = 5;
-
-// The order of the numbers that nutw_generate_begin reads.
-const NUMBERS = ['maxTokens', 'temperature', 'topK', 'topP', 'minP', 'typicalP', 'repeatPenalty', 'presencePenalty',
-  'frequencyPenalty', 'seed'];
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true }); // a text may begin with U+FEFF, which is not to be lost
 
 /**
+ * @typedef {{ addBos: boolean, parseSpecial: boolean }} TextFlags
+ *
  * @typedef {object} Step
- * @property {'prefill' | 'token' | 'done'} kind
+ * @property {typeof STEP_KINDS[number]} kind
  * @property {'eos' | 'stop' | 'length' | null} finish
- * @property {number} done  prompt tokens read, or tokens drawn
+ * @property {number} done  prompt tokens read, or tokens sampled
  * @property {string} text
  */
+
+/** @param {TextFlags} flags */
+const flagsOf = ({ addBos, parseSpecial }) => (addBos ? ADD_BOS : 0) | (parseSpecial ? PARSE_SPECIAL : 0);
+
+/** @param {readonly string[]} names @param {string} name */
+const numberOf = (names, name) => names.indexOf(name);
 
 export class Engine {
   #started;
@@ -56,6 +57,27 @@ export class Engine {
     return result;
   }
 
+  /**
+   * As #call, of a function that gives a struct of wasm/boundary.h.
+   * @template {readonly string[]} Fields
+   * @param {Fields} fields
+   * @param {string} name
+   * @param {...number} args
+   * @returns {Record<Fields[number], number>}
+   */
+  #struct(fields, name, ...args) {
+    const at = this.#call(name, ...args) >>> 0;
+    if (at === 0) throw this.#error();
+    const doubles = new Float64Array(this.#started.memory.buffer, at, fields.length);
+    return /** @type {any} */ (Object.fromEntries(fields.map((field, i) => [field, doubles[i]])));
+  }
+
+  /** Bytes that a function gives, a copy. @param {string} name @param {...number} args @returns {Uint8Array<ArrayBuffer>} */
+  #bytes(name, ...args) {
+    const { address, bytes } = this.#struct(RESULT, name, ...args);
+    return this.#view(address, bytes).slice();
+  }
+
   #error() {
     const code = this.#cString(this.#call('error_name'));
     return new NutshellError(/** @type {any} */ (code), this.#cString(this.#call('error_message')));
@@ -70,19 +92,6 @@ export class Engine {
   #cString(at) {
     const bytes = new Uint8Array(this.#started.memory.buffer, at >>> 0);
     return decoder.decode(bytes.slice(0, bytes.indexOf(0)));
-  }
-
-  /** @param {number} at @returns {Float64Array} */
-  #facts(at) {
-    return new Float64Array(this.#started.memory.buffer, at >>> 0, FACTS).slice();
-  }
-
-  #result() {
-    return this.#view(this.#call('result'), this.#call('result_size'));
-  }
-
-  #resultText() {
-    return decoder.decode(this.#result().slice());
   }
 
   /** Address of n bytes for input. @param {number} n */
@@ -106,6 +115,17 @@ export class Engine {
     return this.#cString(this.#call('version'));
   }
 
+  /** Whether the module's kernels of this name compute rightly here: the engine tries them. @param {string} name */
+  computes(name) {
+    try {
+      this.loadBegin({ fileSize: 0, contextLength: 0, kvType: KV_TYPES[0], kernel: name });
+    } catch {
+      return false;
+    }
+    this.reset();
+    return true;
+  }
+
   /**
    * Sizes are 0 if unknown.
    * @param {{ fileSize: number, contextLength: number, kvType: string, kernel: string | undefined }} options
@@ -117,7 +137,7 @@ export class Engine {
       this.staging(bytes.length).set(bytes);
       name = this.#stage(bytes.length);
     }
-    this.#check('load_begin', fileSize, contextLength, KV_TYPES.indexOf(kvType), name);
+    this.#check('load_begin', fileSize, contextLength, numberOf(KV_TYPES, kvType), name);
   }
 
   /** Takes the first n bytes of the staging buffer as the next ones of a file. @param {number} offset @param {number} n */
@@ -140,7 +160,7 @@ export class Engine {
 
   /** @param {{ contextLength: number, kvType: string, threads: number }} options */
   loadFinish({ contextLength, kvType, threads }) {
-    this.#check('load_finish', contextLength, KV_TYPES.indexOf(kvType), threads);
+    this.#check('load_finish', contextLength, numberOf(KV_TYPES, kvType), threads);
   }
 
   /** Frees the model, or what was loaded of it. */
@@ -149,58 +169,55 @@ export class Engine {
   }
 
   session() {
-    const at = this.#call('session');
-    if (at === 0) throw this.#error();
-    const [contextLength, positions, threads, bytes, vocabulary] = this.#facts(at);
-    return { contextLength, positions, threads, bytes, vocabulary, kvType: this.#cString(this.#call('kv_type')) };
+    const { kvType, ...facts } = this.#struct(SESSION, 'session_facts');
+    return { ...facts, kvType: this.#cString(kvType) };
   }
 
   /** The model's facts: see src/model/info.c. @returns {Record<string, any>} */
   info() {
-    this.#check('info');
-    return JSON.parse(this.#resultText());
+    return JSON.parse(decoder.decode(this.#bytes('info')));
   }
 
-  /** @param {string} text @param {{ addBos: boolean, parseSpecial: boolean }} options @returns {Int32Array} */
-  tokenize(text, { addBos, parseSpecial }) {
+  /** @param {string} text @param {TextFlags} flags @returns {Int32Array} */
+  tokenize(text, flags) {
     const bytes = encoder.encode(text);
-    this.staging(bytes.length + 1).set(bytes);
-    this.#check('tokenize', this.#stage(bytes.length + 1), bytes.length, (addBos ? ADD_BOS : 0) | (parseSpecial ? SPECIAL : 0));
-    return new Int32Array(this.#result().slice().buffer);
+    const at = this.#stage(bytes.length + 1);
+    this.#view(at, bytes.length).set(bytes);
+    return new Int32Array(this.#bytes('tokenize', at, bytes.length, flagsOf(flags)).buffer);
   }
 
   /** @param {Int32Array} ids @param {{ special: boolean }} options @returns {string} */
   detokenize(ids, { special }) {
-    if (ids.length === 0) return '';
-    this.staging(ids.byteLength).set(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
-    this.#check('detokenize', this.#stage(ids.byteLength), ids.length, special ? 1 : 0);
-    return this.#resultText();
+    const at = this.#stage(ids.byteLength + 1);
+    this.#view(at, ids.byteLength).set(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+    return decoder.decode(this.#bytes('detokenize', at, ids.length, special ? 1 : 0));
   }
 
   /**
    * @param {string} prompt
    * @param {Record<string, any>} options  checked, with every number in it
-   * @param {{ addBos: boolean, parseSpecial: boolean }} flags
+   * @param {TextFlags} flags
    * @returns {number} tokens of the prompt
    */
-  generateBegin(prompt, options, { addBos, parseSpecial }) {
+  generateBegin(prompt, options, flags) {
+    const numbers = Float64Array.from(GENERATE_OPTIONS, ({ name }) => Number(options[name]));
     const stops = [options.stop].flat();
-    const text = encoder.encode(stops.map((stop) => stop + '\0').join('') + prompt);
-    const stopBytes = encoder.encode(stops.map((stop) => stop + '\0').join('')).length;
-    const numberBytes = 8 * NUMBERS.length;
-    const at = this.#stage(numberBytes + text.length + 1);
-    this.#view(at, numberBytes).set(new Uint8Array(Float64Array.from(NUMBERS, (name) => options[name]).buffer));
-    this.#view(at + numberBytes, text.length).set(text);
-    return this.#check('generate_begin', at, at + numberBytes, stops.length, at + numberBytes + stopBytes,
-      text.length - stopBytes, (addBos ? ADD_BOS : 0) | (parseSpecial ? SPECIAL : 0));
+    const stopText = encoder.encode(stops.map((stop) => stop + '\0').join('')), text = encoder.encode(prompt);
+    const at = this.#stage(numbers.byteLength + stopText.length + text.length);
+    const stopsAt = at + numbers.byteLength, textAt = stopsAt + stopText.length;
+    this.#view(at, numbers.byteLength).set(new Uint8Array(numbers.buffer));
+    this.#view(stopsAt, stopText.length).set(stopText);
+    this.#view(textAt, text.length).set(text);
+    return this.#check('generate_begin', at, stopsAt, stops.length, textAt, text.length, flagsOf(flags));
   }
 
   /** One batch of the prompt, or one token. @returns {Step} */
   generateStep() {
-    const kind = STEP_KINDS[this.#check('generate_step')];
-    const text = this.#call('result_size') ? this.#resultText() : '';
-    const [finish, , done] = this.#facts(this.#call('step_facts'));
-    return { kind, finish: FINISHES[finish], done, text };
+    const { kind, finish, done, text, textBytes } = this.#struct(STEP, 'generate_step');
+    return {
+      kind: STEP_KINDS[kind], finish: finish ? /** @type {any} */ (FINISHES[finish]) : null, done,
+      text: textBytes ? decoder.decode(this.#view(text, textBytes).slice()) : '',
+    };
   }
 
   generateEnd() {

@@ -2,6 +2,7 @@
 // { id, value } or { id, error }, and sends { id, event } while one is running. Messages that belong to a running
 // request carry its id as `target`.
 import { Aborted, NutshellError, toWire } from '../shared/errors.js';
+import { RELAXED_IS_WRONG } from '../shared/probe.js';
 import { runCacheOperation } from './cache.js';
 import { Demand } from './demand.js';
 import { Engine } from './engine.js';
@@ -56,6 +57,9 @@ const operations = {
     await pool.start(compiled, started);
     threads = request.threads;
     engine = new Engine(started);
+    if (request.module.startsWith('relaxed') && !engine.computes('relaxed')) {
+      throw new NutshellError('bad-argument', RELAXED_IS_WRONG);
+    }
     generator = new Generator(engine);
   },
 

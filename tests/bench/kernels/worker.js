@@ -1,4 +1,4 @@
-// Runs a WASI program that needs no more than arguments, a clock and two streams to write to.
+// Runs a WASI program that needs only arguments, a clock and two output streams.
 const MONOTONIC_SINCE = performance.now();
 
 class Exit { constructor(/** @type {number} */ status) { this.status = status; } }

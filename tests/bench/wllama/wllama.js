@@ -1,6 +1,6 @@
-// wllama, measured in the same browser and by the same clock as demo/bench/bench.js: times are taken in the page, from the
-// call to the token. Each version is asked in the way that lets it do the least, with no sampler but the greedy one. It runs
-// on the processor alone, as Nutshell does.
+// Measures wllama in the same browser and with the same clock as demo/bench/bench.js: times are taken in the page, from the
+// call to the token. Each version is called in the way that costs it least, with greedy sampling. It runs on the processor
+// alone, as Nutshell does.
 
 const CONFIG = {
   suppressNativeLog: true, allowOffline: true, logger: { debug() {}, log() {}, warn() {}, error: console.error },
@@ -10,7 +10,7 @@ const CONFIG = {
 /** @typedef {{ untilFirst: number, afterFirst: number, drawn: number, promptTokens: number }} Timed  milliseconds */
 
 /**
- * 2.2.1 takes token ids and answers one call with one token; its own createCompletion does more per token.
+ * 2.2.1 takes token ids and returns one token per call; its own createCompletion does more work per token.
  * @param {any} wllama @param {Prompt} prompt @param {number} n @returns {Promise<Timed>} for 1 + n tokens
  */
 async function stepByStep(wllama, { ids }, n) {

@@ -7,11 +7,11 @@
 #include "base/error.h"
 #include "model/bind.h"
 #include "model/parts.h"
+#include "run/block.h"
+#include "run/layer_load.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum { DEFAULT_CTX = 4096, PLAN_BATCH = 64, FLOATS_AT_ONCE = 4 };
 
 struct nut_loader {
     nut_load_options options;
@@ -19,6 +19,7 @@ struct nut_loader {
     bind_rest rest; // of the model, to come with other files
     parts parts;
     nut_load_plan plan;
+    bool headers_only; // load_headers_only
     bool failed;
     // the file that is fed
     uint64_t at; // bytes fed
@@ -28,8 +29,7 @@ struct nut_loader {
     binding *bindings; // (n_bindings) of its tensors
     size_t n_bindings;
     size_t current; // binding whose data comes now or next
-    size_t n_kept;  // bytes of an unfinished block
-    uint8_t kept[FORMAT_MAX_BYTES];
+    bind_fill fill;
 };
 
 nut_load_options nut_load_defaults(void) {
@@ -68,54 +68,39 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
         return status;
     }
     m->kernels = kernels;
+    m->blocks = block_specs;
     l->options = *options;
     l->model = m;
     *out = l;
     return NUT_OK;
 }
 
+void load_headers_only(nut_loader *l) {
+    l->headers_only = true;
+}
+
 /* ---- the plan ---- */
-
-const cache_kind *model_cache_kind(const model_hparams *hp, nut_kv_type type) {
-    if ((unsigned)type >= NUT_KV_COUNT) return NULL;
-    return &cache_kinds[hp->exact && type == NUT_KV_F16 ? (int)CACHE_F32 : (int)type];
-}
-
-uint64_t model_session_bytes(const model_hparams *hp, const cache_kind *kind, uint32_t n_ctx,
-                             uint32_t n_batch, uint32_t n_logits) {
-    const double n_vocab = hp->n_vocab, q = (double)hp->n_head * hp->head_dim,
-                 kv = (double)hp->n_head_kv * hp->head_dim;
-    const double wide = q > 2.0 * hp->n_embd ? q : 2.0 * hp->n_embd;
-    const double tiles = (double)hp->n_layer * hp->n_head_kv * (double)cache_tiles(n_ctx);
-    const double spans = (double)cache_spans(n_ctx);
-    double cache = tiles * (double)cache_tile_bytes(kind, hp->head_dim) + 2.0 * n_ctx * sizeof(int32_t);
-    double token =
-        4 * (2.0 * hp->n_embd + 2 * q + 4 * kv + 2.0 * hp->n_ff + hp->n_rot) + 6.625 * (wide + hp->n_ff);
-    double bytes =
-        cache + token * n_batch + n_vocab * (16 + 4.0 * n_logits) + spans * 4 * (q + 2.0 * hp->n_head);
-    return bytes < 9e18 ? (uint64_t)bytes : UINT64_MAX;
-}
 
 static nut_status check_fit(nut_loader *l, nut_error *err) {
     const nut_model *m = l->model;
-    uint32_t trained = m->hp.n_ctx_train, n_ctx = l->options.n_ctx;
-    if (!n_ctx) n_ctx = trained < DEFAULT_CTX ? trained : DEFAULT_CTX;
-    const cache_kind *kind = model_cache_kind(&m->hp, l->options.kv_type);
-    uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX, weights, need;
+    const nut_session_options session = {
+        .n_ctx = l->options.n_ctx, .n_threads = 1, .kv_type = l->options.kv_type};
+    const uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX;
+    uint64_t weights, need;
     l->plan.complete = true;
     l->plan.n_parts = l->parts.n;
     l->plan.n_read = l->parts.i + 1;
     l->plan.file_bytes = m->header.file_bytes;
     l->plan.weight_bytes = m->weights.overflow ? UINT64_MAX : m->weights.size;
-    l->plan.cache_bytes = model_session_bytes(&m->hp, kind, n_ctx, PLAN_BATCH, 1);
+    l->plan.cache_bytes = session_bytes(m, &session);
     if (!u64_add(l->plan.weight_bytes, l->rest.bytes, &weights)) weights = UINT64_MAX;
     if (u64_add(weights, l->plan.cache_bytes, &need) && need <= limit) return NUT_OK;
     return error_set(
         err, NUT_E_TOO_LARGE,
         "the model needs %s%.1f MB for weights and %.1f MB for %u positions of context, and %.1f MB are "
         "there; use a smaller model or a shorter context",
-        l->rest.bytes ? "at least " : "", (double)weights / 1e6, (double)l->plan.cache_bytes / 1e6, n_ctx,
-        (double)limit / 1e6);
+        l->rest.bytes ? "at least " : "", (double)weights / 1e6, (double)l->plan.cache_bytes / 1e6,
+        session_context(m, l->options.n_ctx), (double)limit / 1e6);
 }
 
 /* A family that is known. */
@@ -137,13 +122,9 @@ static nut_status read_model(nut_loader *l, nut_error *err) {
                          "the file holds no weights, only metadata; choose a whole model");
     TRY(vocab_new(&m->header, &m->vocab, err));
     TRY(arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, err));
-    m->hp.exact = l->options.dequantize;
-    if (m->hp.n_layer > l->parts.n_tensors)
-        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: it has %llu tensors and %u layers",
-                         (unsigned long long)l->parts.n_tensors, m->hp.n_layer);
-    m->layers = mem_calloc(m->hp.n_layer, sizeof *m->layers);
-    if (!m->layers) return error_memory(err, m->hp.n_layer * sizeof *m->layers);
-    l->rest = bind_needs(m, l->options.dequantize);
+    m->hp.reference = l->options.reference;
+    TRY(bind_layers(m, l->parts.n_tensors, err));
+    l->rest = bind_needs(m);
     return NUT_OK;
 }
 
@@ -154,8 +135,17 @@ static nut_status plan_tensors(nut_loader *l, uint64_t first, nut_error *err) {
     l->bindings = mem_calloc(l->n_bindings, sizeof *l->bindings);
     if (!l->bindings) return error_memory(err, l->n_bindings * sizeof *l->bindings);
     const gguf_tensor *tensors = l->n_bindings ? m->header.tensors + first : NULL;
-    TRY(bind_plan(m, l->options.dequantize, tensors, l->n_bindings, l->bindings, &l->rest, err));
+    TRY(bind_plan(m, BIND_ALL, &m->weights, tensors, l->n_bindings, l->bindings, &l->rest, err));
     return bind_check(m, &l->rest, parts_to_come(&l->parts, &m->header), err);
+}
+
+/* The weights are not wanted now: what was planned for them is forgotten. */
+static nut_status take_header(nut_loader *l) {
+    arena_close(&l->model->weights);
+    l->n_bindings = 0;
+    l->end = l->file.data_offset;
+    l->header_done = true;
+    return NUT_OK;
 }
 
 static nut_status finish_header(nut_loader *l, nut_error *err) {
@@ -166,69 +156,15 @@ static nut_status finish_header(nut_loader *l, nut_error *err) {
     TRY(parts_take(&l->parts, &m->header, &l->file, err));
     if (l->parts.i == 0) TRY(read_model(l, err));
     TRY(plan_tensors(l, first, err));
+    if (l->headers_only) return take_header(l);
     TRY(check_fit(l, err));
     if (!arena_open(&m->weights)) return error_memory(err, m->weights.size - m->weights.opened);
-    bind_place(m, l->bindings, l->n_bindings);
+    bind_place(&m->weights, l->bindings, l->n_bindings);
     l->header_done = true;
     return NUT_OK;
 }
 
 /* ---- data ---- */
-
-/* Puts n blocks, the first being block `first` of the tensor, where they belong; all of one row. False where
- * one is damaged. */
-static bool put_blocks(const binding *b, uint64_t row, size_t first, size_t n, const uint8_t *src) {
-    const size_t cols = (size_t)b->source->dims[0];
-    float floats[FLOATS_AT_ONCE * FORMAT_MAX_BLOCK];
-    const matrix w = {.format = b->to, .n_rows = 1, .n_cols = cols};
-    uint8_t *group = b->data + (size_t)(row / FORMAT_LANES) * matrix_group_bytes(&w);
-    uint32_t lane = (uint32_t)(row % FORMAT_LANES);
-    if (b->spec->kind == ARCH_MATRIX && b->to == b->from) return b->to->pack(group, lane, first, n, src);
-    size_t at_once = FLOATS_AT_ONCE * FORMAT_MAX_BLOCK / b->from->block;
-    for (size_t i = 0; i < n; i += at_once) {
-        size_t some = n - i < at_once ? n - i : at_once, col = (first + i) * b->from->block;
-        b->from->dequantize(src + i * b->from->bytes, some, floats);
-        if (b->spec->kind == ARCH_VECTOR)
-            memcpy(b->data + col * sizeof(float), floats, some * b->from->block * sizeof(float));
-        else
-            b->to->pack(group, lane, col, some * b->from->block, (const uint8_t *)floats);
-    }
-    return true;
-}
-
-/* Takes whole blocks that begin at byte `at` of the tensor. */
-static bool take_blocks(const binding *b, uint64_t at, const uint8_t *src, size_t n_blocks) {
-    const size_t per_row = (size_t)b->source->dims[0] / b->from->block;
-    uint64_t block = at / b->from->bytes;
-    while (n_blocks) {
-        size_t first = (size_t)(block % per_row),
-               n = per_row - first < n_blocks ? per_row - first : n_blocks;
-        if (!put_blocks(b, block / per_row, first, n, src)) return false;
-        block += n;
-        n_blocks -= n;
-        src += n * b->from->bytes;
-    }
-    return true;
-}
-
-/* Takes n bytes of tensor b's data from byte `at` of it on; a block at the end that is not whole is kept. */
-static bool take_data(nut_loader *l, const binding *b, uint64_t at, const uint8_t *src, size_t n) {
-    if (!b->spec) return true;
-    const size_t bytes = b->from->bytes;
-    if (l->n_kept) {
-        size_t more = bytes - l->n_kept < n ? bytes - l->n_kept : n;
-        memcpy(l->kept + l->n_kept, src, more);
-        l->n_kept += more;
-        src += more, at += more, n -= more;
-        if (l->n_kept < bytes) return true;
-        if (!take_blocks(b, at - bytes, l->kept, 1)) return false;
-        l->n_kept = 0;
-    }
-    if (!take_blocks(b, at, src, n / bytes)) return false;
-    l->n_kept = n % bytes;
-    memcpy(l->kept, src + n - l->n_kept, l->n_kept);
-    return true;
-}
 
 /* Shares bytes that stand at l->at among the tensors; padding between them is dropped. */
 static nut_status take_bytes(nut_loader *l, const uint8_t *src, size_t n, nut_error *err) {
@@ -237,12 +173,8 @@ static nut_status take_bytes(nut_loader *l, const uint8_t *src, size_t n, nut_er
         const binding *b = &l->bindings[l->current];
         uint64_t begin = b->source->offset, last = begin + b->source->n_bytes;
         uint64_t from = begin > l->at ? begin : l->at, to = last < end ? last : end;
-        if (from < to && !take_data(l, b, from - begin, src + (from - l->at), (size_t)(to - from)))
-            return error_set(
-                err, NUT_E_CORRUPT,
-                "the model file is damaged: the tensor %.*s has a scale that is no ordinary number; "
-                "download the file again",
-                (int)b->source->name.n, b->source->name.s);
+        if (from < to && !bind_data(&l->fill, b, from - begin, src + (from - l->at), (size_t)(to - from)))
+            return bind_damaged(b, err);
         if (last > end) break;
         l->current++;
     }
@@ -326,7 +258,10 @@ nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
     nut_status status = check_whole(l, err);
     l->failed = status != NUT_OK;
     if (status != NUT_OK) return status;
-    bind_finish(l->model);
+    if (l->headers_only)
+        bind_forget(l->model, BIND_ALL);
+    else
+        bind_finish(l->model);
     *out = l->model;
     l->model = NULL;
     nut_load_abort(l);
@@ -335,36 +270,12 @@ nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
 
 void nut_load_abort(nut_loader *l) {
     if (!l) return;
-    nut_model_free(l->model);
+    model_free(l->model);
     gguf_free(&l->file);
     mem_free(l->bindings);
     mem_free(l);
 }
 
 void nut_model_free(nut_model *m) {
-    if (!m) return;
-    vocab_free(m->vocab);
-    gguf_free(&m->header);
-    arena_close(&m->weights);
-    mem_free(m->layers);
-    mem_free(m);
-}
-
-/* ---- facts ---- */
-
-uint32_t nut_model_n_vocab(const nut_model *m) {
-    return m->hp.n_vocab;
-}
-uint32_t nut_model_n_ctx_train(const nut_model *m) {
-    return m->hp.n_ctx_train;
-}
-const char *nut_model_kernel(const nut_model *m) {
-    return m->kernels->name;
-}
-
-const char *nut_model_meta(const nut_model *m, const char *key, size_t *n) {
-    gguf_str s;
-    if (!gguf_find(&m->header, key) || gguf_get_str(&m->header, key, NULL, &s, NULL) != NUT_OK) return NULL;
-    *n = (size_t)s.n;
-    return s.s;
+    model_free(m);
 }

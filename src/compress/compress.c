@@ -1,0 +1,341 @@
+/*
+ * The job that rewrites a GGUF model by a method (method.h). It reads the headers of all files of the model,
+ * asks the method for a plan, writes a header, and then goes through the tensors slice by slice: read,
+ * check, encode or copy, write. Memory is three slices, the header, and a table of tensors. A matrix that is
+ * quantized already is dequantized first, or copied where it has the format that is asked for. A model in
+ * several files becomes one file.
+ */
+#include "compress/method.h"
+
+#include "base/error.h"
+#include "model/parts.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SLICE = 1 << 16 };  // weights at once: a multiple of every block
+enum { READ = 4 * SLICE }; // bytes of a header at once
+enum { MAX_TYPE = 32 };    // of options.type
+
+typedef struct compress {
+    nut_job job;
+    nut_status (*phase)(struct compress *c, nut_error *err); // what the next step does
+    const method *method;
+    nut_compress_options options;
+    char type[MAX_TYPE]; // options.type is kept here
+    method_find_statistics *find;
+    const void *find_ctx;
+    // reading
+    parts parts;
+    gguf file;   // header of one file, while it is read
+    gguf header; // of all
+    uint64_t at; // bytes of the file that were fed to its header
+    size_t n;    // wanted bytes of it, or of the slice
+    // writing
+    gguf_meta meta;
+    gguf_tensor *tensors; // (header.n_tensors) as they will be written
+    gguf_writer writer;
+    uint64_t written;   // bytes of the output
+    uint64_t tensor;    // that is worked on
+    uint64_t row, col;  // of its next weight
+    method_slice slice; // that is worked on
+    uint64_t pad;       // zeros that are still to follow the tensor
+    char note[320];
+    char name[65]; // of the tensor, terminated
+    // buffers
+    uint8_t *bytes;  // from a file
+    uint8_t *blocks; // to the output
+    float *floats;
+    size_t room; // weights that fit in each
+} compress;
+
+/* ---- headers ---- */
+
+static nut_status begin_header(compress *c, nut_error *err);
+static nut_status feed_header(compress *c, nut_error *err);
+static nut_status plan_model(compress *c, nut_error *err);
+
+static nut_status ask_size(compress *c, nut_error *err) {
+    (void)err;
+    job_open(&c->job, c->parts.i, c->parts.n);
+    c->phase = begin_header;
+    return NUT_OK;
+}
+
+static nut_status want_header(compress *c, nut_error *err) {
+    const uint64_t left = c->job.size - c->at;
+    c->n = left < READ ? (size_t)left : READ;
+    if (!c->n) return parts_blame(&c->parts, gguf_end(&c->file, err), err);
+    job_want(&c->job, c->parts.i, c->at, c->bytes, c->n);
+    c->phase = feed_header;
+    return NUT_OK;
+}
+
+static nut_status begin_header(compress *c, nut_error *err) {
+    c->at = 0;
+    TRY(gguf_begin(&c->file, c->job.size, err));
+    return want_header(c, err);
+}
+
+static nut_status feed_header(compress *c, nut_error *err) {
+    bool complete;
+    size_t n_used;
+    TRY(parts_blame(&c->parts, gguf_feed(&c->file, c->bytes, c->n, &n_used, &complete, err), err));
+    c->at += c->n;
+    if (!complete) return want_header(c, err);
+    TRY(parts_take(&c->parts, &c->header, &c->file, err));
+    c->parts.i++;
+    c->phase = c->parts.i < c->parts.n ? ask_size : plan_model;
+    return NUT_OK;
+}
+
+/* ---- the plan ---- */
+
+static nut_status write_header(compress *c, nut_error *err);
+static nut_status want_slice(compress *c, nut_error *err);
+
+static uint64_t n_rows(const gguf_tensor *t) {
+    return t->dims[1] * t->dims[2] * t->dims[3];
+}
+
+static nut_status too_large(const gguf_tensor *t, nut_error *err) {
+    return error_set(err, NUT_E_TOO_LARGE, "tensor %.*s is too large to be written", (int)t->name.n,
+                     t->name.s);
+}
+
+/* Room in the buffers for slices of this tensor, which is encoded by whole rows. */
+static nut_status reserve_row(compress *c, const gguf_tensor *t, nut_error *err) {
+    if (t->dims[0] > SIZE_MAX / 8) return too_large(t, err);
+    if (t->dims[0] > c->room) c->room = (size_t)t->dims[0];
+    return NUT_OK;
+}
+
+static nut_status plan_tensor(compress *c, uint64_t i, nut_error *err) {
+    const gguf_tensor *from = &c->header.tensors[i];
+    gguf_tensor *t = &c->tensors[i];
+    const format *to = c->method->plan(&c->options, &c->header, from);
+    *t = *from;
+    if (!format_by_ggml(t->ggml_type))
+        return error_set(err, NUT_E_UNSUPPORTED, "tensor %.*s has type %s, which cannot be read",
+                         (int)t->name.n, t->name.s, format_ggml_name(t->ggml_type));
+    if (!to || to->ggml_type == from->ggml_type || t->dims[0] % to->block) return NUT_OK;
+    t->ggml_type = to->ggml_type;
+    if (!u64_mul(t->dims[0] / to->block * n_rows(t), to->bytes, &t->n_bytes)) return too_large(t, err);
+    return c->method->whole_rows ? reserve_row(c, t, err) : NUT_OK;
+}
+
+/* Tells of matrices that lose a second time. */
+static void note_twice(compress *c) {
+    const gguf_tensor *first = NULL;
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < c->header.n_tensors; i++) {
+        const gguf_tensor *from = &c->header.tensors[i];
+        const format *a = format_by_ggml(from->ggml_type), *b = format_by_ggml(c->tensors[i].ggml_type);
+        if (a == b || a->block == 1 || b->block == 1) continue;
+        if (!n++) first = from;
+    }
+    if (!n) return;
+    snprintf(
+        c->note, sizeof c->note,
+        "the source was quantized already (%llu tensors, such as %.*s in %s): what it lost stays lost, and "
+        "this loses more; a source in F32, F16 or BF16 gives a better model",
+        (unsigned long long)n, (int)first->name.n, first->name.s, format_ggml_name(first->ggml_type));
+    job_note(&c->job, c->note);
+}
+
+static nut_status take_buffers(compress *c, nut_error *err) {
+    mem_free(c->bytes);
+    c->bytes = mem_alloc(c->room * sizeof(float));
+    c->blocks = mem_alloc(c->room * sizeof(float));
+    c->floats = mem_alloc(c->room * sizeof(float));
+    return c->bytes && c->blocks && c->floats ? NUT_OK : error_memory(err, 3 * c->room * sizeof(float));
+}
+
+static nut_status plan_model(compress *c, nut_error *err) {
+    const uint64_t n = c->header.n_tensors;
+    parts_forget(&c->header);
+    if (!n) return error_set(err, NUT_E_CORRUPT, "the file holds no tensors; give a whole model");
+    c->tensors = mem_calloc((size_t)n, sizeof *c->tensors);
+    if (!c->tensors) return error_memory(err, n * sizeof *c->tensors);
+    for (uint64_t i = 0; i < n; i++) TRY(plan_tensor(c, i, err));
+    TRY(take_buffers(c, err));
+    TRY(gguf_write_begin(&c->writer, &c->header, &c->meta, c->tensors, n, err));
+    note_twice(c);
+    c->phase = write_header;
+    return NUT_OK;
+}
+
+/* ---- writing ---- */
+
+static void write_bytes(compress *c, const uint8_t *bytes, size_t n) {
+    job_write(&c->job, c->written, bytes, n);
+    c->written += n;
+}
+
+static nut_status write_header(compress *c, nut_error *err) {
+    const size_t n = gguf_write_header(&c->writer, c->blocks, c->room * sizeof(float));
+    if (n)
+        write_bytes(c, c->blocks, n);
+    else
+        c->phase = want_slice;
+    (void)err;
+    return NUT_OK;
+}
+
+static bool is_copied(const compress *c) {
+    return c->header.tensors[c->tensor].ggml_type == c->tensors[c->tensor].ggml_type;
+}
+
+/* The next slice of the tensor: as many rows as fit, or what fits of a row. */
+static void next_slice(compress *c) {
+    const gguf_tensor *t = &c->header.tensors[c->tensor];
+    method_slice *s = &c->slice;
+    const bool whole = c->method->whole_rows && !is_copied(c);
+    const uint64_t fits = whole ? c->room : SLICE, rows = n_rows(t) - c->row, cols = t->dims[0] - c->col;
+    *s = (method_slice){.tensor = t,
+                        .to = format_by_ggml(c->tensors[c->tensor].ggml_type),
+                        .row = c->row,
+                        .col = c->col,
+                        .weights = c->floats,
+                        .n_cols = (size_t)(cols < fits ? cols : fits)};
+    const uint64_t most = t->dims[0] < fits ? fits / t->dims[0] : 1;
+    s->n_rows = (size_t)(rows < most ? rows : most);
+    c->col += s->n_cols;
+    if (c->col == t->dims[0]) c->col = 0, c->row += s->n_rows;
+}
+
+static nut_status find_statistics(compress *c, nut_error *err) {
+    const gguf_tensor *t = c->slice.tensor;
+    const unsigned needs = c->method->statistics;
+    if (!needs || is_copied(c)) return NUT_OK;
+    c->slice.statistics = c->find(c->find_ctx, t->name);
+    if (c->slice.statistics && (c->slice.statistics->kinds & needs) == needs) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "there are no statistics for tensor %.*s, which method %s needs",
+                     (int)t->name.n, t->name.s, c->method->name);
+}
+
+/* Rows follow each other without gaps, so a tensor is one long row of blocks. */
+static nut_status write_slice(compress *c, nut_error *err);
+static nut_status finish_tensor(compress *c, nut_error *err);
+
+static nut_status want_slice(compress *c, nut_error *err) {
+    const gguf_tensor *t = &c->header.tensors[c->tensor];
+    const format *f = format_by_ggml(t->ggml_type);
+    if (c->row == n_rows(t)) {
+        c->pad = gguf_padding(c->tensors[c->tensor].n_bytes, c->header.alignment);
+        c->phase = finish_tensor;
+        return NUT_OK;
+    }
+    next_slice(c);
+    TRY(find_statistics(c, err));
+    const uint64_t first = (c->slice.row * t->dims[0] + c->slice.col) / f->block;
+    c->n = c->slice.n_rows * c->slice.n_cols / f->block * f->bytes;
+    job_want(&c->job, t->part, t->offset + first * f->bytes, c->bytes, c->n);
+    c->phase = write_slice;
+    return NUT_OK;
+}
+
+static bool all_finite(const float *x, size_t n) {
+    size_t wrong = 0; // without a branch, so that compilers make SIMD of it
+    for (size_t i = 0; i < n; i++) wrong += !(fabsf(x[i]) <= FLT_MAX);
+    return !wrong;
+}
+
+/* Scales that are no numbers show in the weights that they scale, whatever the codes are. */
+static nut_status write_slice(compress *c, nut_error *err) {
+    const method_slice *s = &c->slice;
+    const format *from = format_by_ggml(s->tensor->ggml_type);
+    const size_t n = s->n_rows * s->n_cols;
+    c->phase = want_slice;
+    from->dequantize(c->bytes, n / from->block, c->floats);
+    if (!all_finite(c->floats, n))
+        return error_set(err, NUT_E_CORRUPT,
+                         "tensor %.*s holds weights that are infinite or no numbers; the file is damaged",
+                         (int)s->tensor->name.n, s->tensor->name.s);
+    if (is_copied(c)) {
+        write_bytes(c, c->bytes, c->n);
+        return NUT_OK;
+    }
+    TRY(c->method->encode(s, c->blocks, err));
+    write_bytes(c, c->blocks, n / s->to->block * s->to->bytes);
+    return NUT_OK;
+}
+
+static nut_status finish_job(compress *c, nut_error *err) {
+    (void)err;
+    job_done(&c->job);
+    return NUT_OK;
+}
+
+/* Zeros up to the alignment, then the tensor is told. */
+static nut_status finish_tensor(compress *c, nut_error *err) {
+    const gguf_str name = c->header.tensors[c->tensor].name;
+    const size_t n = c->pad < c->room ? (size_t)c->pad : c->room;
+    (void)err;
+    c->pad -= n;
+    if (n) {
+        memset(c->blocks, 0, n);
+        write_bytes(c, c->blocks, n);
+        return NUT_OK;
+    }
+    for (size_t i = 0; i < name.n; i++) c->name[i] = name.s[i] ? name.s[i] : '?'; // 64 bytes at most: gguf.c
+    c->name[name.n] = 0;
+    c->row = c->col = 0;
+    c->phase = ++c->tensor < c->header.n_tensors ? want_slice : finish_job;
+    job_progress(&c->job, c->name, c->tensor, c->header.n_tensors);
+    return NUT_OK;
+}
+
+/* ---- the job ---- */
+
+static nut_status step(nut_job *job, nut_error *err) {
+    compress *c = (compress *)job;
+    return c->phase(c, err);
+}
+
+static void free_job(nut_job *job) {
+    compress *c = (compress *)job;
+    gguf_free(&c->file);
+    gguf_free(&c->header);
+    gguf_meta_free(&c->meta);
+    mem_free(c->tensors);
+    mem_free(c->bytes);
+    mem_free(c->blocks);
+    mem_free(c->floats);
+    mem_free(c);
+}
+
+static nut_status begin(compress *c, nut_error *err) {
+    const method *m = c->method;
+    if (m->statistics && !c->find)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "method %s needs statistics of the model's inputs; calibrate first", m->name);
+    if (m->begin) TRY(m->begin(&c->options, &c->meta, err));
+    c->bytes = mem_alloc(READ);
+    return c->bytes ? NUT_OK : error_memory(err, READ);
+}
+
+nut_status compress_begin(const method *m, const nut_compress_options *options, method_find_statistics *find,
+                          const void *find_ctx, nut_job **out, nut_error *err) {
+    static const job_ops ops = {step, free_job};
+    const char *type = options->type;
+    if (type && strlen(type) >= MAX_TYPE)
+        return error_set(err, NUT_E_ARGUMENT, "there is no type \"%.20s...\"", type);
+    compress *c = mem_calloc(1, sizeof *c);
+    if (!c) return error_memory(err, sizeof *c);
+    c->job.ops = &ops;
+    c->phase = ask_size;
+    c->method = m;
+    c->options = (nut_compress_options){.method = m->name, .type = type ? strcpy(c->type, type) : NULL};
+    c->find = find;
+    c->find_ctx = find_ctx;
+    c->room = SLICE;
+    nut_status status = begin(c, err);
+    if (status == NUT_OK)
+        *out = &c->job;
+    else
+        free_job(&c->job);
+    return status;
+}

@@ -1,0 +1,56 @@
+/*
+ * A method of compression says which matrices of a model it writes in which tensor format, and encodes their
+ * rows. Reading, checking, splitting into slices, progress and writing are the job's (compress.c), the same
+ * for all. To add a method: a file compress/NAME.c that defines method_NAME and cites its paper, and a line
+ * of METHOD_LIST.
+ */
+#ifndef NUT_COMPRESS_METHOD_H
+#define NUT_COMPRESS_METHOD_H
+
+#include "base/job.h"
+#include "evaluate/statistics.h"
+#include "kernels/formats.h"
+#include "model/gguf_write.h"
+
+#define METHOD_LIST(X) X(round)
+
+/* Rows of a matrix to encode, or a stretch of one row where rows are very long. */
+typedef struct method_slice {
+    const gguf_tensor *tensor; // as it is in the source
+    const format *to;
+    uint64_t row, col;            // of the first weight
+    size_t n_rows, n_cols;        // whole blocks of `to`; n_rows is 1 where n_cols is less than a row
+    const float *weights;         // (n_rows, n_cols), finite
+    const statistics *statistics; // of the matrix' inputs; NULL where the method needs none
+} method_slice;
+
+typedef struct method {
+    const char *name;
+    unsigned statistics; // kinds that encode needs for each matrix (evaluate/statistics.h); 0: none
+    bool whole_rows;     // slices are always whole rows, which may take more memory
+
+    /* Checks the options, and sets metadata that the file is to have. NULL: all options are good. */
+    nut_status (*begin)(const nut_compress_options *options, gguf_meta *meta, nut_error *err);
+    /* The format that a tensor of the model is written in; NULL: it is copied. What cannot be written in
+     * that format, as its rows are not whole blocks, is copied too. */
+    const format *(*plan)(const nut_compress_options *options, const gguf *model, const gguf_tensor *t);
+    /* Encodes a slice as blocks of slice->to. */
+    nut_status (*encode)(const method_slice *slice, uint8_t *blocks, nut_error *err);
+} method;
+
+#define NUT_X(name) extern const method method_##name;
+METHOD_LIST(NUT_X)
+#undef NUT_X
+
+/* Whether t is one of the large matrices, which nearly all methods are for: two dimensions, more than one
+ * row, a name that ends in "weight". Norms, biases and tables of other kinds are not. */
+bool method_is_matrix(const gguf_tensor *t);
+
+/* Finds the statistics of the inputs of a tensor; NULL where there are none. */
+typedef const statistics *method_find_statistics(const void *ctx, gguf_str tensor);
+
+/* Begins a job with a method that need not be in the list. find NULL: there are no statistics. */
+nut_status compress_begin(const method *m, const nut_compress_options *options, method_find_statistics *find,
+                          const void *find_ctx, nut_job **out, nut_error *err);
+
+#endif

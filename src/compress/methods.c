@@ -1,0 +1,32 @@
+/* The list of methods, and what they share. */
+#include "compress/method.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const method *const methods[] = {
+#define NUT_X(name) &method_##name,
+    METHOD_LIST(NUT_X)
+#undef NUT_X
+};
+enum { N_METHODS = sizeof methods / sizeof *methods };
+
+bool method_is_matrix(const gguf_tensor *t) {
+    static const char end[] = "weight";
+    const size_t n = sizeof end - 1;
+    const bool weight = t->name.n >= n && !memcmp(t->name.s + t->name.n - n, end, n);
+    return weight && t->n_dims == 2 && t->dims[1] > 1;
+}
+
+nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err) {
+    const char *name = options->method ? options->method : methods[0]->name;
+    char names[160] = "";
+    for (size_t i = 0; i < N_METHODS; i++)
+        if (!strcmp(methods[i]->name, name))
+            return compress_begin(methods[i], options, NULL, NULL, out, err);
+    for (size_t i = 0, n = 0; i < N_METHODS && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", methods[i]->name);
+    return error_set(err, NUT_E_ARGUMENT, "there is no method \"%.20s\"; choose one of %s", name, names);
+}

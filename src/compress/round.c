@@ -1,0 +1,82 @@
+/*
+ * Round to nearest: each block of 32 weights gets the scale that its largest weight needs, and each weight
+ * the nearest code (the survey arXiv 2402.09748, section 3, weight-only post-training quantization; the
+ * block formats and their rounding are ggml's). It needs no text and one pass.
+ */
+#include "compress/method.h"
+
+#include "base/error.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LARGEST_HALF 65504.0f // scales and offsets are half floats
+
+/* general.file_type of files whose matrices have a type: llama.cpp's llama_ftype (llama.h). */
+static const struct {
+    uint32_t ggml_type, file_type;
+} file_types[] = {
+    {0, 0} /* F32 */,    {1, 1} /* F16 */,    {2, 2} /* Q4_0 */,   {3, 3} /* Q4_1 */,   {6, 8} /* Q5_0 */,
+    {7, 9} /* Q5_1 */,   {8, 7} /* Q8_0 */,   {10, 10} /* Q2_K */, {11, 12} /* Q3_K */, {12, 15} /* Q4_K */,
+    {13, 17} /* Q5_K */, {14, 18} /* Q6_K */, {30, 32} /* BF16 */,
+};
+enum { FILE_TYPE_UNSAID = 1024 }; // LLAMA_FTYPE_GUESSED
+
+static uint32_t file_type(const format *f) {
+    for (size_t i = 0; i < sizeof file_types / sizeof *file_types; i++)
+        if (file_types[i].ggml_type == f->ggml_type) return file_types[i].file_type;
+    return FILE_TYPE_UNSAID;
+}
+
+static const format *target(const nut_compress_options *o) {
+    const format *f = format_by_name(o->type ? o->type : "");
+    return f && f->quantize ? f : NULL;
+}
+
+/* "f32, f16, ..., q4_1" */
+static void list_types(char *out, size_t cap) {
+    size_t n = 0;
+    for (size_t i = 0; i < FORMAT_COUNT; i++)
+        if (format_table[i].quantize && n < cap)
+            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "", format_table[i].name);
+    for (char *p = out; *p; p++)
+        if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
+}
+
+static nut_status begin(const nut_compress_options *o, gguf_meta *meta, nut_error *err) {
+    const format *to = target(o);
+    char types[160] = "";
+    if (to) {
+        TRY(gguf_meta_int(meta, "general.file_type", GGUF_U32, file_type(to), err));
+        return gguf_meta_int(meta, "general.quantization_version", GGUF_U32, 2, err);
+    }
+    list_types(types, sizeof types);
+    if (!o->type) return error_set(err, NUT_E_ARGUMENT, "say which type to write: %s", types);
+    return error_set(err, NUT_E_ARGUMENT, "cannot write type \"%.20s\"; choose one of %s", o->type, types);
+}
+
+static const format *plan(const nut_compress_options *o, const gguf *model, const gguf_tensor *t) {
+    (void)model;
+    return method_is_matrix(t) ? target(o) : NULL;
+}
+
+/* Formats with the range of floats hold every finite weight. */
+static bool in_range(const format *to, const float *x, size_t n) {
+    if (to->id == FORMAT_F32 || to->id == FORMAT_BF16) return true;
+    size_t beyond = 0;
+    for (size_t i = 0; i < n; i++) beyond += !(fabsf(x[i]) <= LARGEST_HALF);
+    return !beyond;
+}
+
+static nut_status encode(const method_slice *s, uint8_t *blocks, nut_error *err) {
+    const size_t n = s->n_rows * s->n_cols;
+    if (!in_range(s->to, s->weights, n))
+        return error_set(err, NUT_E_CORRUPT,
+                         "tensor %.*s holds weights beyond %.0f, which type %s cannot hold; choose bf16",
+                         (int)s->tensor->name.n, s->tensor->name.s, (double)LARGEST_HALF, s->to->name);
+    s->to->quantize(s->weights, n / s->to->block, blocks);
+    return NUT_OK;
+}
+
+const method method_round = {.name = "round", .begin = begin, .plan = plan, .encode = encode};

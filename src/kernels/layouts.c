@@ -1,0 +1,63 @@
+/* The table of layouts, and packed rows as floats. */
+#include "base/half.h"
+#include "kernels/layouts.inc"
+
+/* Tolerance: float additions in another order than the reference's. Products of floats round at every
+ * column; integer dot products are exact and round once or twice per unit. */
+#define FLOAT_TOLERANCE 2e-6f
+#define CODE_TOLERANCE  1e-6f
+
+/* ---- floats ---- */
+
+static void floats_F32(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {
+    for (size_t c = 0; c < n; c++) memcpy(dst + c, group + 4 * (L * (first + c) + lane), 4);
+}
+
+static uint16_t number16(const uint8_t *group, uint32_t lane, size_t c) {
+    uint16_t h;
+    memcpy(&h, group + 2 * (L * c + lane), 2);
+    return h;
+}
+
+static void floats_F16(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {
+    for (size_t c = 0; c < n; c++) dst[c] = half_f16_to_f32(number16(group, lane, first + c));
+}
+
+static void floats_BF16(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {
+    for (size_t c = 0; c < n; c++) dst[c] = half_bf16_to_f32(number16(group, lane, first + c));
+}
+
+/* ---- codes ---- */
+
+BLOCK_INLINE void block_get(const code_layout *l, const uint8_t *block, uint32_t lane, block_parts *to) {
+    scales_get(l->scales, block, lane, to);
+    block += layout_head(l);
+    for (uint32_t u = 0; u < l->scales->n_units; u++, block += l->codes->bytes)
+        l->codes->get(l->codes, block, lane, to->codes + UNIT_WORDS * u);
+}
+
+#define NUT_X(name, ...)                                                                                    \
+    static void floats_##name(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {    \
+        const code_layout *l = &layout_##name;                                                              \
+        block_parts parts;                                                                                  \
+        for (size_t b = first; b < first + n; b++, dst += layout_columns(l)) {                              \
+            block_get(l, group + b * layout_bytes(l), lane, &parts);                                        \
+            layout_floats(l, &parts, dst);                                                                  \
+        }                                                                                                   \
+    }
+CODE_LAYOUT_LIST(NUT_X)
+#undef NUT_X
+
+/* ---- the table ---- */
+
+#define FLOATS(name, bytes)                                                                                 \
+    [LAYOUT_##name] = {LAYOUT_##name, #name, 1, bytes, FORMAT_ACT_F32, FLOAT_TOLERANCE, floats_##name},
+#define CODES(name, ...)                                                                                    \
+    [LAYOUT_##name] = {LAYOUT_##name, #name,          COLUMNS_##name, BYTES_##name,                         \
+                       FORMAT_ACT_Q8, CODE_TOLERANCE, floats_##name},
+const layout layout_table[LAYOUT_COUNT] = {FLOAT_LAYOUT_LIST(FLOATS) CODE_LAYOUT_LIST(CODES)};
+
+void matrix_row(const matrix *m, size_t row, float *out) {
+    const layout *l = m->format->layout;
+    l->floats(matrix_group(m, row), (uint32_t)(row % L), 0, m->n_cols / l->block, out);
+}

@@ -1,0 +1,70 @@
+/* From a file's blocks to packed rows: each block goes straight to its place, whatever the bytes are cut
+ * into. */
+#include "model/bind.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+enum { FLOATS_AT_ONCE = 4 }; // blocks that are dequantized together
+
+/* Puts n blocks, the first being block `first` of a row, where they belong. False where one is damaged. */
+static bool put_blocks(const binding *b, uint64_t row, size_t first, size_t n, const uint8_t *src) {
+    float floats[FLOATS_AT_ONCE * FORMAT_MAX_BLOCK];
+    const uint64_t rows = b->source->dims[1];
+    const matrix *w = b->w ? &b->w[row / rows] : NULL;
+    uint8_t *group = w ? w->data + (size_t)(row % rows / FORMAT_LANES) * matrix_group_bytes(w) : NULL;
+    const uint32_t lane = (uint32_t)(row % rows % FORMAT_LANES);
+    if (w && b->as == b->from) return b->as->pack(group, lane, first, n, src);
+    const size_t at_once = FLOATS_AT_ONCE * FORMAT_MAX_BLOCK / b->from->block;
+    for (size_t i = 0; i < n; i += at_once) {
+        const size_t some = n - i < at_once ? n - i : at_once, col = (first + i) * b->from->block;
+        const size_t n_floats = some * b->from->block;
+        b->from->dequantize(src + i * b->from->bytes, some, floats);
+        if (w)
+            b->as->pack(group, lane, col, n_floats, (const uint8_t *)floats);
+        else
+            memcpy(b->floats + col, floats, n_floats * sizeof(float));
+    }
+    return true;
+}
+
+/* Takes whole blocks that begin at byte `at` of the tensor. */
+static bool take_blocks(const binding *b, uint64_t at, const uint8_t *src, size_t n_blocks) {
+    const size_t per_row = (size_t)b->source->dims[0] / b->from->block;
+    uint64_t block = at / b->from->bytes;
+    while (n_blocks) {
+        const size_t first = (size_t)(block % per_row), left = per_row - first,
+                     n = left < n_blocks ? left : n_blocks;
+        if (!put_blocks(b, block / per_row, first, n, src)) return false;
+        block += n;
+        n_blocks -= n;
+        src += n * b->from->bytes;
+    }
+    return true;
+}
+
+bool bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, size_t n) {
+    if (!b->spec) return true;
+    const size_t bytes = b->from->bytes;
+    if (f->n_kept) {
+        const size_t more = bytes - f->n_kept < n ? bytes - f->n_kept : n;
+        memcpy(f->kept + f->n_kept, src, more);
+        f->n_kept += more;
+        src += more, at += more, n -= more;
+        if (f->n_kept < bytes) return true;
+        if (!take_blocks(b, at - bytes, f->kept, 1)) return false;
+        f->n_kept = 0;
+    }
+    if (!take_blocks(b, at, src, n / bytes)) return false;
+    f->n_kept = n % bytes;
+    memcpy(f->kept, src + n - f->n_kept, f->n_kept);
+    return true;
+}
+
+nut_status bind_damaged(const binding *b, nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT,
+                     "the model file is damaged: the tensor %.*s has a scale that is no ordinary number; "
+                     "download the file again",
+                     (int)b->source->name.n, b->source->name.s);
+}

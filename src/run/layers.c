@@ -1,0 +1,176 @@
+/*
+ * A step through the layers: the whole model in reading order. What a block computes is in its own file.
+ *
+ * Work is cut into regions that the threads of a workspace share; the end of a region is the only barrier.
+ * Products are cut by rows (linear.c), attention as attend.c says, everything else by token; with one token
+ * the latter is too little work to share, and the caller does it alone.
+ */
+#include "run/block.h"
+
+#include <string.h>
+
+forward_step step_of(workspace *ws, const step_row *rows, size_t n) {
+    return (forward_step){
+        .ws = ws, .m = ws->model, .k = ws->model->kernels, .n = n, .rows = rows, .residual = ws->residual};
+}
+
+/* ---- regions cut by token ---- */
+
+typedef struct token_region {
+    const forward_step *s;
+    token_fn *fn;
+} token_region;
+
+static void token_member(void *ctx, unsigned i, unsigned n) {
+    const token_region *r = ctx;
+    size_t begin, end;
+    threads_split(r->s->n, i, n, &begin, &end);
+    for (size_t t = begin; t < end; t++) r->fn(r->s, t);
+}
+
+void step_each_token(const forward_step *s, token_fn *fn) {
+    token_region r = {s, fn};
+    if (s->n == 1)
+        fn(s, 0);
+    else
+        threads_run(s->ws->team, token_member, &r);
+}
+
+void step_done(const forward_step *s, profile_part part) {
+    profile_end(&s->ws->profile, part);
+}
+
+kernel_rope step_rope(const forward_step *s, size_t t) {
+    const size_t n_pairs = s->m->hp.n_rot / 2;
+    const float *row = s->ws->rope + t * 2 * n_pairs;
+    return (kernel_rope){row, row + n_pairs, s->layer->hp.rotates ? n_pairs : 0,
+                         s->m->hp.rope_kind == MODEL_ROPE_NORM};
+}
+
+/* ---- norms and residual ---- */
+
+/* y = norm(x), (n_embd); y may be x. */
+static void norm(const forward_step *s, const norm_weights *w, const float *x, float *y) {
+    const size_t n = s->m->hp.n_embd;
+    s->k->rms_norm(x, w->weight, n, s->m->hp.norm_eps, y);
+}
+
+/* The input of a block: the norm of a token's residual, or the residual itself where there is none. */
+static void norm_residual(const forward_step *s, size_t t, const norm_weights *w) {
+    const size_t n = s->m->hp.n_embd;
+    const float *x = s->residual + t * n;
+    float *y = s->ws->normed + t * n;
+    if (w->weight)
+        norm(s, w, x, y);
+    else
+        memcpy(y, x, n * sizeof *x);
+}
+
+/* residual += residual_scale * norm(what a block made of token t), the norm being optional */
+static void add_block(const forward_step *s, size_t t, float *made, const norm_weights *post) {
+    const size_t n = s->m->hp.n_embd;
+    float *y = made + t * run_pad8(n);
+    if (post->weight) norm(s, post, y, y);
+    s->k->add(s->residual + t * n, y, n);
+}
+
+static void add_mixed(const forward_step *s, size_t t) {
+    add_block(s, t, s->ws->mixed, &s->layer->attn_post_norm);
+}
+
+static void add_fed(const forward_step *s, size_t t) {
+    add_block(s, t, s->ws->fed, &s->layer->ffn_post_norm);
+}
+
+static void add_both(const forward_step *s, size_t t) {
+    add_mixed(s, t);
+    add_fed(s, t);
+}
+
+static void enter_mixer(const forward_step *s, size_t t) {
+    norm_residual(s, t, &s->layer->attn_norm);
+}
+
+static void enter_ffn(const forward_step *s, size_t t) {
+    norm_residual(s, t, &s->layer->ffn_norm);
+}
+
+static void add_and_enter_ffn(const forward_step *s, size_t t) {
+    add_mixed(s, t);
+    enter_ffn(s, t);
+}
+
+/* ---- a layer ---- */
+
+static void run_mixer(forward_step *s) {
+    step_each_token(s, enter_mixer);
+    step_done(s, PROFILE_ATTN_NORM);
+    block_kinds[s->layer->hp.mixer]->run(s, s->ws->normed, s->ws->mixed);
+}
+
+static void run_ffn(forward_step *s) {
+    block_kinds[s->layer->hp.ffn]->run(s, s->ws->normed, s->ws->fed);
+}
+
+/* x += mixer(norm(x)); x += ffn(norm(x)) */
+static void run_sequential(forward_step *s) {
+    run_mixer(s);
+    step_each_token(s, add_and_enter_ffn);
+    step_done(s, PROFILE_FFN_NORM);
+    run_ffn(s);
+    step_each_token(s, add_fed);
+    step_done(s, PROFILE_ADD);
+}
+
+/* x += mixer(norm(x)) + ffn(norm(x)) (Wang and Komatsuzaki 2021, GPT-J) */
+static void run_parallel(forward_step *s) {
+    run_mixer(s);
+    if (s->layer->ffn_norm.weight) step_each_token(s, enter_ffn);
+    step_done(s, PROFILE_FFN_NORM);
+    run_ffn(s);
+    step_each_token(s, add_both);
+    step_done(s, PROFILE_ADD);
+}
+
+void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
+    const size_t n_rot = s->m->hp.n_rot;
+    for (size_t t = 0; t < s->n && n_rot; t++)
+        rope_table(s->rows[t].seq->rope_freq, n_rot / 2, s->rows[t].pos, (double)s->m->hp.rope.magnitude,
+                   s->ws->rope + t * n_rot);
+    for (s->il = from; s->il < to; s->il++) {
+        s->layer = &s->m->layers[s->il];
+        if (s->m->arch->features & ARCH_PARALLEL)
+            run_parallel(s);
+        else
+            run_sequential(s);
+    }
+}
+
+/* ---- ends ---- */
+
+void forward_embed(const forward_step *s, const int32_t *ids) {
+    const size_t n_embd = s->m->hp.n_embd;
+    for (size_t t = 0; t < s->n; t++) {
+        float *x = s->residual + t * n_embd;
+        matrix_row(&s->m->token_embd, (size_t)ids[t], x);
+    }
+    step_done(s, PROFILE_EMBED);
+}
+
+static void enter_output(const forward_step *s, size_t t) {
+    norm_residual(s, t, &s->m->output_norm);
+}
+
+/* The vocabulary's rows are the largest product: only for the rows that are kept, moved to the front first.
+ */
+void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept) {
+    const size_t n_embd = s->m->hp.n_embd;
+    const linear_job job = {&s->m->output, s->ws->logits};
+    for (size_t i = 0; i < n_kept; i++)
+        memmove(s->residual + i * n_embd, s->residual + kept[i] * n_embd, n_embd * sizeof(float));
+    s->n = n_kept;
+    step_each_token(s, enter_output);
+    step_done(s, PROFILE_OUTPUT_NORM);
+    linears_run(s, (linear_input){s->ws->normed, n_embd, 1}, &job, 1, NULL);
+    step_done(s, PROFILE_OUTPUT);
+}

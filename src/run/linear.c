@@ -1,0 +1,179 @@
+/*
+ * Products, with all that they carry. How inputs are quantized, how a product is cut among threads, and in
+ * which order bias, sides and a second term come, is known here alone.
+ *
+ * A product is cut by rows, at multiples of 32, a whole block of the next quantized input, so that a thread
+ * can go on with what it made. Each result is the same sequence of operations whatever the number of
+ * threads.
+ */
+#include "run/linear.h"
+
+enum { ROWS_PER_UNIT = 32 / FORMAT_LANES }; // groups
+
+typedef struct product {
+    const forward_step *s;
+    linear_input in; // scaled
+    const float *x;  // (n, width) as it was given: what sides read
+    const linear_job *jobs;
+    size_t n_jobs;
+    linear_then *then;
+} product;
+
+static bool takes_int8(const linear *l) {
+    return l->w.format->layout->act == FORMAT_ACT_Q8;
+}
+
+/* ---- input ---- */
+
+/* The input as products read it: terms * n tokens, token n + t being what the first term left out of token
+ * t. */
+static kernel_act input_view(const product *p, unsigned terms) {
+    const workspace *ws = p->s->ws;
+    const size_t n = terms * p->s->n;
+    return (kernel_act){.n_tokens = n,
+                        .n_cols = p->in.width,
+                        .x = p->in.x,
+                        .lanes = kernel_lanes(n),
+                        .bytes = p->s->k->act_bytes,
+                        .q = ws->int8.q,
+                        .d = ws->int8.d,
+                        .d_sum = ws->int8.d_sum,
+                        .sum = ws->int8.sum};
+}
+
+typedef void product_fn(const product *p, size_t t);
+typedef struct product_region {
+    const product *p;
+    product_fn *fn;
+} product_region;
+
+static void product_member(void *ctx, unsigned i, unsigned n) {
+    const product_region *r = ctx;
+    size_t begin, end;
+    threads_split(r->p->s->n, i, n, &begin, &end);
+    for (size_t t = begin; t < end; t++) r->fn(r->p, t);
+}
+
+/* One token is too little work to share. */
+static void each_token(const product *p, product_fn *fn) {
+    product_region r = {p, fn};
+    if (p->s->n == 1)
+        fn(p, 0);
+    else
+        threads_run(p->s->ws->team, product_member, &r);
+}
+
+static void quantize_token(const product *p, size_t t) {
+    const size_t width = p->in.width;
+    const kernel_act to = input_view(p, p->in.terms);
+    float *rest = p->in.terms == 2 ? p->s->ws->rest + t * width : NULL;
+    p->s->k->quantize_q8(p->in.x + t * width, 0, width, t, &to, rest);
+    if (rest) p->s->k->quantize_q8(rest, 0, width, p->s->n + t, &to, NULL);
+}
+
+static void scale_token(const product *p, size_t t) {
+    const size_t width = p->in.width;
+    const float *x = p->in.x + t * width, *scale = p->jobs->l->input_scale;
+    float *to = p->s->ws->scaled + t * width;
+    for (size_t i = 0; i < width; i++) to[i] = x[i] * scale[i];
+}
+
+/* ---- results ---- */
+
+static void add_sides(const product *p, const linear_job *job, size_t t, size_t begin, size_t end,
+                      float *y) {
+    const float *scratch = p->s->ws->side + t * p->s->m->n_side_scratch;
+    for (const linear_side *side = job->l->sides; side; side = side->next) {
+        side->kind->add(side, p->x + t * p->in.width, scratch, begin, end, y);
+        scratch += side->kind->n_scratch(side);
+    }
+}
+
+static void prepare_sides(const product *p, size_t t) {
+    float *scratch = p->s->ws->side + t * p->s->m->n_side_scratch;
+    for (const linear_side *side = p->jobs->l->sides; side; side = side->next) {
+        side->kind->prepare(side, p->x + t * p->in.width, scratch);
+        scratch += side->kind->n_scratch(side);
+    }
+}
+
+/* Completes rows [begin, end) of token t. */
+static void complete_rows(const product *p, const linear_job *job, size_t t, size_t begin, size_t end) {
+    const size_t width = run_pad8(job->l->w.n_rows);
+    float *y = job->y + t * width;
+    if (p->in.terms == 2 && takes_int8(job->l))
+        p->s->k->add(y + begin, job->y + (p->s->n + t) * width + begin, end - begin);
+    if (job->l->bias) p->s->k->add(y + begin, job->l->bias + begin, end - begin);
+    if (job->l->sides) add_sides(p, job, t, begin, end, y);
+}
+
+/* Rows [begin, end) of a matrix that member i of n makes, in groups. */
+static void split_groups(const matrix *w, unsigned i, unsigned n, size_t *begin, size_t *end) {
+    const size_t groups = matrix_groups(w), units = (groups + ROWS_PER_UNIT - 1) / ROWS_PER_UNIT;
+    threads_split(units, i, n, begin, end);
+    *begin *= ROWS_PER_UNIT;
+    *end = *end * ROWS_PER_UNIT < groups ? *end * ROWS_PER_UNIT : groups;
+}
+
+static size_t row_end(const matrix *w, size_t group) {
+    return group * FORMAT_LANES < w->n_rows ? group * FORMAT_LANES : w->n_rows;
+}
+
+static void multiply(const product *p, const linear_job *job, unsigned i, unsigned n) {
+    const matrix *w = &job->l->w;
+    const kernel_act x = input_view(p, takes_int8(job->l) ? p->in.terms : 1);
+    size_t begin, end;
+    split_groups(w, i, n, &begin, &end);
+    if (begin >= end) return;
+    kernel_mul_mat(p->s->k, w)(w, begin, end, &x, job->y, run_pad8(w->n_rows));
+    for (size_t t = 0; t < p->s->n; t++) complete_rows(p, job, t, begin * FORMAT_LANES, row_end(w, end));
+}
+
+static void multiply_member(void *ctx, unsigned i, unsigned n) {
+    const product *p = ctx;
+    size_t begin, end;
+    for (size_t j = 0; j < p->n_jobs; j++) multiply(p, &p->jobs[j], i, n);
+    if (!p->then) return;
+    const matrix *w = &p->jobs->l->w;
+    split_groups(w, i, n, &begin, &end);
+    for (size_t t = 0; t < p->s->n && begin < end; t++)
+        p->then(p->s, t, begin * FORMAT_LANES, row_end(w, end));
+}
+
+/* ---- all of it ---- */
+
+static bool any_takes_int8(const product *p) {
+    for (size_t j = 0; j < p->n_jobs; j++)
+        if (takes_int8(p->jobs[j].l)) return true;
+    return false;
+}
+
+/* Jobs with one input; one that has sides is alone. */
+static void run_together(product p) {
+    if (p.jobs->l->sides) each_token(&p, prepare_sides);
+    if (p.jobs->l->input_scale) {
+        each_token(&p, scale_token);
+        p.in.x = p.s->ws->scaled;
+    }
+    if (any_takes_int8(&p)) each_token(&p, quantize_token);
+    threads_run(p.s->ws->team, multiply_member, &p);
+}
+
+/* How many of the first jobs of n can go together. */
+static size_t count_together(const linear_job *jobs, size_t n) {
+    const linear *first = jobs->l;
+    size_t i = 1;
+    while (i < n && !first->sides && !jobs[i].l->sides && jobs[i].l->input_scale == first->input_scale) i++;
+    return i;
+}
+
+void linears_run(const forward_step *s, linear_input in, const linear_job *jobs, size_t n,
+                 linear_then *then) {
+    for (size_t j = 0; j < n && s->ws->tap; j++) s->ws->tap(s->ws->tap_ctx, jobs[j].l, in.x, s->n);
+    while (n) {
+        const size_t some = count_together(jobs, n);
+        run_together((product){s, in, in.x, jobs, some, some == n ? then : NULL});
+        jobs += some;
+        n -= some;
+    }
+}

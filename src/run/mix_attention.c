@@ -1,0 +1,117 @@
+/*
+ * The attention mixer: queries, keys and values of the tokens, each token over the positions that it sees,
+ * and a product that joins the heads (Vaswani et al. 2017, arXiv 1706.03762; query heads in groups that
+ * share keys and values: Ainslie et al. 2023, arXiv 2305.13245).
+ *
+ * Queries, keys and values are products of two int8 terms: what attention reads is where one term loses
+ * most. On SmolLM2-135M this takes the error of the logits from 0.40 to 0.15 for 16 % of a layer's work.
+ */
+#include "run/attend.h"
+#include "run/block.h"
+
+typedef struct attention_weights {
+    linear q;            // (n_head * head_dim, n_embd)
+    linear k;            // (n_head_kv * head_dim, n_embd)
+    linear v;            // (n_head_kv * head_dim_v, n_embd)
+    linear o;            // (n_embd, n_head * head_dim_v)
+    const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL; or NULL
+    const float *k_norm; // (head_dim), or (n_head_kv * head_dim); or NULL
+} attention_weights;
+
+#define IN(field) .to = offsetof(attention_weights, field)
+#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
+#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
+
+static const tensor_spec tensors[] = {
+    {"attn_q.weight", IN(q.w), MATRIX("EQ")},
+    {"attn_k.weight", IN(k.w), MATRIX("EK")},
+    {"attn_v.weight", IN(v.w), MATRIX("EU")},
+    {"attn_output.weight", IN(o.w), MATRIX("PE")},
+    {"attn_q.bias", IN(q.bias), VECTOR("Q"), .with = ARCH_QKV_BIAS, .may = ARCH_ANY_BIAS},
+    {"attn_k.bias", IN(k.bias), VECTOR("K"), .with = ARCH_QKV_BIAS, .may = ARCH_ANY_BIAS},
+    {"attn_v.bias", IN(v.bias), VECTOR("U"), .with = ARCH_QKV_BIAS, .may = ARCH_ANY_BIAS},
+    {"attn_output.bias", IN(o.bias), VECTOR("E"), .may = ARCH_ANY_BIAS},
+    {"attn_q_norm.weight", IN(q_norm), VECTOR("D"), .with = ARCH_QK_NORM},
+    {"attn_k_norm.weight", IN(k_norm), VECTOR("D"), .with = ARCH_QK_NORM},
+    {"attn_q_norm.weight", IN(q_norm), VECTOR("Q"), .with = ARCH_QK_NORM_FULL},
+    {"attn_k_norm.weight", IN(k_norm), VECTOR("K"), .with = ARCH_QK_NORM_FULL},
+};
+
+typedef struct scratch {
+    float *q;        // (2 * n_batch, n_head * head_dim)
+    float *k;        // (2 * n_batch, n_head_kv * head_dim)
+    float *v;        // (2 * n_batch, n_head_kv * head_dim_v)
+    float *attended; // (n_batch, n_head * head_dim_v)
+} scratch;
+_Static_assert(sizeof(scratch) <= BLOCK_SCRATCH_BYTES, "scratch");
+
+static size_t q_width(const layer_hparams *l) {
+    return (size_t)l->n_head * l->head_dim;
+}
+
+static size_t k_width(const layer_hparams *l) {
+    return (size_t)l->n_head_kv * l->head_dim;
+}
+
+static size_t v_width(const layer_hparams *l) {
+    return (size_t)l->n_head_kv * l->head_dim_v;
+}
+
+static size_t out_width(const layer_hparams *l) {
+    return (size_t)l->n_head * l->head_dim_v;
+}
+
+static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
+    scratch *c = to;
+    const layer_hparams *most = &m->hp.most;
+    memory_want(w, &c->q, 2 * n_batch, q_width(most) * sizeof(float));
+    memory_want(w, &c->k, 2 * n_batch, k_width(most) * sizeof(float));
+    memory_want(w, &c->v, 2 * n_batch, v_width(most) * sizeof(float));
+    memory_want(w, &c->attended, n_batch, out_width(most) * sizeof(float));
+}
+
+static uint64_t page_bytes(const layer_hparams *l, const cache_kind *kind) {
+    return (uint64_t)l->n_head_kv * cache_tile_bytes(kind, l->head_dim, l->head_dim_v);
+}
+
+/* Norms of heads of q or k of one token, in place. */
+static void norm_heads(const forward_step *s, float *heads, size_t n_heads, const float *weight) {
+    const bool full = s->m->arch->features & ARCH_QK_NORM_FULL;
+    const size_t dim = full ? n_heads * s->layer->hp.head_dim : s->layer->hp.head_dim;
+    for (size_t h = 0; weight && h < (full ? 1 : n_heads); h++)
+        s->k->rms_norm(heads + h * dim, weight, dim, s->m->hp.norm_eps, heads + h * dim);
+}
+
+/* Norms and rotation of a token's queries and key; the key and value go to the cache. */
+static void store_token(const forward_step *s, size_t t) {
+    const attention_weights *w = s->layer->mixer;
+    const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
+    const layer_hparams *l = &s->layer->hp;
+    float *q = c->q + t * q_width(l), *k = c->k + t * k_width(l), *v = c->v + t * v_width(l);
+    norm_heads(s, q, l->n_head, w->q_norm);
+    norm_heads(s, k, l->n_head_kv, w->k_norm);
+    const kernel_rope r = step_rope(s, t);
+    s->k->rope(q, l->n_head, l->head_dim, &r);
+    attend_store(s, t, k, v);
+}
+
+static void run(forward_step *s, const float *x, float *out) {
+    const attention_weights *w = s->layer->mixer;
+    const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
+    const linear_job qkv[] = {{&w->q, c->q}, {&w->k, c->k}, {&w->v, c->v}}, join = {&w->o, out};
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 2}, qkv, 3, NULL);
+    step_done(s, PROFILE_QKV);
+    step_each_token(s, store_token);
+    step_done(s, PROFILE_STORE);
+    attend(s, c->q, c->attended);
+    step_done(s, PROFILE_ATTEND);
+    linears_run(s, (linear_input){c->attended, out_width(&s->layer->hp), 1}, &join, 1, NULL);
+    step_done(s, PROFILE_WO);
+}
+
+const block_kind block_mix_attention = {
+    .spec = {"attention", sizeof(attention_weights), tensors, sizeof tensors / sizeof *tensors},
+    .want = want,
+    .page_bytes = page_bytes,
+    .run = run,
+};

@@ -1,0 +1,247 @@
+/*
+ * A timeline: its tokens, and the pages that hold their keys and values. Sequences of one workspace can
+ * share pages; one that is shared is copied before it is written (pages.h).
+ *
+ * Saved, a sequence is, little-endian:
+ *
+ *     bytes   what
+ *     8       "NUTSEQ01"
+ *     8       fingerprint of the model and of the kind of cache
+ *     4, 4    n_past; bytes of a page
+ *     4 each  n_past tokens
+ *     pages   as they are in memory, the last one whole
+ *     8       checksum (FNV-1a, 64 bits) of all before
+ *
+ * A sequence is restored by the same kernels' layout on a machine of the same byte order; numbers in a cache
+ * cannot do harm but to the text: they are checked to be in the range that attention counts with.
+ */
+#include "run/block.h"
+
+#include "base/cursor.h"
+#include "base/error.h"
+
+#include <math.h>
+
+static size_t tiles_of(uint32_t n_positions) {
+    return cache_tiles(n_positions);
+}
+
+/* ---- memory ---- */
+
+void sequence_want(const nut_model *m, sequence *q, memory_walk *w) {
+    const layer_hparams *most = &m->hp.most;
+    memory_want(w, &q->tokens, q->n_ctx, sizeof(int32_t));
+    memory_want(w, &q->pages, tiles_of(q->n_ctx), sizeof(uint8_t *));
+    memory_want(w, &q->partial, (uint64_t)cache_spans(q->n_ctx) * most->n_head,
+                kernel_partial_size(most->head_dim_v) * sizeof(float));
+    memory_want(w, &q->rope_freq, m->hp.n_rot / 2, sizeof(double));
+}
+
+nut_status sequence_open(workspace *ws, sequence *q, nut_error *err) {
+    TRY(pages_promise(&ws->pages, tiles_of(q->n_ctx), err));
+    q->ws = ws;
+    rope_prepare(ws->model, q->rope_freq);
+    return NUT_OK;
+}
+
+/* The last page goes; its place may be taken again. */
+static void drop_page(sequence *q) {
+    page_pool *pool = &q->ws->pages;
+    if (page_release(pool, q->pages[--q->n_pages])) pool->n_promised++;
+}
+
+void sequence_close(sequence *q) {
+    if (!q->ws) return;
+    while (q->n_pages) drop_page(q);
+    q->ws->pages.n_promised -= tiles_of(q->n_ctx);
+    q->ws = NULL;
+}
+
+cache_head sequence_head(const sequence *q, size_t layer, size_t head) {
+    const layer_hparams *l = &q->ws->model->layers[layer].hp;
+    const cache_kind *kind = q->ws->cache_kind;
+    return (cache_head){.kind = kind,
+                        .k_dim = l->head_dim,
+                        .v_dim = l->head_dim_v,
+                        .pages = q->pages,
+                        .offset = q->ws->layer_at[layer] +
+                                  head * cache_tile_bytes(kind, l->head_dim, l->head_dim_v)};
+}
+
+/* ---- pages ---- */
+
+/* Before a page that others hold is written, this sequence gets a copy. */
+static void own_page(sequence *q, uint32_t i) {
+    page_pool *pool = &q->ws->pages;
+    uint8_t *shared = q->pages[i];
+    q->pages[i] = page_take(pool);
+    memcpy(q->pages[i], shared, pool->page_bytes);
+    page_release(pool, shared);
+}
+
+void sequence_claim(sequence *q, size_t n) {
+    const uint32_t first = q->n_past / CACHE_TILE, end = (uint32_t)tiles_of(q->n_past + (uint32_t)n);
+    for (uint32_t i = first; i < end; i++) {
+        if (i == q->n_pages)
+            q->pages[q->n_pages++] = page_take(&q->ws->pages);
+        else if (page_is_shared(q->pages[i]))
+            own_page(q, i);
+    }
+}
+
+void sequence_truncate(sequence *q, uint32_t n_past) {
+    for (size_t il = 0; il < q->ws->model->hp.n_layer; il++) {
+        const block_kind *mixer = block_kinds[q->ws->model->layers[il].hp.mixer];
+        const uint32_t possible = mixer->rewind ? mixer->rewind(q, il, n_past) : n_past;
+        if (possible < n_past) n_past = possible;
+    }
+    while (q->n_pages > tiles_of(n_past)) drop_page(q);
+    q->n_past = n_past;
+}
+
+void sequence_fork(sequence *q, const sequence *from) {
+    const uint32_t whole = from->n_past / CACHE_TILE;
+    memcpy(q->tokens, from->tokens, from->n_past * sizeof *q->tokens);
+    q->n_past = from->n_past;
+    for (; q->n_pages < from->n_pages; q->n_pages++) {
+        q->pages[q->n_pages] = from->pages[q->n_pages];
+        page_share(from->pages[q->n_pages]);
+    }
+    if (q->n_pages > whole) own_page(q, whole); // it will be written next
+}
+
+/* ---- saved ---- */
+
+static const char magic[8] = "NUTSEQ01";
+enum { HEADER_BYTES = 24, CHECKSUM_BYTES = 8 };
+
+static uint64_t fnv(uint64_t h, const void *bytes, size_t n) {
+    const uint8_t *p = bytes;
+    for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
+    return h;
+}
+
+/* What a cache belongs to: the model's metadata and tensor table, and how keys and values are held. */
+static uint64_t fingerprint(const workspace *ws) {
+    const uint64_t h = fnv(0xcbf29ce484222325u, ws->model->header.bytes, ws->model->header.n_bytes);
+    const bool reference = ws->model->hp.reference;
+    return fnv(fnv(h, ws->cache_kind->name, strlen(ws->cache_kind->name)), &reference, sizeof reference);
+}
+
+static size_t saved_size(const workspace *ws, uint32_t n_past) {
+    return HEADER_BYTES + n_past * sizeof(int32_t) + tiles_of(n_past) * ws->pages.page_bytes +
+           CHECKSUM_BYTES;
+}
+
+size_t sequence_saved_size(const sequence *q) {
+    return saved_size(q->ws, q->n_past);
+}
+
+static uint8_t *put(uint8_t *to, const void *bytes, size_t n) {
+    memcpy(to, bytes, n);
+    return to + n;
+}
+
+void sequence_save(const sequence *q, uint8_t *out) {
+    const uint64_t print = fingerprint(q->ws);
+    const uint32_t sizes[2] = {q->n_past, (uint32_t)q->ws->pages.page_bytes};
+    uint8_t *to = put(put(put(out, magic, 8), &print, 8), sizes, 8);
+    to = put(to, q->tokens, q->n_past * sizeof *q->tokens);
+    for (size_t i = 0; i < tiles_of(q->n_past); i++) to = put(to, q->pages[i], q->ws->pages.page_bytes);
+    const uint64_t sum = fnv(0xcbf29ce484222325u, out, (size_t)(to - out));
+    put(to, &sum, 8);
+}
+
+static nut_status not_saved(const char *why, nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT,
+                     "these bytes are no saved session of this model: %s; read the text again", why);
+}
+
+/* The header, and that the bytes are as many as it says. */
+static nut_status check_saved(const sequence *q, const uint8_t *bytes, size_t n, uint32_t *n_past,
+                              nut_error *err) {
+    cursor c = {.bytes = bytes, .n = n};
+    const uint8_t *mark = cursor_take(&c, 8);
+    const uint64_t print = cursor_u64(&c);
+    *n_past = cursor_u32(&c);
+    const uint32_t page_bytes = cursor_u32(&c);
+    if (c.ended || memcmp(mark, magic, 8)) return not_saved("their beginning is another", err);
+    if (print != fingerprint(q->ws) || page_bytes != q->ws->pages.page_bytes)
+        return not_saved("it is of another model or kind of cache", err);
+    if (*n_past > q->n_ctx)
+        return error_set(err, NUT_E_CONTEXT, "the saved session has %u positions and this one holds %u",
+                         *n_past, q->n_ctx);
+    if (n != saved_size(q->ws, *n_past)) return not_saved("they are cut off, or too many", err);
+    c.at = n - CHECKSUM_BYTES;
+    if (cursor_u64(&c) != fnv(0xcbf29ce484222325u, bytes, n - CHECKSUM_BYTES))
+        return not_saved("they are damaged", err);
+    return NUT_OK;
+}
+
+static bool tokens_fit(const sequence *q, const int32_t *tokens, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= q->ws->model->hp.n_vocab) return false;
+    return true;
+}
+
+static bool numbers_fit(const cache_kind *kind, const void *numbers, size_t n, float most) {
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(kind->get(numbers, i)) <= (most > 0 ? most : 0x1p100f))) return false;
+    return true;
+}
+
+static bool scales_fit(const float *scales, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!(scales[i] >= 0 && scales[i] <= 0x1p100f)) return false;
+    return true;
+}
+
+/* A tile's numbers, and the scales of its blocks. */
+static bool tile_fits(const cache_head *h) {
+    const cache_tile t = cache_tile_of(h, 0);
+    const cache_kind *kind = h->kind;
+    return numbers_fit(kind, t.k, CACHE_TILE * h->k_dim, kind->k_most) &&
+           numbers_fit(kind, t.v, CACHE_TILE * h->v_dim, kind->v_most) &&
+           scales_fit(t.k_scale, CACHE_TILE * cache_blocks(kind, h->k_dim)) &&
+           scales_fit(t.v_scale, CACHE_TILE * cache_blocks(kind, h->v_dim));
+}
+
+/* Whether all numbers of a page are what attention counts with. */
+static bool page_fits(const sequence *q, uint8_t *page) {
+    uint8_t *pages[1] = {page};
+    sequence view = *q;
+    view.pages = pages;
+    for (size_t il = 0; il < q->ws->model->hp.n_layer; il++)
+        for (size_t h = 0; h < q->ws->model->layers[il].hp.n_head_kv; h++) {
+            const cache_head head = sequence_head(&view, il, h);
+            if (!tile_fits(&head)) return false;
+        }
+    return true;
+}
+
+nut_status sequence_restore(sequence *q, const uint8_t *bytes, size_t n, nut_error *err) {
+    uint32_t n_past;
+    TRY(check_saved(q, bytes, n, &n_past, err));
+    int32_t *tokens = mem_alloc(n_past * sizeof *tokens); // the bytes need not be aligned
+    uint8_t *page = mem_alloc(q->ws->pages.page_bytes);
+    bool fits = tokens && page;
+    const uint8_t *at = bytes + HEADER_BYTES, *pages = at + n_past * sizeof *tokens;
+    if (fits) memcpy(tokens, at, n_past * sizeof *tokens), fits = tokens_fit(q, tokens, n_past);
+    for (size_t i = 0; fits && i < tiles_of(n_past); i++) {
+        memcpy(page, pages + i * q->ws->pages.page_bytes, q->ws->pages.page_bytes);
+        fits = page_fits(q, page);
+    }
+    const bool taken = tokens && page;
+    if (fits) {
+        sequence_truncate(q, 0);
+        sequence_claim(q, n_past);
+        memcpy(q->tokens, tokens, n_past * sizeof *tokens);
+        for (size_t i = 0; i < tiles_of(n_past); i++)
+            memcpy(q->pages[i], pages + i * q->ws->pages.page_bytes, q->ws->pages.page_bytes);
+        q->n_past = n_past;
+    }
+    mem_free(tokens);
+    mem_free(page);
+    if (!taken) return error_memory(err, n_past * sizeof *tokens + q->ws->pages.page_bytes);
+    return fits ? NUT_OK : not_saved("a number in them cannot be", err);
+}

@@ -1,0 +1,99 @@
+/* The memory and threads of a step. */
+#include "run/block.h"
+
+#include "base/error.h"
+
+static void want_int8(const nut_model *m, size_t n_batch, run_int8 *to, memory_walk *w) {
+    const layer_hparams *most = &m->hp.most;
+    const uint64_t twice = 2 * (uint64_t)m->hp.n_embd, heads = (uint64_t)most->n_head * most->head_dim_v;
+    uint64_t width = twice > heads ? twice : heads;
+    if (most->n_ff > width) width = most->n_ff;
+    const uint64_t padded =
+        (n_batch + KERNEL_TILE - 1) / KERNEL_TILE * KERNEL_TILE * width; // the last tile is whole
+    memory_want(w, &to->q, padded, m->kernels->act_bytes);
+    memory_want(w, &to->d, padded / 32 + 1, sizeof(float));
+    memory_want(w, &to->d_sum, padded / 32 + 1, sizeof(float));
+    memory_want(w, &to->sum, (padded / 32 + 1) * KERNEL_SUMS, sizeof(int32_t));
+}
+
+static void want_blocks(const nut_model *m, workspace *ws, memory_walk *w) {
+    bool wanted[BLOCK_COUNT] = {false};
+    for (uint32_t il = 0; il < m->hp.n_layer; il++)
+        wanted[m->layers[il].hp.mixer] = wanted[m->layers[il].hp.ffn] = true;
+    for (unsigned id = 0; id < BLOCK_COUNT; id++)
+        if (wanted[id]) block_kinds[id]->want(m, ws->n_batch, ws->scratch[id].bytes, w);
+}
+
+void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
+    const uint64_t n = ws->n_batch, n_embd = m->hp.n_embd, out = run_pad8(m->hp.n_embd);
+    memory_want(w, &ws->rows, n, sizeof(step_row));
+    memory_want(w, &ws->ids, n, sizeof(int32_t));
+    memory_want(w, &ws->kept, ws->n_logits_max, sizeof(uint32_t));
+    memory_want(w, &ws->residual, n * n_embd, sizeof(float));
+    memory_want(w, &ws->normed, n * n_embd, sizeof(float));
+    memory_want(w, &ws->mixed, n * out, sizeof(float));
+    memory_want(w, &ws->fed, n * out, sizeof(float));
+    memory_want(w, &ws->rope, n * m->hp.n_rot, sizeof(float));
+    memory_want(w, &ws->logits, (uint64_t)ws->n_logits_max * run_pad8(m->hp.n_vocab), sizeof(float));
+    want_blocks(m, ws, w);
+    memory_want(w, &ws->layer_at, m->hp.n_layer, sizeof(size_t));
+    want_int8(m, ws->n_batch, &ws->int8, w);
+    memory_want(w, &ws->rest, n * n_embd, sizeof(float));
+    memory_want(w, &ws->scaled, n * m->n_scaled, sizeof(float));
+    memory_want(w, &ws->side, n * m->n_side_scratch, sizeof(float));
+    memory_want(w, &ws->candidates, m->hp.n_vocab, sizeof(sampler_candidate));
+    memory_want(w, &ws->counts, m->hp.n_vocab, sizeof(uint32_t));
+}
+
+static uint64_t layer_bytes(const nut_model *m, uint32_t il, const cache_kind *kind) {
+    const layer_hparams *l = &m->layers[il].hp;
+    const block_kind *mixer = block_kinds[l->mixer];
+    return mixer->page_bytes ? mixer->page_bytes(l, kind) : 0;
+}
+
+uint64_t workspace_page_bytes(const nut_model *m, const cache_kind *kind) {
+    uint64_t bytes = 0;
+    for (uint32_t il = 0; il < m->hp.n_layer; il++) bytes += layer_bytes(m, il, kind);
+    return bytes;
+}
+
+static nut_status take_memory(workspace *ws, nut_error *err) {
+    const uint64_t page = workspace_page_bytes(ws->model, ws->cache_kind);
+    memory_walk w = {.a = &ws->memory};
+    workspace_want(ws->model, ws, &w);
+    if (w.bytes > SIZE_MAX / 2 || page > SIZE_MAX / 2)
+        return error_set(err, NUT_E_TOO_LARGE,
+                         "a session of this model cannot be addressed; use a smaller batch");
+    if (!arena_open(&ws->memory)) return error_memory(err, ws->memory.size);
+    w.taking = true;
+    workspace_want(ws->model, ws, &w);
+    pages_open(&ws->pages, (size_t)page);
+    for (uint32_t il = 0; il + 1 < ws->model->hp.n_layer; il++)
+        ws->layer_at[il + 1] = ws->layer_at[il] + (size_t)layer_bytes(ws->model, il, ws->cache_kind);
+    return NUT_OK;
+}
+
+nut_status workspace_new(const nut_model *m, const workspace_options *o, workspace **out, nut_error *err) {
+    workspace *ws = mem_calloc(1, sizeof *ws);
+    if (!ws) return error_memory(err, sizeof *ws);
+    ws->model = m;
+    ws->n_batch = o->n_batch;
+    ws->n_logits_max = o->n_logits;
+    ws->cache_kind = model_cache_kind(&m->hp, o->kv_type);
+    ws->profile.on = o->profile;
+    nut_status status = take_memory(ws, err);
+    if (status == NUT_OK) status = threads_new(o->n_threads, &ws->team, err);
+    if (status == NUT_OK)
+        *out = ws;
+    else
+        workspace_free(ws);
+    return status;
+}
+
+void workspace_free(workspace *ws) {
+    if (!ws) return;
+    threads_free(ws->team);
+    pages_close(&ws->pages);
+    arena_close(&ws->memory);
+    mem_free(ws);
+}

@@ -1,0 +1,142 @@
+// The module nutshell-compress, driven by the worker's script over memory, in Node: it writes the file that the native build
+// writes, byte for byte, holds little memory, and stops and fails cleanly. And the modules that run models hold no such code.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { instantiate } from '../web/worker/instantiate.js';
+import { JobEngine } from '../web/worker/job.js';
+import { check, ensure, equal, finish, skip } from './browser/harness.mjs';
+import { inParts, partName } from './browser/parts.mjs';
+
+const NATIVE = 'build/native/nutshell';
+const MODULE = 'build/web/nutshell-compress.wasm';
+const TINY = 'dist/nutshell-tiny-q8_0.gguf';
+const BIG = process.env.NUT_SMOLLM2 ?? 'models/SmolLM2-135M-Instruct-Q4_1.gguf';
+const STORIES = `${process.env.NUT_DATA ?? '../shared/data'}/models/stories260K-f32.gguf`;
+const work = mkdtempSync('build/compress-module-test-');
+process.on('exit', () => rmSync(work, { recursive: true, force: true }));
+
+const compiled = await WebAssembly.compile(readFileSync(MODULE));
+const start = () => instantiate(compiled, null, () => false);
+
+/** A model's files in memory, an output, and what was told. @param {Uint8Array[]} files */
+function inMemory(files, { most = Infinity, signal = undefined } = {}) {
+  const io = {
+    out: new Uint8Array(0), n: 0, notes: [], told: [], opened: [], signal,
+    open(split, splits) {
+      io.opened.push([split, splits]);
+      return { size: files[split].length, read: (offset, n) => files[split].subarray(offset, offset + Math.min(n, most)) };
+    },
+    async write(offset, bytes) {
+      ensure(offset <= io.n, `a gap before ${offset}`);
+      if (offset + bytes.length > io.out.length) {
+        const larger = new Uint8Array(2 * (offset + bytes.length));
+        larger.set(io.out);
+        io.out = larger;
+      }
+      io.out.set(bytes, offset);
+      io.n = Math.max(io.n, offset + bytes.length);
+    },
+    note: (text) => io.notes.push(text),
+    progress: (progress) => io.told.push(progress),
+    written: () => Buffer.from(io.out.buffer, 0, io.n),
+  };
+  return io;
+}
+
+/** What the native shell writes. @param {string} path @param {string} type */
+function native(path, type) {
+  const out = join(work, 'native.gguf');
+  execFileSync(NATIVE, ['quantize', path, out, '--type', type], { stdio: 'ignore' });
+  return readFileSync(out);
+}
+
+for (const [path, types] of [[TINY, ['q4_0', 'q4_1', 'f16']], [STORIES, ['q8_0', 'q4_0', 'q4_1', 'bf16']]]) {
+  if (!existsSync(path)) {
+    skip('the file of the native build', `${path} is missing`);
+    continue;
+  }
+  const model = readFileSync(path);
+  for (const type of types) {
+    for (const most of [Infinity, 5000]) {
+      await check(`${path} to ${type}, reads of at most ${most} bytes`, async () => {
+        const io = inMemory([model], { most });
+        await new JobEngine(await start()).compress({ type }, io);
+        ensure(io.written().equals(native(path, type)), 'another file');
+        const last = io.told.at(-1);
+        ensure(io.told.length > 10 && last.done === last.total && /weight/.test(last.what), JSON.stringify(last));
+      });
+    }
+  }
+}
+
+await check('a model in several files', async () => {
+  const files = inParts(readFileSync(TINY), { maxTensors: 20 });
+  files.forEach((bytes, i) => writeFileSync(join(work, partName('split', i, files.length)), bytes));
+  const io = inMemory(files);
+  await new JobEngine(await start()).compress({ method: 'round', type: 'q4_1' }, io);
+  ensure(io.written().equals(native(join(work, partName('split', 0, files.length)), 'q4_1')), 'another file');
+  equal(io.opened, files.map((_, i) => [i, i ? files.length : 0]));
+});
+
+await check('several jobs in one module, and a stop between steps', async () => {
+  const engine = new JobEngine(await start());
+  const model = readFileSync(TINY);
+  const stop = new AbortController();
+  const stopped = inMemory([model], { signal: stop.signal });
+  stopped.progress = ({ done }) => done === 3 && stop.abort(new Error('enough'));
+  await assert.rejects(engine.compress({ type: 'q4_0' }, stopped), /enough/);
+  const io = inMemory([model]);
+  await engine.compress({ type: 'q4_0' }, io);
+  ensure(io.written().equals(native(TINY, 'q4_0')), 'another file');
+});
+
+for (const [name, options, files, code, words] of [
+  ['an unknown type', { type: 'q9' }, [], 'bad-argument', /"q9".*q8_0/],
+  ['an unknown method', { type: 'q8_0', method: 'magic' }, [], 'bad-argument', /"magic".*round/],
+  ['a cut file', { type: 'q8_0' }, [readFileSync(TINY).subarray(0, 600_000)], 'truncated-model', /cut off/],
+  ['a web page', { type: 'q8_0' }, [Buffer.from('<!DOCTYPE html><html>')], 'not-gguf', /web page/],
+]) {
+  await check(`refused: ${name}`, async () => {
+    const error = await new JobEngine(await start()).compress(options, inMemory(files)).then(() => null, (e) => e);
+    equal(error?.code, code);
+    assert.match(error.message, words);
+  });
+}
+
+await check('errors of the caller arrive, and the job ends', async () => {
+  const started = await start();
+  const io = inMemory([readFileSync(TINY)]);
+  io.write = () => Promise.reject(new Error('the disk is full'));
+  await assert.rejects(new JobEngine(started).compress({ type: 'q4_0' }, io), /the disk is full/);
+  ensure(started.exports.nutc_step() < 0, 'the job goes on');
+});
+
+if (existsSync(BIG)) {
+  await check('memory is that of slices, and time that of a native run', async () => {
+    const started = await start();
+    const io = inMemory([readFileSync(BIG)]);
+    const since = performance.now();
+    await new JobEngine(started).compress({ type: 'q4_0' }, io);
+    const seconds = (performance.now() - since) / 1000;
+    ensure(io.written().equals(native(BIG, 'q4_0')), 'another file');
+    const bytes = started.memory.buffer.byteLength;
+    console.log(`${BIG} to q4_0: ${seconds.toFixed(1)} s, ${(bytes / 1e6).toFixed(1)} MB of memory`);
+    ensure(bytes <= 16e6, `${bytes} bytes`); // headers of 1.8 MB, slices of 0.8 MB, first memory 4 MiB
+  });
+} else skip('memory', `${BIG} is missing`);
+
+const COMPRESSING = ['choose one of %s', 'there is no method']; // messages of methods.c and round.c
+await check('the module holds the messages that the others must not hold', () => {
+  const text = readFileSync(MODULE).toString('latin1');
+  for (const words of COMPRESSING) ensure(text.includes(words), `"${words}" is not in it`);
+});
+for (const name of ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']) {
+  const path = `dist/nutshell-${name}.wasm`;
+  await check(`${path} holds no code that makes or evaluates models`, () => {
+    const text = readFileSync(path).toString('latin1');
+    for (const words of [...COMPRESSING, 'less than one window of']) ensure(!text.includes(words), `"${words}" is in it`);
+  });
+}
+finish();

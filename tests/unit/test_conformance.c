@@ -1,0 +1,280 @@
+/*
+ * Models with random weights against the logits that transformers computes for them in float64:
+ * tests/golden/conformance/ (a selection, which must load) and all of $NUT_DATA/conformance (of which what
+ * the engine refuses as unsupported is counted and listed). The JSON beside each model says how the values
+ * were made.
+ *
+ * The reference path must agree to rounding, the fast path within what half floats in its cache cost. Both
+ * read the same ids in one batch, one by one, in odd batches, and after a truncate.
+ */
+#include "check.h"
+#include "json.h"
+#include "model_file.h"
+
+#include <string.h>
+
+enum { MAX_IDS = 256, N_GREEDY = 24 };
+
+/* One model of a folder, with what it must compute. */
+typedef struct expected {
+    const char *folder, *name;
+    json_doc doc;
+    uint32_t n_ctx;
+    size_t n_ids, n_vocab;
+    int32_t ids[MAX_IDS];
+    size_t stride; // row i of the values holds the logits of tokens j with (i + j) % stride == 0
+    double std;
+    float *values; // those logits, row after row
+    size_t n_values;
+} expected;
+
+typedef struct path {
+    const char *name, *kernel;
+    bool reference;
+    double tolerance; // of |difference| / std
+} path;
+
+static const path paths[] = {
+    {"reference", "ref", true, 2e-3}, // the tolerance that the models' README states
+    {"fast", NULL, false, 2e-2},
+};
+
+static const char *file_path(const expected *e, const char *file) {
+    static char path[1200];
+    snprintf(path, sizeof path, "%s/%s", e->folder, file);
+    return path;
+}
+
+/* The text of a member; "" where there is none. */
+static const char *text_of(const json *v, const char *key) {
+    const json *m = json_get(v, key);
+    return m && m->type == JSON_STRING ? m->text : "";
+}
+
+/* How many logits of n_rows rows are stored. */
+static size_t count_values(const expected *e, size_t n_rows) {
+    size_t n = 0;
+    for (size_t i = 0; i < n_rows; i++)
+        for (size_t j = 0; j < e->n_vocab; j++) n += (i + j) % e->stride == 0;
+    return n;
+}
+
+static bool read_expected(expected *e) {
+    char file[256];
+    size_t n_bytes = 0;
+    snprintf(file, sizeof file, "%s.json", e->name);
+    char *bytes = data_read_path(file_path(e, file), &n_bytes);
+    if (!CHECK(bytes, "%s cannot be read", file_path(e, file))) return false;
+    e->doc = json_parse(bytes, n_bytes);
+    if (!CHECK(e->doc.root, "%s: %s", file, e->doc.error)) return false;
+    const json *stride = json_get(e->doc.root, "stride"), *shape = json_get(e->doc.root, "shape");
+    int32_t dims[2] = {0, 0};
+    CHECK(json_ints(shape, dims, 2) == 2, "%s: its shape", e->name);
+    e->n_ids = json_ints(json_get(e->doc.root, "ids"), e->ids, MAX_IDS);
+    e->n_vocab = (size_t)dims[1];
+    e->stride = stride ? (size_t)stride->number : 1;
+    e->std = json_number(e->doc.root, "std", NULL);
+    e->n_ctx = (uint32_t)json_number(e->doc.root, "n_ctx", NULL);
+    e->values = (float *)data_read_path(file_path(e, text_of(e->doc.root, "logits")), &n_bytes);
+    e->n_values = n_bytes / sizeof(float);
+    return CHECK(e->n_ids >= 8 && e->n_ids <= MAX_IDS && e->n_ids == (size_t)dims[0] && e->std > 0 &&
+                     e->values && e->n_values == count_values(e, e->n_ids),
+                 "%s: %zu ids, %zu logits", e->name, e->n_ids, e->n_values);
+}
+
+/* ---- logits ---- */
+
+/* Compares row i of the model's logits with the stored ones, which begin at *at. The larger of `worst` and
+ * the row's largest |difference| / std; infinite where a logit is not a number. */
+static double compare_row(const expected *e, size_t i, const float *logits, size_t *at, double worst) {
+    for (size_t j = 0; j < e->n_vocab; j++) {
+        if ((i + j) % e->stride) continue;
+        const double d = fabs((double)logits[j] - (double)e->values[(*at)++]) / e->std;
+        if (!(d <= worst)) worst = d >= 0 ? d : (double)INFINITY;
+    }
+    return worst;
+}
+
+/* Appends the ids [begin, end), n_at_once at a time, and compares their logits. */
+static double eval_range(const expected *e, nut_session *s, size_t begin, size_t end, size_t n_at_once) {
+    size_t at = count_values(e, begin);
+    double worst = 0;
+    nut_error err = {NUT_OK, ""};
+    for (size_t i = begin; i < end;) {
+        const size_t n = end - i < n_at_once ? end - i : n_at_once;
+        if (!CHECK(nut_session_eval(s, e->ids + i, n, n, &err) == NUT_OK, "%s: %s", e->name, err.message))
+            return (double)INFINITY;
+        for (size_t k = 0; k < n; k++, i++) worst = compare_row(e, i, nut_session_logits(s, k), &at, worst);
+    }
+    return worst;
+}
+
+/* Reads other ids first, forgets them, reads the right ones, forgets half of them and reads them again. */
+static double eval_after_truncate(const expected *e, nut_session *s) {
+    int32_t others[MAX_IDS];
+    double worst;
+    for (size_t i = 0; i < e->n_ids; i++) others[i] = e->ids[e->n_ids - 1 - i];
+    nut_session_truncate(s, 0, NULL);
+    CHECK(nut_session_eval(s, others, e->n_ids, 0, NULL) == NUT_OK, "%s: eval", e->name);
+    CHECK(nut_session_truncate(s, 0, NULL) == NUT_OK, "%s: truncate", e->name);
+    worst = eval_range(e, s, 0, e->n_ids, 5);
+    CHECK(nut_session_truncate(s, (uint32_t)e->n_ids / 2, NULL) == NUT_OK, "%s: truncate", e->name);
+    return fmax(worst, eval_range(e, s, e->n_ids / 2, e->n_ids, 3));
+}
+
+static double check_logits(const expected *e, const path *p, nut_session *s) {
+    static const struct {
+        const char *name;
+        size_t n_at_once;
+    } ways[] = {{"in one batch", MAX_IDS}, {"id by id", 1}, {"in batches of 7", 7}, {"after a truncate", 0}};
+    double most = 0;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        nut_session_truncate(s, 0, NULL);
+        const double worst =
+            ways[i].n_at_once ? eval_range(e, s, 0, e->n_ids, ways[i].n_at_once) : eval_after_truncate(e, s);
+        CHECK(worst < p->tolerance, "%s, %s path, %s: logits differ by %g of their deviation", e->name,
+              p->name, ways[i].name, worst);
+        most = fmax(most, worst);
+    }
+    return most;
+}
+
+/* ---- greedy ---- */
+
+static size_t argmax(const float *x, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+/* By teacher forcing: after the prompt and the first i ids of the right continuation the largest logit is
+ * that of id i, for all 24 of them. On the fast path choices that its tolerance could change are left out;
+ * at least half must remain. */
+static void check_greedy(const expected *e, const path *p, nut_session *s) {
+    const json *greedy = json_get(e->doc.root, "greedy");
+    int32_t prompt[MAX_IDS], ids[N_GREEDY];
+    float gaps[N_GREEDY];
+    const size_t n_prompt = json_ints(json_get(greedy, "prompt_ids"), prompt, MAX_IDS),
+                 n = json_ints(json_get(greedy, "ids"), ids, N_GREEDY);
+    size_t n_clear = 0;
+    if (!CHECK(n_prompt > 0 && n_prompt <= MAX_IDS && n == N_GREEDY &&
+                   json_floats(json_get(greedy, "gaps"), gaps, N_GREEDY) == N_GREEDY,
+               "%s: a continuation of %zu ids", e->name, n))
+        return;
+    nut_session_truncate(s, 0, NULL);
+    CHECK(nut_session_eval(s, prompt, n_prompt, 1, NULL) == NUT_OK, "%s: eval", e->name);
+    for (size_t i = 0; i < n; i++) {
+        const size_t got = argmax(nut_session_logits(s, 0), e->n_vocab);
+        const bool clear = p->reference || (double)gaps[i] > 2 * p->tolerance * e->std;
+        n_clear += clear;
+        CHECK(!clear || got == (size_t)ids[i], "%s, %s path: greedy id %zu is %zu, expected %d", e->name,
+              p->name, i, got, ids[i]);
+        CHECK(nut_session_eval(s, &ids[i], 1, 1, NULL) == NUT_OK, "%s: eval", e->name);
+    }
+    CHECK(n_clear >= n / 2, "%s, %s path: only %zu choices are clear", e->name, p->name, n_clear);
+}
+
+/* The same by a generation. */
+static void check_generation(const expected *e, nut_session *s) {
+    const json *greedy = json_get(e->doc.root, "greedy");
+    int32_t prompt[MAX_IDS], ids[N_GREEDY];
+    nut_generate_options o = nut_generate_defaults();
+    nut_step step = {.kind = NUT_STEP_PREFILL};
+    size_t n_prompt = json_ints(json_get(greedy, "prompt_ids"), prompt, MAX_IDS), n = 0;
+    json_ints(json_get(greedy, "ids"), ids, N_GREEDY);
+    o.temperature = 0, o.max_tokens = N_GREEDY, o.ignore_eos = true;
+    nut_session_truncate(s, 0, NULL);
+    CHECK(nut_generate_begin(s, prompt, n_prompt, &o, NULL) == NUT_OK, "%s: begin", e->name);
+    while (step.kind != NUT_STEP_DONE) {
+        if (!CHECK(nut_generate_step(s, &step, NULL) == NUT_OK, "%s: step", e->name)) return;
+        if (step.kind != NUT_STEP_TOKEN) continue;
+        CHECK(n < N_GREEDY && step.token == ids[n], "%s: generated id %zu is %d", e->name, n, step.token);
+        n++;
+    }
+    CHECK(n == N_GREEDY, "%s: %zu ids were generated", e->name, n);
+}
+
+/* ---- models and folders ---- */
+
+/* Largest difference on this path. */
+static double check_path(const expected *e, const path *p, const nut_model *m) {
+    const nut_session_options o = {
+        .n_ctx = e->n_ctx, .n_threads = 1, .n_batch = 64, .n_logits = (uint32_t)e->n_ids};
+    nut_session *s = NULL;
+    nut_error err = {NUT_OK, ""};
+    if (!CHECK(nut_model_n_vocab(m) == e->n_vocab, "%s: %u tokens", e->name, nut_model_n_vocab(m))) return 0;
+    if (!CHECK(nut_session_new(m, &o, &s, &err) == NUT_OK, "%s: %s", e->name, err.message)) return 0;
+    const double worst = check_logits(e, p, s);
+    check_greedy(e, p, s);
+    if (p->reference) check_generation(e, s);
+    nut_session_free(s);
+    return worst;
+}
+
+/* Runs a model on both paths. False where it is refused as unsupported, with the reason in err. */
+static bool check_model(expected *e, bool verbose, nut_error *err) {
+    double worst[2] = {0, 0};
+    char file[256];
+    snprintf(file, sizeof file, "%s.gguf", e->name);
+    for (size_t i = 0; i < 2; i++) {
+        nut_load_options o = nut_load_defaults();
+        o.kernel = paths[i].kernel, o.reference = paths[i].reference;
+        nut_model *m = model_file_load(file_path(e, file), &o, err);
+        if (!m && err->code == NUT_E_UNSUPPORTED) return false;
+        if (!CHECK(m, "%s: %s", e->name, err->code ? err->message : "no such file")) return true;
+        if (i > 0 || read_expected(e)) worst[i] = check_path(e, &paths[i], m);
+        nut_model_free(m);
+        if (!e->values) break;
+    }
+    if (verbose) printf("%-28s reference %.2e, fast %.2e\n", e->name, worst[0], worst[1]);
+    free(e->values);
+    json_free(&e->doc);
+    return true;
+}
+
+/* Runs all models of a folder; those of kinds without logits (encoders) are not run. Without `all_run`, what
+ * is unsupported is listed. */
+static void check_folder(const char *folder, bool all_run, bool verbose) {
+    char path[1100], name[256];
+    size_t n_bytes, n_run = 0, n_refused = 0, n_other = 0;
+    snprintf(path, sizeof path, "%s/index.json", folder);
+    char *bytes = data_read_path(path, &n_bytes);
+    if (!bytes) {
+        CHECK(!all_run, "%s is missing", path);
+        CHECK_SKIP("%s is missing", path);
+        return;
+    }
+    json_doc doc = json_parse(bytes, n_bytes);
+    const json *models = json_get(doc.root, "models");
+    for (const json *row = models ? models->child : NULL; row; row = row->next) {
+        nut_error err = {NUT_OK, ""};
+        snprintf(name, sizeof name, "%s-%s", text_of(row, "arch"), text_of(row, "variant"));
+        expected e = {.folder = folder, .name = name};
+        if (strcmp(text_of(row, "kind"), "causal")) {
+            n_other++;
+        } else if (check_model(&e, verbose, &err)) {
+            n_run++;
+        } else {
+            n_refused++;
+            CHECK(!all_run, "%s is refused: %s", name, err.message);
+            printf("unsupported: %s: %s\n", name, err.message);
+        }
+    }
+    json_free(&doc);
+    printf("%s: %zu models compared\n", folder, n_run);
+    CHECK(n_run >= 12, "%s: only %zu models run", folder, n_run);
+    if (n_refused + n_other)
+        CHECK_SKIP("%s: %zu models of unsupported families or variants, %zu that give no logits", folder,
+                   n_refused, n_other);
+}
+
+/* -v prints how far each model is off. */
+int main(int argc, char **argv) {
+    const bool verbose = argc > 1 && !strcmp(argv[1], "-v");
+    char shared[1024];
+    snprintf(shared, sizeof shared, "%s", data_path("conformance"));
+    check_folder("tests/golden/conformance", true, verbose);
+    check_folder(shared, false, verbose);
+    return check_report();
+}

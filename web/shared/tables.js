@@ -1,0 +1,48 @@
+// Made by wasm/tables.c from src/nutshell.h and wasm/boundary.h: `make web/shared/tables.js` writes it anew.
+
+/** Options of a generation that are numbers or flags, in the order in which they go to the engine. */
+export const GENERATE_OPTIONS = /** @type {const} */ ([
+  { name: 'maxTokens', kind: 'whole', least: 1, most: 4294967295, fallback: 0 },
+  { name: 'temperature', kind: 'real', least: 0, most: 100, fallback: 0.8 },
+  { name: 'topK', kind: 'whole', least: 0, most: 4294967295, fallback: 40 },
+  { name: 'topP', kind: 'real', least: 0, most: 1, fallback: 0.95 },
+  { name: 'minP', kind: 'real', least: 0, most: 1, fallback: 0.05 },
+  { name: 'typicalP', kind: 'real', least: 0, most: 1, fallback: 1 },
+  { name: 'repeatPenalty', kind: 'real', least: 0.01, most: 100, fallback: 1 },
+  { name: 'presencePenalty', kind: 'real', least: -100, most: 100, fallback: 0 },
+  { name: 'frequencyPenalty', kind: 'real', least: -100, most: 100, fallback: 0 },
+  { name: 'repeatLastN', kind: 'whole', least: 0, most: 4294967295, fallback: 64 },
+  { name: 'seed', kind: 'whole', least: 0, most: 9007199254740991, fallback: 0 },
+  { name: 'ignoreEos', kind: 'flag', fallback: false },
+  { name: 'special', kind: 'flag', fallback: false },
+]);
+
+/** Stop texts of a generation, and bytes of each, at most. */
+export const MAX_STOPS = 16, MAX_STOP_BYTES = 256;
+
+/** Flags for texts that become tokens. */
+export const ADD_BOS = 1, PARSE_SPECIAL = 2;
+
+/** Names of nut_status, by number: codes of errors. */
+export const STATUSES = /** @type {const} */ ([
+  'ok', 'bad-argument', 'out-of-memory', 'not-gguf', 'truncated-model', 'corrupt-model', 'unsupported-model', 'model-too-large',
+  'context-full', 'busy', 'bad-state', 'io',
+]);
+
+/** Names of nut_kv_type, by number; the first is the default. */
+export const KV_TYPES = /** @type {const} */ (['f16', 'q8_0']);
+
+/** Names of nut_step_kind, by number. */
+export const STEP_KINDS = /** @type {const} */ (['prefill', 'token', 'done']);
+
+/** Names of nut_finish, by number. */
+export const FINISHES = /** @type {const} */ (['none', 'eos', 'stop', 'length']);
+
+/** Fields of a result. */
+export const RESULT = /** @type {const} */ (['address', 'bytes']);
+
+/** Fields of a step of a generation. */
+export const STEP = /** @type {const} */ (['kind', 'finish', 'token', 'done', 'total', 'text', 'textBytes']);
+
+/** Fields of a session. */
+export const SESSION = /** @type {const} */ (['contextLength', 'positions', 'threads', 'bytes', 'vocabulary', 'kvType']);
