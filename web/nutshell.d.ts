@@ -10,8 +10,9 @@ export const version: string;
 export type ModelBytes = Blob | FileSystemFileHandle | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array>;
 
 /**
- * Where a model comes from: a URL (relative to the page), a file, or a model in the cache by its id (see `cache.list`). Of a
- * model in several files (NAME-00001-of-00003.gguf) the URL of the first, or an array of all.
+ * Where a model comes from: a URL (relative to the page, or to the script of a worker that uses the library), a file, or a model
+ * in the cache by its id (see `cache.list`). Of a model in several files (NAME-00001-of-00003.gguf) the URL of the first, or an
+ * array of all.
  */
 export type ModelSource = string | URL | ModelBytes | { cached: string } | (string | URL)[] | Blob[];
 
@@ -28,18 +29,18 @@ export function load(source: ModelSource, options?: LoadOptions): Promise<Model>
  */
 export function prepare(options?: EngineOptions): Promise<void>;
 
-/** What this browser and page can do. Needs no network. */
+/** What this browser and page can do. Needs no network, and works in workers and in Node.js too. */
 export function capabilities(): Capabilities;
 
 /** The models that are kept in this browser's IndexedDB for this origin. */
 export const cache: Cache;
 
 export interface Capabilities {
-  /** WebAssembly with 128-bit SIMD: without it nothing runs. */
+  /** WebAssembly with 128-bit SIMD, which a policy may forbid: without it nothing runs. */
   simd: boolean;
   /** The relaxed integer dot product is there and computes rightly. */
   relaxedSimd: boolean;
-  /** Shared memory can be used, so that more than one thread can run: the page is cross-origin isolated. */
+  /** Workers can share memory, so that more than one thread can run: the page is cross-origin isolated. */
   threads: boolean;
   /** Threads that `load` uses when none are asked for. */
   defaultThreads: number;
@@ -227,9 +228,18 @@ export interface GenerateOptions {
   parseSpecial?: boolean;
 }
 
+/** A part of a message's content; templates of text models read those with `type: 'text'`. */
+export interface ContentPart {
+  type: string;
+  text?: string;
+  [key: string]: unknown;
+}
+
 export interface ChatMessage {
   role: string;
-  content: string;
+  /** A text, or parts, for templates that read such. null or missing where something else takes its place, such as
+   *  tool_calls. Templates get it as it is. */
+  content?: string | null | ContentPart[];
   /** Some templates read more: name, tool_calls … */
   [key: string]: unknown;
 }
@@ -397,6 +407,8 @@ export type ErrorCode =
   | 'busy' // a generation is running
   | 'unloaded' // the model was unloaded
   | 'no-simd' // the browser lacks WebAssembly SIMD
+  | 'wasm-blocked' // a Content-Security-Policy without 'wasm-unsafe-eval' forbids WebAssembly
+  | 'no-worker' // no worker can be started here, such as in a service worker or in Node.js
   | 'engine-missing' // the worker, wasm or template files are not where they are looked for
   | 'engine-crashed' // the worker ended; load the model again
   | 'cross-origin-worker' // the worker file is on another origin

@@ -1,10 +1,10 @@
-// dist/nutshell-template.mjs: the interpreter of chat templates, a file of its own because it is nearly half of all the
-// JavaScript, and pages that only continue texts never need it. The worker imports it for the first chat. wasm/jinja.mjs
-// puts the bounds of template/limits.js into the interpreter.
+// dist/nutshell-template.mjs: the interpreter of chat templates. It is a file of its own because it is a third of all the
+// JavaScript and pages that do not chat never need it. The worker imports it for the first chat. wasm/jinja.mjs puts the limits
+// of template/limits.js into the interpreter.
 import { Template as Unbounded } from '@huggingface/jinja';
 import { LIMITS, met, refill } from './template/limits.js';
 
-/** A chat template that uses up no more than LIMITS: it fails with an error that says which one it met. */
+/** A chat template that fails with an error where it would exceed one of LIMITS; the error names the limit. */
 export class Template extends Unbounded {
   /** @param {string} source */
   constructor(source) {
@@ -28,7 +28,7 @@ export class Template extends Unbounded {
   }
 }
 
-/** Engines say in their own words that calls nest too deeply for them. @param {unknown} error */
+/** Replaces the browser's own error for calls that nest too deeply. @param {unknown} error */
 function named(error) {
   if (/call stack|too much recursion/.test(String(error))) met('levels of nesting');
   return error;

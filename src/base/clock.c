@@ -1,4 +1,4 @@
-/* POSIX's monotonic clock; WASI and Emscripten have it too. */
+/* POSIX's monotonic clock, which WASI and Emscripten have too. */
 #include "base/clock.h"
 
 #include <time.h>

@@ -1,5 +1,5 @@
-/* Error messages: formatted into the caller's struct, made safe to show (hostile names are cut and cleaned).
- */
+/* Error messages: formatted into the caller's struct, and made safe to print, since they may hold names from
+ * hostile files. Also the names of the boundary's enumerators, and the version. */
 #include "base/error.h"
 
 #include <stdarg.h>

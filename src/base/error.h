@@ -1,5 +1,5 @@
-/* Filling a caller's nut_error. Every failing function ends in `return error_set(err, CODE, "what; what to
- * do", ...)`. */
+/* Filling a caller's nut_error. A function that fails ends in `return error_set(err, CODE, "what is wrong;
+ * what to do", ...)`. */
 #ifndef NUT_BASE_ERROR_H
 #define NUT_BASE_ERROR_H
 
@@ -11,14 +11,14 @@
 #define ERROR_PRINTF
 #endif
 
-/* Writes code and message where err is not NULL; returns code. Bytes of the message that are not printable
- * (names from hostile files) become '?'. */
+/* Writes code and message unless err is NULL; returns code. Bytes of the message that are not printable
+ * ASCII become '?'; a message that is too long is cut. */
 nut_status error_set(nut_error *err, nut_status code, const char *format, ...) ERROR_PRINTF;
 
-/* Sets NUT_E_MEMORY with the size that could not be had. */
+/* Sets NUT_E_MEMORY with the size of the allocation that failed. */
 nut_status error_memory(nut_error *err, uint64_t n_bytes);
 
-/* return from a function when a call failed. */
+/* Returns from the function with the status of a call that failed. */
 #define TRY(call)                                                                                           \
     do {                                                                                                    \
         nut_status try_status_ = (call);                                                                    \

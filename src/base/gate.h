@@ -1,7 +1,8 @@
 /*
- * The two things that a team of threads needs of the system: to start a thread, and to sleep until a number
- * changes. POSIX threads natively; in a web page the page's worker starts the threads (NUT_THREADS_WEB), and
- * WebAssembly itself waits and notifies, so that no thread library has to be sent to the page.
+ * What a team of threads needs of the system: to start a thread, and to sleep until a number changes. A gate
+ * is such a number with its sleepers. Natively it is made of POSIX threads. In a web page (NUT_THREADS_WEB)
+ * the page's worker starts the threads, and WebAssembly's own wait and notify instructions put them to sleep
+ * and wake them, so that no thread library has to be sent to the page.
  */
 #ifndef NUT_BASE_GATE_H
 #define NUT_BASE_GATE_H
@@ -27,29 +28,29 @@ static inline void gate_close(gate *g) {
     (void)g;
 }
 
-enum { GATE_LOOK_EVERY = 500000000 }; // nanoseconds
+enum { GATE_CHECK_EVERY = 500000000 }; // nanoseconds, for gate_crashed
 
-/* Set to 1 by the page's worker when a thread has trapped: nobody would ever wake those that wait for it. */
+/* Set to 1 by the page's worker when a thread has trapped: those that wait for it would never be woken. */
 extern atomic_uint gate_crashed;
 
 /* Sleeps while the value is `seen`. */
 static inline void gate_sleep(gate *g, unsigned seen) {
     atomic_fetch_add(&g->sleepers, 1);
     while (atomic_load(&g->value) == seen) {
-        __builtin_wasm_memory_atomic_wait32((int *)(void *)&g->value, (int)seen, GATE_LOOK_EVERY);
+        __builtin_wasm_memory_atomic_wait32((int *)(void *)&g->value, (int)seen, GATE_CHECK_EVERY);
         if (atomic_load(&gate_crashed)) __builtin_trap();
     }
     atomic_fetch_sub(&g->sleepers, 1);
 }
 
-/* Wakes all that sleep; to be called after the value was changed. Whoever is about to sleep has counted
- * itself before it looks at the value for the last time, so that none is overlooked. */
+/* Wakes all sleepers; to be called after the value was changed. A thread counts itself as a sleeper before
+ * it reads the value for the last time, so that none is missed. */
 static inline void gate_wake(gate *g) {
     if (atomic_load(&g->sleepers)) __builtin_wasm_memory_atomic_notify((int *)(void *)&g->value, ~0u);
 }
 
-/* Lets a thread that the page holds ready run fn(arg); false where none is left. When fn returns the thread
- * is ready again; when it traps, *crashed is set to 1. */
+/* Lets an idle thread of the page run fn(arg); false where none is idle. When fn returns, the thread is idle
+ * again; when it traps, *crashed is set to 1. */
 bool nut_thread_start(gate_main *fn, void *arg, atomic_uint *crashed)
     __attribute__((import_module("env"), import_name("nut_thread_start")));
 
@@ -108,7 +109,7 @@ static inline void gate_sleep(gate *g, unsigned seen) {
     atomic_fetch_sub(&g->sleepers, 1);
 }
 
-/* The lock makes sure that nobody is between looking at the value and falling asleep. */
+/* The lock makes sure that no thread is between reading the value and falling asleep. */
 static inline void gate_wake(gate *g) {
     if (!atomic_load(&g->sleepers)) return;
     pthread_mutex_lock(&g->lock);

@@ -1,5 +1,5 @@
-/* Half floats (IEEE binary16 and bfloat16) to and from float, exact in one direction, round-to-nearest-even
- * in the other. Portable bit arithmetic: wasm has no half floats. */
+/* Half floats (IEEE 754 binary16, and bfloat16) to float, which is exact, and from float, rounded to nearest
+ * even. Portable bit arithmetic: wasm has no half floats. */
 #ifndef NUT_BASE_HALF_H
 #define NUT_BASE_HALF_H
 
@@ -17,8 +17,8 @@ static inline uint32_t half_f32_to_bits(float f) {
     return u;
 }
 
-/* binary16: shifted into a float's fields, its exponent is 112 too small; the multiplication mends that and
- * makes subnormals right. Infinity and NaN keep their meaning by the branch. */
+/* binary16 shifted into a float's fields has an exponent that is 112 too small. The multiplication corrects
+ * it, for subnormals too; infinity and NaN take the branch. */
 static inline float half_f16_to_f32(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, rest = (uint32_t)(h & 0x7fffu) << 13;
     if ((h & 0x7c00u) == 0x7c00u) return half_bits_to_f32(sign | 0x7f800000u | (rest & 0x007fffffu));

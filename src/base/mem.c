@@ -25,7 +25,7 @@ void *mem_alloc(size_t n_bytes) {
     return hook.alloc(hook.ctx, n_bytes ? n_bytes : 1);
 }
 
-/* From which address on memory that is taken now is new. WebAssembly's memory is zero where it grows. */
+/* Memory from this address on was never used: WebAssembly's memory is zero where it grows. */
 static uint64_t new_memory_from(void) {
 #ifdef __wasm__
     return (uint64_t)__builtin_wasm_memory_size(0) << 16;
@@ -34,10 +34,10 @@ static uint64_t new_memory_from(void) {
 #endif
 }
 
-enum { EDGE_BYTES = 4096 }; // more than allocators write of their own at the edges of what they carve
+enum { EDGE_BYTES = 4096 }; // more than what allocators write at both ends of a block
 
-/* New memory is not written to, but for the edges: the part of a session's cache that no position has used
- * yet costs no page of the machine's memory, and no time. */
+/* Memory that was never used is not cleared, except at its ends: where no position of a session's cache was
+ * used yet, it takes no physical memory and no time. */
 void *mem_calloc(size_t n, size_t size) {
     size_t bytes;
     if (!size_mul(n, size, &bytes)) return NULL;
@@ -65,8 +65,8 @@ void mem_free(void *p) {
 
 /* ---- arenas ---- */
 
-/* Bytes that nobody may touch behind each piece. The fuzzers' build asks for some, since pieces of one block
- * are neighbours: a read or write beyond one would hit the next. */
+/* Bytes behind each allocation of an arena that must not be touched. The fuzzers' build has some, since
+ * allocations from one block are adjacent: a read or write beyond one would hit the next unnoticed. */
 #ifndef NUT_ARENA_GUARD
 #define NUT_ARENA_GUARD 0
 #else
@@ -74,7 +74,7 @@ void __asan_poison_memory_region(const volatile void *p, size_t n); // AddressSa
 #endif
 
 /* Bytes that n items take in an arena; false on overflow. */
-static bool arena_piece(size_t n, size_t size, size_t *out) {
+static bool arena_bytes(size_t n, size_t size, size_t *out) {
     size_t bytes;
     if (!size_mul(n, size, &bytes) || !size_add(bytes, NUT_ARENA_GUARD + ARENA_ALIGN - 1, &bytes))
         return false;
@@ -84,7 +84,7 @@ static bool arena_piece(size_t n, size_t size, size_t *out) {
 
 void arena_add(arena *a, size_t n, size_t size) {
     size_t bytes;
-    if (!arena_piece(n, size, &bytes) || !size_add(a->size, bytes, &a->size)) a->overflow = true;
+    if (!arena_bytes(n, size, &bytes) || !size_add(a->size, bytes, &a->size)) a->overflow = true;
 }
 
 bool arena_open(arena *a) {
@@ -104,7 +104,7 @@ bool arena_open(arena *a) {
 
 void *arena_take(arena *a, size_t n, size_t size) {
     size_t bytes;
-    if (!a->next || !arena_piece(n, size, &bytes) || bytes > a->left) return NULL;
+    if (!a->next || !arena_bytes(n, size, &bytes) || bytes > a->left) return NULL;
     void *p = a->next;
     a->next += bytes;
     a->left -= bytes;

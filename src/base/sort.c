@@ -1,5 +1,5 @@
-/* Heapsort in the way of Wegener (1993, "Bottom-up heapsort"): the hole goes down to a leaf at one
- * comparison a level, and the row that fills it climbs from there, which is seldom far. */
+/* Bottom-up heapsort (Wegener 1993): the empty place moves down to a leaf at one comparison a level, and the
+ * row that fills it moves up from there, which is seldom far. */
 #include "base/sort.h"
 
 #include <stdint.h>
@@ -19,7 +19,8 @@ static void move(const heap *h, size_t to, size_t from) {
     memcpy(row(h, to), row(h, from), h->size);
 }
 
-/* Puts a row into the heap of n at the empty place i, whose children are heaps; the last comes first. */
+/* Puts a row into the heap of n rows at the empty place i, whose children are heaps. The row that sorts last
+ * is at the top. */
 static void put(const heap *h, size_t n, size_t i, const uint8_t *new) {
     const size_t top = i;
     for (size_t child; (child = 2 * i + 1) < n; i = child) {

@@ -1,7 +1,7 @@
 /*
- * The team: members wait for a step number to change, do their part, and report back. They spin for some
- * microseconds, since the next step of a layer follows soon, and then sleep, so that an idle page uses no
- * processor.
+ * The team: its members wait for the step number to change, do their share of the step, and report back.
+ * They spin for some microseconds, since the next step of a layer follows soon, and then sleep, so that an
+ * idle page uses no processor time.
  */
 #include "base/threads.h"
 
@@ -13,7 +13,7 @@ enum { MAX_MEMBERS = 64 };
 #ifdef NUT_THREADS
 #include "base/gate.h"
 
-/* About 50 microseconds: WebAssembly has no instruction to pause with, so that it goes round sooner. */
+/* About 50 microseconds. WebAssembly has no pause instruction, so that its loop needs more rounds. */
 #ifdef __wasm__
 enum { SPINS = 50000 };
 #else
@@ -34,7 +34,7 @@ struct threads {
     unsigned n;
     threads_fn *fn;
     void *ctx;
-    gate step;    // grows by one for each run
+    gate step;    // one more for each run
     gate working; // members that have not finished this step
     atomic_bool quit;
     member members[MAX_MEMBERS];

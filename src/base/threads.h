@@ -1,7 +1,7 @@
 /*
- * A team of threads that share one step. Work is split by index, never by who comes first, so that results
- * do not depend on the number of threads. Builds without threads (NUT_THREADS not defined) have a team of
- * one.
+ * A team of threads that work on one step together. Work is divided by index, never by which thread comes
+ * first, so that results do not depend on the number of threads. Builds without threads (NUT_THREADS not
+ * defined) have a team of one.
  */
 #ifndef NUT_BASE_THREADS_H
 #define NUT_BASE_THREADS_H
@@ -11,7 +11,8 @@
 typedef struct threads threads;
 typedef void threads_fn(void *ctx, unsigned i, unsigned n); // member i of n
 
-/* A team of at most n (1 .. 64); fewer where the system gives fewer, never less than the caller alone. */
+/* A team of at most n members (1 .. 64), the caller included; fewer where the system starts fewer threads.
+ */
 nut_status threads_new(unsigned n, threads **out, nut_error *err);
 void threads_free(threads *team); // NULL is allowed
 unsigned threads_count(const threads *team);
@@ -19,8 +20,7 @@ unsigned threads_count(const threads *team);
 /* Calls fn(ctx, i, n) for every member, the caller being member 0, and returns when all have. */
 void threads_run(threads *team, threads_fn *fn, void *ctx);
 
-/* The part [*begin, *end) of n_items that member i of n works on: contiguous, sizes differing by one at
- * most. */
+/* The items [*begin, *end) of n_items that member i of n works on; the shares differ by one item at most. */
 static inline void threads_split(size_t n_items, unsigned i, unsigned n, size_t *begin, size_t *end) {
     size_t each = n_items / n, more = n_items % n;
     *begin = i * each + (i < more ? i : more);

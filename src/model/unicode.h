@@ -1,4 +1,4 @@
-/* Code points of UTF-8 text and their classes, as the regular expressions of pre-tokenizers name them. */
+/* Code points of UTF-8 text, and the classes that the regular expressions of pre-tokenizers name. */
 #ifndef NUT_MODEL_UNICODE_H
 #define NUT_MODEL_UNICODE_H
 
@@ -13,8 +13,8 @@ typedef enum unicode_class { // numbered as in unicode_tables.py
     UNICODE_SPACE,       // \s: White_Space
 } unicode_class;
 
-/* unicode_tables.c, generated. Classes of ASCII; beyond, sorted entries of a code point * 8 + the class from
- * it on. */
+/* unicode_tables.c, generated: the classes of ASCII; beyond it, sorted entries, each a code point * 8 + the
+ * class of the code points from it to the next entry. */
 extern const uint8_t unicode_ascii[128];
 extern const uint32_t unicode_changes[];
 extern const size_t unicode_n_changes;
@@ -32,8 +32,8 @@ static inline unicode_class unicode_class_of(uint32_t c) {
     return (unicode_class)(unicode_changes[lo] & 7);
 }
 
-/* The code point at s (n > 0 bytes) and its length; a byte that begins none (overlong forms and surrogates
- * are none) counts as U+FFFD of length 1. */
+/* The code point at s (n > 0 bytes) and its length in bytes. A byte that begins no code point counts as
+ * U+FFFD of length 1; overlong forms and surrogates are no code points. */
 static inline uint32_t unicode_at(const char *s, size_t n, size_t *length) {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     const uint8_t *p = (const uint8_t *)s;

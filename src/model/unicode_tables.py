@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes unicode_tables.c: the classes of code points that pre-tokenizers ask for.
+"""Writes unicode_tables.c: the classes of code points that pre-tokenizers use.
 
 usage: pip install unicodedata2==15.1.0 && python3 src/model/unicode_tables.py > src/model/unicode_tables.c
 
-Unicode 15.1 is what llama.cpp's tables hold; a later version would class a few thousand rare characters otherwise
+Unicode 15.1 is the version of llama.cpp's tables; a later version puts a few thousand rare characters into other classes
 than the tokenizers that models were trained with. The version is written into the file.
 """
 import unicodedata2 as unicodedata

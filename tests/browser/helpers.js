@@ -24,9 +24,9 @@ window.codeOf = async (work) => {
 };
 
 window.collect = async (generation) => {
-  const pieces = [];
-  for await (const piece of generation) pieces.push(piece);
-  return { text: pieces.join(''), pieces: pieces.length, stats: generation.stats };
+  const texts = [];
+  for await (const text of generation) texts.push(text);
+  return { text: texts.join(''), texts: texts.length, stats: generation.stats };
 };
 
 window.wait = (ms) => new Promise((done) => setTimeout(done, ms));

@@ -12,8 +12,8 @@ import { partName } from './parts.mjs';
 export async function checkLoading(browser, { main }) {
   await check(`${browser.name}: a script tag loads, streams and reports progress`, async () => {
     await browser.goto(main.url + '/');
-    const { info, events, text, pieces, stats } = await run(browser, 'model/a.gguf');
-    ensure(text.length > 10 && pieces > 5, `only "${text}" in ${pieces} pieces`);
+    const { info, events, text, texts, stats } = await run(browser, 'model/a.gguf');
+    ensure(text.length > 10 && texts > 5, `only "${text}" in ${texts} texts`);
     equal(stats.finishReason, stats.tokens === 40 ? 'length' : 'eos');
     equal([info.fileBytes, info.fileName, info.cache.state], [model.length, 'a.gguf', 'stored']);
     const deltas = events.map((event, i) => event.loaded - (i ? events[i - 1].loaded : 0));
@@ -323,6 +323,45 @@ async function shareIn(browser, { main }) {
   });
 }
 
+/** Addresses that lead to several servers. @param {Browser} browser @param {Servers} servers */
+export async function checkRedirects(browser, { main }) {
+  await browser.goto(main.url + '/');
+  const { text } = await run(browser, 'model/big.gguf', { cache: false });
+  const asked = (/** @type {string} */ method) => main.requests.filter((request) =>
+    request.path.endsWith('/big.gguf') && request.method === method).map(({ path }) => path);
+  await check(`${browser.name}: an address that leads to two servers by turns, whose ETags differ`, async () => {
+    main.forget();
+    const first = await run(browser, 'model/big.gguf?redirects');
+    equal([first.info.cache.state, first.text], ['stored', text]);
+    const there = asked('GET').filter((path) => path === '/model/big.gguf').length;
+    equal([main.sent, there], [large.length, 1], 'bytes sent, requests for the address');
+    for (let i = 0; i < 2; i++) { // one of the two is not the server that the stored bytes came from
+      main.forget();
+      const { info, text: same } = await run(browser, 'model/big.gguf?redirects');
+      equal([info.cache.state, same, asked('HEAD').length], ['hit', text, 2]);
+      ensure(main.sent <= 256 << 10, `${main.sent} bytes were sent to compare`);
+    }
+  });
+  await check(`${browser.name}: a load from two servers by turns that was stopped midway`, async () => {
+    await browser.evaluate(async (source) => {
+      const control = new AbortController();
+      const onProgress = ({ loaded }) => loaded > 9e6 && control.abort();
+      await codeOf(() => Nutshell.load(source, { signal: control.signal, onProgress }));
+    }, 'model/big.gguf?redirects&stopped');
+    for (const states of [['stored', 'resumed'], ['hit']]) { // what is from the other server is never joined with it
+      const { info, text: same } = await run(browser, 'model/big.gguf?redirects&stopped');
+      equal([states.includes(info.cache.state), same], [true, text], info.cache.state);
+    }
+  });
+  await check(`${browser.name}: one address whose ETag is another by turns: the file is taken from one answer`, async () => {
+    main.forget();
+    const { info, text: same } = await run(browser, 'model/big.gguf?etags=one,two');
+    equal([info.cache.state, same], ['stored', text]);
+    const last = main.requests.findLast(({ path, method }) => path === '/model/big.gguf' && method === 'GET');
+    equal(last?.range ?? 'whole', 'whole');
+  });
+}
+
 /** @param {Browser} browser @param {Servers} servers */
 export async function checkPlaces(browser, { main }) {
   await browser.goto(main.url + '/');
@@ -383,15 +422,15 @@ export async function checkPlaces(browser, { main }) {
     equal((await browser.evaluate(() => codeOf(() => Nutshell.load('model/a.gguf', { headers: { Range: 'bytes=0-' } })))).code,
       'bad-argument');
   });
-  await check(`${browser.name}: several parts of a file are fetched at a time`, async () => {
+  await check(`${browser.name}: several ranges of a file are fetched at a time`, async () => {
     main.forget();
     // Not stored: chunks do not arrive early where a slow disk holds the downloads back.
-    await run(browser, 'model/big.gguf?slow=3&lanes', { sha256, cache: false });
+    await run(browser, 'model/big.gguf?slow=3&ranges', { sha256, cache: false });
     // Four, and those whose end the page has read while the server still waits to hear of it.
     ensure(main.most > 1 && main.most <= 8, `at most ${main.most} at a time`);
     equal(main.sent, large.length, 'bytes sent');
   });
-  await check(`${browser.name}: a server that sends a part as if it were the whole`, async () => {
+  await check(`${browser.name}: a server that sends a range as if it were the whole`, async () => {
     const { info, text: same } = await run(browser, 'model/big.gguf?range=lie', { sha256 });
     equal([info.cache.state, info.fileBytes, same], ['stored', large.length, text]);
   });

@@ -113,6 +113,78 @@ export async function checkPolicy(browser, { strict }) {
   });
 }
 
+/** The library used inside workers of the page's own. @param {Browser} browser @param {Servers} servers */
+export async function checkWorkers(browser, { main }) {
+  await browser.goto(main.url + '/');
+  await browser.evaluate(async () => {
+    await Nutshell.cache.clear();
+    /** What comes of code in a worker. */
+    window.inWorker = (address, code, type) => new Promise((resolve) => {
+      const worker = type === 'shared' ? new SharedWorker(address, { type: 'module' }).port : new Worker(address, { type });
+      worker.onmessage = ({ data }) => {
+        worker.terminate?.();
+        resolve(data);
+      };
+      worker.onerror = (error) => resolve({ message: error.message });
+      worker.postMessage(code);
+    });
+  });
+  const inWorker = (/** @type {string} */ address, /** @type {string} */ code, type = 'module') => browser.evaluate(
+    ([address, code, type]) => window.inWorker(address, `(async () => { ${code} })()`, type), [address, code, type]);
+  await check(`${browser.name}: in a worker, with addresses relative to its script`, async () => {
+    const answer = await inWorker('/workers/module.mjs', `
+      const m = await Nutshell.load('../model/a.gguf', { baseUrl: '../dist' });
+      const text = await m.generate('Once', { temperature: 0, maxTokens: 9 }).text();
+      await m.unload();
+      const { cache } = Nutshell;
+      const verified = (await cache.verify('../model/a.gguf')).length, { size } = await cache.export('../model/a.gguf');
+      const { url } = await cache.import(new Blob([await cache.export('../model/a.gguf')]), { url: '../model/b.gguf' });
+      const usage = await cache.usage();
+      const gone = [await cache.delete('../model/a.gguf'), await cache.delete('../model/a.gguf'), await cache.delete(url)];
+      return { state: m.info.cache.state, text: text.length, verified, size, url, models: usage.models, gone };`);
+    equal(answer.message, undefined);
+    ensure(answer.value.text > 5, 'no text');
+    equal({ ...answer.value, text: 0 }, { state: 'stored', text: 0, verified: 1, size: model.length,
+      url: `${main.url}/model/b.gguf`, models: 2 * model.length, gone: [true, false, true] });
+  });
+  await check(`${browser.name}: in a worker that is no module`, async () => {
+    const code = `const m = await Nutshell.load('/model/a.gguf', { baseUrl: '/dist/', cache: false });
+      await m.unload();
+      return 'loaded';`;
+    equal(await inWorker('/workers/classic.js', code, 'classic'), { value: 'loaded' });
+  });
+  await check(`${browser.name}: in a shared worker it loads, or says that no worker can be started there`, async () => {
+    const code = `
+      const fails = (work) => work().then(() => 'works', (error) => error.name + ' ' + error.code);
+      const { load, cache, capabilities } = Nutshell;
+      return [typeof Worker, await fails(() => load('/model/a.gguf', { cache: false })), await fails(cache.list),
+        typeof capabilities().threads];`;
+    const { value, message } = await browser.evaluate((code) => (typeof SharedWorker === 'function'
+      ? window.inWorker('/workers/shared.mjs', code, 'shared') : { value: null }), `(async () => { ${code} })()`);
+    if (value === null) return skip(`${browser.name}: shared workers`, 'it has none');
+    const due = value?.[0] === 'function' ? 'works' : 'NutshellError no-worker';
+    return equal(value?.slice(1), [due, due, 'boolean'], message);
+  });
+}
+
+/** Policies without 'wasm-unsafe-eval', of the page and of the worker. @param {Browser} browser @param {Servers} servers */
+export async function checkBlocked(browser, { main }) {
+  for (const [whose, page, baseUrl] of [['page', '/no-wasm', '/dist/'], ['worker', '/', '/variant/no-wasm/']]) {
+    await check(`${browser.name}: a policy of the ${whose} that forbids WebAssembly`, async () => {
+      await browser.goto(main.url + page);
+      const { errors, simd } = await browser.evaluate(async (baseUrl) => ({
+        simd: Nutshell.capabilities().simd,
+        errors: [await codeOf(() => Nutshell.load('/model/a.gguf', { baseUrl })),
+          await codeOf(() => Nutshell.prepare({ baseUrl }))],
+      }), baseUrl);
+      for (const { code, message, isOurs } of errors) {
+        equal([code, isOurs, /wasm-unsafe-eval/.test(message)], ['wasm-blocked', true, true], message);
+      }
+      equal(simd, whose === 'worker', 'capabilities');
+    });
+  }
+}
+
 /** @param {Browser} browser @param {Servers} servers */
 export async function checkSurroundings(browser, { main, open, plain }) {
   await check(`${browser.name}: a script from another origin`, async () => {

@@ -6,6 +6,8 @@
 //   html              an HTML page instead             truncate=N      the file ends after N bytes
 //   flip=N            one bit of byte N is wrong       etag=E, noetag  the version that it claims
 //   slow=MS           milliseconds between writes      nolength        no Content-Length
+//   redirects         leads to two other addresses by turns, whose ETags differ
+//   etags=A,B         claims these versions by turns
 //
 // /variant/<name>/ is dist/ with a prelude in front of the worker, which breaks the browser around it (see PRELUDES).
 import { readFileSync } from 'node:fs';
@@ -17,7 +19,9 @@ const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'a
 /** The strictest policy that the library works with; pages and workers report violations. */
 const STRICT_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
   + "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types nutshell; report-uri /violation";
-const PIECE = 256 * 1024;
+/** Lets scripts run, and no WebAssembly. */
+const NO_WASM_CSP = "script-src 'self'";
+const WRITE_BYTES = 256 * 1024;
 
 /** WebKit sends no reports of its own from workers. */
 const WATCH = `self.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
@@ -49,6 +53,7 @@ const PRELUDES = {
     self.setTimeout = (f, ms, ...rest) => late(f, ms >= 20000 ? 300 : ms <= 3000 ? ms / 30 : ms, ...rest);`,
   collecting: 'setInterval(() => self.gc(), 3);', // where the browser was started with gc()
   'wrong-mime': '',
+  'no-wasm': '', // see NO_WASM_CSP
   watched: WATCH,
   breach: `${WATCH} fetch("https://worker.invalid/").catch(() => {});`,
 };
@@ -125,6 +130,26 @@ const PAGES = {
     for (let code = await ask(''); ;) code = await ask(await run(code).catch(failed));</script>`,
   '/blank': '<!doctype html><title>Nutshell</title><script src="/helpers.js"></script>',
 };
+PAGES['/no-wasm'] = PAGES['/'];
+
+/** Workers that use the library themselves: they run what they are sent, and answer with what comes of it. */
+const RUN = `const run = async (code, answer) => {
+  try {
+    answer({ value: await (0, eval)(code) });
+  } catch (error) {
+    answer({ name: error.name, code: error.code, message: error.message });
+  }
+};`;
+const WORKERS = {
+  '/workers/module.mjs': `import * as Nutshell from '/dist/nutshell.mjs'; self.Nutshell = Nutshell; ${RUN}
+    self.onmessage = ({ data }) => run(data, (answer) => self.postMessage(answer));`,
+  '/workers/classic.js': `importScripts('/dist/nutshell.js'); ${RUN}
+    self.onmessage = ({ data }) => run(data, (answer) => self.postMessage(answer));`,
+  '/workers/shared.mjs': `import * as Nutshell from '/dist/nutshell.mjs'; self.Nutshell = Nutshell; ${RUN}
+    self.onconnect = ({ ports: [port] }) => {
+      port.onmessage = ({ data }) => run(data, (answer) => port.postMessage(answer));
+    };`,
+};
 const HELPERS = readFileSync(new URL('helpers.js', import.meta.url));
 
 /**
@@ -164,6 +189,7 @@ export class TestServer {
   /** The largest number of responses with a model's bytes at a time. */
   most = 0;
   #sending = 0;
+  #turn = 0; // counts what is done by turns
   #server;
   #options;
   #cuts = new Set();
@@ -219,9 +245,10 @@ export class TestServer {
     if (cors) reply.setHeader('Access-Control-Allow-Origin', '*');
     reply.setHeader('Cross-Origin-Resource-Policy', 'cross-origin');
     if (csp) reply.setHeader('Content-Security-Policy', STRICT_CSP);
+    if (/^\/(variant\/)?no-wasm\b/.test(url.pathname)) reply.setHeader('Content-Security-Policy', NO_WASM_CSP);
     if (url.pathname === '/violation') {
       let report = '';
-      for await (const piece of request.setEncoding('utf8')) report += piece;
+      for await (const text of request.setEncoding('utf8')) report += text;
       if (!report.includes('/favicon.ico')) this.violations.push(report); // requested by the browser, not by the page
       return reply.writeHead(204).end();
     }
@@ -234,6 +261,8 @@ export class TestServer {
     if (path === '/helpers.js') return reply.setHeader('Content-Type', 'text/javascript').end(HELPERS);
     const page = PAGES[/** @type {keyof PAGES} */ (path)];
     if (page) return reply.setHeader('Content-Type', 'text/html').end(page);
+    const worker = WORKERS[/** @type {keyof WORKERS} */ (path)];
+    if (worker) return reply.setHeader('Content-Type', 'text/javascript').end(worker);
     const [, variant, file] = /^\/variant\/([^/]+)\/(.+)$/.exec(path) ?? [null, null, path.replace(/^\/dist\//, '')];
     try {
       if (this.missing.includes(file)) throw new Error('as the test wants it');
@@ -258,10 +287,17 @@ export class TestServer {
     if (!this.modelRoute) return reply.writeHead(503).end();
     if (fault.has('status')) return reply.writeHead(Number(fault.get('status'))).end('no');
     if (fault.has('html')) return reply.writeHead(200, { 'Content-Type': 'text/html' }).end('<!doctype html><h1>Sign in</h1>');
+    if (fault.has('redirects')) {
+      const server = this.#turn++ % 2 ? 'b' : 'a';
+      const Location = url.pathname.replace('/model/', `/model/${server}/`) + `?etag=${server}&signature=${this.#turn}`;
+      return reply.writeHead(302, { Location, 'Cache-Control': 'no-store' }).end();
+    }
     const { model, large, files } = this.#options;
     const isLarge = large && (fault.has('big') || url.pathname.endsWith('/big.gguf'));
     const body = spoil(files?.[url.pathname.slice('/model/'.length)] ?? (isLarge ? large : model), fault);
-    if (!fault.has('noetag')) reply.setHeader('ETag', `"${fault.get('etag') ?? this.etag ?? 'one'}"`);
+    const tags = fault.get('etags')?.split(',');
+    const tag = tags ? tags[this.#turn++ % tags.length] : fault.get('etag') ?? this.etag ?? 'one';
+    if (!fault.has('noetag')) reply.setHeader('ETag', `"${tag}"`);
     reply.setHeader('Content-Type', 'application/octet-stream');
     if (this.intercept && request.method === 'GET' && this.#isIntercepted(body, request, reply, entry)) return undefined;
     const part = this.#partOf(body, request, reply, fault);
@@ -305,19 +341,19 @@ export class TestServer {
 
   async #write(body, reply, entry, cutAfter, pause) {
     this.most = Math.max(this.most, ++this.#sending);
-    await this.#writePieces(body, reply, entry, cutAfter, pause).finally(() => { this.#sending--; });
+    await this.#writeAll(body, reply, entry, cutAfter, pause).finally(() => { this.#sending--; });
   }
 
-  async #writePieces(body, reply, entry, cutAfter, pause) {
-    for (let at = 0; at < body.length; at += PIECE) {
+  async #writeAll(body, reply, entry, cutAfter, pause) {
+    for (let at = 0; at < body.length; at += WRITE_BYTES) {
       if (at >= cutAfter) {
         await new Promise((resolve) => setTimeout(resolve, 50)); // send what was written first
         reply.destroy();
       }
       if (reply.destroyed) return;
-      const piece = body.subarray(at, at + PIECE);
-      entry.sent += piece.length;
-      if (!reply.write(piece)) await drained(reply);
+      const bytes = body.subarray(at, at + WRITE_BYTES);
+      entry.sent += bytes.length;
+      if (!reply.write(bytes)) await drained(reply);
       if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }

@@ -1,5 +1,5 @@
-// JavaScript that needs no browser: option checks, checksum, progress, the async iterator of a generation, the engine's
-// loading calls, and the names of the public API.
+// JavaScript that needs no browser: option checks, checksum, progress, the async iterator of a generation, the engine's loading
+// calls, downloads, versions of files on servers, the library in Node.js, and the shape of the public API.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,15 +10,17 @@ import { checkIds, checkMessages, checkOptions, rules } from '../../web/shared/o
 import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
 import { FINISHES, GENERATE_OPTIONS, KV_TYPES, STATUSES } from '../../web/shared/tables.js';
 import { Demand } from '../../web/worker/demand.js';
-import { Downloads, persist } from '../../web/worker/downloads.js';
+import { bytesOf, ByteReader } from '../../web/worker/byte_reader.js';
+import { Downloads, retry } from '../../web/worker/downloads.js';
 import { Engine } from '../../web/worker/engine.js';
+import { hasChanged } from '../../web/worker/http.js';
 import { instantiate } from '../../web/worker/instantiate.js';
 import { chunkBytesFor } from '../../web/worker/layout.js';
-import { PieceReader, piecesOf } from '../../web/worker/pieces.js';
 import { ProgressMeter } from '../../web/worker/progress.js';
 import { choose } from '../../web/worker/quota.js';
-import { UrlSource } from '../../web/worker/source.js';
+import { Changed, UrlSource } from '../../web/worker/source.js';
 import { ChatTemplate } from '../../web/worker/template.js';
+import { compareVersions, modifiedAt } from '../../web/worker/version.js';
 import { check, ensure, equal, finish } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
 import { inParts } from './parts.mjs';
@@ -67,11 +69,34 @@ await check('options: names of the prototype are unknown options', async () => {
 
 await check('messages and token ids', async () => {
   equal(checkMessages([{ role: 'user', content: '' }]).length, 1);
-  for (const bad of [[], 'hi', [null], [{ role: 'user', content: 5 }]]) {
+  for (const bad of [[], 'hi', [null], [{ role: 'user', content: 5 }], [{ content: 'a' }]]) {
     equal((await failure(() => checkMessages(bad))).code, 'bad-argument');
   }
   equal([...checkIds(new Uint16Array([1, 2]))], [1, 2]);
   for (const bad of [5, [-1], [0.5], [2 ** 31], null]) equal((await failure(() => checkIds(bad))).code, 'bad-argument');
+});
+
+await check('messages as clients of the OpenAI API send them', async () => {
+  const call = { type: 'function', function: { name: 'f', arguments: '{}' } };
+  const text = { type: 'text', text: 'Hi' };
+  const good = [
+    { role: 'assistant', content: null, tool_calls: [call] }, { role: 'assistant', tool_calls: [call] },
+    { role: 'assistant', content: undefined, tool_calls: [call] },
+    { role: 'assistant', content: null, function_call: call.function },
+    { role: 'assistant', content: null, reasoning_content: 'Hm' }, { role: 'assistant', content: null, refusal: 'No' },
+    { role: 'user', content: [text, text] }, { role: 'user', content: [text, { type: 'image_url', image_url: { url: 'a' } }] },
+    { role: 'user', content: [] },
+  ];
+  for (const message of good) equal(checkMessages([message])[0] === message, true, JSON.stringify(message));
+  const bad = [
+    { role: 'user' }, { role: 'user', content: null }, { role: 'assistant', content: null, tool_calls: null },
+    { role: 'assistant', contents: 'misspelt' }, { role: 'user', content: ['Hi'] }, { role: 'user', content: [{ text: 'Hi' }] },
+    { role: 'user', content: [{ type: 'text' }] }, { role: 'user', content: [null] }, { role: 'user', content: { type: 'text' } },
+  ];
+  for (const message of bad) {
+    const { code, message: words } = await failure(() => checkMessages([message]));
+    equal([code, words.startsWith('messages[0] must be ')], ['bad-argument', true], JSON.stringify(message));
+  }
 });
 
 await check('errors cross to the page', () => {
@@ -183,7 +208,7 @@ await check('generation: the worker is told how many pieces were taken, not how 
   equal(log, ['begin', 'took 8 of 7', 'took 16 of 7']);
 });
 
-await check('drawing waits for the page, and a stop ends the waiting', async () => {
+await check('generation waits for the page, and a stop ends the waiting', async () => {
   const control = new AbortController();
   const demand = new Demand(control.signal);
   const late = () => new Promise((done) => setTimeout(done, 50, 'waits'));
@@ -206,6 +231,22 @@ await check('generation: text() joins what is left', async () => {
   worker.say('b');
   worker.resolve({ finishReason: 'length' });
   equal(await text, 'ab');
+});
+
+await check('chat templates: content that is null, missing, or in parts reaches the template as it is', async () => {
+  const template = new ChatTemplate('', { bos: '', eos: '' }, () => import(join(DIST, 'nutshell-template.mjs')));
+  const render = (source, message) => template.render([{ role: 'assistant', ...message }],
+    { template: source, templateVariables: {}, addGenerationPrompt: true });
+  const source = '{% set c = messages[0].content %}{{ c is defined }},{{ c is none }},{{ c is string }}'.replace(
+    /\{\{ (.*?) \}\}/g, "{{ 'yes' if $1 else 'no' }}");
+  const parts = [{ type: 'text', text: 'a' }, { type: 'text', text: 'b' }];
+  // As Jinja2 3.1 answers.
+  equal(await render(source, { content: null }), 'yes,yes,no');
+  equal(await render(source, {}), 'no,no,no');
+  equal(await render(source, { content: undefined }), 'no,no,no');
+  equal(await render(source, { content: parts }), 'yes,no,no');
+  equal(await render("{% for p in messages[0].content if p.type == 'text' %}[{{ p.text }}]{% endfor %}", { content: parts }),
+    '[a][b]');
 });
 
 await check('chat templates: variables, errors, bos', async () => {
@@ -409,13 +450,13 @@ function quickSource(chunkBytes, n) {
     let at = start;
     const read = async () => {
       if (at >= end) return null;
-      const piece = new Uint8Array(Math.min(1000, end - at)).map((_, i) => (at + i) / chunkBytes);
-      at += piece.length;
-      return piece;
+      const bytes = new Uint8Array(Math.min(1000, end - at)).map((_, i) => (at + i) / chunkBytes);
+      at += bytes.length;
+      return bytes;
     };
     return { offset: start, read, cancel() {} };
   };
-  return { size: chunkBytes * n, ranges: true, lanes: 4, open, place: 0, turnAway: () => false };
+  return { size: chunkBytes * n, ranges: true, maxRequests: 4, open, place: 0, leave: () => false };
 }
 
 await check('downloads wait for a slow disk: few chunks are held that are not stored yet', async () => {
@@ -435,10 +476,10 @@ await check('downloads wait for a slow disk: few chunks are held that are not st
     downloads.release(i);
   }
   equal(await downloads.chunk(CHUNKS), null);
-  ensure(most <= 5, `${most} of ${CHUNKS} chunks waited for the disk`); // two, and one more of each other part on its way
+  ensure(most <= 5, `${most} of ${CHUNKS} chunks waited for the disk`); // two, and one of each other request on its way
 });
 
-await check('a place that fails for two parts at a time is turned away from once', async () => {
+await check('a place where two requests fail at a time is left once', async () => {
   const mirrors = ['https://b.invalid/m.gguf'], { signal } = new AbortController();
   const source = new UrlSource('https://a.invalid/m.gguf', { mirrors }, signal);
   const work = async () => {
@@ -447,7 +488,7 @@ await check('a place that fails for two parts at a time is turned away from once
     if (place === 0) throw new NutshellError('http-404', 'gone');
     return place;
   };
-  equal(await Promise.all([1, 2, 3].map(() => persist(source, signal, work))), [1, 1, 1]);
+  equal(await Promise.all([1, 2, 3].map(() => retry(source, signal, work))), [1, 1, 1]);
 });
 
 await check('one buffer serves all streams that are read one after the other', async () => {
@@ -462,10 +503,10 @@ await check('one buffer serves all streams that are read one after the other', a
   try {
     for (let i = 0; i < 20; i++) {
       let text = '';
-      for await (const piece of piecesOf(new Blob([`blob ${i}`]))) text += new TextDecoder().decode(piece);
+      for await (const bytes of bytesOf(new Blob([`blob ${i}`]))) text += new TextDecoder().decode(bytes);
       equal(text, `blob ${i}`);
-      const reader = new PieceReader(new Blob([`part ${i}`]).stream());
-      equal(new TextDecoder().decode(await reader.read()), `part ${i}`);
+      const reader = new ByteReader(new Blob([`other ${i}`]).stream());
+      equal(new TextDecoder().decode(await reader.read()), `other ${i}`);
       reader.cancel();
     }
   } finally {
@@ -476,12 +517,12 @@ await check('one buffer serves all streams that are read one after the other', a
 
 await check('a stream that is cancelled while it is waited for keeps its buffer', async () => {
   const stalled = new ReadableStream({ type: 'bytes', pull: () => new Promise(() => {}) });
-  const reader = new PieceReader(stalled), waiting = reader.read();
+  const reader = new ByteReader(stalled), waiting = reader.read();
   await new Promise(setImmediate);
   reader.cancel();
-  const other = new PieceReader(new Blob(['x'.repeat(1000)]).stream());
-  const piece = await other.read();
-  equal([await waiting, piece.length, piece[999]], [null, 1000, 120]);
+  const other = new ByteReader(new Blob(['x'.repeat(1000)]).stream());
+  const bytes = await other.read();
+  equal([await waiting, bytes.length, bytes[999]], [null, 1000, 120]);
   other.cancel();
 });
 
@@ -492,10 +533,209 @@ await check('bytes of a chunk follow from the size', () => {
   for (const [size, bytes] of cases) equal(chunkBytesFor(size), bytes, `of ${size}:`);
 });
 
-await check('as few models make way as do, in their order', () => {
+await check('as few models are deleted as are enough, in their order', () => {
   const candidates = [5, 3, 9].map((bytes, i) => ({ id: String(i), name: '', bytes }));
   const chosen = [1, 5, 6, 8, 9, 17, 18].map((missing) => choose(candidates, missing)?.length ?? null);
   equal(chosen, [1, 1, 2, 2, 3, 3, null]);
+});
+
+// ---- versions of files on servers --------------------------------------------------------------------------------------
+
+await check('versions: what tells that two answers are of the same file', () => {
+  const known = { size: 9, etag: '"a"', modified: 'Mon', from: 'https://a/f' };
+  const cases = [
+    [{}, 'same'], [{ size: 8 }, 'other'], [{ size: 0 }, 'same'],
+    [{ etag: '"b"' }, 'other'], // the same server, which says that the file is another one
+    [{ etag: null }, 'same'], [{ etag: null, modified: 'Tue' }, 'other'],
+    [{ from: 'https://b/f' }, 'same'], [{ from: 'https://b/f', size: 8 }, 'other'],
+    [{ from: 'https://b/f', etag: '"b"' }, 'same'], // two servers: their ETags say nothing, the date does
+    [{ from: 'https://b/f', etag: '"b"', modified: 'Tue' }, 'other'],
+    [{ from: 'https://b/f', etag: '"b"', modified: null }, 'unknown'],
+    [{ from: 'https://b/f', etag: null, modified: null }, 'same'],
+  ];
+  for (const [answer, expected] of cases) {
+    equal(compareVersions(known, { ...known, ...answer }), expected, JSON.stringify(answer));
+  }
+  // Of a model that an earlier release stored, only size and ETag are known.
+  equal([compareVersions({ size: 9, etag: '"a"' }, { ...known, etag: '"b"' }), compareVersions({ size: 9, etag: '"a"' }, known)],
+    ['other', 'same']);
+  const now = Date.now(), header = (/** @type {number} */ age) => new Date(now - age).toUTCString();
+  equal([modifiedAt(header(3600_000)), modifiedAt(header(5000)), modifiedAt(null), modifiedAt('x')],
+    [header(3600_000), null, null, null]);
+});
+
+const FILE = Uint8Array.from({ length: 1000 }, (_, i) => i % 251);
+
+/**
+ * Runs work with servers in place of the network.
+ * @param {(url: string, request: { method: string, headers: Record<string, string> }, number: number) => object} answer
+ *   what comes of a request: status, url (after redirects), headers, bytes
+ * @param {() => unknown} work
+ */
+async function withServers(answer, work) {
+  const usual = globalThis.fetch;
+  let number = 0;
+  globalThis.self = { location: { origin: 'https://page.invalid' } };
+  globalThis.fetch = async (url, { method = 'GET', headers = {} } = {}) => {
+    const { status = 200, url: last = url, headers: sent = {}, bytes = FILE } = answer(url, { method, headers }, number++);
+    const range = /^bytes=(\d+)-(\d*)$/.exec(headers.Range ?? '');
+    const isRange = status === 200 && range && method === 'GET';
+    const [start, end] = isRange ? [Number(range[1]), range[2] ? Number(range[2]) + 1 : bytes.length] : [0, bytes.length];
+    const rangeHeader = isRange && { 'Content-Range': `bytes ${start}-${end - 1}/${bytes.length}` };
+    const all = { 'Content-Length': String(end - start), ...rangeHeader, ...sent };
+    return { ok: status < 300, status: isRange ? 206 : status, url: last, redirected: last !== url, headers: new Headers(all),
+      body: new Blob([bytes.subarray(start, end)]).stream() };
+  };
+  try {
+    return await work();
+  } finally {
+    globalThis.fetch = usual;
+    delete globalThis.self;
+  }
+}
+
+/** The bytes from start to end. @param {UrlSource} source */
+async function bytesFrom(source, start, end) {
+  const body = await source.open(start, end), all = [];
+  for (let bytes; (bytes = await body.read());) all.push(...bytes);
+  equal(body.offset, start);
+  equal(all, [...FILE.subarray(start, end)]);
+}
+
+const MODEL = 'https://a.invalid/m.gguf';
+const newSource = (how = {}) => new UrlSource(MODEL, how, new AbortController().signal);
+/** Leads each request to another server, whose ETag is another. @param {object} [headers] of both */
+const byTurns = (headers = {}) => (url, _, number) => {
+  const server = url === MODEL ? 'bc'[number % 2] : new URL(url).host[0];
+  return { url: url === MODEL ? `https://${server}.invalid/f?s=${number}` : url, headers: { ETag: `"${server}"`, ...headers } };
+};
+
+await check('an address that leads to two servers by turns is asked once, the server that it led to from then on', async () => {
+  const asked = [];
+  const turns = byTurns();
+  await withServers((url, request, number) => {
+    asked.push(url);
+    return turns(url, request, number);
+  }, async () => {
+    const source = newSource();
+    for (let i = 0; i < 3; i++) await bytesFrom(source, 100 * i, 100 * i + 100);
+    equal(source.version, { etag: '"b"', modified: null, from: 'https://b.invalid/f' });
+  });
+  equal(asked, [MODEL, 'https://b.invalid/f?s=0', 'https://b.invalid/f?s=0']);
+});
+
+const OLD = new Date(0).toUTCString();
+for (const [name, headers, goesOn] of [['without dates it begins again', {}, false],
+  ['with the same date it goes on', { 'Last-Modified': OLD }, true]]) {
+  await check(`the server that an address led to fails: ${name}`, async () => {
+    let gone = false;
+    const answer = (url) => {
+      const server = url === MODEL ? (gone ? 'c' : 'b') : new URL(url).host[0];
+      if (server === 'b' && gone) return { status: 403 };
+      return { url: `https://${server}.invalid/f`, headers: { ETag: `"${server}"`, ...headers } };
+    };
+    await withServers(answer, async () => {
+      const source = newSource();
+      await bytesFrom(source, 0, 100);
+      gone = true;
+      const next = () => bytesFrom(source, 100, 200);
+      if (goesOn) await next();
+      else equal(await failure(next) instanceof Changed, true);
+    });
+  });
+}
+
+await check('a server that an address led to, and that fails midway, is left once for the address', async () => {
+  await withServers(byTurns(), async () => {
+    const source = newSource();
+    await bytesFrom(source, 0, 100);
+    equal([source.place, source.leave(0), source.place, source.leave(0), source.leave(1)], [0, true, 1, true, false]);
+  });
+});
+
+await check('logins are not sent to another origin that an address leads to', async () => {
+  const sent = [];
+  const turns = byTurns();
+  await withServers((url, request, number) => {
+    sent.push(`${new URL(url).host} ${request.headers.authorization ?? '-'} ${request.headers['x-mine']}`);
+    return turns(url, request, number);
+  }, async () => {
+    const source = newSource({ headers: { authorization: 's3cret', 'x-mine': '1' } });
+    for (let i = 0; i < 2; i++) await bytesFrom(source, 100 * i, 100 * i + 100);
+  });
+  equal(sent, ['a.invalid s3cret 1', 'b.invalid - 1']);
+});
+
+await check('a source that takes the whole file asks without a range', async () => {
+  const ranges = [];
+  await withServers((url, { headers }) => {
+    ranges.push(headers.Range ?? 'whole');
+    return { headers: { ETag: `"${ranges.length}"` } };
+  }, async () => {
+    const source = newSource();
+    await bytesFrom(source, 0, 100);
+    equal(await failure(() => source.open(100, 200)) instanceof Changed, true, 'another ETag');
+    source.takeWhole();
+    source.expect(null);
+    await bytesFrom(source, 0, Infinity);
+    equal(source.ranges, false);
+  });
+  equal(ranges, ['bytes=0-99', 'bytes=100-199', 'whole']);
+});
+
+await check('stored models: a server that names the file otherwise is asked for some bytes', async () => {
+  const stored = { url: MODEL, size: 1000, etag: '"b"', modified: null, from: 'https://b.invalid/f' };
+  const sample = async () => ({ start: 500, bytes: FILE.slice(500, 600) });
+  const other = Uint8Array.from(FILE, (byte, i) => (i === 555 ? byte + 1 : byte));
+  const there = { url: 'https://c.invalid/f', headers: { ETag: '"c"' } };
+  const cases = [
+    ['the same bytes', there, false], ['other bytes', { ...there, bytes: other }, true],
+    ['another size', { ...there, bytes: FILE.slice(1) }, true],
+    ['the same server, another ETag', { url: 'https://b.invalid/f', headers: { ETag: '"c"' } }, true],
+    ['the same ETag', { ...there, headers: { ETag: '"b"' } }, false], ['no answer', { status: 404 }, false],
+  ];
+  for (const [name, answer, expected] of cases) {
+    const asked = [];
+    const changed = await withServers((url, { method }) => {
+      asked.push(`${method} ${url}`);
+      return answer;
+    }, () => hasChanged(stored, {}, sample, new AbortController().signal));
+    equal(changed, expected, name);
+    if (name === 'the same bytes') equal(asked, [`HEAD ${MODEL}`, 'GET https://c.invalid/f']);
+  }
+});
+
+// ---- Node.js -----------------------------------------------------------------------------------------------------------
+
+await check('in Node.js the library tells what it can do, and that no engine can run there', async () => {
+  const script = `
+    for (const name of ['navigator', 'Worker']) Object.defineProperty(globalThis, name, { value: undefined });
+    const { capabilities, load, prepare, cache } = await import(${JSON.stringify(join(DIST, 'nutshell.mjs'))});
+    const code = (promise) => promise.then(() => 'none', (error) => error.name + ' ' + error.code);
+    const calls = [load('https://a.invalid/m.gguf'), load(new Uint8Array(9)), prepare(), cache.list(), cache.delete('a'),
+      cache.import(new Blob()), load('relative.gguf')];
+    console.log(JSON.stringify([capabilities(), await Promise.all(calls.map(code))]));`;
+  const out = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  const [{ simd, relaxedSimd, threads, defaultThreads }, codes] = JSON.parse(out);
+  equal([simd, typeof relaxedSimd, threads, defaultThreads], [true, 'boolean', false, 1]);
+  equal(codes, [...Array(6).fill('NutshellError no-worker'), 'NutshellError bad-argument']);
+});
+
+await check('sources that cannot be read any more are refused by name', async () => {
+  const { load } = await import(join(DIST, 'nutshell.mjs'));
+  const bytes = new ArrayBuffer(8);
+  structuredClone(bytes, { transfer: [bytes] });
+  const stream = new Blob(['x']).stream();
+  stream.getReader();
+  const handle = { kind: 'file', name: 'f', getFile() { throw new TypeError('no'); } };
+  for (const [source, code, words] of [[bytes, 'bad-argument', /transferred/], [stream, 'bad-argument', /locked/],
+    [handle, 'io', /f cannot be read/]]) {
+    const error = await failure(() => load(source));
+    equal([error.name, error.code], ['NutshellError', code], error.message);
+    ensure(words.test(error.message), error.message);
+  }
+  const error = await failure(() => load('https://a.invalid/m.gguf', { baseUrl: 'mailto:a@b' }));
+  equal([error.name, error.code], ['NutshellError', 'bad-argument'], error.message);
 });
 
 await check('probes run in Node.js too', () => equal([hasSimd(), hasSharedMemory()], [true, true]));
@@ -509,10 +749,11 @@ await check('the module exports what nutshell.d.ts declares, and so does the glo
   const [, members] = /^export interface Cache \{$([^]*?)^\}$/m.exec(types) ?? [null, ''];
   equal(Object.keys(exported.cache).sort(), [...members.matchAll(/^  (\w+)\(/gm)].map(([, name]) => name).sort(), 'cache');
   const scope = { document: { currentScript: { src: 'https://example.org/nutshell.js' }, baseURI: 'https://example.org/' } };
-  const script = new Function('document', 'globalThis', readFileSync(join(DIST, 'nutshell.js'), 'utf8'));
-  const global = {};
-  script(scope.document, global);
-  equal(Object.keys(global.Nutshell).sort(), declared);
+  const script = new Function('globalThis', readFileSync(join(DIST, 'nutshell.js'), 'utf8'));
+  for (const global of [scope, { location: { href: 'https://example.org/worker.js' } }, {}]) { // a page, a worker, neither
+    script(global);
+    equal(Object.keys(global.Nutshell).sort(), declared);
+  }
 });
 
 await check('web/shared/tables.js is made from the C sources as they are', () => {
@@ -523,9 +764,9 @@ await check('web/shared/tables.js is made from the C sources as they are', () =>
 
 /** Members of an interface of nutshell.d.ts, those that it inherits too: their types and comments, by name. */
 function members(types, name) {
-  const [, parents, body] = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{$([^]*?)^?\\}$`, 'm').exec(types)
+  const [, parents, body] = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{(?:\\}|$([^]*?)^\\})$`, 'm').exec(types)
     ?? [null, '', ''];
-  const own = [...body.matchAll(/(?:\/\*\*((?:(?!\*\/)[^])*)\*\/\s*)?^  (\w+)\?: (.*);$/gm)]
+  const own = [...(body ?? '').matchAll(/(?:\/\*\*((?:(?!\*\/)[^])*)\*\/\s*)?^  (\w+)\?: (.*);$/gm)]
     .map(([, comment = '', member, type]) => [member, { type, comment }]);
   return { ...Object.assign({}, ...(parents ?? '').split(', ').filter(Boolean).map((parent) => members(types, parent))),
     ...Object.fromEntries(own) };

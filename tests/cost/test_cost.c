@@ -134,7 +134,7 @@ static cost tokens_crowded(size_t n) {
     char text[32];
     for (uint32_t i = 0, found = 0; found < n; i++) {
         snprintf(text, sizeof text, "k%08x", i);
-        const home h = {hash_of_piece(text) & mask, i};
+        const home h = {hash_of_text(text) & mask, i};
         if (h.slot < n - SURPLUS) homes[found++] = h;
     }
     sort_rows(homes, n, sizeof *homes, by_slot);
@@ -283,9 +283,9 @@ static void put_run(make_bytes *b, char c, size_t n) {
     for (size_t i = 0; i < n; i++) make_put(b, &c, 1);
 }
 
-/* A very long piece that is made first, and behind it pieces that grow by a character each time: whether
+/* A very long token text that is made first, and behind it texts that grow by a character each time: whether
  * both join is asked each time. */
-static cost pieces_growing(size_t n) {
+static cost texts_growing(size_t n) {
     make_gguf g = empty_file("llama");
     const size_t most = n / 10;
     size_t n_doubled = 1;
@@ -331,7 +331,8 @@ static const char *const patterns[] = {
     "a",       " ",  "\n",    "1",  ".",  "'",        "\xff",         " \n",
     "'a",      "a ", "\r\n ", "1.", " .", "\xc3\xa9", "\xe2\x96\x81", "\xe2\x96\x81 ",
     "ab1 .\n'"};
-static const char *const pres[] = {"default", "gpt-2", "smollm", "llama-bpe", "qwen2", NULL}; // NULL: pieces
+static const char *const pres[] = {"default",   "gpt-2", "smollm",
+                                   "llama-bpe", "qwen2", NULL}; // NULL: SentencePiece
 
 typedef struct word_case {
     const char *pre, *pattern;
@@ -432,7 +433,7 @@ static void test_cases(void) {
         {"merges in one run", merges_crowded, 10000},
         {"load: tensors passed over", load_tensors, 20000},
         {"quantize: many tensors", quantize_tensors, 20000},
-        {"pieces that grow", pieces_growing, 1 << 14},
+        {"token texts that grow", texts_growing, 1 << 14},
         {"special tokens alike", special_alike, 10000},
         {"stop texts that nearly come", stops_nearly, 10000},
         {"with special tokens", stops_nearly_special, 10000},
@@ -447,7 +448,7 @@ static void test_words(void) {
     for (size_t p = 0; p < sizeof pres / sizeof *pres; p++)
         for (size_t i = 0; i < 2 * (sizeof patterns / sizeof *patterns); i++) {
             const word_case w = {pres[p], patterns[i / 2], i % 2};
-            snprintf(name, sizeof name, "%s: pattern %zu%s", w.pre ? w.pre : "pieces", i / 2,
+            snprintf(name, sizeof name, "%s: pattern %zu%s", w.pre ? w.pre : "SentencePiece", i / 2,
                      i % 2 ? "+" : "");
             check_growth(name, N, words_of(&w, N), words_of(&w, 2 * N));
         }

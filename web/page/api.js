@@ -1,8 +1,8 @@
-// The public API, made for the folder that the script came from.
+// The public API, for the folder that the script came from.
 import { NutshellError } from '../shared/errors.js';
-import { hasRelaxedSimd, hasSharedMemory, hasSimd } from '../shared/probe.js';
+import { hasRelaxedSimd, hasSimd, mayCompile } from '../shared/probe.js';
 import { createCache } from './cache.js';
-import { defaultThreads } from './host.js';
+import { defaultThreads, hasThreads } from './host.js';
 import { Loads } from './load.js';
 
 /** @type {string} */
@@ -10,15 +10,17 @@ export const version = NUTSHELL_VERSION;
 
 /** @returns {import('../nutshell.d.ts').Capabilities} */
 export function capabilities() {
-  return { simd: hasSimd(), relaxedSimd: hasRelaxedSimd(), threads: hasSharedMemory(), defaultThreads: defaultThreads() };
+  return {
+    simd: hasSimd() && mayCompile(), relaxedSimd: hasRelaxedSimd(), threads: hasThreads(), defaultThreads: defaultThreads(),
+  };
 }
 
 /**
- * @param {string} script address of nutshell.js or nutshell.mjs
+ * @param {string | undefined} script address of nutshell.js or nutshell.mjs; undefined where nothing tells it (Node.js)
  * @returns {typeof import('../nutshell.d.ts')}
  */
 export function createApi(script) {
-  const home = new URL('.', script).href;
+  const home = script === undefined ? '' : new URL('.', script).href;
   const loads = new Loads(home);
   return {
     load: loads.load.bind(loads),

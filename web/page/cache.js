@@ -1,15 +1,16 @@
-// Nutshell.cache: the stored models. IndexedDB is opened in a worker of its own each time, so that pages that never ask
-// carry no code for it.
+// Nutshell.cache: the stored models. Each operation opens IndexedDB in a worker of its own, so that the page's script has no code
+// for it.
 import { NutshellError } from '../shared/errors.js';
 import { badArgument, checkOptions, checkText, rules } from '../shared/options.js';
+import { resolveUrl } from './address.js';
 import { Host } from './host.js';
 import { absolute, openSource, sendMore, untilAborted } from './load.js';
 import { askToPersist } from './persist.js';
 
-/** What may be meant: an id, or an address that is relative to the page. @param {string} idOrUrl */
+/** What may be meant: an id, or an address. @param {string} idOrUrl */
 function target(idOrUrl) {
   const url = checkText('idOrUrl', idOrUrl);
-  return [url, URL.canParse?.(url, document.baseURI) ? new URL(url, document.baseURI).href : url];
+  return [url, resolveUrl(url)?.href ?? url];
 }
 
 /** @param {import('../nutshell.d.ts').ModelBytes} source */
@@ -26,7 +27,7 @@ export function createCache(home) {
    * @param {string} operation
    * @param {unknown} [argument]
    * @param {{ signal?: AbortSignal, onProgress?: (progress: any) => void }} [options]
-   * @param {import('./load.js').Opened} [opened]  what the worker is to read
+   * @param {import('./load.js').Opened} [opened]  what the worker reads
    */
   async function ask(operation, argument, { signal, onProgress } = {}, opened) {
     const host = await Host.bare(home);
@@ -43,7 +44,7 @@ export function createCache(home) {
       const answer = await host.ask('cache', request, onEvent, (given) => { id = given; });
       if (opened) await askToPersist(host);
       return answer;
-    } finally { // also of an operation that was stopped, when it has tidied up
+    } finally { // of an operation that was stopped too, once it has cleaned up
       signal?.removeEventListener('abort', stop);
       host.end(new NutshellError('bad-state', 'the request is over'));
     }

@@ -1,17 +1,17 @@
-// A running text: pieces from the worker become an async iterator. It starts when the first piece is asked for, and
-// stops when its loop is left or its signal aborts.
+// A generation: texts from the worker become an async iterator. It starts when the first text is asked for, and stops when its
+// loop is left or its signal aborts.
 import { NutshellError } from '../shared/errors.js';
 import { asyncDispose } from './dispose.js';
 
 /** @typedef {import('../nutshell.d.ts').GenerationStats} GenerationStats */
 
-const TELL_EVERY = 8; // pieces that are taken before the worker is told; it draws no more than AHEAD of them in advance
+const TELL_EVERY = 8; // texts that are taken before the worker is told; it generates AHEAD of them in advance (demand.js)
 
 /**
  * @typedef {object} Run  what a generation needs of its model
  * @property {(onEvent: (event: any) => void, started: (id: number) => void) => Promise<any>} ask
  * @property {(id: number) => void} stop
- * @property {(id: number, count: number) => void} took  so many pieces have been taken in all
+ * @property {(id: number, count: number) => void} took  so many texts have been taken in all
  * @property {() => void} begin  throws 'busy' or 'unloaded'
  * @property {() => void} end    another generation may begin
  */
@@ -24,15 +24,15 @@ export class Generation {
   /** @type {'new' | 'running' | 'ended'} */
   #state = 'new';
   #id = 0;
-  /** Pieces that nobody has taken yet. @type {string[]} */
-  #pieces = [];
+  /** Texts that nobody has taken yet. @type {string[]} */
+  #texts = [];
   #taken = 0;
-  /** Whoever waits for a piece.
+  /** Whoever waits for a text.
    *  @type {{ resolve: (result: IteratorResult<string>) => void, reject: (error: unknown) => void }[]} */
   #waiting = [];
   /** The error that is still to be thrown. @type {{ error: unknown } | null} */
   #failure = null;
-  /** @type {Promise<unknown>} the worker's part */
+  /** @type {Promise<unknown>} what the worker does */
   #work = Promise.resolve();
   /** @type {GenerationStats | null} */
   stats = null;
@@ -51,8 +51,8 @@ export class Generation {
   /** @returns {Promise<IteratorResult<string>>} */
   next() {
     if (this.#state === 'new') this.#start();
-    const piece = this.#pieces.shift();
-    if (piece !== undefined) return Promise.resolve(this.#take(piece));
+    const text = this.#texts.shift();
+    if (text !== undefined) return Promise.resolve(this.#take(text));
     if (this.#failure) {
       const { error } = this.#failure;
       this.#failure = null;
@@ -76,9 +76,9 @@ export class Generation {
   }
 
   async text() {
-    let text = '';
-    for await (const piece of this) text += piece;
-    return text;
+    let all = '';
+    for await (const text of this) all += text;
+    return all;
   }
 
   async [asyncDispose]() {
@@ -102,7 +102,7 @@ export class Generation {
     this.#signal?.addEventListener('abort', this.#aborted);
     this.#work = this.#run.ask((event) => this.#receive(event), (id) => { this.#id = id; }).then(
       (figures) => {
-        this.#count(figures); // of a stopped one too: what was done until the worker saw it
+        this.#count(figures); // of a stopped one too: the worker did this much before it noticed
         this.#end(null);
       },
       (error) => this.#end({ error }),
@@ -118,13 +118,13 @@ export class Generation {
     if (!text) return;
     const waiter = this.#waiting.shift();
     if (waiter) waiter.resolve(this.#take(text));
-    else this.#pieces.push(text);
+    else this.#texts.push(text);
   }
 
-  /** @param {string} piece @returns {IteratorResult<string>} */
-  #take(piece) {
+  /** @param {string} text @returns {IteratorResult<string>} */
+  #take(text) {
     if (++this.#taken % TELL_EVERY === 0 && this.#state === 'running') this.#run.took(this.#id, this.#taken);
-    return { value: piece, done: false };
+    return { value: text, done: false };
   }
 
   /** @param {object} figures */
@@ -138,12 +138,12 @@ export class Generation {
     if (this.#state === 'running') {
       this.#run.stop(this.#id);
       if (this.stats) this.stats.finishReason = 'aborted';
-      this.#pieces = [];
+      this.#texts = [];
       this.#end(failure);
     }
     if (!failure) this.#failure = null;
     this.#state = 'ended';
-    this.#pieces = [];
+    this.#texts = [];
   }
 
   /** @param {{ error: unknown } | null} failure */

@@ -1,10 +1,11 @@
-// The page's end of a worker: starts it, asks it, and notices when it is gone.
+// The page's end of a worker: starts it, sends requests to it, and notices when it has ended.
 import { NutshellError, fromWire } from '../shared/errors.js';
 import { badArgument } from '../shared/options.js';
-import { RELAXED_IS_WRONG, hasRelaxedSimd, hasSharedMemory, needSimd } from '../shared/probe.js';
+import { RELAXED_IS_WRONG, hasRelaxedSimd, hasSharedMemory, hasWorkers, needEngine } from '../shared/probe.js';
 import { startWorker } from '../shared/worker.js';
+import { resolveUrl } from './address.js';
 
-// Now and then a thread never starts (seen in Firefox); one thread does in any case.
+// Now and then a thread never starts (seen in Firefox). The engine then runs with one thread.
 const THREADS_START_SECONDS = 10;
 
 /**
@@ -13,25 +14,30 @@ const THREADS_START_SECONDS = 10;
  * @typedef {{ resolve: (value: any) => void, reject: (reason: unknown) => void, onEvent: (event: any) => void }} Pending
  */
 
+/** Whether more than one thread can run. */
+export const hasThreads = () => hasWorkers() && hasSharedMemory();
+
 export function defaultThreads() {
-  return hasSharedMemory() ? Math.min(Math.max((navigator.hardwareConcurrency ?? 1) >> 1, 1), 8) : 1;
+  return hasThreads() ? Math.min(Math.max((globalThis.navigator?.hardwareConcurrency ?? 1) >> 1, 1), 8) : 1;
 }
 
-/** Engine modules that this page's workers compiled, by folder and name: the next engine starts with one, and with the code
- *  that the browser has optimized in the meantime. @type {Map<string, unknown>} */
+/** Engine modules that this page's workers have compiled, by folder and name: the next engine starts with one of them, and with
+ *  the code that the browser has optimized in the meantime. @type {Map<string, unknown>} */
 const compiledModules = new Map();
 
 /** The engine found so with its own kernels, which the probe of probe.js did not. */
 let relaxedIsWrong = false;
 
-/** The worker file's location. @param {string} base */
+/** @param {string} base */
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
+
+const NO_WORKER = 'no worker can be started here, and the engine runs in one: use the library in a page or a dedicated worker';
 
 const BLOCKED = 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, and the name nutshell '
   + 'where it lists trusted-types; its MIME type must be JavaScript, and where the page sends '
   + 'Cross-Origin-Embedder-Policy, it must come with the same';
 
-/** Why a worker could not be started, as well as a page can find out. @param {string} base @param {unknown} cause */
+/** Why a worker could not be started, as far as a page can find out. @param {string} base @param {unknown} cause */
 async function startError(base, cause) {
   const url = workerUrl(base);
   if (self.location.protocol === 'file:') {
@@ -56,12 +62,12 @@ export class Host {
   #pending = new Map();
   /** Why nothing can be asked any more. @type {NutshellError | null} */
   #ended = null;
-  /** Called for the worker's errors instead of ending, while it starts. @type {((cause: unknown) => void) | null} */
+  /** While the worker starts, its errors are passed to this function. @type {((cause: unknown) => void) | null} */
   #startFailed = null;
 
   /**
    * @param {Worker} worker
-   * @param {((cause: unknown) => void) | null} [startFailed]  from the first moment on: WebKit can tell at once
+   * @param {((cause: unknown) => void) | null} [startFailed]  set from the beginning: WebKit can report an error at once
    */
   constructor(worker, startFailed = null) {
     this.#worker = worker;
@@ -81,6 +87,7 @@ export class Host {
    * @returns {Promise<Host>}
    */
   static async bare(base, startFailed = null) {
+    if (!hasWorkers()) throw new NutshellError('no-worker', NO_WORKER);
     try {
       return new Host(startWorker(workerUrl(base).href, 'nutshell'), startFailed);
     } catch (cause) {
@@ -91,11 +98,11 @@ export class Host {
   /**
    * A worker whose engine has started, with as many threads as there can be.
    * @param {EngineOptions} options
-   * @param {boolean} [store]  whether the database is to be opened meanwhile
+   * @param {boolean} [store]  whether to open the database meanwhile
    * @returns {Promise<Host>}
    */
   static async start({ threads = defaultThreads(), kernel, base }, store = false) {
-    needSimd();
+    needEngine();
     if ((kernel ?? 'relaxed') !== 'relaxed') return Host.#startKernels('simd128', threads, base, store);
     if (hasRelaxedSimd() && !relaxedIsWrong) {
       const host = await Host.#startKernels('relaxed', threads, base, store).catch((error) => {
@@ -110,7 +117,7 @@ export class Host {
 
   /** @param {string} name @param {number} threads @param {string} base @param {boolean} store @returns {Promise<Host>} */
   static async #startKernels(name, threads, base, store) {
-    if (threads > 1 && hasSharedMemory()) {
+    if (threads > 1 && hasThreads()) {
       const host = await Host.#startModule(base, { module: `${name}-mt`, threads, store }).catch((error) => {
         if (error.code === 'engine-missing' || error.code === 'engine-crashed') return null;
         throw error;
@@ -171,7 +178,7 @@ export class Host {
   }
 
   /**
-   * Says something to a request that is running.
+   * Sends a message to a request that is running.
    * @param {number} target
    * @param {string} op
    * @param {object} [message]
@@ -200,7 +207,7 @@ export class Host {
     this.end(new NutshellError('engine-crashed', `the engine's worker ended (${why}); load the model again`, { cause }));
   }
 
-  /** Ends the worker; whatever waits for it, and whatever is asked later, fails with the reason. @param {NutshellError} reason */
+  /** Ends the worker; all requests, later ones too, fail with the reason. @param {NutshellError} reason */
   end(reason) {
     if (this.#ended) return;
     this.#ended = reason;
@@ -217,11 +224,8 @@ export class Host {
 
 /** An option that names a folder, as the folder's URL. @param {string | URL} url */
 export function folderUrl(url) {
-  try {
-    const folder = new URL(url, document.baseURI);
-    if (!folder.pathname.endsWith('/')) folder.pathname += '/';
-    return folder.href;
-  } catch {
-    throw badArgument('baseUrl', 'a URL', String(url));
-  }
+  const folder = resolveUrl(url);
+  if (!folder || !/^[\w+.-]+:\/\//.test(folder.href)) throw badArgument('baseUrl', 'the URL of a folder', String(url));
+  if (!folder.pathname.endsWith('/')) folder.pathname += '/';
+  return folder.href;
 }

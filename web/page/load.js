@@ -1,40 +1,53 @@
-// Nutshell.load: which source, which engine, and the events on the way.
+// Nutshell.load: opens the source, starts the engine, and passes events on.
 import { NutshellError, fromWire } from '../shared/errors.js';
 import { badArgument, checkOptions, rules } from '../shared/options.js';
+import { resolveUrl } from './address.js';
 import { Host, folderUrl } from './host.js';
 import { Model } from './model.js';
 import { askToPersist } from './persist.js';
 
-const PIECE_BYTES = 4 << 20;
+const CHUNK_BYTES = 4 << 20;
 
 /**
  * @typedef {import('../nutshell.d.ts').ModelSource} ModelSource
  * @typedef {object} Opened
- * @property {object} source      as the worker is told
+ * @property {object} source      what the worker is told
  * @property {boolean} cacheable  kept in the cache unless the caller says otherwise
- * @property {(() => Promise<Uint8Array | null>)=} next  gives the bytes that only the page can reach
+ * @property {(() => Promise<Uint8Array | null>)=} next  the next of the bytes that only the page can reach
  * @property {(() => void)=} close
  */
 
+/** @param {ArrayBuffer | Uint8Array} data */
+function viewOf(data) {
+  try {
+    return data instanceof Uint8Array ? data : new Uint8Array(data);
+  } catch {
+    throw new NutshellError('bad-argument', 'source is an ArrayBuffer that was transferred: pass a copy');
+  }
+}
+
 /** @param {ArrayBuffer | Uint8Array} data @returns {Opened} */
 function openBytes(data) {
-  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+  const bytes = viewOf(data);
   let at = 0;
   const next = async () => {
-    const piece = bytes.slice(at, at + PIECE_BYTES);
-    at += piece.length;
-    return piece.length ? piece : null;
+    const chunk = bytes.slice(at, at + CHUNK_BYTES);
+    at += chunk.length;
+    return chunk.length ? chunk : null;
   };
   return { source: { size: bytes.length }, cacheable: false, next };
 }
 
 /** @param {ReadableStream<Uint8Array>} stream @returns {Opened} */
 function openStream(stream) {
+  if (stream.locked) {
+    throw new NutshellError('bad-argument', 'source is a ReadableStream that is being read already (locked)');
+  }
   const reader = stream.getReader();
   const next = async () => {
     const { value, done } = await reader.read();
     if (done) return null;
-    if (!(value instanceof Uint8Array)) throw new TypeError('its pieces must be Uint8Arrays');
+    if (!(value instanceof Uint8Array)) throw new TypeError('it must give Uint8Arrays');
     return value.slice();
   };
   return { source: { size: 0 }, cacheable: false, next, close: () => { reader.cancel().catch(() => {}); } };
@@ -42,26 +55,27 @@ function openStream(stream) {
 
 /** @param {any} handle a FileSystemFileHandle @returns {Promise<Opened>} */
 async function openHandle(handle) {
-  const file = await handle.getFile().catch((/** @type {unknown} */ cause) => {
+  try {
+    return { source: { files: [await handle.getFile()] }, cacheable: false };
+  } catch (cause) {
     throw new NutshellError('io', `the file ${handle.name} cannot be read (${cause}): ask for its permission (requestPermission) `
       + 'or choose it again', { cause });
-  });
-  return { source: { files: [file] }, cacheable: false };
+  }
 }
 
-/** Files of a model in several. @param {unknown[]} parts @returns {Opened} */
-function openParts(parts) {
-  if (parts.every((part) => part instanceof Blob)) return { source: { files: parts }, cacheable: false };
-  if (parts.length && parts.every((part) => typeof part === 'string' || part instanceof URL)) {
-    return { source: { urls: parts.map((part) => absolute(part)) }, cacheable: true };
+/** The files of a model. @param {unknown[]} files @returns {Opened} */
+function openFiles(files) {
+  if (files.every((file) => file instanceof Blob)) return { source: { files }, cacheable: false };
+  if (files.length && files.every((file) => typeof file === 'string' || file instanceof URL)) {
+    return { source: { urls: files.map((url) => absolute(url)) }, cacheable: true };
   }
-  throw badArgument('source', 'an array of URLs, or of Files, where it is an array', parts);
+  throw badArgument('source', 'an array of URLs, or of Files, where it is an array', files);
 }
 
 /** @param {ModelSource} source @returns {Opened | Promise<Opened>} */
 export function openSource(source) {
-  if (Array.isArray(source)) return openParts(source);
-  if (typeof source === 'string' || source instanceof URL || source instanceof Blob) return openParts([source]);
+  if (Array.isArray(source)) return openFiles(source);
+  if (typeof source === 'string' || source instanceof URL || source instanceof Blob) return openFiles([source]);
   if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
   if (typeof ReadableStream === 'function' && source instanceof ReadableStream) return openStream(source);
   const { cached, kind, getFile } = /** @type {{ cached?: unknown, kind?: unknown, getFile?: unknown }} */ (source ?? {});
@@ -73,14 +87,13 @@ export function openSource(source) {
 
 /** @param {string | URL} url @param {string} [name] of the argument */
 export function absolute(url, name = 'source') {
-  try {
-    const { protocol, href } = new URL(url, document.baseURI);
-    if (protocol === 'http:' || protocol === 'https:' || protocol === self.location.protocol) return href;
-  } catch { /* told below */ }
-  throw badArgument(name, 'an address that begins with http:// or https://, or one relative to the page', String(url));
+  const resolved = resolveUrl(url);
+  const protocols = ['http:', 'https:', globalThis.location?.protocol]; // the last may be an extension's
+  if (resolved && protocols.includes(resolved.protocol)) return resolved.href;
+  throw badArgument(name, 'an address that begins with http:// or https://, or a relative one', String(url));
 }
 
-/** Answers the worker's wish for more bytes. @param {Opened} opened @param {Host} host @param {number} id */
+/** Answers the worker's request for more bytes. @param {Opened} opened @param {Host} host @param {number} id */
 export async function sendMore(opened, host, id) {
   try {
     const bytes = await opened.next?.() ?? null;
@@ -91,7 +104,7 @@ export async function sendMore(opened, host, id) {
 }
 
 /**
- * Rejects with the signal's reason when it aborts; what runs in the background ends by itself.
+ * Rejects with the signal's reason when it aborts; the work goes on in the background until it ends by itself.
  * @template T
  * @param {Promise<T>} work
  * @param {AbortSignal | undefined} signal

@@ -66,7 +66,7 @@ export class Model {
   }
 
   /**
-   * Arguments are checked when the first piece is asked for, like everything else.
+   * Nothing happens before the first text is asked for; arguments are checked then too.
    * @param {'generate' | 'chat'} op
    * @param {unknown} options
    * @param {(checked: { options: object }) => object} request

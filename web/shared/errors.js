@@ -1,4 +1,4 @@
-// The one error class of the library, and how an error crosses from the worker to the page.
+// The library's error class, and how an error is sent from the worker to the page.
 
 /** @typedef {import('../nutshell.d.ts').ErrorCode} ErrorCode */
 
@@ -18,15 +18,15 @@ export class NutshellError extends Error {
 }
 
 /**
- * An error as a message: causes of other classes lose their class, since not every browser can clone them.
+ * An error as a message. Causes are sent as text, since not every browser can clone them.
  * @typedef {{ code: ErrorCode | 'aborted', message: string, cause?: string }} WireError
  */
 
-/** Thrown inside the worker to leave a job that the page has stopped; the page has its own reason for that. */
+/** Thrown inside the worker to leave a job that the page has stopped; the page has the reason. */
 export class Aborted extends Error {}
 
 /**
- * By its name: dist/nutshell-cache.mjs has the class a second time.
+ * By its name: dist/nutshell-cache.mjs has a copy of the class.
  * @param {unknown} error
  * @returns {error is NutshellError}
  */

@@ -1,4 +1,4 @@
-// What this browser can compute, found out by trying, never by its name. Runs in the page and in workers.
+// What this browser can do, found out by trying, never by its name. Runs in pages, in workers and in Node.js.
 import { NutshellError } from './errors.js';
 
 // (module (func (export "f") (param i32 i32) (result i32) BODY)) with BODY's bytes to follow.
@@ -14,9 +14,18 @@ function program(...body) {
   return Uint8Array.of(...HEAD, 0x0a, body.length + 4, 1, body.length + 2, 0, ...body, 0x0b);
 }
 
-/** @returns {boolean} */
+/** Whether the browser knows the instructions; a policy may forbid them still. @returns {boolean} */
 export function hasSimd() {
   return typeof WebAssembly === 'object' && WebAssembly.validate(program(...SPLAT_A, ...LANE_0));
+}
+
+/** Whether modules may be compiled here: a Content-Security-Policy can forbid it. @returns {boolean} */
+export function mayCompile() {
+  try {
+    return Boolean(new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0))); // an empty one
+  } catch {
+    return false;
+  }
 }
 
 // Four products of an int8 and a number in 0..127: bytes of a and b, and their sum worked out by hand.
@@ -29,10 +38,10 @@ const DOTS = [
 /** @param {number[]} bytes */
 const pack = ([a, b, c, d]) => (a & 255) | ((b & 255) << 8) | ((c & 255) << 16) | (d << 24);
 
-/** Whether the relaxed dot product is there and right: Node 20 has it and computes it wrongly. @returns {boolean} */
+/** Whether the relaxed dot product exists and computes rightly: Node 20 has it and computes wrongly. @returns {boolean} */
 export function hasRelaxedSimd() {
   const bytes = program(...SPLAT_A, ...SPLAT_B, ...SPLAT_0, ...RELAXED_DOT, ...LANE_0);
-  if (!hasSimd() || !WebAssembly.validate(bytes)) return false;
+  if (!hasSimd() || !WebAssembly.validate(bytes) || !mayCompile()) return false;
   const { f } = /** @type {any} */ (new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports);
   return DOTS.every(({ a, b, sum }) => f(pack(a), pack(b)) === sum);
 }
@@ -57,9 +66,17 @@ export function hasSharedMemory() {
 export const NO_SIMD = 'this browser has no WebAssembly SIMD, which the engine needs: use Chrome or Edge 91, Firefox 89, '
   + 'Safari 16.4 or a later version, and where WebAssembly is switched off (lockdown mode, policies), allow it';
 
+/** @param {unknown} [cause] */
+export const blockedError = (cause) => new NutshellError('wasm-blocked', 'a Content-Security-Policy forbids WebAssembly: let '
+  + "script-src allow 'wasm-unsafe-eval', for the page and for nutshell-worker.mjs", { cause });
+
+/** Whether workers can be started here: service workers, some browsers' shared workers and Node.js have none. */
+export const hasWorkers = () => typeof Worker === 'function';
+
 export const RELAXED_IS_WRONG = 'this browser does not compute relaxed SIMD rightly: leave the option kernel out';
 
-/** Throws 'no-simd' where nothing can run. */
-export function needSimd() {
+/** Throws an error that says why no engine can run here. */
+export function needEngine() {
   if (!hasSimd()) throw new NutshellError('no-simd', NO_SIMD);
+  if (!mayCompile()) throw blockedError();
 }

@@ -1,5 +1,5 @@
-// Starts a worker, also where a page's policy requires Trusted Types: a script's address must then come from a policy that the
-// page allows by its name.
+// Starts a worker, also where a page's policy requires Trusted Types: a script's address must then come from a policy whose name
+// the page allows.
 
 /** @type {{ createScriptURL: (url: string) => any } | null | undefined} */
 let policy;
@@ -9,7 +9,7 @@ function findPolicy() {
     const types = /** @type {any} */ (self).trustedTypes;
     return types?.createPolicy('nutshell', { createScriptURL: (/** @type {string} */ url) => url });
   } catch {
-    return null; // not allowed, or taken by another copy of the library: where it is required, the worker cannot start
+    return null; // not allowed, or made by another copy of the library: where one is required, the worker cannot start
   }
 }
 

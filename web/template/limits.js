@@ -1,17 +1,17 @@
-// What a chat template may use up. Templates come with models, so they are as trustworthy as whoever made the model: one
-// that loops without end, or doubles a string forty times, must fail like any other bad template and not take the tab with
-// it. The interpreter has no such bounds of its own; wasm/jinja.mjs weaves calls of these functions into its sources.
+// What a chat template may use up. Templates come with models, so they are as trustworthy as the model's author: one that loops
+// without end, or doubles a string forty times, must fail like any other bad template and not take the tab with it. The
+// interpreter has no such limits of its own; wasm/jinja.mjs inserts calls of these functions into its sources.
 //
-// What is counted is work and not time, so that a template that renders on one machine renders on all. Whatever could do
-// much in a single step pays before it does it.
+// Work is counted, not time, so that a template that renders on one machine renders on all. What could do much work in a single
+// step is charged for it before.
 
 export const LIMITS = {
   /** The largest template that is known has 17,000. */
   'characters of template': 250_000,
-  /** Expressions, values and what else takes some hundred nanoseconds or leaves some tens of bytes. Known templates take 50
-   *  to 250 for a message, a few of them more, the more messages there are. */
+  /** Expressions, values and other things that take some hundred nanoseconds or some tens of bytes. Known templates take 50 to
+   *  250 for a message; a few take more the more messages there are. */
   steps: 10_000_000,
-  /** In all texts that are made. Texts joined to longer ones count when they are looked into: engines copy them no sooner. */
+  /** In all texts that are made. A text joined from others counts when it is read: JavaScript engines copy it no sooner. */
   'characters in all': 50_000_000,
   /** In one text, such as the result. */
   'characters in a text': 8_000_000,
@@ -21,7 +21,7 @@ export const LIMITS = {
 
 let stepsLeft = 0, charactersLeft = 0, depth = 0;
 
-/** Before a template is read, and before it is run. */
+/** Called before a template is parsed, and before it is run. */
 export function refill() {
   stepsLeft = LIMITS.steps;
   charactersLeft = LIMITS['characters in all'];
@@ -33,25 +33,25 @@ export function met(limit) {
   throw new RangeError(`stopped at the limit of ${LIMITS[limit]} ${limit}`);
 }
 
-/** Pays for work. @param {number} [steps] NaN and Infinity are too many */
+/** Charges for work. @param {number} [steps] NaN and Infinity are too many */
 export function spend(steps = 1) {
   if (!((stepsLeft -= steps) >= 0)) met('steps');
 }
 
-/** Pays for text that is about to be made. @param {number} characters */
+/** Charges for text that is about to be made. @param {number} characters */
 export function grow(characters) {
   if (!(characters <= LIMITS['characters in a text'])) met('characters in a text');
   if ((charactersLeft -= characters) < 0) met('characters in all');
 }
 
-/** Pays for reading a value through once: a step, and one more for each thousand characters. @template T @param {T} value */
+/** Charges for reading a value through once: a step, and one more for each thousand characters. @template T @param {T} value */
 export function read(value) {
   spend(typeof value === 'string' ? 1 + value.length / 1024 : 1);
   return value;
 }
 
-/** Pays for a new value of the template's. @template T @param {T} value @param {boolean} joined  whether it is a text joined
- *  of others @returns {T} */
+/** Charges for a new value of the template's. @template T @param {T} value @param {boolean} joined  whether it is a text joined
+ *  from others @returns {T} */
 export function made(value, joined) {
   spend();
   if (typeof value === 'string') {
@@ -61,13 +61,13 @@ export function made(value, joined) {
   return value;
 }
 
-/** Joins two texts, for little: engines copy them later. @param {string} first @param {string} second */
+/** Joins two texts at little charge: JavaScript engines copy them later. @param {string} first @param {string} second */
 export function concat(first, second) {
   if (first.length + second.length > LIMITS['characters in a text']) met('characters in a text');
   return first + second;
 }
 
-/** Pays for looking into a value, if it is a text joined of others. @template {{ value: any, joined: boolean } | undefined} T
+/** Charges for reading a value, if it is a text joined from others. @template {{ value: any, joined: boolean } | undefined} T
  *  @param {T} value @returns {T} */
 export function flat(value) {
   if (value?.joined) {
@@ -87,7 +87,7 @@ export function leave() {
 }
 
 /**
- * Pays for looking for a text in another, which in the worst case compares it at each place.
+ * Charges for the search for a text in another, which in the worst case compares it at each position.
  * @param {string} text
  * @param {string} wanted
  */
@@ -95,7 +95,7 @@ function search(text, wanted) {
   spend(1 + (text.length + Math.max(text.length - wanted.length, 0) * wanted.length) / 1024);
 }
 
-// --- what JavaScript does in one go -----------------------------------------------------------------------------------
+// --- what JavaScript does in one step -----------------------------------------------------------------------------------
 
 /** @param {string} text @param {string} wanted */
 export function includes(text, wanted) {

@@ -1,4 +1,4 @@
-// The operations of Nutshell.cache. Those that few pages need are in dist/nutshell-cache.mjs.
+// The operations of Nutshell.cache. Those that few pages need are in upkeep.js, which is dist/nutshell-cache.mjs.
 import { Aborted } from '../shared/errors.js';
 import { lazy } from './lazy.js';
 import { estimate } from './quota.js';
@@ -8,7 +8,7 @@ import { Store } from './store.js';
  * @typedef {object} Context  of one operation
  * @property {AbortSignal} signal
  * @property {(progress: import('../nutshell.d.ts').CacheProgress) => void} report
- * @property {import('./source.js').Source | null} source  what is to be imported
+ * @property {import('./source.js').Source | null} source  to import from
  * @property {() => void} checkStopped  throws once the page has stopped the operation
  *
  * @typedef {(store: Store, argument: any, context: Context) => Promise<unknown>} Operation

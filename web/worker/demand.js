@@ -1,7 +1,7 @@
-// How far the page has come with the pieces of one generation. Drawing goes a few pieces ahead and then waits, so that a
-// loop that takes no more pieces costs no more work.
+// Flow control of one generation: how many of its texts the page has taken. Generation goes a few texts ahead and then waits, so
+// that a loop that takes no more costs no more work.
 
-const AHEAD = 32; // pieces; more than the page takes between two words about it
+const AHEAD = 32; // texts; more than the page takes between two messages about it
 
 export class Demand {
   #signal;
@@ -14,13 +14,13 @@ export class Demand {
     signal.addEventListener('abort', () => this.#wake());
   }
 
-  /** @param {number} count pieces in all */
+  /** @param {number} count texts taken in all */
   took(count) {
     this.#taken = count;
     this.#wake();
   }
 
-  /** Resolves when another piece may be drawn. @param {number} sent pieces so far */
+  /** Resolves when another text may be generated. @param {number} sent texts so far */
   async reaches(sent) {
     while (sent - this.#taken >= AHEAD && !this.#signal.aborted) {
       await new Promise((resolve) => { this.#wake = () => resolve(undefined); });

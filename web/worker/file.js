@@ -1,18 +1,19 @@
-// Brings one file into the engine, chunk by chunk and in order: those that the cache has from there, the others from the
-// source; these are stored on the way, once the engine has taken the first, so that what is no model never lands in the cache.
+// Brings one file into the engine, chunk by chunk and in order. Chunks that the cache has come from there, the others from the
+// source; those are stored on the way, once the engine has accepted the first, so that a file that is no model is never stored.
 import { Aborted, NutshellError } from '../shared/errors.js';
 import { xxh32 } from '../shared/checksum.js';
+import { bytesOf } from './byte_reader.js';
 import { loadUpkeep } from './cache.js';
-import { Downloads, chunksOfPart, persist } from './downloads.js';
+import { DownloadLock } from './download_lock.js';
+import { Downloads, chunksPerRequest, retry } from './downloads.js';
 import { hasChanged } from './http.js';
 import { chunkBytesFor } from './layout.js';
-import { piecesOf } from './pieces.js';
 import { Changed } from './source.js';
-import { Turn } from './turn.js';
 
 const FIRST_BYTES = 1 << 20; // of the first request, before it is known how large the file is
+const SAMPLE_BYTES = 64 << 10; // that are compared with the server's where nothing else tells whether the file is the same
 
-/** Errors that say that the bytes are wrong, wherever they are tried. */
+/** Errors that say that the bytes are wrong, whatever machine loads them. */
 const BAD_BYTES = ['not-gguf', 'truncated-model', 'corrupt-model', 'wrong-checksum'];
 /** Errors that make storing the rest of a download useless. */
 const REFUSALS = ['unsupported-model', 'model-too-large'];
@@ -48,22 +49,22 @@ export class FileLoader {
   #manifest = null;
   /** Chunks of the manifest that are stored. @type {Set<number>} */
   #have = new Set();
-  /** The next one of them, on its way. @type {{ index: number, chunk: ReturnType<Store['getChunk']> } | null} */
+  /** The stored chunk that is being looked up ahead. @type {{ index: number, chunk: ReturnType<Store['getChunk']> } | null} */
   #next = null;
-  /** @type {Turn | null} */
-  #turn = null;
+  /** @type {DownloadLock | null} */
+  #lock = null;
   /** @type {Downloads | null} */
   #downloads = null;
   /** @type {NutshellError | null} why the model is not stored */
-  #trouble = null;
+  #storeError = null;
   /** @type {unknown} why the load fails, found while storing */
   #fatal = null;
-  /** Whether the server has another version than what is stored; asked while that is read. @type {Promise<boolean>} */
+  /** Whether the server has another version than the stored one; asked while that is read. @type {Promise<boolean>} */
   #changed = Promise.resolve(false);
-  #stale = false; // it has
-  /** Of the bytes that the cache gave. @type {import('./source.js').Version | null} */
+  #outdated = false; // it has
+  /** Of the bytes that the cache gave. @type {import('./version.js').Version | null} */
   #version = null;
-  /** Chunks that are stored and wrong. @type {Set<number>} */
+  /** Stored chunks whose bytes are wrong. @type {Set<number>} */
   #damaged = new Set();
   /** Checksums of the chunks. @type {number[]} */
   #sums = [];
@@ -95,7 +96,7 @@ export class FileLoader {
       if (await this.#changed) throw new Changed();
       this.#checkSum();
       this.#job.end();
-      return { bytes: this.#at, cache: await this.#settle() };
+      return { bytes: this.#at, cache: await this.#finishStoring() };
     } catch (cause) {
       const isStale = !(cause instanceof Aborted) && await this.#changed;
       const error = isStale ? new Changed() : cause;
@@ -104,7 +105,7 @@ export class FileLoader {
       else await this.#dropRefused(error);
       throw error;
     } finally {
-      this.#turn?.leave();
+      this.#lock?.release();
     }
   }
 
@@ -117,8 +118,8 @@ export class FileLoader {
       this.#store ??= await this.#job.openStore();
       this.#store.mayEvict = this.#job.evict;
       const key = source?.key ?? this.#manifest?.key;
-      if (source && key) this.#turn = new Turn(key, signal);
-      await this.#look();
+      if (source && key) this.#lock = new DownloadLock(key, signal);
+      await this.#readManifest();
       if (this.#manifest && source) await this.#checkVersion(this.#manifest);
     } catch (error) {
       this.#giveUpCache(error);
@@ -126,13 +127,13 @@ export class FileLoader {
   }
 
   /** Reads what is stored of the file now. */
-  async #look() {
+  async #readManifest() {
     const store = /** @type {Store} */ (this.#store), { source } = this.#job, before = this.#manifest;
     this.#manifest = source?.key ? await store.byKey(source.key) ?? null : before;
     this.#have = this.#manifest ? await store.indexes(this.#manifest) : new Set();
     for (const i of this.#damaged) this.#have.delete(i);
     if (this.#at === 0 || !before || before.id === this.#manifest?.id) return;
-    this.#manifest = null; // not this load's any more
+    this.#manifest = null; // it is no longer this load's
     throw new Changed();
   }
 
@@ -140,17 +141,26 @@ export class FileLoader {
   async #checkVersion(manifest) {
     const { cache, sha256: sum, headers, signal } = this.#job;
     const isOther = sum && manifest.sha256 && sum !== manifest.sha256;
-    if ((cache === 'reload' || isOther) && await this.#turn?.leads()) return this.#forget();
+    if ((cache === 'reload' || isOther) && await this.#lock?.isHeld()) return this.#forget();
     if (!manifest.complete) return undefined;
-    this.#changed = hasChanged(manifest, headers, signal);
-    this.#changed.then((changed) => { this.#stale = changed; });
+    this.#changed = hasChanged(manifest, headers, () => this.#sample(manifest), signal);
+    this.#changed.then((changed) => { this.#outdated = changed; });
     return undefined;
+  }
+
+  /** Some stored bytes from the middle of a complete file, where its weights are. @param {Manifest} manifest */
+  async #sample(manifest) {
+    const index = manifest.sums.length >> 1;
+    const chunk = await this.#store?.getChunk(manifest, index).catch(() => null);
+    if (!chunk) return null;
+    const bytes = new Uint8Array(await new Blob([chunk.bytes]).slice(0, SAMPLE_BYTES).arrayBuffer());
+    return { start: index * manifest.chunkBytes, bytes };
   }
 
   /** Goes on without the cache, or not at all where it is required. @param {unknown} error */
   #giveUpCache(error) {
     if (!(error instanceof NutshellError) || this.#job.cache === 'required') throw error;
-    this.#trouble = error;
+    this.#storeError = error;
     this.#manifest = null;
     this.#store = null;
     this.#have.clear();
@@ -167,11 +177,11 @@ export class FileLoader {
   /* ---- bytes ---- */
 
   async #takeAll() {
-    if (this.#have.size === 0) await this.#obtain(0);
+    if (this.#have.size === 0) await this.#ensureDownload(0);
     await this.#begin();
     for (let i = 0; !this.#size || i * this.#chunkBytes < this.#size; i++) {
       if (this.#job.signal.aborted) throw new Aborted();
-      if (this.#stale) throw new Changed();
+      if (this.#outdated) throw new Changed();
       if (!(await this.#takeChunk(i))) break;
     }
     this.#job.meter.flush();
@@ -188,7 +198,7 @@ export class FileLoader {
     const { sha256: sum, begin } = this.#job;
     this.#chunkBytes = this.#manifest?.chunkBytes ?? chunkBytesFor(this.#size);
     if (sum && sum !== this.#manifest?.sha256) this.#hash = (await loadUpkeep()).newSha256();
-    if (this.#manifest) this.#version = { size: this.#manifest.size, etag: this.#manifest.etag };
+    if (this.#manifest) this.#version = versionOf(this.#manifest);
     begin(this.#size);
   }
 
@@ -196,11 +206,11 @@ export class FileLoader {
   async #takeChunk(i) {
     for (;;) {
       if (this.#have.has(i) && !this.#downloads?.covers(i) && await this.#takeStored(i)) return true;
-      if (await this.#obtain(i)) return this.#takeFetched(i);
+      if (await this.#ensureDownload(i)) return this.#takeFetched(i);
     }
   }
 
-  /** Whether the stored chunk could be read and is what was stored. The next one is found while it is packed. */
+  /** Whether the stored chunk could be read and has its checksum. The next one is looked up while the engine packs it. */
   async #takeStored(/** @type {number} */ i) {
     const { engine, meter } = this.#job;
     const chunk = await this.#find(i);
@@ -229,7 +239,7 @@ export class FileLoader {
     return /** @type {Store} */ (this.#store).getChunk(/** @type {Manifest} */ (this.#manifest), i).catch(() => null);
   }
 
-  /** Puts a stored chunk where the engine takes it; 0 where the browser cannot read its own file.
+  /** Copies a stored chunk to where the engine takes it; 0 where the browser cannot read its own file.
    *  @param {Blob | ArrayBuffer} bytes */
   async #stage(bytes) {
     const { engine } = this.#job;
@@ -239,9 +249,9 @@ export class FileLoader {
         engine.staging(this.#chunkBytes).set(new Uint8Array(bytes));
         return bytes.byteLength;
       }
-      for await (const piece of piecesOf(bytes)) {
-        engine.staging(this.#chunkBytes).set(piece, fill);
-        fill += piece.length;
+      for await (const some of bytesOf(bytes)) {
+        engine.staging(this.#chunkBytes).set(some, fill);
+        fill += some.length;
       }
     } catch (error) {
       if (error instanceof NutshellError) throw error;
@@ -277,15 +287,15 @@ export class FileLoader {
   /* ---- from the source ---- */
 
   /** Makes sure that chunk i comes from the source, or returns false: the cache has it now. @param {number} i */
-  async #obtain(i) {
+  async #ensureDownload(i) {
     if (this.#downloads) return true;
     const { source } = this.#job;
     if (!source) throw new NutshellError('not-cached', 'this model is not complete in the cache: load it from its source again');
-    if (await this.#othersStored(i)) return false;
-    if (this.#have.size === 0 && this.#at === 0) await this.#forget(); // its version may be another one by now
-    source.expect(this.#manifest ?? this.#version);
+    if (await this.#othersStore(i)) return false;
+    if (this.#have.size === 0 && this.#at === 0) await this.#forget(); // the server's version may be another one by now
+    source.expect(this.#manifest ? versionOf(this.#manifest) : this.#version);
     const start = i * this.#chunkBytes, end = this.#endOfGap(i);
-    const body = await persist(source, this.#job.signal, () => source.open(start, end));
+    const body = await retry(source, this.#job.signal, () => source.open(start, end));
     await this.#startStoring(source);
     if (this.#at === 0) this.#chunkBytes = this.#manifest?.chunkBytes ?? chunkBytesFor(source.size);
     this.#download(source, i, body);
@@ -296,7 +306,7 @@ export class FileLoader {
   #endOfGap(i) {
     if (!this.#chunkBytes) return FIRST_BYTES;
     let end = i + 1;
-    while (end < i + chunksOfPart(this.#chunkBytes) && !this.#have.has(end)) end++;
+    while (end < i + chunksPerRequest(this.#chunkBytes) && !this.#have.has(end)) end++;
     return end * this.#chunkBytes;
   }
 
@@ -315,15 +325,15 @@ export class FileLoader {
   }
 
   /** While another page fetches this file: waits for chunk i to be stored. False where this page is to fetch it. */
-  async #othersStored(/** @type {number} */ i) {
-    const turn = this.#turn;
-    while (turn && this.#store) {
-      const leads = await turn.leads();
+  async #othersStore(/** @type {number} */ i) {
+    const lock = this.#lock;
+    while (lock && this.#store) {
+      const isHeld = await lock.isHeld();
       if (this.#job.signal.aborted) throw new Aborted();
-      await this.#look();
+      await this.#readManifest();
       if (this.#have.has(i)) return true;
-      if (leads) break;
-      await turn.news();
+      if (isHeld) break;
+      await lock.change();
     }
     return false;
   }
@@ -336,7 +346,7 @@ export class FileLoader {
       await this.#store.putChunk(this.#manifest, i, bytes, sum);
       this.#have.add(i);
       this.#damaged.delete(i);
-      this.#turn?.tell();
+      this.#lock?.notify();
     }).catch((error) => this.#storingFailed(error));
     return this.#writing;
   }
@@ -344,10 +354,10 @@ export class FileLoader {
   /** @param {Source} source */
   async #startStoring(source) {
     if (!this.#store) return;
-    const { key, url, name, size, etag } = source;
+    const { key, url, name, size, version } = source;
     try {
       if (this.#manifest) await this.#store.resume(this.#manifest);
-      else this.#manifest = await this.#store.create({ key, url, name, size, etag });
+      else this.#manifest = await this.#store.create({ key, url, name, size, ...version });
     } catch (error) {
       this.#giveUpCache(error);
     }
@@ -379,33 +389,36 @@ export class FileLoader {
     const { sha256: wanted } = this.#job;
     if (sum === wanted) return;
     throw new NutshellError('wrong-checksum', `the file's SHA-256 is ${sum}, not ${wanted}: it is another file, or was damaged `
-      + 'on the way; nothing of it was kept. Check the sum, or load it again');
+      + 'on the way; nothing of it was kept. Check the expected value, or load it again');
   }
 
   /** Completes the manifest; tells where the bytes came from. @returns {Promise<CacheResult>} */
-  async #settle() {
+  async #finishStoring() {
     const manifest = this.#manifest, sum = this.#job.sha256;
-    if (!manifest || !this.#store) return { state: this.#trouble ? 'failed' : 'off', id: null, error: this.#trouble };
+    if (!manifest || !this.#store) return { state: this.#storeError ? 'failed' : 'off', id: null, error: this.#storeError };
     try {
       const state = this.#fromCache === this.#at ? 'hit' : this.#fromCache > 0 ? 'resumed' : 'stored';
       const isNew = !manifest.complete || state !== 'hit' || (sum && sum !== manifest.sha256);
       if (!isNew) await this.#store.touch(manifest);
-      const mayComplete = isNew && (!this.#turn || await this.#turn.leads()); // else the page that fetches does it
+      const mayComplete = isNew && (!this.#lock || await this.#lock.isHeld()); // else the page that fetches does it
       const own = manifest.id;
       const id = mayComplete ? await this.#store.complete(manifest, this.#at, this.#sums, sum) : own;
       return { state, id, error: null };
     } catch (error) {
       this.#giveUpCache(error);
-      return { state: 'failed', id: null, error: this.#trouble };
+      return { state: 'failed', id: null, error: this.#storeError };
     }
   }
 
-  /** A model that the engine refuses is not kept, except a whole one that only does not run here. @param {unknown} error */
+  /** Deletes a model that the engine refuses, unless it is complete and only does not run here. @param {unknown} error */
   async #dropRefused(error) {
     if (!this.#manifest || !(error instanceof NutshellError)) return;
     if (isUseless(error) || (!this.#manifest.complete && REFUSALS.includes(error.code))) await this.#forget().catch(() => {});
   }
 }
+
+/** @param {Manifest} manifest @returns {import('./version.js').Version} */
+const versionOf = ({ size, etag, modified, from }) => ({ size, etag, modified, from });
 
 /** Whether it says that the bytes are wrong. @param {unknown} error */
 export const isUseless = (error) => error instanceof NutshellError && BAD_BYTES.includes(error.code);

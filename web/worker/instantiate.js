@@ -1,6 +1,7 @@
 // Fetches and starts one of the four engine modules: {simd128, relaxed} x {one thread, threads}. Emscripten's own start-up
 // script is not used: the modules need a clock, more memory, and threads (see wasm/surface.txt).
 import { NutshellError } from '../shared/errors.js';
+import { blockedError, mayCompile } from '../shared/probe.js';
 
 const PAGE_BYTES = 65536;
 const FIRST_PAGES = 64, MAX_PAGES = 65536; // as the modules were linked: 4 MiB, 4 GiB
@@ -15,13 +16,12 @@ const FIRST_PAGES = 64, MAX_PAGES = 65536; // as the modules were linked: 4 MiB,
 export function missingFile(url, cause) {
   const why = cause instanceof Error ? cause.message : cause;
   return new NutshellError('engine-missing', `the engine's file ${url.href} could not be loaded (${why}); put the files of `
-    + 'dist/ into one folder, and let a Content-Security-Policy allow script-src and connect-src for it and '
-    + "'wasm-unsafe-eval'", { cause });
+    + 'dist/ into one folder, and let a Content-Security-Policy allow it in script-src and connect-src', { cause });
 }
 
 /**
- * While Firefox is offline, fetch refuses everything in workers, also what lies in an extension's own package. What is asked for
- * in this older way comes.
+ * Fetches a file in the older way. While Firefox is offline, fetch refuses everything in workers, even the files of an
+ * extension's own package; XMLHttpRequest does not.
  * @param {URL} url
  * @returns {Promise<Response>}
  */
@@ -37,9 +37,9 @@ function requestFile(url) {
 }
 
 /**
- * Compiles while it downloads, and where the server sends a wrong MIME type, after that. Nothing here keeps browsers from
- * storing the compiled code with the file.
- * @param {string} name of a module
+ * Compiles a module while it downloads, or after that where the server sends a wrong MIME type. Browsers may store the compiled
+ * code with the file.
+ * @param {string} name of the module
  */
 export async function compileModule(name) {
   const url = new URL(`nutshell-${name}.wasm`, import.meta.url);
@@ -52,7 +52,7 @@ export async function compileModule(name) {
     const streamable = /^application\/wasm\b/i.test(response.headers.get('Content-Type') ?? '');
     return await (streamable ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
   } catch (cause) {
-    throw missingFile(url, cause);
+    throw mayCompile() ? missingFile(url, cause) : blockedError(cause);
   }
 }
 

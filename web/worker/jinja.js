@@ -1,4 +1,4 @@
-// The interpreter of chat templates, dist/nutshell-template.mjs.
+// Fetches the interpreter of chat templates, dist/nutshell-template.mjs.
 import { lazy } from './lazy.js';
 
 /** @typedef {typeof import('../template.js')} Jinja */

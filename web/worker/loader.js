@@ -1,10 +1,13 @@
-// Brings a model into the engine: its files one after the other, all from the beginning again when the server's turn out to be
-// others. How many there are, the first one says.
+// Brings a model into the engine, file by file (a model can be split in several; the first says how many there are). It begins
+// again from the first file when a file turns out to have changed on the server.
 import { NutshellError } from '../shared/errors.js';
 import { FileLoader, isUseless } from './file.js';
 import { Changed } from './source.js';
 
 const MAX_RESTARTS = 3;
+// A file that changes twice during a load is likely one whose address leads to several servers by turns. Nothing tells whether
+// they have the same bytes, so that each file is then taken from one answer.
+const WHOLE_AFTER = 2;
 
 /**
  * @typedef {import('./source.js').Source} Source
@@ -15,8 +18,8 @@ const MAX_RESTARTS = 3;
  *   sha256: string[], sourceOf: (i: number, n: number) => Source | null }} Job
  */
 
-/** All files, once. @param {Job} job @param {Store | null} store */
-async function loadFiles(job, store) {
+/** All files, once. @param {Job} job @param {Store | null} store @param {boolean} whole  each in one answer */
+async function loadFiles(job, store, whole) {
   const { engine, options, meter, sha256 } = job;
   /** @type {{ bytes: number, cache: CacheResult }[]} */
   const loaded = [];
@@ -33,17 +36,19 @@ async function loadFiles(job, store) {
       engine.freeStaging(); // the session may lie there
       engine.loadFinish(options);
     };
-    const file = { ...job, source: job.sourceOf(i, n), stored: i ? null : job.stored, sha256: sha256[i] ?? null, begin, end };
+    const source = job.sourceOf(i, n);
+    if (whole) source?.takeWhole?.();
+    const file = { ...job, source, stored: i ? null : job.stored, sha256: sha256[i] ?? null, begin, end };
     loaded.push(await new FileLoader(file, store).run().catch(async (error) => {
-      if (i > 0 && isUseless(error)) await forget(loaded, job); // the wrong bytes may be those of another of the files
+      if (i > 0 && isUseless(error)) await forget(loaded, job); // the wrong bytes may be another file's
       throw error;
     }));
   }
-  return { bytes: loaded.reduce((sum, { bytes }) => sum + bytes, 0), cache: joined(loaded.map(({ cache }) => cache)) };
+  return { bytes: loaded.reduce((sum, { bytes }) => sum + bytes, 0), cache: summary(loaded.map(({ cache }) => cache)) };
 }
 
-/** What becomes of the files in the cache is told of the model. @param {CacheResult[]} files @returns {CacheResult} */
-function joined(files) {
+/** What is told of the model, of whose files in the cache this is known. @param {CacheResult[]} files @returns {CacheResult} */
+function summary(files) {
   const failed = files.find(({ error }) => error);
   const states = new Set(files.map(({ state }) => state));
   const state = failed?.state ?? (states.size === 1 ? files[0].state : 'resumed');
@@ -61,7 +66,7 @@ export async function loadModel(job, store) {
   try {
     for (let restarts = 0; ; restarts++) {
       try {
-        return await loadFiles(restarts ? { ...job, stored: null } : job, store);
+        return await loadFiles(restarts ? { ...job, stored: null } : job, store, restarts >= WHOLE_AFTER);
       } catch (error) {
         if (!(error instanceof Changed)) throw error;
         if (restarts >= MAX_RESTARTS) {

@@ -10,9 +10,9 @@ import { Generator } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
 import { loadJinja } from './jinja.js';
 import { loadModel } from './loader.js';
-import { givenPart, partUrl } from './parts.js';
 import { ProgressMeter } from './progress.js';
 import { BlobSource, PageSource, UrlSource } from './source.js';
+import { givenSplit, splitUrl } from './splits.js';
 import { Store } from './store.js';
 import { ChatTemplate } from './template.js';
 import { Threads, becomeThread } from './threads.js';
@@ -163,20 +163,20 @@ async function findCached(id) {
 /** File i of n under an address like the first one's. @param {string} url @param {LoadRequest} request @param {number} i
  *  @param {number} n @param {Job} job */
 function urlSource(url, { mirrors = [], headers, sha256 = [] }, i, n, job) {
-  const how = { mirrors: mirrors.map((mirror) => partUrl(mirror, i, n)), headers, trusted: i in sha256 };
+  const how = { mirrors: mirrors.map((mirror) => splitUrl(mirror, i, n)), headers, trusted: i in sha256 };
   return new UrlSource(url, how, job.abort.signal);
 }
 
 /** @param {string | null} url @param {LoadRequest} request @param {number} i @param {number} n @param {Job} job */
-const storedSource = (url, request, i, n, job) => (url === null ? null : urlSource(partUrl(url, i, n), request, i, n, job));
+const storedSource = (url, request, i, n, job) => (url === null ? null : urlSource(splitUrl(url, i, n), request, i, n, job));
 
 /** @param {LoadRequest} request @param {number} i @param {number} n @param {Job} job @returns {Source} */
 function openSource(request, i, n, job) {
   const { urls, files, size } = request.source;
-  if (urls?.length === 1) return urlSource(partUrl(urls[0], i, n), request, i, n, job);
-  if (urls) return urlSource(givenPart(urls, i, n), { ...request, mirrors: [] }, i, n, job);
-  if (files) return new BlobSource(givenPart(files, i, n));
-  givenPart([size], i, n);
+  if (urls?.length === 1) return urlSource(splitUrl(urls[0], i, n), request, i, n, job);
+  if (urls) return urlSource(givenSplit(urls, i, n), { ...request, mirrors: [] }, i, n, job);
+  if (files) return new BlobSource(givenSplit(files, i, n));
+  givenSplit([size], i, n);
   return new PageSource(size, () => new Promise((resolve, reject) => {
     job.bytes = ({ bytes, error }) => (error === undefined ? resolve(bytes) : reject(streamError(error)));
     job.abort.signal.addEventListener('abort', () => reject(new Aborted()), { once: true });

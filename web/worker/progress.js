@@ -1,7 +1,7 @@
 // Counts bytes as they arrive and reports them, not more often than a page can show.
 
 const REPORT_EVERY = 50; // milliseconds
-const SPEED_OVER = 3000; // milliseconds that the speed is taken from
+const SPEED_OVER = 3000; // milliseconds over which the speed is measured
 
 /** @typedef {import('../nutshell.d.ts').Progress} Progress */
 
@@ -10,8 +10,8 @@ export class ProgressMeter {
   #now;
   #total = 0;
   #loaded = 0;
-  #reported = -Infinity; // when
-  #told = 0; // bytes, in that report
+  #reportedAt = -Infinity;
+  #reported = 0; // bytes, in that report
   /** @type {Progress['phase']} */
   #phase = 'engine';
   /** Times and byte counts, oldest first. @type {{ at: number, loaded: number }[]} */
@@ -28,22 +28,22 @@ export class ProgressMeter {
   }
 
   /**
-   * Begins a file, or begins anew.
+   * Begins a file, or the first one again.
    * @param {number} before  bytes of the files before
    * @param {number} size    of this one; 0 while unknown
    */
   begin(before, size) {
-    const anew = this.#told > before;
+    const again = this.#reported > before;
     this.#total = size && before + size;
-    this.#loaded = this.#told = before;
+    this.#loaded = this.#reported = before;
     this.#samples = [];
-    if (anew) this.flush();
+    if (again) this.flush();
   }
 
-  /** @param {Progress['phase']} phase where bytes come from now; the speed is counted anew */
+  /** @param {Progress['phase']} phase where bytes come from now; the speed is measured from now on */
   enter(phase) {
     if (phase === this.#phase) return;
-    if (this.#loaded > this.#told) this.flush();
+    if (this.#loaded > this.#reported) this.flush();
     this.#phase = phase;
     this.#samples = [{ at: this.#now(), loaded: this.#loaded }];
   }
@@ -51,14 +51,14 @@ export class ProgressMeter {
   /** @param {number} bytes more than before */
   add(bytes) {
     this.#loaded += bytes;
-    if (this.#now() - this.#reported >= REPORT_EVERY) this.flush();
+    if (this.#now() - this.#reportedAt >= REPORT_EVERY) this.flush();
   }
 
   /** Reports now. */
   flush() {
     const at = this.#now();
-    this.#reported = at;
-    this.#told = this.#loaded;
+    this.#reportedAt = at;
+    this.#reported = this.#loaded;
     this.#samples.push({ at, loaded: this.#loaded });
     while (this.#samples.length > 2 && at - this.#samples[0].at > SPEED_OVER) this.#samples.shift();
     const first = this.#samples[0];

@@ -1,10 +1,10 @@
-// How much the browser lets this origin store, which models may make way for another, and the error where that does not do.
+// How much the browser lets this origin store, which models may be deleted for another one, and the error where space is short.
 import { NutshellError } from '../shared/errors.js';
 
-const STALE = 24 * 3600 * 1000; // milliseconds after which nobody is taken to be loading an incomplete model any more
-const NAMED = 5; // models, in an error
+const STALE = 24 * 3600 * 1000; // milliseconds: an incomplete model that was not used for so long counts as abandoned
+const NAMED = 5; // models, in an error message
 
-/** @typedef {{ id: string, name: string, bytes: number }} Victim  a model that may make way, and what it has stored */
+/** @typedef {{ id: string, name: string, bytes: number }} Victim  a model that may be deleted, and its stored bytes */
 
 /** @param {unknown} error */
 export const isQuotaError = (error) => /** @type {any} */ (error)?.name === 'QuotaExceededError';
@@ -21,8 +21,8 @@ export async function freeBytes() {
   return used === null || quota === null ? Infinity : Math.max(quota - used, 0);
 }
 
-/** Whether a model may be deleted for another's sake. @param {{ complete: boolean, used: number }} manifest */
-export const mayGo = ({ complete, used }) => complete || used < Date.now() - STALE;
+/** Whether a model may be deleted for another one. @param {{ complete: boolean, used: number }} manifest */
+export const mayEvict = ({ complete, used }) => complete || used < Date.now() - STALE;
 
 /**
  * The first of the candidates that together have enough; null where all of them have not.

@@ -1,21 +1,21 @@
-// Models in IndexedDB: a manifest per model, and its bytes in chunks of one size, each with a checksum and written in a
-// transaction of its own. A manifest is marked complete in one more transaction, after the last chunk; until then the
-// chunks that are there are a download that can be resumed. Other pages of the origin use the same database at the same
-// time: each write looks in its own transaction whether the model is still there, so that no chunk outlives its manifest.
+// Models in IndexedDB: a manifest for each file, and its bytes in chunks of one size, each with a checksum and written in a
+// transaction of its own. A manifest is marked complete in one more transaction, after the last chunk; until then the stored
+// chunks are a download that can be resumed. Other pages of the origin use the same database at the same time: each write
+// checks in its own transaction that the manifest is still there, so that no chunk outlives it.
 import { deleteDB, openDB } from 'idb';
 import { NutshellError } from '../shared/errors.js';
+import { fillsBuffers } from './byte_reader.js';
 import { IMPORT, IMPORT_LOCK, chunkBytesFor, lengthOf, newId } from './layout.js';
-import { fillsBuffers } from './pieces.js';
-import { choose, freeBytes, isQuotaError, mayGo, quotaError } from './quota.js';
+import { choose, freeBytes, isQuotaError, mayEvict, quotaError } from './quota.js';
 
 const DATABASE = 'nutshell';
 const VERSION = 2;
 const OPEN_SECONDS = 8;
 
-// Firefox frees a Blob's bytes when its garbage collector comes by, and does not count them among what makes it come. An
-// ArrayBuffer counts, and costs no memory where nobody writes to it. WebKit needs none, and writes zeros to each; it is known by
-// its Blobs' streams (pieces.js).
-const DECOYS = fillsBuffers(new Blob().stream()) ? 4 : 0; // times a chunk's bytes
+// Firefox frees a Blob's bytes when its garbage collector runs, and does not count them among what makes it run. An ArrayBuffer
+// counts, and takes no memory as long as nobody writes to it, so that an unused one of this size makes the collector run in time.
+// WebKit does not need it and would fill it with zeros; it is recognized by its Blobs' streams (byte_reader.js).
+const DECOYS = fillsBuffers(new Blob().stream()) ? 4 : 0; // times the bytes of a chunk
 
 /**
  * @typedef {object} Manifest
@@ -25,19 +25,22 @@ const DECOYS = fillsBuffers(new Blob().stream()) ? 4 : 0; // times a chunk's byt
  * @property {string} name
  * @property {number} size      bytes; 0 while unknown
  * @property {string | null} etag
+ * @property {string | null} [modified]  see version.js; earlier releases noted neither this nor the next
+ * @property {string | null} [from]
  * @property {number} chunkBytes  of all chunks but the last
  * @property {boolean} complete
- * @property {number[]} sums     of the chunks, once complete
- * @property {string | null} [sha256]  of the whole file, in hexadecimal, where it was checked; version 1 knew of none
+ * @property {number[]} sums     checksums of the chunks, once complete
+ * @property {string | null} [sha256]  of the whole file, in hexadecimal, where it was checked; missing in version 1
  * @property {number} created   milliseconds since 1970
  * @property {number} used
  *
  * @typedef {object} Chunk  as it is stored
- * @property {Blob | ArrayBuffer} bytes  a Blob is read from the disk piece by piece; an ArrayBuffer takes twice the time and
- *   several times the memory, and is what browsers get that store no Blobs
+ * @property {Blob | ArrayBuffer} bytes  a Blob is read from the disk bit by bit; an ArrayBuffer takes twice the time and
+ *   several times the memory, and is stored where the browser stores no Blobs
  * @property {number} sum  xxHash32
  *
- * @typedef {{ key: string | null, url: string | null, name: string, size: number, etag: string | null }} Facts
+ * @typedef {import('./version.js').Version & { key: string | null, url: string | null, name: string }} Facts  what is known of a
+ *   file when it begins to be stored
  */
 
 /** Another page deleted the model, or a part of it, while it was being stored. */
@@ -56,12 +59,12 @@ async function explain(cause) {
     + 'blocked site data forbid it; models then load from their source each time', { cause });
 }
 
-/** WebKit aborts transactions without a word when the disk is full; nobody else aborts those that have not failed.
+/** WebKit aborts transactions without an error when the disk is full; nothing else aborts those that have not failed.
  *  @param {unknown} cause */
 const silentlyFull = (cause) => new DOMException(`the transaction was not written (${cause})`, 'QuotaExceededError');
 
 /**
- * Does something with the whole database; 'storage' where the browser forbids it or never answers.
+ * Limits the time of an operation on the whole database; 'storage' where the browser forbids it or never answers.
  * @template T
  * @param {() => Promise<T>} work
  */
@@ -82,13 +85,13 @@ async function inTime(work) {
 /** @param {string} id all chunks of a model */
 const chunksOf = (id) => IDBKeyRange.bound([id, 0], [id, Infinity]);
 
-/** @param {import('idb').IDBPDatabase<any>} db @param {number} from the version that is there; manifests stay as they are */
+/** @param {import('idb').IDBPDatabase<any>} db @param {number} from the version of the database; manifests stay as they are */
 function upgrade(db, from) {
   if (from < 1) {
     db.createObjectStore('models', { keyPath: 'id' }).createIndex('key', 'key', { unique: true });
     db.createObjectStore('chunks');
   }
-  if (from < 2) db.createObjectStore('notes'); // what was done once, by its name
+  if (from < 2) db.createObjectStore('notes'); // things that are done once, by name
 }
 
 export class Store {
@@ -96,7 +99,7 @@ export class Store {
   #takesBlobs = true;
   /** @type {ArrayBuffer | undefined} */
   decoy;
-  /** Whether models that were not used for long may be deleted where there is no room. */
+  /** Whether models that were not used for long may be deleted where space is short. */
   mayEvict = false;
 
   /** @param {import('idb').IDBPDatabase<any>} db */
@@ -114,7 +117,7 @@ export class Store {
     });
   }
 
-  /** Deletes what crashes, closed pages and earlier versions left behind; looks at few keys and no values. */
+  /** Deletes what crashes, closed pages and earlier versions left behind; reads few keys and no values. */
   async #sweep() {
     const transaction = this.#db.transaction(['models', 'chunks']);
     const models = transaction.objectStore('models');
@@ -150,8 +153,8 @@ export class Store {
   }
 
   /**
-   * Reads from one of the database's stores. WebKit takes a database for open for ever where a worker ends with a transaction
-   * that has not: all are waited for.
+   * Reads from one of the database's stores. Where a worker ends before its transaction does, WebKit takes the database for open
+   * for ever; so each transaction is waited for.
    * @template T
    * @param {'models' | 'chunks'} from
    * @param {(store: any) => Promise<T>} work  waits for nothing but the database
@@ -179,7 +182,7 @@ export class Store {
     return this.#read('models', (models) => models.index('key').get(key));
   }
 
-  /** Numbers of the chunks that are there. @param {Manifest} manifest @returns {Promise<Set<number>>} */
+  /** Indexes of the stored chunks. @param {Manifest} manifest @returns {Promise<Set<number>>} */
   async indexes({ id }) {
     /** @type {[id: string, index: number][]} */
     const keys = await this.#read('chunks', (chunks) => chunks.getAllKeys(chunksOf(id)));
@@ -187,7 +190,7 @@ export class Store {
   }
 
   /**
-   * A chunk that is yet to be read and compared with its checksum; null where it is absent or of the wrong length.
+   * A chunk, which the caller is to read and compare with its checksum; null where it is absent or of the wrong length.
    * @param {Manifest} manifest
    * @param {number} index
    * @returns {Promise<Chunk | null>}
@@ -211,16 +214,16 @@ export class Store {
     return { id, url, name, size, stored: await this.storedBytes(manifest), complete, created, used };
   }
 
-  /* ---- room ---- */
+  /* ---- space ---- */
 
   /**
-   * Sees to it that there is room for more bytes; rejects with 'quota', before anything is deleted, where there cannot be.
-   * Incomplete models make way only when nobody has loaded them for a day.
+   * Makes sure that there is space for more bytes; rejects with 'quota', before anything is deleted, where there cannot be.
+   * An incomplete model is deleted only when nobody has loaded it for a day.
    * @param {number} bytes  0 if unknown
    * @param {string | null} keepId  the model that they belong to
    * @param {boolean} [allowed]  whether others may be deleted, those first that were not used for the longest time
    */
-  async makeRoom(bytes, keepId, allowed = this.mayEvict) {
+  async reserve(bytes, keepId, allowed = this.mayEvict) {
     const free = await freeBytes();
     if (bytes > free) await this.#evict(bytes, free, bytes - free, keepId, allowed);
   }
@@ -238,7 +241,7 @@ export class Store {
     const victims = [];
     for (const manifest of (await this.all()).sort((a, b) => a.used - b.used)) {
       const { id, name } = manifest;
-      if (id !== keepId && mayGo(manifest)) victims.push({ id, name, bytes: await this.storedBytes(manifest) });
+      if (id !== keepId && mayEvict(manifest)) victims.push({ id, name, bytes: await this.storedBytes(manifest) });
     }
     const chosen = allowed ? choose(victims, missing) : null;
     if (!chosen) throw quotaError(bytes, free, victims, cause);
@@ -246,12 +249,12 @@ export class Store {
   }
 
   /**
-   * After a write for which there was no room, whatever the browser says is free.
+   * After a write for which there was no space, whatever the browser says is free.
    * @param {Manifest} manifest
    * @param {number} bytes  of the write
    * @param {unknown} cause
    */
-  async #makeMoreRoom(manifest, bytes, cause) {
+  async #evictFor(manifest, bytes, cause) {
     const free = await freeBytes();
     const rest = manifest.size && manifest.size - await this.storedBytes(manifest);
     await this.#evict(rest, free, Math.max(rest - free, bytes, 1), manifest.id, this.mayEvict, cause);
@@ -281,7 +284,7 @@ export class Store {
   }
 
   /**
-   * A transaction that takes room. Where there is none, other models make way if they may, and it is tried once more.
+   * A transaction that takes space. Where there is none, other models are deleted if they may be, and it is tried once more.
    * @template T
    * @param {Manifest} manifest
    * @param {number} bytes
@@ -293,7 +296,7 @@ export class Store {
         return await this.#transact(work);
       } catch (error) {
         if (!isQuotaError(error)) throw error;
-        await this.#makeMoreRoom(manifest, bytes, error);
+        await this.#evictFor(manifest, bytes, error);
         return this.#transact(work);
       }
     });
@@ -305,7 +308,7 @@ export class Store {
    * @returns {Promise<Manifest>}
    */
   async create(facts) {
-    await this.makeRoom(facts.size, null);
+    await this.reserve(facts.size, null);
     const now = Date.now(), id = newId();
     /** @type {Manifest} */
     const manifest = {
@@ -316,9 +319,9 @@ export class Store {
     return manifest;
   }
 
-  /** Goes on with a model that has some of its chunks; 'quota' as for `create`. @param {Manifest} manifest */
+  /** Continues a model that has some of its chunks; 'quota' as for `create`. @param {Manifest} manifest */
   async resume(manifest) {
-    await this.makeRoom(manifest.size && manifest.size - await this.storedBytes(manifest), manifest.id);
+    await this.reserve(manifest.size && manifest.size - await this.storedBytes(manifest), manifest.id);
     await this.touch(manifest);
   }
 
@@ -326,8 +329,8 @@ export class Store {
    * Rejects with Gone where the model was deleted meanwhile.
    * @param {Manifest} manifest
    * @param {number} index
-   * @param {Uint8Array} bytes  of memory that is not shared; to be left alone until this resolves
-   * @param {number} sum
+   * @param {Uint8Array} bytes  of memory that is not shared; not to be changed until this resolves
+   * @param {number} sum  checksum
    */
   async putChunk(manifest, index, bytes, sum) {
     const { id } = manifest;
@@ -358,8 +361,8 @@ export class Store {
   }
 
   /**
-   * Marks that all chunks are there; rejects with Gone where they are not. The model takes the place of another one with
-   * its key. A file that is stored already under another name is not kept twice.
+   * Marks the model complete; rejects with Gone where chunks are missing. It replaces another model with its key. A file that is
+   * stored already under another name is not kept twice.
    * @param {Manifest} manifest
    * @param {number} size
    * @param {number[]} sums
@@ -384,7 +387,7 @@ export class Store {
     return kept;
   }
 
-  /** Notes that the model is used now; Gone where it was deleted. @param {Manifest} manifest */
+  /** Notes the time of the model's use; Gone where it was deleted. @param {Manifest} manifest */
   async touch(manifest) {
     const used = manifest.used = Date.now();
     await this.#run(() => this.#transact(async (models) => models.put({ ...await manifestIn(models, manifest.id), used })))
@@ -393,7 +396,7 @@ export class Store {
       });
   }
 
-  /** Rejects with 'quota' where the browser needs room even for this. @param {string} id */
+  /** Rejects with 'quota' where the browser needs space even for this. @param {string} id */
   async remove(id) {
     try {
       await this.#transact((models, chunks) => Promise.all([models.delete(id), chunks.delete(chunksOf(id))]));
@@ -404,7 +407,7 @@ export class Store {
     }
   }
 
-  /** Deletes all models. Where there is no room even for that, with the whole database, of which this is the last use. */
+  /** Deletes all models; where there is no space even for that, the whole database. The store cannot be used afterwards. */
   async clear() {
     try {
       for (const { id } of await this.all()) await this.remove(id);
@@ -414,7 +417,7 @@ export class Store {
     }
   }
 
-  /** Whether this is the first time in this origin that a thing is to be done; it is then noted. @param {string} what */
+  /** Whether this is the first time that this is asked in this origin. @param {string} what */
   isFirst(what) {
     return this.#db.add('notes', Date.now(), what).then(() => true, () => false);
   }

@@ -1,6 +1,5 @@
-// Chat templates: the messages become the text that the model was trained to continue. The templates are Jinja, written
-// by whoever made the model, and run in the interpreter of @huggingface/jinja, inside the worker and within the limits of
-// template/limits.js.
+// Chat templates: turn messages into the text that the model was trained to continue. Templates are Jinja, come with the model,
+// and run in the interpreter of @huggingface/jinja, inside the worker and within the limits of template/limits.js.
 import { NutshellError } from '../shared/errors.js';
 
 /**
@@ -52,7 +51,7 @@ export class ChatTemplate {
   async render(messages, options) {
     const source = options.template ?? this.#source;
     if (source === null) {
-      throw new NutshellError('no-chat-template', 'this model brings no chat template: pass one as the option template, '
+      throw new NutshellError('no-chat-template', 'this model has no chat template: pass one as the option template, '
         + 'or write the prompt yourself and use generate');
     }
     const jinja = await this.#loadJinja();

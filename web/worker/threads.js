@@ -1,12 +1,12 @@
 // Threads of the engine: workers that run the same module in the same memory. They are started before the engine asks for
-// them, since it cannot wait for one: a worker needs the event loop to start. Each is this same file, read while the module
-// is compiled; see `thread` and `run` in main.js.
+// them, since a worker needs the event loop to start and the engine cannot wait for that. Each runs this same script, fetched
+// while the module is compiled; see `thread` and `run` in main.js.
 import { startWorker } from '../shared/worker.js';
 import { instantiate } from './instantiate.js';
 
 const STACK_BYTES = 256 << 10;
 
-// Now and then a worker of Firefox never starts. Another one does.
+// Now and then a worker never starts in Firefox. Then another one is tried.
 const START_MILLISECONDS = [2000, 4000];
 
 /** @typedef {import('./instantiate.js').Started} Started */
@@ -28,9 +28,9 @@ function ask(worker, request, milliseconds) {
 const createWorker = () => startWorker(import.meta.url, 'nutshell thread');
 
 export class Threads {
-  /** Workers that no thread runs in yet. */
+  /** Workers that are not threads yet. */
   #fresh;
-  /** Workers that wait for something to do. @type {Worker[]} */
+  /** Threads that wait for work. @type {Worker[]} */
   #idle = [];
 
   /** @param {number} count */
@@ -75,7 +75,7 @@ export class Threads {
 }
 
 /**
- * In the thread's own worker: gets ready to run.
+ * In the thread's own worker: makes it a thread.
  * @param {{ compiled: WebAssembly.Module, memory: WebAssembly.Memory, stack: number, size: number }} request
  * @returns {Promise<(request: { fn: number, argument: number, crashed: number }) => void>} runs what `run` asks for
  */

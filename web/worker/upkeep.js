@@ -1,5 +1,5 @@
-// dist/nutshell-cache.mjs: what few pages ask of the cache: checking stored models, and taking them out and in as files.
-// It is handed the worker's own open store, so that the database's code is there once.
+// dist/nutshell-cache.mjs: what few pages ask of the cache: checking stored models, exporting and importing them as files, and
+// SHA-256. It works on the store that the worker has opened, so that the database's code is there once.
 import { sha256 } from '@noble/hashes/sha2.js';
 import { xxh32 } from '../shared/checksum.js';
 import { NutshellError } from '../shared/errors.js';
@@ -13,10 +13,10 @@ const MAGIC = 'GGUF';
  * @typedef {import('./store.js').Store} Store
  * @typedef {import('./store.js').Manifest} Manifest
  * @typedef {import('../nutshell.d.ts').CacheReport} CacheReport
- * @typedef {[id: string, url: string]} Target  either may be what a page means
+ * @typedef {[id: string, url: string]} Target  what the page gave is one of them
  */
 
-/** SHA-256 of bytes that come in pieces: the browser's own wants them all at once. */
+/** SHA-256 of bytes that come bit by bit: the browser's own function takes all at once. */
 export function newSha256() {
   const hash = sha256.create();
   return {
@@ -29,12 +29,12 @@ export function newSha256() {
 async function find(store, [id, url]) {
   const manifest = await store.byId(id) ?? await store.byKey(url);
   if (manifest) return manifest;
-  throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() tells which there are`);
+  throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() shows what is there`);
 }
 
 /* ---- verify ---- */
 
-/** A chunk's bytes if they are what was stored; null if not. @param {Store} store @param {Manifest} manifest @param {number} i */
+/** A chunk's bytes if they have their checksum; null if not. @param {Store} store @param {Manifest} manifest @param {number} i */
 async function soundChunk(store, manifest, i) {
   try {
     const chunk = await store.getChunk(manifest, i);
@@ -51,7 +51,7 @@ async function soundChunk(store, manifest, i) {
  * @param {Store} store
  * @param {Manifest} manifest
  * @param {Context} context
- * @param {(bytes: number) => void} passed  is told of each chunk
+ * @param {(bytes: number) => void} passed  is called after each chunk
  * @returns {Promise<CacheReport>}
  */
 async function verifyModel(store, manifest, { checkStopped }, passed) {
@@ -68,10 +68,10 @@ async function verifyModel(store, manifest, { checkStopped }, passed) {
     passed(chunkBytes);
   }
   const same = hash && sound.size === count ? hash.hex() === sum : null;
-  const damaged = same === false ? chunks : chunks.filter((i) => !sound.has(i)); // of a wrong whole no part can be trusted
+  const damaged = same === false ? chunks : chunks.filter((i) => !sound.has(i)); // any chunk of a wrong file may be wrong
   for (const i of damaged) {
     await store.removeChunk(manifest, i).catch((error) => {
-      if (error.code !== 'quota') throw error; // a full disk: they stay, and each load finds them
+      if (error.code !== 'quota') throw error; // a full disk: they stay, and each load finds them damaged
     });
   }
   return { id, url, name, chunks: chunks.length, damaged, sha256: same, complete: complete && !damaged.length };
@@ -96,13 +96,13 @@ async function verify(store, target, context) {
 /** The file, made of the stored chunks; nothing is read yet. @param {Store} store @param {Target} target */
 async function exportModel(store, target) {
   const manifest = await find(store, target);
-  const parts = [];
+  const chunks = [];
   for (let i = 0; manifest.complete && i * manifest.chunkBytes < manifest.size; i++) {
     const chunk = await store.getChunk(manifest, i);
     if (!chunk) break;
-    parts.push(chunk.bytes);
+    chunks.push(chunk.bytes);
   }
-  const blob = new Blob(parts, { type: 'application/octet-stream' });
+  const blob = new Blob(chunks, { type: 'application/octet-stream' });
   if (manifest.complete && blob.size === manifest.size) return blob;
   throw new NutshellError('not-cached', `the model ${manifest.name || manifest.id} is not complete in the cache: load it from `
     + 'its source again');
@@ -110,16 +110,16 @@ async function exportModel(store, target) {
 
 /* ---- import ---- */
 
-/** A source's bytes as chunks, each valid until the next. @param {import('./source.js').Body} body @param {number} size */
+/** A source's bytes in chunks, each valid until the next. @param {import('./source.js').Body} body @param {number} size */
 async function* inChunks(body, size) {
   const chunk = new Uint8Array(size);
   let fill = 0;
-  for (let piece; (piece = await body.read());) {
-    while (piece.length) {
-      const part = piece.subarray(0, size - fill);
-      chunk.set(part, fill);
-      fill += part.length;
-      piece = piece.subarray(part.length);
+  for (let bytes; (bytes = await body.read());) {
+    while (bytes.length) {
+      const fitting = bytes.subarray(0, size - fill);
+      chunk.set(fitting, fill);
+      fill += fitting.length;
+      bytes = bytes.subarray(fitting.length);
       if (fill < size) continue;
       yield chunk;
       fill = 0;
@@ -135,8 +135,8 @@ function checkMagic(bytes) {
 }
 
 /**
- * Stores the file under a key of its own, which it exchanges for the right one when it is whole: what was there before
- * stays until then.
+ * Stores the file under a temporary key, which is replaced by the right one when the file is complete: what was stored under
+ * that key before stays until then.
  * @param {Store} store
  * @param {{ url: string | null, name: string, evict: boolean }} argument
  * @param {Context} context
@@ -173,7 +173,7 @@ async function importModel(store, { url, name, evict }, { source, report, checkS
   }
 }
 
-/** While the lock is held nobody takes the import for abandoned. @type {import('./cache.js').Operation} */
+/** While the lock is held no page takes the import for abandoned. @type {import('./cache.js').Operation} */
 async function lockedImport(store, argument, context) {
   const work = () => importModel(store, argument, context);
   return navigator.locks ? navigator.locks.request(IMPORT_LOCK, { mode: 'shared' }, work) : work();
