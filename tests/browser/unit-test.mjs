@@ -331,9 +331,10 @@ async function loaded() {
   const exports = Object.fromEntries(Object.entries(started.exports).map(([name, value]) => [name,
     name.startsWith('nutw_') ? (...args) => (calls.push(name), value(...args)) : value]));
   const engine = new Engine({ ...started, exports });
-  engine.loadBegin({ fileSize: tiny().length, ...OPTIONS });
+  const options = { ...OPTIONS, contextLength: 512 };
+  engine.loadBegin({ fileSize: tiny().length, ...options });
   feed(engine, tiny());
-  engine.loadFinish(OPTIONS);
+  engine.loadFinish(options);
   return { engine, calls };
 }
 
@@ -523,9 +524,9 @@ await check('web/shared/tables.js is made from the C sources as they are', () =>
 
 /** Members of an interface of nutshell.d.ts, those that it inherits too: their types and comments, by name. */
 function members(types, name) {
-  const [, parents, body] = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{$([^]*?)^?\\}$`, 'm').exec(types)
+  const [, parents, body] = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{(?:\\}|$([^]*?)^\\})$`, 'm').exec(types)
     ?? [null, '', ''];
-  const own = [...body.matchAll(/(?:\/\*\*((?:(?!\*\/)[^])*)\*\/\s*)?^  (\w+)\?: (.*);$/gm)]
+  const own = [...(body ?? '').matchAll(/(?:\/\*\*((?:(?!\*\/)[^])*)\*\/\s*)?^  (\w+)\?: (.*);$/gm)]
     .map(([, comment = '', member, type]) => [member, { type, comment }]);
   return { ...Object.assign({}, ...(parents ?? '').split(', ').filter(Boolean).map((parent) => members(types, parent))),
     ...Object.fromEntries(own) };
