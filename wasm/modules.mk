@@ -71,8 +71,9 @@ build/web/bench_kernels-relaxed.wasm: $(patsubst %.c,build/web/st/%.o,$(filter-o
 # tests/browser/unit-test.mjs fails where it is not what this makes.
 build/native/tables: build/native/wasm/tables.o
 	$(CC_native) $^ -o $@
-web/shared/tables.js: build/native/tables
-	$< > $@
+.PHONY: FORCE
+web/shared/tables.js: build/native/tables FORCE
+	@$< | cmp -s - $@ || $< > $@
 
 # What a page needs, in dist/: the modules, and the JavaScript bundled by wasm/bundle.mjs.
 .PHONY: web
