@@ -91,6 +91,23 @@ static inline size_t kernel_partial_size(size_t v_dim) {
     return v_dim + 2;
 }
 
+/* The activations of feed-forwards; X(name, formula). GELU: Hendrycks and Gimpel 2016, arXiv 1606.08415.
+ * Squared ReLU: So et al. 2021, arXiv 2109.08668. */
+#define KERNEL_ACTIVATION_LIST(X)                                                                           \
+    X(SILU, "x / (1 + e^-x)")                                                                               \
+    X(GELU, "x / 2 (1 + erf(x / sqrt 2))")                                                                  \
+    X(GELU_TANH, "x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))")                                       \
+    X(GELU_QUICK, "x / (1 + e^(-1.702 x))")                                                                 \
+    X(RELU, "max(x, 0)")                                                                                    \
+    X(RELU_SQUARED, "max(x, 0)^2")
+
+typedef enum kernel_activation {
+#define NUT_X(name, formula) KERNEL_##name,
+    KERNEL_ACTIVATION_LIST(NUT_X)
+#undef NUT_X
+        KERNEL_ACTIVATION_COUNT
+} kernel_activation;
+
 /* The lists of operations: name, parameters. They feed the struct, the sets, the tests and the benches. */
 #define KERNEL_VECTOR_OPS(X)                                                                                \
     /* x (n) to columns [col, col + n) of a token's quantized activations: d = max|x| / 127 per 32 columns, \
@@ -99,8 +116,17 @@ static inline size_t kernel_partial_size(size_t v_dim) {
     X(quantize_q8, (const float *x, size_t col, size_t n, size_t token, const kernel_act *to, float *rest)) \
     /* y = x / sqrt(mean(x^2) + eps) * w, (n); y may be x. (Zhang and Sennrich 2019, arXiv 1910.07467) */   \
     X(rms_norm, (const float *x, const float *w, size_t n, float eps, float *y))                            \
-    /* gate = silu(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                     \
-    X(silu_mul, (float *gate, const float *up, size_t n))                                                   \
+    /* y = (x - mean(x)) / sqrt(variance(x) + eps) * w + b, (n); b NULL: zeros; y may be x. (Ba et al.      \
+     * 2016, arXiv 1607.06450) */                                                                                       \
+    X(layer_norm, (const float *x, const float *w, const float *b, size_t n, float eps, float *y))          \
+    /* x = a(x), (n) */                                                                                     \
+    X(activate, (kernel_activation a, float *x, size_t n))                                                  \
+    /* gate = a(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                        \
+    X(activate_mul, (kernel_activation a, float *gate, const float *up, size_t n))                          \
+    /* x *= by, (n) */                                                                                      \
+    X(scale, (float *x, float by, size_t n))                                                                \
+    /* x = cap * tanh(x / cap), (n). (Gemma Team 2024, arXiv 2408.00118, section 2) */                      \
+    X(softcap, (float *x, float cap, size_t n))                                                             \
     /* x += y, (n) */                                                                                       \
     X(add, (float *x, const float *y, size_t n))
 

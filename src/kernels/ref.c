@@ -4,6 +4,7 @@
  * precision.
  */
 #include "kernels/sets.h"
+#include "kernels/activations.h"
 #include "kernels/exp.h"
 
 #include <math.h>
@@ -127,8 +128,30 @@ static void ref_rms_norm(const float *x, const float *w, size_t n, float eps, fl
     for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * w[i];
 }
 
-static void ref_silu_mul(float *gate, const float *up, size_t n) {
-    for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + exp_scalar(-gate[i])) * up[i];
+static void ref_layer_norm(const float *x, const float *w, const float *b, size_t n, float eps, float *y) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i];
+    const double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const double scale = 1.0 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(((double)x[i] - mean) * scale * (double)w[i] + (b ? (double)b[i] : 0));
+}
+
+static void ref_activate(kernel_activation a, float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = act_scalar(a, x[i]);
+}
+
+static void ref_activate_mul(kernel_activation a, float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) gate[i] = act_scalar(a, gate[i]) * up[i];
+}
+
+static void ref_scale(float *x, float by, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] *= by;
+}
+
+static void ref_softcap(float *x, float cap, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = act_softcap(x[i], cap);
 }
 
 static void ref_add(float *x, const float *y, size_t n) {

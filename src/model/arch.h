@@ -85,6 +85,7 @@ typedef struct arch_key {
 typedef struct arch {
     const char *name; // general.architecture
     arch_norm norm;
+    kernel_activation activation; // of the feed-forward
     model_rope rope;
     uint8_t mixer, ffn;    // block ids
     uint8_t window_period; // with ARCH_WINDOWED: each period's last layer has no window; 0: all have one

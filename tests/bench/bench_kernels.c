@@ -238,10 +238,28 @@ static void run_rms_norm(void *ctx, size_t i) {
     op_data *o = ctx;
     (void)i, o->set->rms_norm(o->x, o->y, OP_N, 1e-5f, o->z);
 }
-static void run_silu_mul(void *ctx, size_t i) {
+static void run_layer_norm(void *ctx, size_t i) {
+    op_data *o = ctx;
+    (void)i, o->set->layer_norm(o->x, o->y, o->y, OP_N, 1e-5f, o->z);
+}
+static void run_activate(void *ctx, size_t i) {
     op_data *o = ctx;
     memcpy(o->z, o->x, sizeof o->z);
-    (void)i, o->set->silu_mul(o->z, o->y, OP_N);
+    (void)i, o->set->activate(KERNEL_GELU, o->z, OP_N);
+}
+static void run_activate_mul(void *ctx, size_t i) {
+    op_data *o = ctx;
+    memcpy(o->z, o->x, sizeof o->z);
+    (void)i, o->set->activate_mul(KERNEL_SILU, o->z, o->y, OP_N);
+}
+static void run_scale(void *ctx, size_t i) {
+    op_data *o = ctx;
+    (void)i, o->set->scale(o->z, 1, OP_N);
+}
+static void run_softcap(void *ctx, size_t i) {
+    op_data *o = ctx;
+    memcpy(o->z, o->x, sizeof o->z);
+    (void)i, o->set->softcap(o->z, 30, OP_N);
 }
 static void run_add(void *ctx, size_t i) {
     op_data *o = ctx;
