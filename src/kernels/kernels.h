@@ -80,13 +80,23 @@ typedef struct kernel_attend {
     const float *q; // (n_tokens, n_q, k_dim), token t at t * q_stride
     float *out;     // (n_tokens, n_q, v_dim), token t at t * out_stride
     size_t n_tokens, n_q, q_stride, out_stride;
-    size_t n_kv; // positions that the first token sees, >= 1; each following one sees one more
-    float scale; // > 0
+    size_t n_kv;   // positions up to and with the first token's own, >= 1; each next token has one more
+    size_t window; // of those a token sees the last `window` ones (Beltagy et al. 2020, arXiv 2004.05150,
+                   // section 3.1); 0: all
+    float scale;   // > 0
+    float softcap; // scores become softcap * tanh(scale * q . k / softcap) (Gemma Team 2024, arXiv
+                   // 2408.00118, section 2); 0: off
 } kernel_attend;
+
+/* The first position that a token sees whose own is n_kv - 1. */
+static inline size_t kernel_first_seen(size_t n_kv, size_t window) {
+    return window && n_kv > window ? n_kv - window : 0;
+}
 
 /* Floats of a partial result: one query head of one token over the positions of one span that it sees. First
  * v_dim sums of weight times value, as multiples of 2^h; then h; then the sum of the weights, as a multiple
- * of 2^h too. */
+ * of 2^h too. Where the token sees nothing of the span, the sums are 0 and h is -infinity: joining passes
+ * over it. */
 static inline size_t kernel_partial_size(size_t v_dim) {
     return v_dim + 2;
 }
@@ -138,10 +148,11 @@ typedef enum kernel_activation {
     X(store, (const cache_head *c, size_t pos, const kernel_rope *r, const float *k, const float *v))       \
     X(attend, (const kernel_attend *a))                                                                     \
     /* Partial results (n_q, kernel_partial_size) of the first token for the span [first, first +           \
-     * CACHE_SPAN), first < n_kv; `out` is not used */                                                      \
+     * CACHE_SPAN), first < n_kv; `out` is not used. Spans before the window need not be asked for. */      \
     X(attend_span, (const kernel_attend *a, size_t first, float *partials))                                 \
     /* out (v_dim) = the partial results of one head for n spans in their order, `stride` floats apart,     \
-     * joined: the same bits that attend gives. Of the cache only kind and v_dim are used. */               \
+     * joined: the same bits that attend gives. At least one span has something that the token sees.        \
+     * Of the cache only kind and v_dim are used. */                                                        \
     X(attend_join, (const cache_head *c, const float *partials, size_t n, size_t stride, float *out))
 
 #define KERNEL_OPS(X) KERNEL_VECTOR_OPS(X) KERNEL_ATTEND_OPS(X)

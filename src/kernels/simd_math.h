@@ -95,6 +95,31 @@ SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e) {
     return wasm_i32x4_add(p, wasm_i32x4_shl(rounded, 23));
 }
 
+/* Constants of simd_tanh. */
+typedef struct simd_tanh_c {
+    simd_exp_c exp;
+    v128_t small, c[5];
+} simd_tanh_c;
+
+SIMD_INLINE simd_tanh_c simd_tanh_consts(void) {
+    return (simd_tanh_c){simd_exp_consts(),
+                         simd_const_f32(TANH_SMALL),
+                         {simd_const_f32(TANH_C0), simd_const_f32(TANH_C1), simd_const_f32(TANH_C2),
+                          simd_const_f32(TANH_C3), simd_const_f32(TANH_C4)}};
+}
+
+SIMD_INLINE v128_t simd_tanh(v128_t x, const simd_tanh_c *c) {
+    const v128_t z = wasm_f32x4_abs(x), square = wasm_f32x4_mul(z, z);
+    v128_t p = c->c[0];
+    SIMD_UNROLL
+    for (int i = 1; i < 5; i++) p = wasm_f32x4_add(wasm_f32x4_mul(p, square), c->c[i]);
+    const v128_t near = wasm_f32x4_add(wasm_f32x4_mul(wasm_f32x4_mul(p, square), z), z);
+    const v128_t below = wasm_f32x4_add(simd_exp(wasm_f32x4_add(z, z), &c->exp), c->exp.one);
+    const v128_t far = wasm_f32x4_sub(c->exp.one, wasm_f32x4_div(wasm_f32x4_splat(2), below));
+    const v128_t y = wasm_v128_bitselect(near, far, wasm_f32x4_lt(z, c->small));
+    return wasm_v128_or(y, wasm_v128_and(x, wasm_i32x4_splat(INT32_MIN)));
+}
+
 /* The sum of four lanes, pairs first: (0 + 1) + (2 + 3). */
 SIMD_INLINE float simd_sum(v128_t x) {
     return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1)) +

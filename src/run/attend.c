@@ -52,8 +52,8 @@ static kernel_attend call_of(const attend_call *c, const cache_head *cache, size
                            .q_stride = l->n_head * k_dim,
                            .out_stride = l->n_head * v_dim,
                            .n_kv = c->s->rows[t].pos + 1,
-                           // W.window = l->window,
-                           // W.softcap = c->s->m->hp.attn_softcap,
+                           .window = l->window,
+                           .softcap = c->s->m->hp.attn_softcap,
                            .scale = scale > 0 ? scale : 1.0f / sqrtf((float)k_dim)};
 }
 
@@ -91,8 +91,12 @@ static void many_member(void *ctx, unsigned i, unsigned n_members) {
 
 /* ---- one token ---- */
 
+/* The first span, and how many, of which the token sees something. */
+static size_t first_span(const forward_step *s) {
+    return kernel_first_seen(s->rows->pos + 1, s->layer->hp.window) / CACHE_SPAN;
+}
 static size_t spans_seen(const forward_step *s) {
-    return s->rows->pos / CACHE_SPAN + 1;
+    return s->rows->pos / CACHE_SPAN + 1 - first_span(s);
 }
 
 static void one_member(void *ctx, unsigned i, unsigned n_members) {
@@ -106,7 +110,7 @@ static void one_member(void *ctx, unsigned i, unsigned n_members) {
         const size_t h = u / n_spans, span = u % n_spans;
         const cache_head cache = sequence_head(seq, c->s->il, h);
         const kernel_attend a = call_of(c, &cache, h, 0, 1);
-        kernels_of(c->s)->attend_span(&a, span * CACHE_SPAN,
+        kernels_of(c->s)->attend_span(&a, (first_span(c->s) + span) * CACHE_SPAN,
                                       seq->partial + (span * l->n_head + h * a.n_q) * size);
     }
 }
