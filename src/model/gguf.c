@@ -503,6 +503,7 @@ static nut_status bad_value(const char *key, gguf_type type, nut_error *err) {
 /* The next integer of a width as int64; false where the type is none, or the value does not fit. */
 static bool next_integer(cursor *c, gguf_type type, int64_t *out) {
     switch (type) {
+    case GGUF_BOOL:
     case GGUF_U8: *out = cursor_u8(c); break;
     case GGUF_I8: *out = (int8_t)cursor_u8(c); break;
     case GGUF_U16: *out = cursor_u16(c); break;

@@ -94,7 +94,8 @@ nut_status gguf_get_f32(const gguf *g, const char *key, float missing, float *ou
 nut_status gguf_get_bool(const gguf *g, const char *key, bool missing, bool *out, nut_error *err);
 nut_status gguf_get_str(const gguf *g, const char *key, const char *missing, gguf_str *out, nut_error *err);
 bool gguf_str_is(gguf_str s, const char *text);
-/* Element i of an array of integers, or the value of an integer whatever i is; false where there is none. */
+/* Element i of an array of integers or booleans, or the value of a single one whatever i is; false where
+ * there is none. */
 bool gguf_integer_at(const gguf_kv *kv, uint64_t i, int64_t *out);
 
 /* Walks the strings of an array value: pass the pair's value pointer first, then what it returned. */

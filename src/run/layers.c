@@ -42,7 +42,7 @@ void step_done(const forward_step *s, profile_part part) {
 
 kernel_rope step_rope(const forward_step *s, size_t t) {
     const size_t n_pairs = s->m->hp.n_rot / 2;
-    const float *row = s->ws->rope + t * 2 * n_pairs;
+    const float *row = s->ws->rope + (s->layer->hp.rope * s->ws->n_batch + t) * 2 * n_pairs;
     return (kernel_rope){row, row + n_pairs, s->layer->hp.rotates ? n_pairs : 0,
                          s->m->hp.rope_kind == MODEL_ROPE_NORM};
 }
@@ -136,11 +136,17 @@ static void run_parallel(forward_step *s) {
     step_done(s, PROFILE_ADD);
 }
 
-void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
+/* Cosines and sines of the tokens' positions. */
+static void fill_rope(const forward_step *s) {
     const size_t n_rot = s->m->hp.n_rot;
-    for (size_t t = 0; t < s->n && n_rot; t++)
-        rope_table(s->rows[t].seq->rope_freq, n_rot / 2, s->rows[t].pos, (double)s->m->hp.rope.magnitude,
-                   s->ws->rope + t * n_rot);
+    for (size_t i = 0; i < s->m->hp.n_ropes; i++)
+        for (size_t t = 0; t < s->n; t++)
+            rope_table(s->rows[t].seq->rope_freq + i * (n_rot / 2), n_rot / 2, s->rows[t].pos,
+                       (double)s->m->hp.rope[i].magnitude, s->ws->rope + (i * s->ws->n_batch + t) * n_rot);
+}
+
+void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
+    fill_rope(s);
     for (s->il = from; s->il < to; s->il++) {
         s->layer = &s->m->layers[s->il];
         if (s->m->arch->features & ARCH_PARALLEL)
