@@ -456,8 +456,9 @@ typedef struct nut_compress_options {
 } nut_compress_options;
 
 /* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and
- * matrices whose rows do not fit the type's blocks stay as they are. A model in several files becomes one
- * file. Memory: about 1 MB and 20 bytes for each byte of the headers. Options are copied. */
+ * matrices whose rows do not fit the type's blocks stay as they are. Rounding to 4 bits leaves 8 to the
+ * matrix that gives the logits. A model in several files becomes one file. Memory: about 1 MB and 20 bytes
+ * for each byte of the headers. Options are copied. */
 nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
 
 /* ---- evaluating models ---- */
