@@ -72,8 +72,9 @@ build/web/bench_kernels-relaxed.wasm: $(patsubst %.c,build/web/st/%.o,$(filter-o
 # tests/browser/unit-test.mjs fails where it is not what this makes.
 build/native/tables: build/native/wasm/tables.o
 	$(CC_native) $^ -o $@
-web/shared/tables.js: build/native/tables
-	$< > $@
+.PHONY: FORCE
+web/shared/tables.js: build/native/tables FORCE
+	@$< | cmp -s - $@ || $< > $@
 
 # nutshell-compress: one thread, SIMD128, its own entry points and export list. What takes its time is compiled for speed.
 COMPRESS_MODULE := build/web/nutshell-compress.wasm

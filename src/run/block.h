@@ -15,7 +15,7 @@ typedef struct block_kind {
      * pointers, at most BLOCK_SCRATCH_BYTES. */
     void (*want)(const nut_model *m, size_t n_batch, void *scratch, memory_walk *w);
     /* Bytes that a layer keeps for a tile of positions; NULL: none. */
-    uint64_t (*page_bytes)(const layer_hparams *l, const cache_kind *kind);
+    size_t (*page_bytes)(const layer_hparams *l, const cache_kind *kind);
     /* out (n, n_embd padded to 8) = block(x), x (n, n_embd), for the step's layer. */
     void (*run)(forward_step *s, const float *x, float *out);
     /* The last position <= n_past that the state of a sequence's layer can go back to; NULL: any. What is

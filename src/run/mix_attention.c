@@ -70,8 +70,8 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     memory_want(w, &c->attended, n_batch, out_width(most) * sizeof(float));
 }
 
-static uint64_t page_bytes(const layer_hparams *l, const cache_kind *kind) {
-    return (uint64_t)l->n_head_kv * cache_tile_bytes(kind, l->head_dim, l->head_dim_v);
+static size_t page_bytes(const layer_hparams *l, const cache_kind *kind) {
+    return l->n_head_kv * cache_tile_bytes(kind, l->head_dim, l->head_dim_v);
 }
 
 /* Norms of heads of q or k of one token, in place. */

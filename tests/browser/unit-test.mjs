@@ -360,9 +360,10 @@ async function loaded() {
   const exports = Object.fromEntries(Object.entries(started.exports).map(([name, value]) => [name,
     name.startsWith('nutw_') ? (...args) => (calls.push(name), value(...args)) : value]));
   const engine = new Engine({ ...started, exports });
-  engine.loadBegin({ fileSize: tiny().length, ...OPTIONS });
+  const options = { ...OPTIONS, contextLength: 512 };
+  engine.loadBegin({ fileSize: tiny().length, ...options });
   feed(engine, tiny());
-  engine.loadFinish(OPTIONS);
+  engine.loadFinish(options);
   return { engine, calls };
 }
 

@@ -72,7 +72,8 @@ export async function checkDocuments() {
   });
   await check('the README has the sizes of dist/ as it is', () => {
     const gzipped = (/** @type {string} */ name) => gzipSync(readFileSync(`dist/nutshell${name}`), { level: 9 }).length;
-    const kilobytes = (/** @type {string[]} */ ...names) => Math.round(names.reduce((sum, name) => sum + gzipped(name), 0) / 1000);
+    const kilobytes = (/** @type {string[]} */ ...names) =>
+      Math.round(names.reduce((sum, name) => sum + gzipped(name), 0) / 1000);
     const [relaxed, simd128, script, chat, upkeep] = [kilobytes('-relaxed.wasm'), kilobytes('-simd128.wasm'),
       kilobytes('.js', '-worker.mjs'), kilobytes('-template.mjs'), kilobytes('-cache.mjs')];
     const readme = readFileSync('README.md', 'utf8');
