@@ -23,8 +23,8 @@ export type ModelSource = string | URL | ModelBytes | { cached: string } | (stri
 export function load(source: ModelSource, options?: LoadOptions): Promise<Model>;
 
 /**
- * Fetches and starts the engine ahead of time, so that the next `load` (with the same `threads`, `kernel` and
- * `baseUrl`) needs nothing but the model: it starts sooner, and a cached model then loads and chats without a network.
+ * Fetches and starts the engine ahead of time, so that the next `load` (with the same `threads`, `kernel` and `baseUrl`)
+ * needs only the model: it starts sooner, and a cached model then loads and chats without a network.
  * (Without it, the first `chat` or `renderChat` fetches nutshell-template.mjs.)
  */
 export function prepare(options?: EngineOptions): Promise<void>;
@@ -63,25 +63,25 @@ export interface LoadOptions extends EngineOptions {
   /** How keys and values of the context are held. 'f16' (default): two bytes a number; 'q8_0': in little more than half. */
   kvType?: 'f16' | 'q8_0';
   /**
-   * true (default for a URL): a stored copy is used unless the server offers another version; else the model is stored
-   * while it arrives. 'reload': downloaded anew. 'required': as true, but the load fails where it cannot be stored
+   * true (default for a URL): a stored copy is used unless the server has another version; else the model is stored
+   * while it arrives. 'reload': downloaded again. 'required': as true, but the load fails where it cannot be stored
    * ('quota', 'storage'). false (default for other sources): not looked up and not stored.
    */
   cache?: boolean | 'reload' | 'required';
-  /** SHA-256 of the whole file, in hexadecimal: what has another one is not loaded ('wrong-checksum') and not kept.
+  /** SHA-256 of the whole file, in hexadecimal: a file with another one is not loaded ('wrong-checksum') and not stored.
    *  An array where the model has several files. */
   sha256?: string | string[];
   /**
-   * Other addresses of the same file, tried in this order where one fails. What one server has given is joined with what
-   * another gives only where their ETags agree or `sha256` is given; else the file is fetched from its beginning.
+   * Other addresses of the same file, tried in this order where one fails. Bytes of two addresses are joined only where their
+   * ETags agree or `sha256` is given; else the file is fetched from its beginning again.
    */
   mirrors?: (string | URL)[];
   /** HTTP headers for the requests of this load, such as { Authorization: 'Bearer …' }. They are not stored. */
   headers?: HeadersInit;
   /**
-   * Where the browser grants too little storage for this model: true deletes other models from the cache, those first
-   * that were not used for the longest time, as many as are needed, and none if all would not do. Models that are being
-   * downloaded stay. Default false: the model is used and not stored (see `cache`).
+   * Where the browser grants too little storage for this model: true deletes other models from the cache, the least recently
+   * used first, as many as are needed, and none where all would not be enough. Models that are being downloaded stay.
+   * Default false: the model is used and not stored (see `cache`).
    */
   evict?: boolean;
 }
@@ -89,8 +89,8 @@ export interface LoadOptions extends EngineOptions {
 export interface Progress {
   /** 'engine': starting; 'download' and 'cache': bytes arrive from the source or from the cache; 'ready': done. */
   phase: 'engine' | 'download' | 'cache' | 'ready';
-  /** Bytes of the model file that have arrived; ends at the file's size. Falls only when the file on the server changed
-   *  in between and the load begins anew. */
+  /** Bytes of the model file that have arrived; ends at the file's size. It decreases only when the file on the server
+   *  changed meanwhile and the load begins again. */
   loaded: number;
   /** Size of the file; 0 while unknown. Of a model in several files, those that have begun. */
   total: number;
@@ -108,13 +108,13 @@ export interface Model {
   /** Figures of the generation that ran last or is running; null before the first. */
   readonly stats: GenerationStats | null;
   /**
-   * Continues the prompt. Nothing happens until the first piece is asked for, and all errors come from there. Leaving
-   * the loop stops the generation; while it takes no pieces, no more than a few are sampled. One generation runs at a time
-   * ('busy').
+   * Continues the prompt. Nothing happens until the first text is asked for, and all errors come from there. Leaving the
+   * loop stops the generation; while the loop takes no texts, only a few are generated ahead. One generation runs at a
+   * time ('busy').
    */
   generate(prompt: string, options?: GenerateOptions): Generation;
-  /** Answers the last message, with the chat template that the model brings ('no-chat-template' where it has none). The
-   *  first time it fetches nutshell-template.mjs, unless `prepare` has done so. */
+  /** Answers the last message, with the model's chat template ('no-chat-template' where it has none). The first call fetches
+   *  nutshell-template.mjs, unless `prepare` has done so. */
   chat(messages: ChatMessage[], options?: ChatOptions): Generation;
   /** The text that `chat` would continue. */
   renderChat(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
@@ -142,7 +142,7 @@ export interface ModelInfo {
   weightBytes: number;
   /** Bytes that the session takes in memory: key/value cache and activations. */
   sessionBytes: number;
-  /** Whether the model brings a chat template. */
+  /** Whether the model has a chat template. */
   chat: boolean;
   cache: CacheState;
   /** What the file says about the model. */
@@ -249,7 +249,7 @@ export interface TemplateOptions {
   template?: string;
   /** More variables for the template, such as { enable_thinking: false }. */
   templateVariables?: { [name: string]: unknown };
-  /** Ask for the answer's opening. Default true. */
+  /** Let the template open the answer. Default true. */
   addGenerationPrompt?: boolean;
 }
 
@@ -267,11 +267,11 @@ export interface DetokenizeOptions {
   special?: boolean;
 }
 
-/** Pieces of text: whole characters, as they are generated. */
+/** The answer's text as it is generated, in parts of whole characters. */
 export interface Generation extends AsyncIterableIterator<string> {
   /** null until the generation started; kept up to date while it runs. */
   readonly stats: GenerationStats | null;
-  /** All pieces that are still to come, joined. */
+  /** All the text that is still to come. */
   text(): Promise<string>;
 }
 
@@ -294,7 +294,7 @@ export interface GenerationStats {
 }
 
 export interface Cache {
-  /** Models stored for this origin, those that are not complete too. */
+  /** Models stored for this origin, incomplete ones too. */
   list(): Promise<CachedModel[]>;
   /** Deletes by id or by URL; true where there was something to delete. */
   delete(idOrUrl: string): Promise<boolean>;
@@ -303,16 +303,16 @@ export interface Cache {
   usage(): Promise<CacheUsage>;
   /**
    * Reads stored models, one by id or URL ('not-cached' where there is none) or all, and compares them with their
-   * checksums. What is damaged is deleted, so that the next load fetches it again; the model is incomplete until then.
+   * checksums. Damaged chunks are deleted, so that the next load fetches them again; the model is incomplete until then.
    */
   verify(idOrUrl?: string, options?: VerifyOptions): Promise<CacheReport[]>;
-  /** The model's file, to be saved or sent elsewhere. It is read when the Blob is: save it before you
-   *  delete the model. 'not-cached' where it is not whole. */
+  /** The model's file, to be saved or sent elsewhere. The Blob reads it only when it is read itself: save it before you
+   *  delete the model. 'not-cached' where the model is not complete. */
   export(idOrUrl: string): Promise<Blob>;
   /**
    * Stores a file. With `url`, `load(url)` then takes it from the cache, without a network too, and it replaces what was
-   * stored from there. Rejects with 'not-gguf' for other files and 'quota' where there is too little room; nothing of it
-   * is then left.
+   * stored from there. Rejects with 'not-gguf' for other files and 'quota' where there is too little space; nothing of
+   * the file is then left.
    */
   import(source: ModelBytes, options?: ImportOptions): Promise<CachedModel>;
 }
@@ -324,7 +324,7 @@ export interface VerifyOptions {
 }
 
 export interface ImportOptions extends VerifyOptions {
-  /** Where the file would have been downloaded from, relative to the page. Default: it is kept as a file. */
+  /** The address that the file would have been downloaded from. Default: it is stored as a file without one. */
   url?: string | URL;
   /** Default: the file's own name, else the last part of the URL. */
   name?: string;
@@ -345,11 +345,12 @@ export interface CacheReport {
   name: string;
   /** How many chunks were checked. */
   chunks: number;
-  /** Numbers of those that were damaged or missing; they are deleted now. All, where the whole is wrong and no part seems so. */
+  /** Indexes of the chunks that were damaged or missing; they are deleted now. All, where only the file's SHA-256 is wrong. */
   damaged: number[];
-  /** Whether the file has the SHA-256 that it had when it was stored; null where that is not known, or not all is there. */
+  /** Whether the file has the SHA-256 that it had when it was stored; null where that is not known, or the file is not
+   *  complete. */
   sha256: boolean | null;
-  /** Whether all of the model is there. */
+  /** Whether the model is complete. */
   complete: boolean;
 }
 
@@ -371,18 +372,18 @@ export interface CachedModel {
 export interface CacheUsage {
   /** Bytes of models. */
   models: number;
-  /** What the browser says that this origin stores in all, and may store; null where it does not say. */
+  /** How much this origin stores in all, and may store, as the browser says; null where it does not say. */
   used: number | null;
   quota: number | null;
   /**
-   * Whether the browser keeps it when the disk gets full; null where it does not say. The library asks for that once, after
-   * the first model was stored; some browsers ask the user then.
+   * Whether the browser keeps the stored models when the disk gets full; null where it does not say. The library asks for
+   * that once, after the first model was stored; some browsers then ask the user.
    */
   persisted: boolean | null;
 }
 
 /**
- * Every failure but an abort. `message` says what to do. After an error in generate, chat, tokenize or detokenize the
+ * Every failure except an abort. `message` says what to do. After an error in generate, chat, tokenize or detokenize the
  * model can be used on, except with the code 'engine-crashed'.
  */
 export class NutshellError extends Error {

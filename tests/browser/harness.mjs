@@ -28,6 +28,16 @@ export function ensure(condition, otherwise) {
   if (!condition) throw new Error(otherwise);
 }
 
+/** What a call fails with. @param {() => unknown} work */
+export async function failure(work) {
+  try {
+    await work();
+  } catch (error) {
+    return /** @type {any} */ (error);
+  }
+  throw new Error('it did not fail');
+}
+
 /** Reports that a check was skipped, and why. @param {string} name @param {string} why */
 export function skip(name, why) {
   skipped++;

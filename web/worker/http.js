@@ -14,14 +14,11 @@ const ADVICE = {
   410: 'the file was removed from the server',
   416: 'the server cannot give the requested range of the file: delete the model from the cache and load it again',
   429: 'the server asks to wait: try again later',
-  500: 'the server failed: try again later',
-  502: 'the server is not reachable behind its gateway: try again later',
-  503: 'the server is overloaded or being serviced: try again later',
 };
 
 /** @param {string} url @param {number} status */
 function statusError(url, status) {
-  const advice = ADVICE[status] ?? (status < 500 ? 'check the address' : 'try again later');
+  const advice = ADVICE[status] ?? (status < 500 ? 'check the address' : 'the server failed: try again later');
   return new NutshellError(`http-${status}`, `HTTP status ${status} for ${url}: ${advice}`);
 }
 
