@@ -60,7 +60,8 @@ extern "C" {
     X(NUT_E_CONTEXT, "context-full")          /* the prompt does not fit in the context */                  \
     X(NUT_E_BUSY, "busy")                     /* a generation is already running in this session */         \
     X(NUT_E_STATE, "bad-state")               /* the call does not fit what was called before */            \
-    X(NUT_E_IO, "io")                         /* a source or sink of the caller's failed */
+    X(NUT_E_IO, "io")                         /* a source or sink of the caller's failed */                 \
+    X(NUT_E_SESSION, "corrupt-session")       /* the bytes are no saved session of this model */
 
 typedef enum nut_status {
 #define NUT_X(name, text) name,
@@ -252,7 +253,7 @@ nut_status nut_session_fork(const nut_session *session, nut_session **out, nut_e
 nut_status nut_session_save(const nut_session *session, void *out, size_t cap, size_t *n_out,
                             nut_error *err);
 /* Makes a session, which may hold other tokens, what was saved from one of the same model and kind of cache.
- * The bytes may be hostile: E_CORRUPT where they are not what nut_session_save writes, E_CONTEXT where they
+ * The bytes may be hostile: E_SESSION where they are not what nut_session_save writes, E_CONTEXT where they
  * do not fit; the session is then as it was. */
 nut_status nut_session_restore(nut_session *session, const void *bytes, size_t n, nut_error *err);
 

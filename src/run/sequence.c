@@ -154,7 +154,7 @@ void sequence_save(const sequence *q, uint8_t *out) {
 }
 
 static nut_status not_saved(const char *why, nut_error *err) {
-    return error_set(err, NUT_E_CORRUPT,
+    return error_set(err, NUT_E_SESSION,
                      "these bytes are no saved session of this model: %s; read the text again", why);
 }
 

@@ -6,13 +6,14 @@ import * as cost from './library-cost.mjs';
 import * as load from './library-load.mjs';
 import * as places from './library-places.mjs';
 import * as room from './library-room.mjs';
+import * as sessions from './library-sessions.mjs';
 import { startServers } from './library-setup.mjs';
 import * as store from './library-store.mjs';
 import * as use from './library-use.mjs';
 
 const only = process.env.NUT_ONLY ?? '';
 const wanted = process.argv.slice(2);
-const all = { ...load, ...store, ...room, ...use, ...places, ...cost };
+const all = { ...load, ...store, ...room, ...use, ...sessions, ...places, ...cost };
 const sections = Object.entries(all).filter(([title]) => title.includes(only));
 const servers = await startServers();
 const texts = new Map(); // by browser and surroundings; all the same

@@ -22,6 +22,7 @@ import { ChatTemplate } from '../../web/worker/template.js';
 import { check, ensure, equal, failure, finish } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
 import { inParts } from './parts.mjs';
+import { checkSessions } from './unit-sessions.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -352,19 +353,19 @@ await check('files of a model that do not come in order are refused', async () =
 
 // ---- the engine: texts and generations ---------------------------------------------------------------------------------
 
-/** An engine with the small model, and the names of the functions of the module that it calls. */
-async function loaded() {
+/** An engine with the small model, its memory, and the names of the functions of the module that it calls. */
+async function loaded(others = {}) {
   const started = await instantiate(compiled, null, () => false);
   const calls = [];
   started.exports.__wasm_call_ctors();
   const exports = Object.fromEntries(Object.entries(started.exports).map(([name, value]) => [name,
     name.startsWith('nutw_') ? (...args) => (calls.push(name), value(...args)) : value]));
   const engine = new Engine({ ...started, exports });
-  const options = { ...OPTIONS, contextLength: 512 };
+  const options = { ...OPTIONS, contextLength: 512, ...others };
   engine.loadBegin({ fileSize: tiny().length, ...options });
   feed(engine, tiny());
   engine.loadFinish(options);
-  return { engine, calls };
+  return { engine, calls, memory: started.memory };
 }
 
 await check('texts that are empty are empty, whatever the call before gave', async () => {
@@ -430,6 +431,8 @@ await check('every option reaches the engine', async () => {
     ensure(text !== (other ? generate(engine, { maxTokens: 60, ...other }).text : plain), `${name} changes nothing: "${text}"`);
   }
 });
+
+await checkSessions(loaded);
 
 // ---- downloads ---------------------------------------------------------------------------------------------------------
 
@@ -564,8 +567,8 @@ function members(types, name) {
 
 await check('nutshell.d.ts has the options that are checked, with their types and defaults', () => {
   const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
-  const interfaces = { EngineOptions: 'engine', LoadOptions: 'load', GenerateOptions: 'generate', TemplateOptions: 'template',
-    ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize', VerifyOptions: 'verify',
+  const interfaces = { EngineOptions: 'engine', LoadOptions: 'load', SessionOptions: 'session', GenerateOptions: 'generate',
+    TemplateOptions: 'template', ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize', VerifyOptions: 'verify',
     ImportOptions: 'import' };
   equal(Object.values(interfaces).sort(), Object.keys(rules).sort(), 'tables of options:');
   for (const [name, table] of Object.entries(interfaces)) {

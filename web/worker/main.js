@@ -6,7 +6,7 @@ import { RELAXED_IS_WRONG } from '../shared/probe.js';
 import { runCacheOperation } from './cache.js';
 import { Demand } from './demand.js';
 import { Engine } from './engine.js';
-import { Generator } from './generator.js';
+import { Generator, messagePause } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
 import { loadJinja } from './jinja.js';
 import { loadModel } from './loader.js';
@@ -60,7 +60,7 @@ const operations = {
     if (request.module.startsWith('relaxed') && !engine.computes('relaxed')) {
       throw new NutshellError('bad-argument', RELAXED_IS_WRONG);
     }
-    generator = new Generator(engine);
+    generator = new Generator(engine, messagePause());
   },
 
   async thread(request) {
@@ -77,13 +77,19 @@ const operations = {
   detokenize: ({ ids, options }) => engine.detokenize(ids, options),
   render: ({ messages, options }) => template.render(messages, options),
 
-  generate({ prompt, options }, job) {
+  session: ({ contextLength }) => opened(engine.sessionNew(contextLength)),
+  fork: ({ session }) => generator.whenIdle(session, () => opened(engine.sessionFork(session))),
+  save: ({ session }) => generator.whenIdle(session, () => engine.sessionSave(session)),
+  restore: ({ session, bytes }) => generator.whenIdle(session, () => engine.sessionRestore(session, bytes)),
+  free: ({ session }) => generator.whenIdle(session, () => engine.sessionFree(session)),
+
+  generate({ session, prompt, options }, job) {
     const flags = flagsFor(prompt, options.parseSpecial ?? false);
-    return run(job, async () => ({ prompt, options, flags }));
+    return run(session, job, async () => ({ prompt, options, flags }));
   },
 
-  chat({ messages, options }, job) {
-    return run(job, async () => {
+  chat({ session, messages, options }, job) {
+    return run(session, job, async () => {
       const prompt = await template.render(messages, options);
       return { prompt, options, flags: flagsFor(prompt, options.parseSpecial ?? true) };
     });
@@ -117,11 +123,19 @@ const signals = {
   took: (job, { count }) => job.demand?.took(count),
 };
 
-/** @param {Job} job @param {() => Promise<import('./generator.js').Request>} prepare */
-function run(job, prepare) {
+/** @typedef {import('./engine.js').Session} Session */
+
+/** What the page is told of a session that was opened. @param {Session} session */
+function opened(session) {
+  const { contextLength, bytes } = engine.session(session);
+  return { session, contextLength, bytes };
+}
+
+/** @param {Session} session @param {Job} job @param {() => Promise<import('./generator.js').Request>} prepare */
+function run(session, job, prepare) {
   const { signal } = job.abort;
   job.demand = new Demand(signal);
-  return generator.run(prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
+  return generator.run(session, prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
 }
 
 /**
@@ -209,7 +223,9 @@ self.onmessage = async ({ data }) => {
   const job = { id, abort: new AbortController(), send: (/** @type {unknown} */ event) => self.postMessage({ id, event }) };
   jobs.set(id, job);
   try {
-    self.postMessage({ id, value: await operations[op](data, job) });
+    const value = await operations[op](data, job);
+    const transfer = value instanceof Uint8Array ? [/** @type {ArrayBuffer} */ (value.buffer)] : [];
+    self.postMessage({ id, value }, { transfer });
   } catch (error) {
     self.postMessage({ id, error: toWire(error) });
   } finally {
