@@ -398,6 +398,7 @@ void nut_generate_end(nut_session *session);
 
 /* ---- jobs ---- */
 
+// clang-format off
 /* A *job* makes or evaluates a model. Its caller drives it step by step and does its reading and writing, so
  * that one code serves a shell over files, a worker over a database and a test over memory. Any step may be
  * the last: nut_job_free cancels a job, and the caller drops what was written.
@@ -406,10 +407,14 @@ void nut_generate_end(nut_session *session);
  *     do {
  *         if (nut_job_step(job, &e, &err) != NUT_OK) break;
  *         if (e.kind == NUT_JOB_OPEN) nut_job_open(job, size_of_file(e.split), &err);
- *         if (e.kind == NUT_JOB_WANT) n = read_at(e.split, e.offset, buf, e.n), nut_job_feed(job, buf, n,
- * &err); if (e.kind == NUT_JOB_WRITE) write_at(e.offset, e.bytes, e.n); if (e.kind == NUT_JOB_PROGRESS)
- * printf("%s\n", e.text); } while (e.kind != NUT_JOB_DONE); nut_job_free(job);
+ *         if (e.kind == NUT_JOB_WANT)
+ *             n = read_at(e.split, e.offset, buf, e.n), nut_job_feed(job, buf, n, &err);
+ *         if (e.kind == NUT_JOB_WRITE) write_at(e.offset, e.bytes, e.n);
+ *         if (e.kind == NUT_JOB_PROGRESS) show(e.text);
+ *     } while (e.kind != NUT_JOB_DONE);
+ *     nut_job_free(job);
  */
+// clang-format on
 typedef struct nut_job nut_job;
 
 typedef enum nut_job_kind {
