@@ -129,7 +129,7 @@ nut_load_options nut_load_defaults(void);
  * files, those of the files whose headers have been read. */
 typedef struct nut_load_plan {
     bool complete;         // the first header is complete; the other fields are valid
-    uint32_t n_parts;      // files of the model, NAME-00001-of-0000N.gguf and so on; 1: it is whole
+    uint32_t n_splits;     // files of the model, NAME-00001-of-0000N.gguf and so on; 1: it is whole
     uint32_t n_read;       // files whose headers have been read
     uint64_t header_bytes; // offset of the first tensor's data, in the last of them
     uint64_t file_bytes;   // what the tensor tables say that the files must hold
@@ -154,13 +154,13 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
  */
 nut_status nut_load_feed(nut_loader *loader, uint64_t offset, const void *bytes, size_t n, nut_error *err);
 
-/* Goes on with the next file of a model in several (plan.n_parts), in the order of their numbers, after the
+/* Goes on with the next file of a model in several (plan.n_splits), in the order of their numbers, after the
  * one before was fed whole. Offsets begin at 0 again; file_size as in nut_load_begin. Its header brings
  * tensors for which memory is taken then; a model that cannot fit is refused as soon as the sizes known, and
- * the least that the rest can take, say so. Of the metadata of further files only what makes them parts of
+ * the least that the rest can take, say so. Of the metadata of further files only what makes them splits of
  * this model counts: their numbers and, where it is there, the architecture. E_STATE where no file is to
  * come (nothing has changed), E_TRUNCATED where the one before is cut off (then only nut_load_abort is
- * allowed). A file that is not the next part is refused with E_ARGUMENT by the feed that completes its
+ * allowed). A file that is not the next split is refused with E_ARGUMENT by the feed that completes its
  * header. */
 nut_status nut_load_next(nut_loader *loader, uint64_t file_size, nut_error *err);
 

@@ -161,8 +161,8 @@ int nutw_load_feed(double offset, double n) {
 }
 
 /* Files of the model that is loaded, 1 where it is one; 0 until a header says so. */
-int nutw_load_parts(void) {
-    return w.loader ? (int)nut_load_get_plan(w.loader).n_parts : 0;
+int nutw_load_splits(void) {
+    return w.loader ? (int)nut_load_get_plan(w.loader).n_splits : 0;
 }
 
 /* The next file of a model in several follows, its offsets from 0 again; file_size: 0 if unknown. */

@@ -3,7 +3,7 @@
  * The header bytes are kept: keys, strings and arrays point into them. All counts, lengths and offsets are
  * checked with overflow-safe arithmetic; reading costs time and memory linear in the header, however it is
  * cut into pieces. Format: ggml's docs/gguf.md. Of a model in several files, one gguf holds the first file's
- * metadata and the tensors of all (parts.h).
+ * metadata and the tensors of all (splits.h).
  */
 #ifndef NUT_MODEL_GGUF_H
 #define NUT_MODEL_GGUF_H
@@ -50,7 +50,7 @@ typedef struct gguf_tensor {
     uint32_t ggml_type;
     uint64_t offset;  // in its file, absolute
     uint64_t n_bytes; // 0 where the type is not in the formats table
-    uint32_t part;    // which of the model's files it lies in, from 0
+    uint32_t split;   // which of the model's files it lies in, from 0
 } gguf_tensor;
 
 typedef struct gguf {
@@ -78,10 +78,10 @@ nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bo
 nut_status gguf_end(const gguf *g, nut_error *err);
 void gguf_free(gguf *g);
 
-/* Adds the tensors of another file of the same model as those of part `part`; nothing else of it is needed
+/* Adds the tensors of another file of the same model as those of file `split`; nothing else of it is needed
  * afterwards. Both headers are complete. The rows of g->tensors may move. Names that are in g already show
  * in gguf_check_names only, so that many files cost no more than one. */
-nut_status gguf_append(gguf *g, const gguf *from, uint32_t part, nut_error *err);
+nut_status gguf_append(gguf *g, const gguf *from, uint32_t split, nut_error *err);
 /* E_CORRUPT where two tensors, or two pairs, have the same name. */
 nut_status gguf_check_names(const gguf *g, nut_error *err);
 

@@ -283,9 +283,9 @@ function feed(engine, bytes) {
 /** An engine with the first file fed. @param {Buffer} bytes */
 async function fed(bytes) {
   const engine = await newEngine();
-  equal(engine.parts(), 0, 'parts before a load:');
+  equal(engine.splits(), 0, 'splits before a load:');
   engine.loadBegin({ fileSize: bytes.length, ...OPTIONS });
-  equal(engine.parts(), 0, 'parts before the header:');
+  equal(engine.splits(), 0, 'splits before the header:');
   feed(engine, bytes);
   return engine;
 }
@@ -310,13 +310,13 @@ function generate(engine, options) {
 
 await check('a model in several files writes what the whole one writes', async () => {
   const whole = await fed(tiny());
-  equal(whole.parts(), 1);
+  equal(whole.splits(), 1);
   const expected = write(whole);
   ensure(expected.length > 100, expected);
   for (const [options, count] of [[{ maxTensors: 20 }, 3], [{ maxTensors: 20, emptyFirst: true }, 4]]) {
     const [first, ...others] = inParts(tiny(), options);
     const engine = await fed(first);
-    equal(engine.parts(), count);
+    equal(engine.splits(), count);
     for (const file of others) {
       engine.loadNext(file.length);
       feed(engine, file);
@@ -328,14 +328,14 @@ await check('a model in several files writes what the whole one writes', async (
 await check('files of a model that do not come in order are refused', async () => {
   const files = inParts(tiny(), { maxTensors: 20 });
   const cases = [
-    ['bad-argument', /this is part 2 of 3 .* begin with the first/, () => fed(files[1])],
-    ['bad-argument', /this is part 3 of 3 and part 2 comes next/, async () => {
+    ['bad-argument', /this is split 2 of 3 .* begin with the first/, () => fed(files[1])],
+    ['bad-argument', /this is split 3 of 3 and split 2 comes next/, async () => {
       const engine = await fed(files[0]);
       engine.loadNext(0);
       feed(engine, files[2]);
     }],
     ['truncated-model', /3 parts and only 1 came/, async () => (await fed(files[0])).loadFinish(OPTIONS)],
-    ['truncated-model', /part 2 of 3: .* bytes are missing/, async () => {
+    ['truncated-model', /split 2 of 3: .* bytes are missing/, async () => {
       const engine = await fed(files[0]);
       engine.loadNext(0);
       feed(engine, files[1].subarray(0, 200_000));

@@ -65,7 +65,7 @@ static size_t next_file(const load_case *c, size_t at) {
 /* Whether the loader needs another file after this one. */
 static bool wants_more(const nut_loader *l) {
     const nut_load_plan plan = nut_load_get_plan(l);
-    return plan.complete && plan.n_read < plan.n_parts;
+    return plan.complete && plan.n_read < plan.n_splits;
 }
 
 /* Feeds the files in steps of random lengths, most of them short; cut 0: each file at once. */

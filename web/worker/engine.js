@@ -148,8 +148,8 @@ export class Engine {
   }
 
   /** How many files the model has, as soon as a header was fed that says so; 0 before. */
-  parts() {
-    return this.#call('load_parts');
+  splits() {
+    return this.#call('load_splits');
   }
 
   /**
