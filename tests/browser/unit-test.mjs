@@ -557,8 +557,8 @@ await check('web/shared/tables.js is made from the C sources as they are', () =>
 
 /** Members of an interface of nutshell.d.ts, those that it inherits too: their types and comments, by name. */
 function members(types, name) {
-  const [, parents, body] = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{(?:\\}|$([^]*?)^\\})$`, 'm').exec(types)
-    ?? [null, '', ''];
+  const pattern = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{(?:\\}|$([^]*?)^\\})$`, 'm');
+  const [, parents, body] = pattern.exec(types) ?? [null, '', ''];
   const own = [...(body ?? '').matchAll(/(?:\/\*\*((?:(?!\*\/)[^])*)\*\/\s*)?^  (\w+)\?: (.*);$/gm)]
     .map(([, comment = '', member, type]) => [member, { type, comment }]);
   return { ...Object.assign({}, ...(parents ?? '').split(', ').filter(Boolean).map((parent) => members(types, parent))),
@@ -568,8 +568,8 @@ function members(types, name) {
 await check('nutshell.d.ts has the options that are checked, with their types and defaults', () => {
   const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
   const interfaces = { EngineOptions: 'engine', LoadOptions: 'load', SessionOptions: 'session', GenerateOptions: 'generate',
-    TemplateOptions: 'template', ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize', VerifyOptions: 'verify',
-    ImportOptions: 'import' };
+    TemplateOptions: 'template', ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize',
+    VerifyOptions: 'verify', ImportOptions: 'import' };
   equal(Object.values(interfaces).sort(), Object.keys(rules).sort(), 'tables of options:');
   for (const [name, table] of Object.entries(interfaces)) {
     equal(Object.keys(members(types, name)).sort(), Object.keys(rules[table]).sort(), `${name}:`);
