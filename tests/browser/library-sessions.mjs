@@ -98,7 +98,8 @@ export async function checkSessions(browser, { main }) {
       const expected = (await collect(model.generate(prompt, options))).text, texts = [], sizes = [];
       for (let round = 0; round < 5; round++) {
         const sessions = await Promise.all(Array.from({ length: 8 }, () => model.session()));
-        texts.push(...await Promise.all(sessions.map(async (session) => (await collect(session.generate(prompt, options))).text)));
+        const results = await Promise.all(sessions.map((session) => collect(session.generate(prompt, options))));
+        texts.push(...results.map(({ text }) => text));
         sizes.push(...sessions.map(({ bytes }) => bytes));
         await Promise.all(sessions.map((session) => session.free()));
       }

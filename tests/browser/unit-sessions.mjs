@@ -90,7 +90,7 @@ async function checkRunning(load) {
   await check('generations of one session run one after the other, and those of others meanwhile', async () => {
     const { engine } = await load(), other = engine.sessionNew(0);
     const { generator, steps } = traced(engine);
-    const results = await Promise.all([run(generator, 0, TASKS[0]), run(generator, 0, TASKS[2]), run(generator, other, TASKS[1])]);
+    const results = await Promise.all([[0, 0], [0, 2], [other, 1]].map(([session, i]) => run(generator, session, TASKS[i])));
     equal(results.map(({ text }) => text), [expected[0], expected[2], expected[1]]);
     const own = steps.flatMap((session, i) => (session === 0 ? [i] : []));
     ensure(own.slice(0, 30).every((at, i) => at <= 2 * i + 1), `order of steps: ${steps}`);
@@ -158,8 +158,8 @@ async function checkForks(load) {
     await goOn(engine, 0, story);
     const bytes = engine.sessionSave(0), there = positions(engine, 0);
     const flipped = (/** @type {number} */ at) => bytes.map((byte, i) => (i === at ? byte ^ 1 : byte));
-    const wrong = [new Uint8Array(0), new Uint8Array(1000), bytes.slice(0, -1), Uint8Array.of(...bytes, 0), flipped(0), flipped(9),
-      flipped(30), flipped(bytes.length >> 1), flipped(bytes.length - 1), smaller.sessionSave(0)];
+    const wrong = [new Uint8Array(0), new Uint8Array(1000), bytes.slice(0, -1), Uint8Array.of(...bytes, 0), flipped(0),
+      flipped(9), flipped(30), flipped(bytes.length >> 1), flipped(bytes.length - 1), smaller.sessionSave(0)];
     for (const [i, hostile] of wrong.entries()) {
       const error = await failure(() => engine.sessionRestore(0, hostile));
       equal(error.code, 'corrupt-session', `case ${i}: ${error.message}:`);
@@ -263,8 +263,8 @@ async function checkPage() {
     equal((await Promise.all(pieces)).map(({ value }) => value), ['0', '1', '2']);
     equal(log.slice(2), [['generate', 0], ['generate', 1], ['generate', 2]]);
     equal([chat.stats === texts[1].stats, model.stats === texts[0].stats], [true, true]);
-    for (const work of [() => chat.generate('b').next(), () => chat.chat([{ role: 'user', content: '' }]).next(), () => chat.save(),
-      () => chat.fork(), () => chat.restore(new Uint8Array(1))]) {
+    for (const work of [() => chat.generate('b').next(), () => chat.chat([{ role: 'user', content: '' }]).next(),
+      () => chat.save(), () => chat.fork(), () => chat.restore(new Uint8Array(1))]) {
       const error = await failure(work);
       equal(error.code, 'busy');
       ensure(/model\.session\(\)/.test(error.message), error.message);
