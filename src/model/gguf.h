@@ -1,8 +1,8 @@
 /*
- * GGUF v2 and v3: the header of a model file, read from bytes that arrive in pieces, and written back.
+ * GGUF v2 and v3: the header of a model file, read from bytes that arrive in any slices, and written back.
  * The header bytes are kept: keys, strings and arrays point into them. All counts, lengths and offsets are
  * checked with overflow-safe arithmetic; reading costs time and memory linear in the header, however it is
- * cut into pieces. Format: ggml's docs/gguf.md. Of a model in several files, one gguf holds the first file's
+ * cut. Format: ggml's docs/gguf.md. Of a model in several files, one gguf holds the first file's
  * metadata and the tensors of all (splits.h).
  */
 #ifndef NUT_MODEL_GGUF_H

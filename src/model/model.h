@@ -22,8 +22,8 @@ enum { MODEL_ROPES = 2 }; // rotations that a model has at most
 typedef struct rope_hparams {
     float base;
     float scale; // positions are multiplied by it: 1 / factor for linear scaling, else 1
-    bool
-        yarn; // by parts (Peng et al. 2023, arXiv 2309.00071, section 3.2): `scale` for low frequencies only
+    bool yarn; // NTK by parts (Peng et al. 2023, arXiv 2309.00071, section 3.2): `scale` for low frequencies
+               // only
     float n_orig;               // yarn: positions that the model was trained with before it was extended
     float beta_fast, beta_slow; // yarn: rotations over n_orig from which on a pair keeps its frequency, and
                                 // below which it is scaled in full

@@ -64,15 +64,16 @@ static size_t run_length(const forward_step *s, size_t t) {
     return n;
 }
 
-/* Blocks of the run of n tokens from t on; `turn` counts over all runs. Members take blocks in turn, since
- * later tokens see more positions. */
+/* What member i of n_members does of the run of n tokens from t on. Members take blocks by turns, since
+ * later tokens see more positions; `n_before` is the number of blocks of earlier runs, so that short runs
+ * are shared too. */
 static void attend_run(const attend_call *c, size_t t, size_t n, unsigned i, unsigned n_members,
-                       size_t *turn) {
+                       size_t *n_before) {
     const layer_hparams *l = &c->s->layer->hp;
     const size_t n_kv = l->n_head_kv, each = block_tokens(l->n_head / n_kv);
-    const size_t units = (n + each - 1) / each * n_kv;
-    for (size_t u = 0; u < units; u++, ++*turn) {
-        if (*turn % n_members != i) continue;
+    const size_t n_blocks = (n + each - 1) / each * n_kv;
+    for (size_t u = 0; u < n_blocks; u++, ++*n_before) {
+        if (*n_before % n_members != i) continue;
         const size_t first = u / n_kv * each, h = u % n_kv;
         const cache_head cache = sequence_head(c->s->rows[t].seq, c->s->il, h);
         const kernel_attend a = call_of(c, &cache, h, t + first, n - first < each ? n - first : each);
@@ -82,10 +83,10 @@ static void attend_run(const attend_call *c, size_t t, size_t n, unsigned i, uns
 
 static void many_member(void *ctx, unsigned i, unsigned n_members) {
     const attend_call *c = ctx;
-    size_t turn = 0;
+    size_t n_before = 0;
     for (size_t t = 0, n; t < c->s->n; t += n) {
         n = run_length(c->s, t);
-        attend_run(c, t, n, i, n_members, &turn);
+        attend_run(c, t, n, i, n_members, &n_before);
     }
 }
 

@@ -1,8 +1,8 @@
 /*
  * The pushed loader. Bytes come once, in order; the header goes to the GGUF reader, tensor data straight to
  * its packed place. Between two feeds at most one unfinished block is kept. What a page must download is
- * known and judged as soon as the header is there. A model in several files comes file by file: each one's
- * header brings tensors, for which memory is taken then.
+ * known, and refused where it cannot fit, as soon as the header is there. A model in several files comes
+ * file by file: each one's header brings tensors, for which memory is taken then.
  */
 #include "base/error.h"
 #include "model/bind.h"
