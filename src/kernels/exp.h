@@ -35,6 +35,14 @@
 #define EXP2_C3     5.590642989e-2f
 #define EXP2_C4     9.582851082e-3f
 
+/* The same for attention over floats: 2^f = 1 + f P(f) with P of degree 5, of Cephes too (exp2f.c). */
+#define EXP2_FINE_C1 6.931472028550421e-1f
+#define EXP2_FINE_C2 2.402264791363012e-1f
+#define EXP2_FINE_C3 5.550332471162809e-2f
+#define EXP2_FINE_C4 9.618437357674640e-3f
+#define EXP2_FINE_C5 1.339887440266574e-3f
+#define EXP2_FINE_C6 1.535336188319500e-4f
+
 /* tanh x: x + x^3 P(x^2) below TANH_SMALL, 1 - 2 / (e^2x + 1) above, by Moshier's Cephes library (tanhf.c,
  * public domain). */
 #define TANH_SMALL 0.625f
@@ -51,6 +59,19 @@ static inline float exp2_scalar(float x) {
     p = p * f + EXP2_C3;
     p = p * f + EXP2_C2;
     p = p * f + EXP2_C1;
+    p = p * f + 1.0f;
+    return half_bits_to_f32(half_f32_to_bits(p) + (half_f32_to_bits(rounded) << 23));
+}
+
+static inline float exp2_fine_scalar(float x) {
+    if (x < EXP2_LOWEST) x = EXP2_LOWEST;
+    float rounded = x + EXP_ROUND, f = x - (rounded - EXP_ROUND);
+    float p = EXP2_FINE_C6;
+    p = p * f + EXP2_FINE_C5;
+    p = p * f + EXP2_FINE_C4;
+    p = p * f + EXP2_FINE_C3;
+    p = p * f + EXP2_FINE_C2;
+    p = p * f + EXP2_FINE_C1;
     p = p * f + 1.0f;
     return half_bits_to_f32(half_f32_to_bits(p) + (half_f32_to_bits(rounded) << 23));
 }

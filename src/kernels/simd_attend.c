@@ -1,9 +1,11 @@
 /*
- * Attention over integers (kernels/cache.h): keys times queries, then values times softmax weights, both by
- * i32x4.dot_i16x8 with two columns, or two positions, to a lane, so that nothing is added across lanes. Sums
- * of integers are exact; floats come in once for a tile of 64 positions, where a row takes the same
- * operations whatever else is computed with it. A row is one query head of one token; four rows go through a
- * tile together, and up to 32 through all of it while it is in the first cache.
+ * Attention (kernels/cache.h): keys times queries, then values times softmax weights. A row is one query
+ * head of one token; four rows go through a tile of 64 positions together, and up to 32 through all of it
+ * while it is in the first cache. A row takes the same operations whatever else is computed with it.
+ *
+ * Integers are multiplied by i32x4.dot_i16x8 with two columns, or two positions, to a lane, so that nothing
+ * is added across lanes. Their sums are exact; floats come in once for a tile. Floats are multiplied in the
+ * same order: the first and the second of each pair have sums of their own, which are added at the end.
  */
 #include "kernels/sets.h"
 
@@ -54,6 +56,14 @@ typedef struct seen {
     size_t begin[GROUP], end[GROUP], first, last, padded;
 } seen;
 
+/* Whether two rows see the same positions of a tile. */
+static bool same_seen(const rows *s, size_t r, size_t other, size_t tile) {
+    const size_t end = tile + TILE;
+    const bool all = row_begin(s, r) <= tile && row_begin(s, other) <= tile && row_end(s, r) >= end &&
+                     row_end(s, other) >= end;
+    return all || row_end(s, r) == row_end(s, other);
+}
+
 /* Rows [r, r + m) and the tile that begins at `tile`. */
 static seen tile_seen(const rows *s, size_t m, size_t r, size_t tile) {
     seen n = {.first = TILE};
@@ -68,7 +78,17 @@ static seen tile_seen(const rows *s, size_t m, size_t r, size_t tile) {
     return n;
 }
 
-/* ---- products ---- */
+static const float *row_query(const rows *s, size_t r) {
+    const kernel_attend *a = s->a;
+    return a->q + (s->first + r) / a->n_q * a->q_stride + (s->first + r) % a->n_q * a->cache->k_dim;
+}
+
+static float *row_out(const rows *s, size_t r) {
+    const kernel_attend *a = s->a;
+    return a->out + (s->first + r) / a->n_q * a->out_stride + (s->first + r) % a->n_q * a->cache->v_dim;
+}
+
+/* ---- products of integers ---- */
 
 /* Eight numbers of the cache, two to a lane. */
 SIMD_INLINE v128_t numbers_load(int bytes, const uint8_t *p) {
@@ -118,6 +138,91 @@ SIMD_INLINE void tile_scores(rows *s, int m, int bytes, size_t r, const cache_ti
     }
 }
 
+/* ---- products of floats ---- */
+
+/* Vectors of 16 floats that a row takes at once: more for few rows, so that there are as many sums as hide
+ * the time that an addition takes. */
+SIMD_INLINE int float_vectors(int m) {
+    return m <= 2 ? 4 : 2;
+}
+
+/* acc (m rows, float_vectors) += products of one pair, of row i at a[i], with the cache's at b; of each pair
+ * at b only what `keep` has. */
+SIMD_INLINE void float_pair(int m, const float *const *a, const float *b, v128_t keep, v128_t (*acc)[4]) {
+    SIMD_UNROLL
+    for (int k = 0; k < float_vectors(m); k++) {
+        const v128_t y = wasm_v128_and(wasm_v128_load(b + 4 * k), keep);
+        SIMD_UNROLL
+        for (int i = 0; i < m; i++)
+            acc[i][k] = wasm_f32x4_add(acc[i][k], wasm_f32x4_mul(y, wasm_v128_load64_splat(a[i])));
+    }
+}
+
+/* acc = products of pairs [begin / 2, end / 2), and of the halves of pairs that are left over where begin or
+ * end is odd. The pairs of row i begin at a[i], those of the cache at b, 16 floats apart. What is not in
+ * [begin, end) may be anything. */
+SIMD_INLINE void float_dots(int m, const float *const *a, const float *b, size_t begin, size_t end,
+                            v128_t (*acc)[4]) {
+    const v128_t second = wasm_i32x4_make(0, -1, 0, -1);
+    const float *at[GROUP], *const stop = b + end / 2 * 16;
+    SIMD_UNROLL
+    for (int i = 0; i < m; i++) {
+        at[i] = a[i] + begin / 2 * 2;
+        acc[i][0] = acc[i][1] = acc[i][2] = acc[i][3] = wasm_f32x4_splat(0);
+    }
+    b += begin / 2 * 16;
+    if (begin % 2) {
+        float_pair(m, at, b, second, acc);
+        for (int i = 0; i < m; i++) at[i] += 2;
+        b += 16;
+    }
+    SIMD_NO_UNROLL
+    for (; b < stop; b += 16) {
+        float_pair(m, at, b, wasm_i32x4_splat(-1), acc);
+        SIMD_UNROLL
+        for (int i = 0; i < m; i++) at[i] += 2;
+    }
+    if (end % 2) float_pair(m, at, b, wasm_v128_not(second), acc);
+}
+
+/* The sums of pairs: four lanes of two vectors. */
+SIMD_INLINE v128_t pairs_added(v128_t a, v128_t b) {
+    return wasm_f32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), wasm_i32x4_shuffle(a, b, 1, 3, 5, 7));
+}
+
+/* As tile_scores. */
+SIMD_INLINE void float_scores(rows *s, int m, size_t r, const cache_tile *t, const seen *n) {
+    const size_t dim = s->a->cache->k_dim, step = 2 * (size_t)float_vectors(m);
+    const float *k = (const float *)(const void *)t->k, *q[GROUP];
+    for (int i = 0; i < m; i++) q[i] = row_query(s, r + (size_t)i);
+    for (size_t p = n->first; p < n->padded; p += step) {
+        v128_t acc[GROUP][4];
+        float_dots(m, q, k + p / 8 * 8 * dim + p % 8 * 2, 0, dim, acc);
+        SIMD_UNROLL
+        for (int i = 0; i < m; i++)
+            for (int h = 0; h < float_vectors(m) / 2; h++)
+                wasm_v128_store(s->score[i] + p + 4 * h, pairs_added(acc[i][2 * h], acc[i][2 * h + 1]));
+    }
+}
+
+/* As tile_values, but all rows see the same positions, and others may hold anything. */
+SIMD_INLINE void float_values(rows *s, int m, size_t r, const cache_tile *t, const seen *n) {
+    const size_t dim = s->a->cache->v_dim, step = 2 * (size_t)float_vectors(m);
+    const float *v = (const float *)(const void *)t->v, *weights[GROUP];
+    for (int i = 0; i < m; i++) weights[i] = s->score[i];
+    for (size_t c = 0; c < dim; c += step) {
+        v128_t acc[GROUP][4];
+        float_dots(m, weights, v + c / 8 * 8 * TILE + c % 8 * 2, n->begin[0], n->end[0], acc);
+        SIMD_UNROLL
+        for (int i = 0; i < m; i++)
+            for (int h = 0; h < float_vectors(m) / 2; h++) {
+                float *to = s->sums + (r + (size_t)i) * s->stride + c + 4 * (size_t)h;
+                v128_t before = wasm_f32x4_mul(wasm_v128_load(to), wasm_v128_load32_splat(&s->factor[i]));
+                wasm_v128_store(to, wasm_f32x4_add(before, pairs_added(acc[i][2 * h], acc[i][2 * h + 1])));
+            }
+    }
+}
+
 /* ---- softmax ---- */
 
 /* Lane i: the largest, or the sum, of the lanes of x[i]. */
@@ -162,11 +267,11 @@ static v128_t scores_most(float *score, size_t begin, size_t end) {
 
 /* Eight scores to weights 2^(score * scale - base), or zero where `keep` is, and added to sum. */
 SIMD_INLINE void weights_of_8(float *score, const int32_t *keep, v128_t scale, v128_t base,
-                              const simd_exp2_c *e, v128_t *sum) {
+                              const simd_exp2_c *e, int degree, v128_t *sum) {
     SIMD_UNROLL
     for (size_t k = 0; k < 2; k++) {
         v128_t x = wasm_f32x4_mul(wasm_v128_load(score + 4 * k), scale);
-        x = simd_exp2(wasm_f32x4_sub(x, base), e);
+        x = simd_exp2(wasm_f32x4_sub(x, base), e, degree);
         x = wasm_v128_and(x, wasm_v128_load(keep + 4 * k));
         wasm_v128_store(score + 4 * k, x);
         sum[k] = wasm_f32x4_add(sum[k], x);
@@ -176,7 +281,7 @@ SIMD_INLINE void weights_of_8(float *score, const int32_t *keep, v128_t scale, v
 /* Scores [begin, end) to weights, with zeros around them from first to padded. Returns their sum, in four
  * lanes. */
 SIMD_INLINE v128_t scores_to_weights(float *score, size_t begin, size_t end, const seen *n, v128_t scale,
-                                     v128_t base, const simd_exp2_c *e) {
+                                     v128_t base, const simd_exp2_c *e, int degree) {
     static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
     v128_t sum[2] = {wasm_f32x4_splat(0), wasm_f32x4_splat(0)};
     size_t p = n->first;
@@ -185,20 +290,20 @@ SIMD_INLINE v128_t scores_to_weights(float *score, size_t begin, size_t end, con
     if (p < begin) {
         int32_t keep[8];
         for (size_t i = 0; i < 8; i++) keep[i] = p + i >= begin && p + i < end ? -1 : 0;
-        weights_of_8(score + p, keep, scale, base, e, sum);
+        weights_of_8(score + p, keep, scale, base, e, degree, sum);
         p += 8;
     }
     SIMD_NO_UNROLL
     for (; p < end; p += 8)
-        weights_of_8(score + p, mask + 8 - (end - p < 8 ? end - p : 8), scale, base, e, sum);
+        weights_of_8(score + p, mask + 8 - (end - p < 8 ? end - p : 8), scale, base, e, degree, sum);
     SIMD_NO_VECTORS
     for (; p < n->padded; p += 4) wasm_v128_store(score + p, wasm_f32x4_splat(0));
     return wasm_f32x4_add(sum[0], sum[1]);
 }
 
 /* Scores of rows [r, r + m) to weights. */
-static void tile_softmax(rows *s, int m, size_t r, const seen *n) {
-    const simd_exp2_c e = simd_exp2_consts();
+SIMD_INLINE void tile_softmax(rows *s, int m, size_t r, const seen *n, int degree) {
+    const simd_exp2_c e = simd_exp2_consts(degree);
     v128_t found[GROUP];
     float base[GROUP];
     for (int i = 0; i < m && s->a->softcap > 0; i++)
@@ -206,17 +311,24 @@ static void tile_softmax(rows *s, int m, size_t r, const seen *n) {
     for (int i = 0; i < GROUP; i++) found[i] = scores_most(s->score[i], n->begin[i], n->end[i]);
     v128_t highest = wasm_v128_load(s->highest + r);
     v128_t top = wasm_f32x4_mul(each_reduced(found, true), wasm_v128_load(s->to_log2 + r));
-    v128_t now = wasm_f32x4_pmax(highest, top), factor = simd_exp2(wasm_f32x4_sub(highest, now), &e);
+    v128_t now = wasm_f32x4_pmax(highest, top), factor = simd_exp2(wasm_f32x4_sub(highest, now), &e, degree);
     wasm_v128_store(base, now);
     for (int i = 0; i < GROUP; i++) found[i] = wasm_f32x4_splat(0);
     for (int i = 0; i < m; i++)
         found[i] = scores_to_weights(s->score[i], n->begin[i], n->end[i], n,
                                      wasm_v128_load32_splat(s->to_log2 + r + i),
-                                     wasm_v128_load32_splat(base + i), &e);
+                                     wasm_v128_load32_splat(base + i), &e, degree);
     v128_t total = wasm_f32x4_mul(wasm_v128_load(s->total + r), factor);
     store_lanes(s->total + r, wasm_f32x4_add(total, each_reduced(found, false)), m);
     store_lanes(s->highest + r, now, m);
     wasm_v128_store(s->factor, factor);
+}
+
+static void integer_softmax(rows *s, int m, size_t r, const seen *n) {
+    tile_softmax(s, m, r, n, SIMD_EXP2);
+}
+static void float_softmax(rows *s, int m, size_t r, const seen *n) {
+    tile_softmax(s, m, r, n, SIMD_EXP2_FINE);
 }
 
 /* m rows of weights [first, padded) times their values' scales of one block to integers. */
@@ -287,12 +399,19 @@ static void tile_weights(rows *s, int m, const cache_tile *t, const seen *n) {
     }
 }
 
-/* Rows [r, r + m) of a group through the tile that begins at position `tile`, of which each sees some. */
+/* Rows [r, r + m) of a group through the tile that begins at position `tile`, of which each sees some. Over
+ * floats (bytes: 4) all see the same. */
 SIMD_INLINE void tile_rows(rows *s, int m, int bytes, size_t r, size_t tile) {
     const cache_tile t = cache_tile_of(s->a->cache, tile);
     const seen n = tile_seen(s, (size_t)m, r, tile);
+    if (bytes == 4) {
+        float_scores(s, m, r, &t, &n);
+        float_softmax(s, m, r, &n);
+        float_values(s, m, r, &t, &n);
+        return;
+    }
     tile_scores(s, m, bytes, r, &t, n.first, n.padded);
-    tile_softmax(s, m, r, &n);
+    integer_softmax(s, m, r, &n);
     tile_weights(s, m, &t, &n);
     tile_values(s, m, bytes, r, &t, n.first, n.last);
 }
@@ -309,6 +428,25 @@ ROWS_FUNCTION(1, 2)
 ROWS_FUNCTION(2, 2)
 ROWS_FUNCTION(3, 2)
 ROWS_FUNCTION(4, 2)
+ROWS_FUNCTION(1, 4)
+ROWS_FUNCTION(2, 4)
+ROWS_FUNCTION(3, 4)
+ROWS_FUNCTION(4, 4)
+
+/* Rows [r, stop) of a group, all of which see something of the tile. */
+static void group_rows(rows *s, size_t r, size_t stop, size_t tile) {
+    static void (*const by_kind[][GROUP])(rows *, size_t, size_t) = {
+        [NUT_KV_F16] = {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2},
+        [NUT_KV_Q8_0] = {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
+        [CACHE_F32] = {tile_rows_1_4, tile_rows_2_4, tile_rows_3_4, tile_rows_4_4}};
+    const size_t kind = (size_t)(s->a->cache->kind - cache_kinds);
+    while (r < stop) {
+        size_t end = kind == CACHE_F32 ? r + 1 : stop;
+        while (end < stop && same_seen(s, r, end, tile)) end++;
+        by_kind[kind][end - r - 1](s, r, tile);
+        r = end;
+    }
+}
 
 /* The rows of [*r, *stop) that see something of a tile. Those that do not reach it yet are the first, those
  * whose window is beyond it the last. */
@@ -319,9 +457,6 @@ static void rows_seeing(const rows *s, size_t tile, size_t *r, size_t *stop) {
 
 /* All rows through the tiles of the span that begins at `first`. */
 static void span_rows(rows *s, size_t first) {
-    static void (*const by_bytes[][GROUP])(rows *, size_t, size_t) = {
-        {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
-        {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2}};
     const size_t most = row_end(s, s->n - 1), end = most < first + CACHE_SPAN ? most : first + CACHE_SPAN;
     const size_t seen_first = row_begin(s, 0) / TILE * TILE;
     for (size_t r = 0; r < s->n; r++) {
@@ -332,68 +467,67 @@ static void span_rows(rows *s, size_t first) {
         for (size_t g = 0; g < s->n; g += GROUP) {
             size_t r = g, stop = s->n - g < GROUP ? s->n : g + GROUP;
             rows_seeing(s, tile, &r, &stop);
-            if (r < stop) by_bytes[s->a->cache->kind->bytes - 1][stop - r - 1](s, r, tile);
+            group_rows(s, r, stop, tile);
         }
 }
 
 /* ---- rows ---- */
 
-static const float *row_query(const rows *s, size_t r) {
-    const kernel_attend *a = s->a;
-    return a->q + (s->first + r) / a->n_q * a->q_stride + (s->first + r) % a->n_q * a->cache->k_dim;
+static void query_to_integers(rows *s, size_t r, const float *x, float scale) {
+    const v128_t round = wasm_f32x4_splat(EXP_ROUND), inverse = simd_cache_inverse(scale);
+    int16_t(*q)[GROUP][2] = s->q[r / GROUP];
+    for (const float *end = x + s->a->cache->k_dim; x < end; x += 8, q += 4) {
+        v128_t q8 = simd_to_i16(x, inverse, round);
+        wasm_v128_store32_lane(q[0][r % GROUP], q8, 0);
+        wasm_v128_store32_lane(q[1][r % GROUP], q8, 1);
+        wasm_v128_store32_lane(q[2][r % GROUP], q8, 2);
+        wasm_v128_store32_lane(q[3][r % GROUP], q8, 3);
+    }
 }
 
-static float *row_out(const rows *s, size_t r) {
-    const kernel_attend *a = s->a;
-    return a->out + (s->first + r) / a->n_q * a->out_stride + (s->first + r) % a->n_q * a->cache->v_dim;
-}
-
-/* Rows [first, first + n) of a call: their queries to integers. */
+/* Rows [first, first + n) of a call; queries become integers where keys are. */
 static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, float *sums, size_t stride) {
-    const size_t dim = a->cache->k_dim;
-    const v128_t round = wasm_f32x4_splat(EXP_ROUND);
+    const bool integers = a->cache->kind->block > 0;
     s->a = a, s->first = first, s->n = n, s->sums = sums, s->stride = stride;
     for (size_t r = 0; r < n; r++) {
-        const float *x = row_query(s, r), scale = simd_cache_scale(x, dim, WEIGHT_MOST, CACHE_LENGTH);
-        const v128_t inverse = simd_cache_inverse(scale);
-        int16_t(*q)[GROUP][2] = s->q[r / GROUP];
+        const float *x = row_query(s, r);
+        const float scale = integers ? simd_cache_scale(x, a->cache->k_dim, WEIGHT_MOST, CACHE_LENGTH) : 1;
         s->to_log2[r] = a->softcap > 0 ? a->softcap * LOG2E : scale * a->scale * LOG2E;
         s->to_cap[r] = a->softcap > 0 ? scale * a->scale / a->softcap : 0;
-        for (size_t c = 0; c < dim; c += 8, q += 4) {
-            v128_t q8 = simd_to_i16(x + c, inverse, round);
-            wasm_v128_store32_lane(q[0][r % GROUP], q8, 0);
-            wasm_v128_store32_lane(q[1][r % GROUP], q8, 1);
-            wasm_v128_store32_lane(q[2][r % GROUP], q8, 2);
-            wasm_v128_store32_lane(q[3][r % GROUP], q8, 3);
-        }
+        if (integers) query_to_integers(s, r, x, scale);
     }
 }
 
 /* What spans add up to: out (v_dim), a multiple of 2^highest, and the weights' sum likewise. */
 typedef struct joined {
+    const cache_head *cache;
     float *out, highest, total;
 } joined;
 
-static joined join_begin(float *out, size_t dim) {
-    memset(out, 0, dim * sizeof *out);
-    return (joined){out, -INFINITY, 0};
+static joined join_begin(const cache_head *cache, float *out) {
+    memset(out, 0, cache->v_dim * sizeof *out);
+    return (joined){cache, out, -INFINITY, 0};
 }
 
-static void join_add(joined *to, const float *sums, size_t dim, float highest, float total) {
+static float join_exp2(const joined *j, float x) {
+    return j->cache->kind->block ? exp2_scalar(x) : exp2_fine_scalar(x);
+}
+
+static void join_add(joined *to, const float *sums, float highest, float total) {
     if (total == 0) return; // nothing of the span was seen
     const float now = highest > to->highest ? highest : to->highest;
-    const float before = exp2_scalar(to->highest - now), after = exp2_scalar(highest - now);
+    const float before = join_exp2(to, to->highest - now), after = join_exp2(to, highest - now);
     const v128_t a = wasm_f32x4_splat(before), b = wasm_f32x4_splat(after);
-    for (size_t c = 0; c < dim; c += 4)
+    for (size_t c = 0; c < to->cache->v_dim; c += 4)
         wasm_v128_store(to->out + c, wasm_f32x4_add(wasm_f32x4_mul(wasm_v128_load(to->out + c), a),
                                                     wasm_f32x4_mul(wasm_v128_load(sums + c), b)));
     to->highest = now;
     to->total = to->total * before + total * after;
 }
 
-static void join_end(const joined *to, size_t dim) {
+static void join_end(const joined *to) {
     const v128_t inverse = wasm_f32x4_splat(1.0f / to->total);
-    for (size_t c = 0; c < dim; c += 4)
+    for (size_t c = 0; c < to->cache->v_dim; c += 4)
         wasm_v128_store(to->out + c, wasm_f32x4_mul(wasm_v128_load(to->out + c), inverse));
 }
 
@@ -404,14 +538,13 @@ void simd_attend(const kernel_attend *a) {
     rows s;
     for (size_t begin = 0; begin < all; begin += ROWS) {
         rows_begin(&s, a, begin, all - begin < ROWS ? all - begin : ROWS, sums, dim);
-        for (size_t r = 0; r < s.n; r++) out[r] = join_begin(row_out(&s, r), dim);
+        for (size_t r = 0; r < s.n; r++) out[r] = join_begin(a->cache, row_out(&s, r));
         size_t first = row_begin(&s, 0) / CACHE_SPAN * CACHE_SPAN;
         for (; first < row_end(&s, s.n - 1); first += CACHE_SPAN) {
             span_rows(&s, first);
-            for (size_t r = 0; r < s.n; r++)
-                join_add(&out[r], sums + r * dim, dim, s.highest[r], s.total[r]);
+            for (size_t r = 0; r < s.n; r++) join_add(&out[r], sums + r * dim, s.highest[r], s.total[r]);
         }
-        for (size_t r = 0; r < s.n; r++) join_end(&out[r], dim);
+        for (size_t r = 0; r < s.n; r++) join_end(&out[r]);
     }
 }
 
@@ -428,10 +561,10 @@ void simd_attend_span(const kernel_attend *a, size_t first, float *partials) {
 
 void simd_attend_join(const cache_head *c, const float *partials, size_t n, size_t stride, float *out) {
     const size_t dim = c->v_dim;
-    joined all = join_begin(out, dim);
+    joined all = join_begin(c, out);
     for (size_t i = 0; i < n; i++, partials += stride)
-        join_add(&all, partials, dim, partials[dim], partials[dim + 1]);
-    join_end(&all, dim);
+        join_add(&all, partials, partials[dim], partials[dim + 1]);
+    join_end(&all);
 }
 #else
 typedef int kernel_simd_attend_is_not_in_this_build;

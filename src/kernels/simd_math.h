@@ -74,24 +74,31 @@ SIMD_INLINE v128_t simd_exp(v128_t x, const simd_exp_c *e) {
     return wasm_v128_andnot(wasm_f32x4_mul(p, power), zero);
 }
 
+/* Degrees of the polynomials of 2^x. */
+enum { SIMD_EXP2 = 4, SIMD_EXP2_FINE = 6 };
+
 /* Constants of simd_exp2. */
 typedef struct simd_exp2_c {
-    v128_t lowest, round, c[5];
+    v128_t lowest, round, c[SIMD_EXP2_FINE + 1];
 } simd_exp2_c;
 
-SIMD_INLINE simd_exp2_c simd_exp2_consts(void) {
-    return (simd_exp2_c){simd_const_f32(EXP2_LOWEST),
-                         simd_const_f32(EXP_ROUND),
-                         {simd_const_f32(1.0f), simd_const_f32(EXP2_C1), simd_const_f32(EXP2_C2),
-                          simd_const_f32(EXP2_C3), simd_const_f32(EXP2_C4)}};
+SIMD_INLINE simd_exp2_c simd_exp2_consts(int degree) {
+    static const float table[][SIMD_EXP2_FINE + 1] = {
+        {1, EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4},
+        {1, EXP2_FINE_C1, EXP2_FINE_C2, EXP2_FINE_C3, EXP2_FINE_C4, EXP2_FINE_C5, EXP2_FINE_C6}};
+    simd_exp2_c e;
+    e.lowest = simd_const_f32(EXP2_LOWEST), e.round = simd_const_f32(EXP_ROUND);
+    SIMD_UNROLL
+    for (int i = 0; i <= degree; i++) e.c[i] = simd_const_f32(table[degree == SIMD_EXP2_FINE][i]);
+    return e;
 }
 
-SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e) {
+SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e, int degree) {
     x = wasm_f32x4_pmax(x, e->lowest);
     v128_t rounded = wasm_f32x4_add(x, e->round), f = wasm_f32x4_sub(x, wasm_f32x4_sub(rounded, e->round));
-    v128_t p = e->c[4];
+    v128_t p = e->c[degree];
     SIMD_UNROLL
-    for (int i = 3; i >= 0; i--) p = wasm_f32x4_add(wasm_f32x4_mul(p, f), e->c[i]);
+    for (int i = degree - 1; i >= 0; i--) p = wasm_f32x4_add(wasm_f32x4_mul(p, f), e->c[i]);
     return wasm_i32x4_add(p, wasm_i32x4_shl(rounded, 23));
 }
 

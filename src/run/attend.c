@@ -17,17 +17,12 @@ typedef struct attend_call {
     float *out;
 } attend_call;
 
-/* The reference set alone takes floats. */
-static const kernel_set *kernels_of(const forward_step *s) {
-    return s->ws->cache_kind == &cache_kinds[CACHE_F32] ? kernel_at(kernel_count() - 1) : s->k;
-}
-
 void attend_store(const forward_step *s, size_t t, const float *k, const float *v) {
     const layer_hparams *l = &s->layer->hp;
     const kernel_rope r = step_rope(s, t);
     for (size_t h = 0; h < l->n_head_kv; h++) {
         const cache_head c = sequence_head(s->rows[t].seq, s->il, h);
-        kernels_of(s)->store(&c, s->rows[t].pos, &r, k + h * l->head_dim, v + h * l->head_dim_v);
+        s->k->store(&c, s->rows[t].pos, &r, k + h * l->head_dim, v + h * l->head_dim_v);
     }
 }
 
@@ -77,7 +72,7 @@ static void attend_run(const attend_call *c, size_t t, size_t n, unsigned i, uns
         const size_t first = u / n_kv * each, h = u % n_kv;
         const cache_head cache = sequence_head(c->s->rows[t].seq, c->s->il, h);
         const kernel_attend a = call_of(c, &cache, h, t + first, n - first < each ? n - first : each);
-        kernels_of(c->s)->attend(&a);
+        c->s->k->attend(&a);
     }
 }
 
@@ -111,8 +106,8 @@ static void one_member(void *ctx, unsigned i, unsigned n_members) {
         const size_t h = u / n_spans, span = u % n_spans;
         const cache_head cache = sequence_head(seq, c->s->il, h);
         const kernel_attend a = call_of(c, &cache, h, 0, 1);
-        kernels_of(c->s)->attend_span(&a, (first_span(c->s) + span) * CACHE_SPAN,
-                                      seq->partial + (span * l->n_head + h * a.n_q) * size);
+        c->s->k->attend_span(&a, (first_span(c->s) + span) * CACHE_SPAN,
+                             seq->partial + (span * l->n_head + h * a.n_q) * size);
     }
 }
 
@@ -122,8 +117,8 @@ static void join_spans(const attend_call *c) {
     const size_t size = kernel_partial_size(l->head_dim_v);
     const cache_head cache = sequence_head(seq, c->s->il, 0);
     for (size_t h = 0; h < l->n_head; h++)
-        kernels_of(c->s)->attend_join(&cache, seq->partial + h * size, spans_seen(c->s), l->n_head * size,
-                                      c->out + h * l->head_dim_v);
+        c->s->k->attend_join(&cache, seq->partial + h * size, spans_seen(c->s), l->n_head * size,
+                             c->out + h * l->head_dim_v);
 }
 
 void attend(const forward_step *s, const float *q, float *out) {

@@ -394,10 +394,10 @@ static void bench_attend(void) {
     printf("\nattention: microseconds and GMAC/s per token, alone and in a block\n%-6s %-8s %-8s %15s %15s "
            "%15s %15s\n",
            "cache", "set", "heads", "512 alone", "in a block", "4096 alone", "in a block");
-    for (size_t i = 0; i < NUT_KV_COUNT * sizeof shapes / sizeof *shapes; i++) {
-        const size_t dim = shapes[i / NUT_KV_COUNT][1];
-        d.cache = (cache_head){&cache_kinds[i % NUT_KV_COUNT], dim, dim, d.pages, 0};
-        d.n_q = shapes[i / NUT_KV_COUNT][0];
+    for (size_t i = 0; i < CACHE_KINDS * sizeof shapes / sizeof *shapes; i++) {
+        const size_t dim = shapes[i / CACHE_KINDS][1];
+        d.cache = (cache_head){&cache_kinds[i % CACHE_KINDS], dim, dim, d.pages, 0};
+        d.n_q = shapes[i / CACHE_KINDS][0];
         const size_t bytes = cache_tile_bytes(d.cache.kind, dim, dim);
         uint8_t *memory = aligned_alloc(64, cache_tiles(LONG) * bytes);
         for (size_t t = 0; t < cache_tiles(LONG); t++) d.pages[t] = memory + t * bytes;

@@ -193,15 +193,10 @@ static void test_store_case(const kernel_set *s, const cache_kind *kind, const s
     cache_free(&c), guard_free(k, "keys"), guard_free(v, "values"), guard_free(t.table, "table");
 }
 
-/* The SIMD sets hold integers; floats are the reference set's. */
-static size_t n_kinds(const kernel_set *s) {
-    return is_ref(s) ? CACHE_KINDS : NUT_KV_COUNT;
-}
-
 static void test_store(const kernel_set *s, op_counts *ran) {
     rng r;
     rng_seed(&r, 22);
-    for (size_t kind = 0; kind < n_kinds(s); kind++)
+    for (size_t kind = 0; kind < CACHE_KINDS; kind++)
         for (size_t i = 0; i < N_DIMS; i++, ran->store++)
             test_store_case(s, &cache_kinds[kind], dims[i], &r);
 }
@@ -216,13 +211,21 @@ static void store_still(const kernel_set *s, const cache_head *h, size_t pos, co
     s->store(h, pos, &still, k, v);
 }
 
-/* A query as the set takes it: as a key of NUT_KV_F16 is stored, or as it is. */
-static void taken_query(const kernel_set *s, const float *q, size_t dim, double *out) {
+/* Whether the set computes in integers over this kind of cache. */
+static bool in_integers(const kernel_set *s, const cache_kind *kind) {
+    return !is_ref(s) && kind->block;
+}
+
+/* A query as the set takes it: where it computes in integers, as a key of NUT_KV_F16 is stored. */
+static void taken_query(const kernel_set *s, const cache_kind *kind, const float *q, size_t dim,
+                        double *out) {
+    for (size_t i = 0; i < dim; i++) out[i] = (double)q[i];
+    if (!in_integers(s, kind)) return;
     rng r;
     rng_seed(&r, 1);
     cache c = new_cache(&cache_kinds[NUT_KV_F16], dim, dim, 1, &r);
     store_still(s, &c.head, 0, q, q);
-    for (size_t i = 0; i < dim; i++) out[i] = (double)(is_ref(s) ? q[i] : cache_key(&c.head, 0, i));
+    for (size_t i = 0; i < dim; i++) out[i] = (double)cache_key(&c.head, 0, i);
     cache_free(&c);
 }
 
@@ -236,14 +239,14 @@ static void expected_attend(const kernel_set *s, const kernel_attend *a, const f
                  begin = a->window && a->window < n_kv ? n_kv - a->window : 0;
     const double cap = (double)a->softcap;
     double query[CACHE_MAX_DIM], *p = malloc(n_kv * sizeof *p), highest = -INFINITY, total = 0, size = 0;
-    taken_query(s, q, k_dim, query);
+    taken_query(s, h->kind, q, k_dim, query);
     for (size_t i = begin; i < n_kv; i++) {
         p[i] = 0;
         for (size_t c = 0; c < k_dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * (double)a->scale;
         if (cap > 0) p[i] = cap * tanh(p[i] / cap);
         highest = fmax(highest, p[i]), size = fmax(size, fabs(p[i]));
     }
-    const double rounding = (is_ref(s) ? 2e-6 : 2e-5) + 1e-6 * size;
+    const double rounding = (in_integers(s, h->kind) ? 2e-5 : 2e-6) + 1e-6 * size;
     for (size_t i = begin; i < n_kv; i++) total += p[i] = exp(p[i] - highest);
     for (size_t c = 0; c < h->v_dim; c++) {
         out[c] = bound[c] = 0;
@@ -261,7 +264,7 @@ static void expected_attend(const kernel_set *s, const kernel_attend *a, const f
                 most = fmax(most, p[i] * v_scale), sum += p[i] * v_scale;
                 numbers += v_scale > 0 ? fabs(v) / v_scale : 0;
             }
-            if (block && !is_ref(s))
+            if (in_integers(s, h->kind))
                 bound[c] += fmax(most / 32767, sum / (double)h->kind->weight_sum) * 0.51 * numbers / total;
         }
         bound[c] += 1e-9;
@@ -444,7 +447,7 @@ static void test_attend(const kernel_set *s, op_counts *ran) {
     rng r;
     rng_seed(&r, 16);
     for (size_t i = 0; i < HEADS * POSITIONS; i++)
-        for (size_t kind = 0; kind < n_kinds(s); kind++) {
+        for (size_t kind = 0; kind < CACHE_KINDS; kind++) {
             attend_case c = {
                 .set = s,
                 .kind = &cache_kinds[kind],
@@ -458,6 +461,39 @@ static void test_attend(const kernel_set *s, op_counts *ran) {
         }
 }
 
+/* What a token does not see cannot reach it, even where it is no number: positions after it, which others of
+ * the call see, and those before its window. */
+static void test_unseen(const kernel_set *s) {
+    enum { N_TOKENS = 6, N_KV = 70, WINDOW = 6 };
+    rng r;
+    rng_seed(&r, 18);
+    for (size_t kind = 0; kind < CACHE_KINDS; kind++) {
+        attend_case c = {.set = s,
+                         .kind = &cache_kinds[kind],
+                         .content = &contents[0],
+                         .n_tokens = N_TOKENS,
+                         .n_q = 3,
+                         .n_kv = N_KV,
+                         .window = WINDOW,
+                         .k_dim = 64,
+                         .v_dim = 64};
+        case_new(&c, &r);
+        const size_t width = c.n_q * c.v_dim;
+        float *before = malloc(N_TOKENS * width * sizeof *before), bad[64];
+        for (size_t i = 0; i < 64; i++) bad[i] = NAN;
+        kernel_attend a = case_call(&c, 0, N_TOKENS, before);
+        s->attend(&a);
+        store_still(s, &c.cache.head, N_KV - WINDOW, bad, bad);       // seen by the first token alone
+        store_still(s, &c.cache.head, N_KV + N_TOKENS - 2, bad, bad); // by the last
+        a.out = c.out;
+        s->attend(&a);
+        CHECK(memcmp(c.out + width, before + width, (N_TOKENS - 2) * width * sizeof(float)) == 0,
+              "%s attend, %s: NaNs at positions that a token does not see change its result", s->name,
+              c.kind->name);
+        free(before), case_free(&c);
+    }
+}
+
 /* Windows and softcaps, at sizes around those of tiles and spans. */
 static void test_variants(const kernel_set *s, op_counts *ran) {
     static const size_t windows[] = {0, 1, 2, 7, 8, 9, 63, 64, 65, 100, 129, 255, 256, 257, 300, 1000};
@@ -468,7 +504,7 @@ static void test_variants(const kernel_set *s, op_counts *ran) {
     rng r;
     rng_seed(&r, 17);
     for (size_t i = 0; i < WINDOWS * POSITIONS; i++)
-        for (size_t kind = 0; kind < n_kinds(s); kind++) {
+        for (size_t kind = 0; kind < CACHE_KINDS; kind++) {
             attend_case c = {.set = s,
                              .kind = &cache_kinds[kind],
                              .content = &contents[i % N_CONTENTS],
@@ -495,6 +531,7 @@ int main(void) {
         test_store(s, &n_ops[i]);
         test_attend(s, &n_ops[i]);
         test_variants(s, &n_ops[i]);
+        test_unseen(s);
 #define NUT_X(op, params) CHECK(n_ops[i].op > 0, "%s " #op " ran no case", s->name);
         KERNEL_ATTEND_OPS(NUT_X)
 #undef NUT_X
