@@ -54,10 +54,6 @@ static nut_session *session_of(int handle) {
     return NULL;
 }
 
-const char *nutw_version(void) {
-    return nut_version();
-}
-
 const char *nutw_error_name(void) {
     return nut_status_name(w.err.code);
 }

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Model } from '../../web/page/model.js';
-import { Conversation, Session, Slot } from '../../web/page/session.js';
+import { Session } from '../../web/page/session.js';
 import { NutshellError } from '../../web/shared/errors.js';
 import { checkOptions, rules } from '../../web/shared/options.js';
 import { Demand } from '../../web/worker/demand.js';
@@ -334,10 +334,10 @@ async function checkTypes() {
       const own = [...body.matchAll(/^  (?:readonly )?(\w+)(?=[(:])/gm)].map(([, member]) => member);
       return [...own, ...(parent ? declared(parent) : [])].sort();
     };
-    const slot = new Slot(/** @type {any} */ ({}), 0);
-    const objects = { Conversation: new Conversation(slot), Model: playedHost().model,
-      Session: new Session(/** @type {any} */ ({}), { session: 1, contextLength: 1, bytes: 1 }) };
-    for (const [name, object] of Object.entries(objects)) equal(shown(object), declared(name), `${name}:`);
+    const session = new Session(/** @type {any} */ ({}), { session: 1, contextLength: 1, bytes: 1 });
+    for (const [name, object] of Object.entries({ Model: playedHost().model, Session: session })) {
+      equal(shown(object), declared(name), `${name}:`);
+    }
     ensure(declared('Session').includes('fork') && declared('Model').includes('session'), 'the declarations were not found');
   });
 }

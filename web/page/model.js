@@ -2,22 +2,42 @@
 import { NutshellError } from '../shared/errors.js';
 import { checkIds, checkOptions, checkText, rules } from '../shared/options.js';
 import { asyncDispose } from './dispose.js';
-import { Conversation, Session, Slot } from './session.js';
+import { Session } from './session.js';
 
 /** @typedef {import('../nutshell.d.ts').ModelInfo} ModelInfo */
+/** @typedef {import('../nutshell.d.ts').ChatMessage} ChatMessage */
 
-const OWN_SESSION = 0;
-
-export class Model extends Conversation {
+export class Model {
   #host;
+  /** The model's own session, which is there as long as the model. */
+  #own;
   /** @readonly @type {ModelInfo} */
   info;
 
   /** @param {import('./host.js').Host} host @param {ModelInfo} info */
   constructor(host, info) {
-    super(new Slot(host, OWN_SESSION));
     this.#host = host;
+    this.#own = new Session(host, { session: 0, contextLength: info.contextLength, bytes: info.sessionBytes });
     this.info = info;
+  }
+
+  get stats() {
+    return this.#own.stats;
+  }
+
+  /** @param {string} prompt @param {object} [options] */
+  generate(prompt, options) {
+    return this.#own.generate(prompt, options);
+  }
+
+  /** @param {ChatMessage[]} messages @param {object} [options] */
+  chat(messages, options) {
+    return this.#own.chat(messages, options);
+  }
+
+  /** @param {ChatMessage[]} messages @param {object} [options] */
+  renderChat(messages, options) {
+    return this.#own.renderChat(messages, options);
   }
 
   /** @param {object} [options] */

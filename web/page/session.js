@@ -1,12 +1,11 @@
-// Sessions of a model as the page sees them: each is a conversation with a memory of its own. The model has one, and
-// opens more; their generations run at the same time.
+// A session of a model as the page sees it: a conversation with a memory of its own. The model has one and opens more; their
+// generations run at the same time.
 import { NutshellError } from '../shared/errors.js';
 import { checkBytes, checkMessages, checkOptions, checkText, rules } from '../shared/options.js';
 import { asyncDispose } from './dispose.js';
 import { Generation } from './generation.js';
 
 /** @typedef {import('../nutshell.d.ts').ChatMessage} ChatMessage */
-/** @typedef {import('./host.js').Host} Host */
 
 /** @returns {number} below 2^53 */
 function randomSeed() {
@@ -17,98 +16,16 @@ function randomSeed() {
 /** The signal among options that are not checked yet. @param {any} options */
 const signalOf = (options) => (options?.signal instanceof AbortSignal ? options.signal : undefined);
 
-/** A session of the worker's engine, and what runs on it. */
-export class Slot {
-  /** The generation that ran last or is running. @type {Generation | null} */
-  latest = null;
-  /** Ends the generation that is running with an error. @type {((error: NutshellError) => void) | null} */
-  stop = null;
+export class Session {
+  #host;
+  /** Its handle in the worker. */
+  #session;
+  /** The generation that is running or ran last. @type {Generation | null} */
+  #latest = null;
+  /** Ends the generation that is running with an error. @type {((error: unknown) => void) | null} */
+  #stop = null;
   /** Why the session can no longer be used. @type {NutshellError | null} */
-  freed = null;
-
-  /** @param {Host} host @param {number} session  its handle in the worker; 0: the model's own */
-  constructor(host, session) {
-    this.host = host;
-    this.session = session;
-  }
-
-  /** Throws where nothing more can begin. */
-  needIdle() {
-    const ended = this.host.ended ?? this.freed;
-    if (ended) throw ended;
-    if (this.stop) {
-      throw new NutshellError('busy', 'this session is generating: wait for the end, stop it by leaving its loop or aborting '
-        + 'its signal, or open another one with model.session()');
-    }
-  }
-
-  /** Asks the worker for something that no generation may disturb. @param {string} op @param {object} [request] */
-  async ask(op, request) {
-    this.needIdle();
-    return this.host.ask(op, { session: this.session, ...request });
-  }
-}
-
-/** What the model's own session and all others can do. */
-export class Conversation {
-  #slot;
-
-  /** @param {Slot} slot */
-  constructor(slot) {
-    this.#slot = slot;
-  }
-
-  get stats() {
-    return this.#slot.latest?.stats ?? null;
-  }
-
-  /** @param {string} prompt @param {object} [options] */
-  generate(prompt, options) {
-    return this.#generation('generate', options, (checked) => ({ prompt: checkText('prompt', prompt), ...checked }));
-  }
-
-  /** @param {ChatMessage[]} messages @param {object} [options] */
-  chat(messages, options) {
-    return this.#generation('chat', options, (checked) => ({ messages: checkMessages(messages), ...checked }));
-  }
-
-  /** @param {ChatMessage[]} messages @param {object} [options] @returns {Promise<string>} */
-  async renderChat(messages, options) {
-    return this.#slot.host.ask('render', { messages: checkMessages(messages), options: checkOptions(rules.template, options) });
-  }
-
-  /**
-   * Nothing happens before the first text is asked for; arguments are checked then too.
-   * @param {'generate' | 'chat'} op
-   * @param {unknown} options
-   * @param {(checked: { options: object }) => object} request
-   */
-  #generation(op, options, request) {
-    const slot = this.#slot, { host, session } = slot;
-    const seed = /** @type {any} */ (options)?.seed ?? randomSeed();
-    /** @type {object} */
-    let message;
-    const generation = new Generation({
-      begin: (stop) => {
-        if (host.ended) throw host.ended;
-        const { signal, ...checked } = checkOptions(rules[op], options);
-        message = request({ options: { ...checked, seed } });
-        slot.needIdle();
-        slot.stop = stop;
-        slot.latest = generation;
-      },
-      ask: (onEvent, started) => host.ask(op, { session, ...message }, onEvent, started),
-      stop: (id) => host.tell(id, 'stop'),
-      took: (id, count) => host.tell(id, 'took', { count }),
-      end: () => { slot.stop = null; },
-    }, seed, signalOf(options));
-    return generation;
-  }
-}
-
-/** A session that was opened with `model.session()` or by a fork. */
-export class Session extends Conversation {
-  #slot;
+  #freed = null;
   /** @type {Promise<void> | null} */
   #freeing = null;
   /** @readonly @type {number} */
@@ -116,31 +33,55 @@ export class Session extends Conversation {
   /** @readonly @type {number} */
   bytes;
 
-  /** @param {Host} host @param {{ session: number, contextLength: number, bytes: number }} opened  by the worker */
+  /**
+   * @param {import('./host.js').Host} host
+   * @param {{ session: number, contextLength: number, bytes: number }} opened  its handle in the worker, and its figures
+   */
   constructor(host, { session, contextLength, bytes }) {
-    const slot = new Slot(host, session);
-    super(slot);
-    this.#slot = slot;
+    this.#host = host;
+    this.#session = session;
     this.contextLength = contextLength;
     this.bytes = bytes;
   }
 
+  get stats() {
+    return this.#latest?.stats ?? null;
+  }
+
+  /** @param {string} prompt @param {object} [options] */
+  generate(prompt, options) {
+    return this.#generation('generate', options, () => ({ prompt: checkText('prompt', prompt) }));
+  }
+
+  /** @param {ChatMessage[]} messages @param {object} [options] */
+  chat(messages, options) {
+    return this.#generation('chat', options, () => ({ messages: checkMessages(messages) }));
+  }
+
+  /** @param {ChatMessage[]} messages @param {object} [options] @returns {Promise<string>} */
+  async renderChat(messages, options) {
+    return this.#host.ask('render', { messages: checkMessages(messages), options: checkOptions(rules.template, options) });
+  }
+
   async fork() {
-    return new Session(this.#slot.host, await this.#slot.ask('fork'));
+    return new Session(this.#host, await this.#ask('fork'));
   }
 
   /** @returns {Promise<Uint8Array<ArrayBuffer>>} */
   save() {
-    return this.#slot.ask('save');
+    return this.#ask('save');
   }
 
   /** @param {Uint8Array | ArrayBuffer} bytes @returns {Promise<void>} */
   async restore(bytes) {
-    await this.#slot.ask('restore', { bytes: checkBytes(bytes) });
+    await this.#ask('restore', { bytes: checkBytes(bytes) });
   }
 
+  /** The worker frees it when its generation has stopped; where the worker has ended, so has the session. */
   async free() {
-    this.#freeing ??= this.#free();
+    this.#freed ??= new NutshellError('freed', 'this session was freed: open another one with model.session()');
+    this.#stop?.(this.#freed);
+    this.#freeing ??= this.#host.ask('free', { session: this.#session }).catch(() => {});
     await this.#freeing;
   }
 
@@ -148,11 +89,46 @@ export class Session extends Conversation {
     await this.free();
   }
 
-  /** The worker frees it when its generation has stopped; where the worker is gone, so is the session. */
-  async #free() {
-    const slot = this.#slot;
-    slot.freed = new NutshellError('freed', 'this session was freed: open another one with model.session()');
-    slot.stop?.(slot.freed);
-    await slot.host.ask('free', { session: slot.session }).catch(() => {});
+  /** Throws where nothing more can begin. */
+  #needIdle() {
+    const ended = this.#host.ended ?? this.#freed;
+    if (ended) throw ended;
+    if (this.#stop) {
+      throw new NutshellError('busy', 'this session is generating: wait for the end, stop it by leaving its loop or aborting '
+        + 'its signal, or open another one with model.session()');
+    }
+  }
+
+  /** Asks the worker for something that no generation may disturb. @param {string} op @param {object} [request] */
+  async #ask(op, request) {
+    this.#needIdle();
+    return this.#host.ask(op, { session: this.#session, ...request });
+  }
+
+  /**
+   * Nothing happens before the first text is asked for; arguments are checked then too.
+   * @param {'generate' | 'chat'} op
+   * @param {unknown} options
+   * @param {() => object} input  the rest of the request, checked
+   */
+  #generation(op, options, input) {
+    const seed = /** @type {any} */ (options)?.seed ?? randomSeed();
+    /** @type {object} */
+    let message;
+    const generation = new Generation({
+      begin: (stop) => {
+        if (this.#host.ended) throw this.#host.ended;
+        const { signal, ...checked } = checkOptions(rules[op], options);
+        message = { session: this.#session, ...input(), options: { ...checked, seed } };
+        this.#needIdle();
+        this.#stop = stop;
+        this.#latest = generation;
+      },
+      ask: (onEvent, started) => this.#host.ask(op, message, onEvent, started),
+      stop: (id) => this.#host.tell(id, 'stop'),
+      took: (id, count) => this.#host.tell(id, 'took', { count }),
+      end: () => { this.#stop = null; },
+    }, seed, signalOf(options));
+    return generation;
   }
 }

@@ -17,6 +17,12 @@ export const GENERATE_OPTIONS = /** @type {const} */ ([
   { name: 'special', kind: 'flag', fallback: false },
 ]);
 
+/** Their names alone, in the same order: all that the worker needs of them. */
+export const OPTION_NAMES = /** @type {const} */ ([
+  'maxTokens', 'temperature', 'topK', 'topP', 'minP', 'typicalP', 'repeatPenalty', 'presencePenalty',
+  'frequencyPenalty', 'repeatLastN', 'seed', 'ignoreEos', 'special',
+]);
+
 /** Stop texts of a generation, and bytes of each, at most. */
 export const MAX_STOPS = 16, MAX_STOP_BYTES = 256;
 

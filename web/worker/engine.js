@@ -2,7 +2,7 @@
 // instead of return codes. The counterpart of wasm/nut_wasm.c; one engine per worker.
 import { NutshellError } from '../shared/errors.js';
 import {
-  ADD_BOS, FINISHES, GENERATE_OPTIONS, KV_TYPES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,
+  ADD_BOS, FINISHES, KV_TYPES, OPTION_NAMES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,
 } from '../shared/tables.js';
 
 const encoder = new TextEncoder();
@@ -110,11 +110,7 @@ export class Engine {
 
   /** Gives the staging buffer's memory back. */
   freeStaging() {
-    this.#call('staging', 0);
-  }
-
-  version() {
-    return this.#cString(this.#call('version'));
+    if (!this.#crash) this.#call('staging', 0);
   }
 
   /** Whether the module's kernels of this name compute rightly here: the engine tries them. @param {string} name */
@@ -197,9 +193,9 @@ export class Engine {
       return this.#bytes('session_save', session);
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;
-      throw new NutshellError('out-of-memory', 'no memory is left for the saved session; free sessions or close tabs', { cause });
+      throw new NutshellError('out-of-memory', 'no memory is left for this many bytes; close other tabs', { cause });
     } finally {
-      if (!this.#crash) this.freeStaging(); // they were there
+      this.freeStaging(); // they were there
     }
   }
 
@@ -209,7 +205,7 @@ export class Engine {
     try {
       this.#check('session_restore', session, bytes.length);
     } finally {
-      if (!this.#crash) this.freeStaging();
+      this.freeStaging();
     }
   }
 
@@ -241,7 +237,7 @@ export class Engine {
    * @returns {number} tokens of the prompt
    */
   generateBegin(prompt, options, flags, session = 0) {
-    const numbers = Float64Array.from(GENERATE_OPTIONS, ({ name }) => Number(options[name]));
+    const numbers = Float64Array.from(OPTION_NAMES, (name) => Number(options[name]));
     const stops = [options.stop].flat();
     const stopText = encoder.encode(stops.map((stop) => stop + '\0').join('')), text = encoder.encode(prompt);
     const at = this.#stage(numbers.byteLength + stopText.length + text.length);

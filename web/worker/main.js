@@ -2,7 +2,6 @@
 // { id, value } or { id, error }, and sends { id, event } while one is running. Messages that belong to a running
 // request carry its id as `target`.
 import { Aborted, NutshellError, toWire } from '../shared/errors.js';
-import { RELAXED_IS_WRONG } from '../shared/probe.js';
 import { runCacheOperation } from './cache.js';
 import { Demand } from './demand.js';
 import { Engine } from './engine.js';
@@ -58,7 +57,7 @@ const operations = {
     threads = request.threads;
     engine = new Engine(started);
     if (request.module.startsWith('relaxed') && !engine.computes('relaxed')) {
-      throw new NutshellError('bad-argument', RELAXED_IS_WRONG);
+      throw new NutshellError('bad-argument', 'relaxed SIMD'); // the page takes another module, or says what to do
     }
     generator = new Generator(engine, messagePause());
   },
@@ -83,17 +82,8 @@ const operations = {
   restore: ({ session, bytes }) => generator.whenIdle(session, () => engine.sessionRestore(session, bytes)),
   free: ({ session }) => generator.whenIdle(session, () => engine.sessionFree(session)),
 
-  generate({ session, prompt, options }, job) {
-    const flags = flagsFor(prompt, options.parseSpecial ?? false);
-    return run(session, job, async () => ({ prompt, options, flags }));
-  },
-
-  chat({ session, messages, options }, job) {
-    return run(session, job, async () => {
-      const prompt = await template.render(messages, options);
-      return { prompt, options, flags: flagsFor(prompt, options.parseSpecial ?? true) };
-    });
-  },
+  generate: (request, job) => run(request, job, false, () => request.prompt),
+  chat: (request, job) => run(request, job, true, () => template.render(request.messages, request.options)),
 };
 
 /** @param {any} request @param {Job} job */
@@ -126,25 +116,23 @@ const signals = {
 /** @typedef {import('./engine.js').Session} Session */
 
 /** What the page is told of a session that was opened. @param {Session} session */
-function opened(session) {
-  const { contextLength, bytes } = engine.session(session);
-  return { session, contextLength, bytes };
-}
-
-/** @param {Session} session @param {Job} job @param {() => Promise<import('./generator.js').Request>} prepare */
-function run(session, job, prepare) {
-  const { signal } = job.abort;
-  job.demand = new Demand(signal);
-  return generator.run(session, prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
-}
+const opened = (session) => ({ session, ...engine.session(session) });
 
 /**
- * A beginning-of-sequence token that the text brings itself is not put there twice.
- * @param {string} prompt
- * @param {boolean} parseSpecial
+ * @param {{ session: Session, options: Record<string, any> }} request
+ * @param {Job} job
+ * @param {boolean} special  whether special tokens written in the prompt are such, unless an option says so
+ * @param {() => string | Promise<string>} promptOf
  */
-function flagsFor(prompt, parseSpecial) {
-  return { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) };
+function run({ session, options }, job, special, promptOf) {
+  const { signal } = job.abort;
+  job.demand = new Demand(signal);
+  const prepare = async () => {
+    const prompt = await promptOf(), parseSpecial = options.parseSpecial ?? special;
+    // A beginning-of-sequence token that the text brings itself is not put there twice.
+    return { prompt, options, flags: { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) } };
+  };
+  return generator.run(session, prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
 }
 
 const openStore = () => (opening ??= Store.open());
