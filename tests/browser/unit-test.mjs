@@ -334,7 +334,7 @@ await check('files of a model that do not come in order are refused', async () =
       engine.loadNext(0);
       feed(engine, files[2]);
     }],
-    ['truncated-model', /3 parts and only 1 came/, async () => (await fed(files[0])).loadFinish(OPTIONS)],
+    ['truncated-model', /3 splits and only 1 came/, async () => (await fed(files[0])).loadFinish(OPTIONS)],
     ['truncated-model', /split 2 of 3: .* bytes are missing/, async () => {
       const engine = await fed(files[0]);
       engine.loadNext(0);
