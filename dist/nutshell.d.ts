@@ -10,8 +10,9 @@ export const version: string;
 export type ModelBytes = Blob | FileSystemFileHandle | ArrayBuffer | Uint8Array | ReadableStream<Uint8Array>;
 
 /**
- * Where a model comes from: a URL (relative to the page), a file, or a model in the cache by its id (see `cache.list`). Of a
- * model in several files (NAME-00001-of-00003.gguf) the URL of the first, or an array of all.
+ * Where a model comes from: a URL (relative to the page, or to the script of a worker that uses the library), a file, or a model
+ * in the cache by its id (see `cache.list`). Of a model in several files (NAME-00001-of-00003.gguf) the URL of the first, or an
+ * array of all.
  */
 export type ModelSource = string | URL | ModelBytes | { cached: string } | (string | URL)[] | Blob[];
 
@@ -22,24 +23,24 @@ export type ModelSource = string | URL | ModelBytes | { cached: string } | (stri
 export function load(source: ModelSource, options?: LoadOptions): Promise<Model>;
 
 /**
- * Fetches and starts the engine ahead of time, so that the next `load` (with the same `threads`, `kernel` and
- * `baseUrl`) needs nothing but the model: it starts sooner, and a cached model then loads and chats without a network.
+ * Fetches and starts the engine ahead of time, so that the next `load` (with the same `threads`, `kernel` and `baseUrl`)
+ * needs only the model: it starts sooner, and a cached model then loads and chats without a network.
  * (Without it, the first `chat` or `renderChat` fetches nutshell-template.mjs.)
  */
 export function prepare(options?: EngineOptions): Promise<void>;
 
-/** What this browser and page can do. Needs no network. */
+/** What this browser and page can do. Needs no network, and works in workers and in Node.js too. */
 export function capabilities(): Capabilities;
 
 /** The models that are kept in this browser's IndexedDB for this origin. */
 export const cache: Cache;
 
 export interface Capabilities {
-  /** WebAssembly with 128-bit SIMD: without it nothing runs. */
+  /** WebAssembly with 128-bit SIMD, which a policy may forbid: without it nothing runs. */
   simd: boolean;
   /** The relaxed integer dot product is there and computes rightly. */
   relaxedSimd: boolean;
-  /** Shared memory can be used, so that more than one thread can run: the page is cross-origin isolated. */
+  /** Workers can share memory, so that more than one thread can run: the page is cross-origin isolated. */
   threads: boolean;
   /** Threads that `load` uses when none are asked for. */
   defaultThreads: number;
@@ -62,25 +63,25 @@ export interface LoadOptions extends EngineOptions {
   /** How keys and values of the context are held. 'f16' (default): two bytes a number; 'q8_0': in little more than half. */
   kvType?: 'f16' | 'q8_0';
   /**
-   * true (default for a URL): a stored copy is used unless the server offers another version; else the model is stored
-   * while it arrives. 'reload': downloaded anew. 'required': as true, but the load fails where it cannot be stored
+   * true (default for a URL): a stored copy is used unless the server has another version; else the model is stored
+   * while it arrives. 'reload': downloaded again. 'required': as true, but the load fails where it cannot be stored
    * ('quota', 'storage'). false (default for other sources): not looked up and not stored.
    */
   cache?: boolean | 'reload' | 'required';
-  /** SHA-256 of the whole file, in hexadecimal: what has another one is not loaded ('wrong-checksum') and not kept.
+  /** SHA-256 of the whole file, in hexadecimal: a file with another one is not loaded ('wrong-checksum') and not stored.
    *  An array where the model has several files. */
   sha256?: string | string[];
   /**
-   * Other addresses of the same file, tried in this order where one fails. What one server has given is joined with what
-   * another gives only where their ETags agree or `sha256` is given; else the file is fetched from its beginning.
+   * Other addresses of the same file, tried in this order where one fails. Bytes of two addresses are joined only where their
+   * ETags agree or `sha256` is given; else the file is fetched from its beginning again.
    */
   mirrors?: (string | URL)[];
   /** HTTP headers for the requests of this load, such as { Authorization: 'Bearer …' }. They are not stored. */
   headers?: HeadersInit;
   /**
-   * Where the browser grants too little storage for this model: true deletes other models from the cache, those first
-   * that were not used for the longest time, as many as are needed, and none if all would not do. Models that are being
-   * downloaded stay. Default false: the model is used and not stored (see `cache`).
+   * Where the browser grants too little storage for this model: true deletes other models from the cache, the least recently
+   * used first, as many as are needed, and none where all would not be enough. Models that are being downloaded stay.
+   * Default false: the model is used and not stored (see `cache`).
    */
   evict?: boolean;
 }
@@ -88,8 +89,8 @@ export interface LoadOptions extends EngineOptions {
 export interface Progress {
   /** 'engine': starting; 'download' and 'cache': bytes arrive from the source or from the cache; 'ready': done. */
   phase: 'engine' | 'download' | 'cache' | 'ready';
-  /** Bytes of the model file that have arrived; ends at the file's size. Falls only when the file on the server changed
-   *  in between and the load begins anew. */
+  /** Bytes of the model file that have arrived; ends at the file's size. It decreases only when the file on the server
+   *  changed meanwhile and the load begins again. */
   loaded: number;
   /** Size of the file; 0 while unknown. Of a model in several files, those that have begun. */
   total: number;
@@ -101,26 +102,72 @@ export interface Progress {
   fromCache: boolean;
 }
 
-/** One loaded model. It has a worker and a WebAssembly memory of its own until `unload`. */
-export interface Model {
-  readonly info: ModelInfo;
+/**
+ * Texts that follow one another in one memory, the context: a prompt that begins like the one before and its answer is read
+ * only from where it differs. A model is one conversation itself, and opens more with `session`.
+ */
+export interface Conversation {
   /** Figures of the generation that ran last or is running; null before the first. */
   readonly stats: GenerationStats | null;
   /**
-   * Continues the prompt. Nothing happens until the first piece is asked for, and all errors come from there. Leaving
-   * the loop stops the generation; while it takes no pieces, no more than a few are drawn. One generation runs at a time
-   * ('busy').
+   * Continues the prompt. Nothing happens until the first text is asked for, and all errors come from there. Leaving the
+   * loop stops the generation; while the loop takes no texts, only a few are generated ahead. A session runs one
+   * generation at a time ('busy'); those of several sessions run at the same time, a token of each in turn.
    */
   generate(prompt: string, options?: GenerateOptions): Generation;
-  /** Answers the last message, with the chat template that the model brings ('no-chat-template' where it has none). The
-   *  first time it fetches nutshell-template.mjs, unless `prepare` has done so. */
+  /** Answers the last message, with the model's chat template ('no-chat-template' where it has none). The first call fetches
+   *  nutshell-template.mjs, unless `prepare` has done so. */
   chat(messages: ChatMessage[], options?: ChatOptions): Generation;
   /** The text that `chat` would continue. */
   renderChat(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
+}
+
+/** One loaded model. It has a worker and a WebAssembly memory of its own until `unload`. `generate` and `chat` work on its
+ *  own session. */
+export interface Model extends Conversation {
+  readonly info: ModelInfo;
+  /** Opens another conversation on this model. It shares the weights and threads, and takes memory for its own context
+   *  alone ('out-of-memory' where there is too little: nothing else has changed then). */
+  session(options?: SessionOptions): Promise<Session>;
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   detokenize(ids: ArrayLike<number>, options?: DetokenizeOptions): Promise<string>;
-  /** Ends the worker and frees its memory; everything else then fails with 'unloaded'. May be called again. */
+  /** Ends the worker and frees its memory, that of all sessions too; everything else then fails with 'unloaded', and so do
+   *  generations that are running. May be called again. */
   unload(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface SessionOptions {
+  /** Positions that prompt and answer share. Default: as many as the model's own session has. */
+  contextLength?: number;
+}
+
+/**
+ * A further conversation on a model. `fork`, `save` and `restore` wait for a generation that was stopped, and fail with
+ * 'busy' while one is running.
+ */
+export interface Session extends Conversation {
+  /** Positions that prompt and answer share. */
+  readonly contextLength: number;
+  /** Bytes that the session takes in memory. A fork shares them with the first session, as far as both have the same text. */
+  readonly bytes: number;
+  /** Opens a session of the same length that goes on from what this one has read and written; then each goes its own way. */
+  fork(): Promise<Session>;
+  /**
+   * All that this session has read and written, as the engine holds it, for `restore` here or in another page that has loaded
+   * the same model with the same `kvType`. Its size is the share of `bytes` that the context in use takes. Whoever has it can
+   * read the conversation.
+   */
+  save(): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Makes this session what was saved, so that a prompt that begins with that text is not read again. The bytes may come from
+   * anywhere: 'corrupt-session' where they are not what `save` gives for this model, 'context-full' where the context is too
+   * short; the session is then as it was.
+   */
+  restore(bytes: Uint8Array | ArrayBuffer): Promise<void>;
+  /** Frees the session's memory. A generation that is running ends with 'freed', and so does everything that is asked later.
+   *  May be called again. */
+  free(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -139,9 +186,9 @@ export interface ModelInfo {
   fileBytes: number;
   /** Bytes that the weights take in memory. */
   weightBytes: number;
-  /** Bytes that the session takes in memory: key/value cache and activations. */
+  /** Bytes that the model's own session takes in memory: key/value cache and activations. */
   sessionBytes: number;
-  /** Whether the model brings a chat template. */
+  /** Whether the model has a chat template. */
   chat: boolean;
   cache: CacheState;
   /** What the file says about the model. */
@@ -188,28 +235,38 @@ export interface CacheState {
   error: NutshellError | null;
 }
 
+/** How a text is generated. Numbers and their limits are those of the engine (src/nutshell.h). */
 export interface GenerateOptions {
-  /** Tokens to draw at most; default: until the context is full. */
+  /** Tokens to sample at most, at least 1; default: until the context is full. */
   maxTokens?: number;
   /** 0: always the likeliest token. Default 0.8. */
   temperature?: number;
-  /** Draw from the k likeliest tokens; 0: off. Default 40. */
+  /** Sample from the k likeliest tokens; 0: off. Default 40. */
   topK?: number;
-  /** Draw from the likeliest tokens that have this share of the probability; 1: off. Default 0.95. */
+  /** Sample from the likeliest tokens that have this share of the probability; 1: off. Default 0.95. */
   topP?: number;
   /** Leave out tokens below this share of the likeliest one's probability; 0: off. Default 0.05. */
   minP?: number;
   /** Locally typical sampling; 1: off. Default 1. */
   typicalP?: number;
-  /** Over the last 64 tokens; 1: off. Default 1. */
+  /** Above 1 avoids tokens that came among the last `repeatLastN`; 1: off. Default 1. */
   repeatPenalty?: number;
-  /** 0: off. Default 0. */
+  /** Taken once from the logit of a token that came among the last `repeatLastN`; 0: off. Default 0. */
   presencePenalty?: number;
-  /** 0: off. Default 0. */
+  /** Taken as often as the token came among the last `repeatLastN`; 0: off. Default 0. */
   frequencyPenalty?: number;
-  /** A whole number below 2^53: the same seed gives the same text. Default: drawn at random. */
+  /** Tokens, of the prompt too, that the three penalties look back on; 0: off. Default 64. */
+  repeatLastN?: number;
+  /** A whole number below 2^53: the same seed gives the same text. Default: chosen at random. */
   seed?: number;
-  /** Texts that end the generation and are not part of it: at most 16, each at most 256 bytes in UTF-8. */
+  /** Go on where the model ends the text, until maxTokens or a stop text; for benchmarks. Default false. */
+  ignoreEos?: boolean;
+  /** Give special tokens their text ("<|im_start|>") where the model writes them. Default false: they give none. */
+  special?: boolean;
+  /**
+   * Texts that end the generation and are not part of it: at most 16, each at most 256 bytes in UTF-8. The text of a special
+   * token ends it too, whether `special` shows it or not.
+   */
   stop?: string | string[];
   /** Rejects the loop with `signal.reason`, within one token or one batch of the prompt. */
   signal?: AbortSignal;
@@ -217,9 +274,18 @@ export interface GenerateOptions {
   parseSpecial?: boolean;
 }
 
+/** A part of a message's content; templates of text models read those with `type: 'text'`. */
+export interface ContentPart {
+  type: string;
+  text?: string;
+  [key: string]: unknown;
+}
+
 export interface ChatMessage {
   role: string;
-  content: string;
+  /** A text, or parts, for templates that read such. null or missing where something else takes its place, such as
+   *  tool_calls. Templates get it as it is. */
+  content?: string | null | ContentPart[];
   /** Some templates read more: name, tool_calls … */
   [key: string]: unknown;
 }
@@ -229,7 +295,7 @@ export interface TemplateOptions {
   template?: string;
   /** More variables for the template, such as { enable_thinking: false }. */
   templateVariables?: { [name: string]: unknown };
-  /** Ask for the answer's opening. Default true. */
+  /** Let the template open the answer. Default true. */
   addGenerationPrompt?: boolean;
 }
 
@@ -247,11 +313,11 @@ export interface DetokenizeOptions {
   special?: boolean;
 }
 
-/** Pieces of text: whole characters, as they are drawn. */
+/** The answer's text as it is generated, in parts of whole characters. */
 export interface Generation extends AsyncIterableIterator<string> {
   /** null until the generation started; kept up to date while it runs. */
   readonly stats: GenerationStats | null;
-  /** All pieces that are still to come, joined. */
+  /** All the text that is still to come. */
   text(): Promise<string>;
 }
 
@@ -260,12 +326,12 @@ export interface GenerationStats {
   promptTokens: number;
   /** How many of them have been read; those that the session still held from before count at once. */
   promptTokensRead: number;
-  /** Tokens drawn. */
+  /** Tokens sampled. */
   tokens: number;
-  /** Time spent on the prompt and on drawing, in the worker. */
+  /** Time spent on the prompt and on what follows it, in the worker; steps of other sessions do not count. */
   promptSeconds: number;
   seconds: number;
-  /** Drawn tokens per second; 0 before the first. */
+  /** Sampled tokens per second; 0 before the first. */
   tokensPerSecond: number;
   /** The seed in use. */
   seed: number;
@@ -274,7 +340,7 @@ export interface GenerationStats {
 }
 
 export interface Cache {
-  /** Models stored for this origin, those that are not complete too. */
+  /** Models stored for this origin, incomplete ones too. */
   list(): Promise<CachedModel[]>;
   /** Deletes by id or by URL; true where there was something to delete. */
   delete(idOrUrl: string): Promise<boolean>;
@@ -283,16 +349,16 @@ export interface Cache {
   usage(): Promise<CacheUsage>;
   /**
    * Reads stored models, one by id or URL ('not-cached' where there is none) or all, and compares them with their
-   * checksums. What is damaged is deleted, so that the next load fetches it again; the model is incomplete until then.
+   * checksums. Damaged chunks are deleted, so that the next load fetches them again; the model is incomplete until then.
    */
   verify(idOrUrl?: string, options?: VerifyOptions): Promise<CacheReport[]>;
-  /** The model's file, to be saved or sent elsewhere. It is read when the Blob is: save it before you
-   *  delete the model. 'not-cached' where it is not whole. */
+  /** The model's file, to be saved or sent elsewhere. The Blob reads it only when it is read itself: save it before you
+   *  delete the model. 'not-cached' where the model is not complete. */
   export(idOrUrl: string): Promise<Blob>;
   /**
    * Stores a file. With `url`, `load(url)` then takes it from the cache, without a network too, and it replaces what was
-   * stored from there. Rejects with 'not-gguf' for other files and 'quota' where there is too little room; nothing of it
-   * is then left.
+   * stored from there. Rejects with 'not-gguf' for other files and 'quota' where there is too little space; nothing of
+   * the file is then left.
    */
   import(source: ModelBytes, options?: ImportOptions): Promise<CachedModel>;
 }
@@ -304,7 +370,7 @@ export interface VerifyOptions {
 }
 
 export interface ImportOptions extends VerifyOptions {
-  /** Where the file would have been downloaded from, relative to the page. Default: it is kept as a file. */
+  /** The address that the file would have been downloaded from. Default: it is stored as a file without one. */
   url?: string | URL;
   /** Default: the file's own name, else the last part of the URL. */
   name?: string;
@@ -325,11 +391,12 @@ export interface CacheReport {
   name: string;
   /** How many chunks were checked. */
   chunks: number;
-  /** Numbers of those that were damaged or missing; they are deleted now. All, where the whole is wrong and no part seems so. */
+  /** Indexes of the chunks that were damaged or missing; they are deleted now. All, where only the file's SHA-256 is wrong. */
   damaged: number[];
-  /** Whether the file has the SHA-256 that it had when it was stored; null where that is not known, or not all is there. */
+  /** Whether the file has the SHA-256 that it had when it was stored; null where that is not known, or the file is not
+   *  complete. */
   sha256: boolean | null;
-  /** Whether all of the model is there. */
+  /** Whether the model is complete. */
   complete: boolean;
 }
 
@@ -351,18 +418,18 @@ export interface CachedModel {
 export interface CacheUsage {
   /** Bytes of models. */
   models: number;
-  /** What the browser says that this origin stores in all, and may store; null where it does not say. */
+  /** How much this origin stores in all, and may store, as the browser says; null where it does not say. */
   used: number | null;
   quota: number | null;
   /**
-   * Whether the browser keeps it when the disk gets full; null where it does not say. The library asks for that once, after
-   * the first model was stored; some browsers ask the user then.
+   * Whether the browser keeps the stored models when the disk gets full; null where it does not say. The library asks for
+   * that once, after the first model was stored; some browsers then ask the user.
    */
   persisted: boolean | null;
 }
 
 /**
- * Every failure but an abort. `message` says what to do. After an error in generate, chat, tokenize or detokenize the
+ * Every failure except an abort. `message` says what to do. After an error in generate, chat, tokenize or detokenize the
  * model can be used on, except with the code 'engine-crashed'.
  */
 export class NutshellError extends Error {
@@ -376,7 +443,8 @@ export type ErrorCode =
   | 'out-of-memory'
   | 'not-gguf' // no model at all: an HTML page, another format
   | 'truncated-model'
-  | 'corrupt-model'
+  | 'corrupt-model' // the file contradicts itself, or the model computes NaN
+  | 'corrupt-session' // the bytes are not what `save` gives for this model
   | 'wrong-checksum' // the file is not the one that `sha256` names
   | 'unsupported-model' // an architecture, tensor type or tokenizer that is not known
   | 'model-too-large' // does not fit into the memory that a page can have
@@ -386,7 +454,10 @@ export type ErrorCode =
   // from the library
   | 'busy' // a generation is running
   | 'unloaded' // the model was unloaded
+  | 'freed' // the session was freed
   | 'no-simd' // the browser lacks WebAssembly SIMD
+  | 'wasm-blocked' // a Content-Security-Policy without 'wasm-unsafe-eval' forbids WebAssembly
+  | 'no-worker' // no worker can be started here, such as in a service worker or in Node.js
   | 'engine-missing' // the worker, wasm or template files are not where they are looked for
   | 'engine-crashed' // the worker ended; load the model again
   | 'cross-origin-worker' // the worker file is on another origin

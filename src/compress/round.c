@@ -73,9 +73,9 @@ static bool is_smaller(const format *a, const format *b) {
     return a->bytes * b->block < b->bytes * a->block;
 }
 
-/* The output matrix keeps 8 bits, or the fewer that it has: each logit is a product with one of its rows, and in
- * 4 bits it alone makes the perplexity of SmolLM2-135M a seventh larger (45.7 for 40.0; llama-quantize keeps 6 or
- * 8 bits: ggml-org/llama.cpp, issue 5650). */
+/* The output matrix keeps 8 bits, or the fewer that it has: each logit is a product with one of its rows,
+ * and in 4 bits it alone makes the perplexity of SmolLM2-135M a seventh larger (45.7 for 40.0;
+ * llama-quantize keeps 6 or 8 bits: ggml-org/llama.cpp, issue 5650). */
 static const format *plan(const nut_compress_options *o, const gguf *model, const gguf_tensor *t) {
     const format *to = target(o), *from = format_by_ggml(t->ggml_type), *least = &format_table[FORMAT_Q8_0];
     if (!from || !method_is_matrix(t)) return NULL;

@@ -127,7 +127,7 @@ typedef enum kernel_activation {
     /* y = x / sqrt(mean(x^2) + eps) * w, (n); y may be x. (Zhang and Sennrich 2019, arXiv 1910.07467) */   \
     X(rms_norm, (const float *x, const float *w, size_t n, float eps, float *y))                            \
     /* y = (x - mean(x)) / sqrt(variance(x) + eps) * w + b, (n); b NULL: zeros; y may be x. (Ba et al.      \
-     * 2016, arXiv 1607.06450) */                                                                                       \
+     * 2016, arXiv 1607.06450) */                                                                           \
     X(layer_norm, (const float *x, const float *w, const float *b, size_t n, float eps, float *y))          \
     /* x = a(x), (n) */                                                                                     \
     X(activate, (kernel_activation a, float *x, size_t n))                                                  \
