@@ -51,9 +51,8 @@ static inline float act_scalar(kernel_activation a, float x) {
     return x;
 }
 
-/* cap * tanh(x / cap), with tanh(y) = 1 - 2 / (1 + e^(2 y)) */
 static inline float act_softcap(float x, float cap) {
-    return cap * (1.0f - 2.0f / (1.0f + exp_scalar(2.0f * (x / cap))));
+    return cap * tanh_scalar(x / cap);
 }
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Constants of elementary functions, which simd_math.h computes for vectors; e^x and 2^x for scalars too,
- * with the same operations in the same order, so that both give the same bits.
+ * e^x, 2^x and tanh x for scalars. simd_math.h has them for vectors, with the same operations in the same
+ * order, so that both give the same bits.
  *
  * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by the polynomial of degree 7 of Moshier's Cephes library
  * (expf.c, public domain); 2^n by the exponent field. n comes from adding and taking away 1.5 * 2^23, whose
@@ -89,6 +89,18 @@ static inline float exp_scalar(float x) {
     p = p * r + EXP_C5;
     p = (p * (r * r) + r) + 1.0f;
     return p * half_bits_to_f32((half_f32_to_bits(rounded) << 23) + 0x3f800000u);
+}
+
+static inline float tanh_scalar(float x) {
+    const uint32_t sign = half_f32_to_bits(x) & 0x80000000u;
+    const float z = half_bits_to_f32(half_f32_to_bits(x) ^ sign), square = z * z;
+    float p = TANH_C0;
+    p = p * square + TANH_C1;
+    p = p * square + TANH_C2;
+    p = p * square + TANH_C3;
+    p = p * square + TANH_C4;
+    const float y = z < TANH_SMALL ? p * square * z + z : 1.0f - 2.0f / (exp_scalar(z + z) + 1.0f);
+    return half_bits_to_f32(half_f32_to_bits(y) | sign);
 }
 
 #endif

@@ -124,10 +124,11 @@ typedef enum kernel_activation {
      * q = round(x / d) half away from zero. col and n are multiples of 32. rest (n), where it is not NULL, \
      * receives x - d * q. */                                                                               \
     X(quantize_q8, (const float *x, size_t col, size_t n, size_t token, const kernel_act *to, float *rest)) \
-    /* y = x / sqrt(mean(x^2) + eps) * w, (n); y may be x. (Zhang and Sennrich 2019, arXiv 1910.07467) */   \
+    /* y = x / sqrt(mean(x^2) + eps) * w, (n); w NULL: ones; y may be x. (Zhang and Sennrich 2019, arXiv    \
+     * 1910.07467) */                                                                                       \
     X(rms_norm, (const float *x, const float *w, size_t n, float eps, float *y))                            \
-    /* y = (x - mean(x)) / sqrt(variance(x) + eps) * w + b, (n); b NULL: zeros; y may be x. (Ba et al.      \
-     * 2016, arXiv 1607.06450) */                                                                           \
+    /* y = (x - mean(x)) / sqrt(variance(x) + eps) * w + b, (n); w NULL: ones; b NULL: zeros; y may be x.   \
+     * (Ba et al. 2016, arXiv 1607.06450) */                                                                \
     X(layer_norm, (const float *x, const float *w, const float *b, size_t n, float eps, float *y))          \
     /* x = a(x), (n) */                                                                                     \
     X(activate, (kernel_activation a, float *x, size_t n))                                                  \

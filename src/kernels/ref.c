@@ -125,7 +125,7 @@ static void ref_rms_norm(const float *x, const float *w, size_t n, float eps, fl
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
     float scale = (float)(1.0 / sqrt(sum / (double)n + (double)eps));
-    for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * w[i];
+    for (size_t i = 0; i < n; i++) y[i] = w ? x[i] * scale * w[i] : x[i] * scale;
 }
 
 static void ref_layer_norm(const float *x, const float *w, const float *b, size_t n, float eps, float *y) {
@@ -135,7 +135,7 @@ static void ref_layer_norm(const float *x, const float *w, const float *b, size_
     for (size_t i = 0; i < n; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
     const double scale = 1.0 / sqrt(squares / (double)n + (double)eps);
     for (size_t i = 0; i < n; i++)
-        y[i] = (float)(((double)x[i] - mean) * scale * (double)w[i] + (b ? (double)b[i] : 0));
+        y[i] = (float)(((double)x[i] - mean) * scale * (w ? (double)w[i] : 1) + (b ? (double)b[i] : 0));
 }
 
 static void ref_activate(kernel_activation a, float *x, size_t n) {

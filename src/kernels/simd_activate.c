@@ -94,13 +94,12 @@ void simd_scale(float *x, float by, size_t n) {
 }
 
 void simd_softcap(float *x, float cap, size_t n) {
-    const simd_exp_c e = simd_exp_consts();
-    const v128_t two = wasm_f32x4_splat(2), most = wasm_f32x4_splat(cap);
+    const simd_tanh_c c = simd_tanh_consts();
+    const v128_t most = wasm_f32x4_splat(cap);
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        const v128_t power = simd_exp(wasm_f32x4_mul(two, wasm_f32x4_div(wasm_v128_load(x + i), most)), &e);
-        const v128_t tanh = wasm_f32x4_sub(e.one, wasm_f32x4_div(two, wasm_f32x4_add(e.one, power)));
-        wasm_v128_store(x + i, wasm_f32x4_mul(most, tanh));
+        const v128_t y = simd_tanh(wasm_f32x4_div(wasm_v128_load(x + i), most), &c);
+        wasm_v128_store(x + i, wasm_f32x4_mul(most, y));
     }
     for (; i < n; i++) x[i] = act_softcap(x[i], cap);
 }

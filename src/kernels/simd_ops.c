@@ -120,9 +120,9 @@ void simd_rms_norm(const float *x, const float *w, size_t n, float eps, float *y
     float scale = 1.0f / sqrtf(sum / (float)n + eps);
     for (i = 0; i + 4 <= n; i += 4) {
         v128_t v = wasm_f32x4_mul(wasm_v128_load(x + i), wasm_f32x4_splat(scale));
-        wasm_v128_store(y + i, wasm_f32x4_mul(v, wasm_v128_load(w + i)));
+        wasm_v128_store(y + i, w ? wasm_f32x4_mul(v, wasm_v128_load(w + i)) : v);
     }
-    for (; i < n; i++) y[i] = x[i] * scale * w[i];
+    for (; i < n; i++) y[i] = w ? x[i] * scale * w[i] : x[i] * scale;
 }
 
 /* The sum of (x - from)^power over n, power 1 or 2, over 16 lanes. */
@@ -148,10 +148,11 @@ void simd_layer_norm(const float *x, const float *w, const float *b, size_t n, f
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
         v128_t v = wasm_f32x4_sub(wasm_v128_load(x + i), wasm_f32x4_splat(mean));
-        v = wasm_f32x4_mul(wasm_f32x4_mul(v, wasm_f32x4_splat(scale)), wasm_v128_load(w + i));
+        v = wasm_f32x4_mul(v, wasm_f32x4_splat(scale));
+        if (w) v = wasm_f32x4_mul(v, wasm_v128_load(w + i));
         wasm_v128_store(y + i, b ? wasm_f32x4_add(v, wasm_v128_load(b + i)) : v);
     }
-    for (; i < n; i++) y[i] = (x[i] - mean) * scale * w[i] + (b ? b[i] : 0);
+    for (; i < n; i++) y[i] = (x[i] - mean) * scale * (w ? w[i] : 1) + (b ? b[i] : 0);
 }
 
 void simd_add(float *x, const float *y, size_t n) {

@@ -6,6 +6,7 @@
  */
 #include "base/half.h"
 #include "guard.h"
+#include "kernels/exp.h"
 
 #include <math.h>
 
@@ -23,12 +24,18 @@ static bool is_ref(const kernel_set *s) {
 /* ---- 2^x ---- */
 
 static void test_exp2(void) {
-    double worst = 0;
+    double worst = 0, worst_fine = 0;
     for (float x = -100; x <= 0; x += 0.000731f) {
-        double e = exp2((double)x), error = fabs((double)kernel_exp2(x) - e) / e;
+        double e = exp2((double)x), error = fabs((double)kernel_exp2(x) - e) / e,
+               fine = fabs((double)exp2_fine_scalar(x) - e) / e;
         worst = error > worst ? error : worst;
+        worst_fine = fine > worst_fine ? fine : worst_fine;
     }
     CHECK(worst < 3e-6, "kernel_exp2: relative error %g", worst);
+    CHECK(worst_fine < 2e-7, "exp2_fine_scalar: relative error %g", worst_fine);
+    CHECK(exp2_fine_scalar(0) == 1 && exp2_fine_scalar(-1) == 0.5f &&
+              exp2_fine_scalar(-INFINITY) == 0x1p-100f,
+          "exp2_fine_scalar: whole numbers, far below");
     CHECK(kernel_exp2(0) == 1 && kernel_exp2(-1) == 0.5f && kernel_exp2(-99) == 0x1p-99f, "whole numbers");
     CHECK(kernel_exp2(-100.5f) == 0x1p-100f && kernel_exp2(-INFINITY) == 0x1p-100f,
           "kernel_exp2: far below");
@@ -89,6 +96,67 @@ static void test_rope(const kernel_set *s, op_counts *ran) {
     rng_seed(&r, 21);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t k = 0; k < 2; k++, ran->rope++) test_rope_case(s, 3, cases[i][0], cases[i][1], k, &r);
+}
+
+/* Heads of 8 columns 1/8, 2/8, ... at position 11, base 10000, by Python's complex numbers:
+ * y_a + i y_b = (x_a + i x_b) * cmath.rect(magnitude, 11 * 10000 ** (-pair / n_pairs)). With three pairs the
+ * last two columns stay. Magnitudes: none, and YaRN's for a context four times as long, 0.1 ln 4 + 1. */
+static const struct rope_case {
+    size_t n_pairs;
+    bool adjacent;
+    double magnitude, out[8];
+} rope_cases[] = {
+    {3,
+     false,
+     1,
+     {0.50054832, -0.08730830, 0.35712228, -0.12278593, 0.66745956, 0.75867561, 0.87500000, 1.00000000}},
+    {3,
+     false,
+     1.13862944,
+     {0.56993905, -0.09941180, 0.40662994, -0.13980767, 0.75998910, 0.86385038, 0.87500000, 1.00000000}},
+    {3,
+     true,
+     1,
+     {0.25055076, -0.12389235, 0.08283452, 0.61948643, 0.60705208, 0.76459975, 0.87500000, 1.00000000}},
+    {3,
+     true,
+     1.13862944,
+     {0.28528448, -0.14106748, 0.09431782, 0.70536549, 0.69120736, 0.87059578, 0.87500000, 1.00000000}},
+    {4,
+     false,
+     1,
+     {0.62554709, -0.55500649, 0.27667752, 0.48896997, -0.12223271, 0.56299893, 0.91087845, 1.00543939}},
+    {4,
+     false,
+     1.13862944,
+     {0.71226633, -0.63194673, 0.31503317, 0.55675560, -0.13917777, 0.64104716, 1.03715301, 1.14482289}},
+    {4,
+     true,
+     1,
+     {0.25055076, -0.12389235, -0.27550513, 0.56100082, 0.53888884, 0.81407851, 0.86394728, 1.00956431}},
+    {4,
+     true,
+     1.13862944,
+     {0.28528448, -0.14106748, -0.31369826, 0.63877205, 0.61359469, 0.92693376, 0.98371581, 1.14951964}},
+};
+
+static void test_rope_numbers(const kernel_set *s) {
+    for (size_t i = 0; i < sizeof rope_cases / sizeof *rope_cases; i++) {
+        const struct rope_case *c = &rope_cases[i];
+        float cosine[4], sine[4], x[2 * 8];
+        double worst = 0;
+        for (size_t k = 0; k < c->n_pairs; k++) {
+            const double angle = 11 * pow(10000, -(double)k / (double)c->n_pairs);
+            cosine[k] = (float)(c->magnitude * cos(angle)), sine[k] = (float)(c->magnitude * sin(angle));
+        }
+        for (size_t k = 0; k < 16; k++) x[k] = (k < 8 ? 0.125f : 0.25f) * (float)(k % 8 + 1);
+        const kernel_rope rope = {cosine, sine, c->n_pairs, c->adjacent};
+        s->rope(x, 2, 8, &rope);
+        for (size_t k = 0; k < 16; k++)
+            worst = fmax(worst, fabs((double)x[k] / (k < 8 ? 1 : 2) - c->out[k % 8]));
+        CHECK(worst < 2e-7, "%s rope of %zu pairs%s, magnitude %g: error %g", s->name, c->n_pairs,
+              c->adjacent ? ", adjacent" : "", c->magnitude, worst);
+    }
 }
 
 /* ---- the cache ---- */
@@ -528,6 +596,7 @@ int main(void) {
             continue;
         }
         test_rope(s, &n_ops[i]);
+        test_rope_numbers(s);
         test_store(s, &n_ops[i]);
         test_attend(s, &n_ops[i]);
         test_variants(s, &n_ops[i]);

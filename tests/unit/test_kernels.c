@@ -265,6 +265,17 @@ static void test_quantize_q8(const kernel_set *s, op_counts *ran) {
 static const size_t odd_sizes[] = {1, 3, 4, 5, 15, 16, 17, 64, 577};
 enum { N_ODD = sizeof odd_sizes / sizeof *odd_sizes };
 
+/* Without weights: the bits of weights that are all 1, as these change nothing. */
+static void check_plain_norm(const kernel_set *s, const float *x, size_t n) {
+    float *ones = guard_floats(n), *y = guard_floats(n), *plain = guard_floats(n);
+    for (size_t i = 0; i < n; i++) ones[i] = 1;
+    s->rms_norm(x, ones, n, 1e-5f, y), s->rms_norm(x, NULL, n, 1e-5f, plain);
+    CHECK(memcmp(y, plain, n * sizeof *y) == 0, "%s rms_norm (%zu) without weights", s->name, n);
+    s->layer_norm(x, ones, NULL, n, 1e-5f, y), s->layer_norm(x, NULL, NULL, n, 1e-5f, plain);
+    CHECK(memcmp(y, plain, n * sizeof *y) == 0, "%s layer_norm (%zu) without weights", s->name, n);
+    guard_free(ones, "ones"), guard_free(y, "y"), guard_free(plain, "plain");
+}
+
 static void test_rms_norm(const kernel_set *s, op_counts *ran) {
     rng r;
     rng_seed(&r, 12);
@@ -281,6 +292,7 @@ static void test_rms_norm(const kernel_set *s, op_counts *ran) {
             wrong += !(fabs(y[i] - expected) <= 1e-6 * fabs(expected));
         }
         CHECK(wrong == 0, "%s rms_norm (%zu): %zu wrong", s->name, n, wrong);
+        check_plain_norm(s, x, n);
         s->rms_norm(x, w, n, 1e-5f, x);
         CHECK(memcmp(x, y, n * sizeof(float)) == 0, "%s rms_norm (%zu) in place", s->name, n);
         guard_free(x, "x"), guard_free(w, "w"), guard_free(y, "y");
@@ -355,24 +367,49 @@ static void test_layer_norm(const kernel_set *s, op_counts *ran) {
     }
 }
 
-static void test_scale_and_softcap(const kernel_set *s, op_counts *ran) {
+static void test_scale(const kernel_set *s, op_counts *ran) {
     rng r;
     rng_seed(&r, 16);
-    for (size_t k = 0; k < N_ODD; k++) {
+    for (size_t k = 0; k < N_ODD; k++, ran->scale++) {
         const size_t n = odd_sizes[k];
-        float *x = guard_floats(n), *capped = guard_floats(n), *before = malloc(n * sizeof(float));
+        float *x = guard_floats(n), *before = malloc(n * sizeof(float));
         size_t wrong = 0;
         fill(x, n, &r, 100);
-        memcpy(before, x, n * sizeof(float)), memcpy(capped, x, n * sizeof(float));
+        memcpy(before, x, n * sizeof(float));
         s->scale(x, 0.37f, n);
-        s->softcap(capped, 30, n);
-        for (size_t i = 0; i < n; i++)
-            wrong += x[i] != before[i] * 0.37f ||
-                     !(fabs((double)capped[i] - 30 * tanh((double)before[i] / 30)) <= 1e-5);
-        CHECK(wrong == 0, "%s scale, softcap (%zu): %zu wrong", s->name, n, wrong);
-        guard_free(x, "x"), guard_free(capped, "capped"), free(before);
-        ran->scale++, ran->softcap++;
+        for (size_t i = 0; i < n; i++) wrong += x[i] != before[i] * 0.37f;
+        CHECK(wrong == 0, "%s scale (%zu): %zu wrong", s->name, n, wrong);
+        guard_free(x, "x"), free(before);
     }
+}
+
+/* Numbers from far below the cap to far beyond it, against the C library's tanh in double. */
+static void test_softcap(const kernel_set *s, op_counts *ran) {
+    static const double scales[] = {1e-3, 1, 30, 100, 1e6};
+    rng r;
+    rng_seed(&r, 19);
+    for (size_t k = 0; k < 5 * N_ODD; k++, ran->softcap++) {
+        const size_t n = odd_sizes[k / 5];
+        float *x = guard_floats(n), *before = malloc(n * sizeof(float));
+        size_t wrong = 0, alone = 0;
+        fill(x, n, &r, scales[k % 5]);
+        memcpy(before, x, n * sizeof(float));
+        s->softcap(x, 30, n);
+        for (size_t i = 0; i < n; i++) {
+            const double want = 30 * tanh((double)before[i] / 30);
+            wrong += !(fabs((double)x[i] - want) <= 5e-7 * fabs(want));
+            s->softcap(&before[i], 30, 1);
+            alone += half_f32_to_bits(before[i]) != half_f32_to_bits(x[i]);
+        }
+        CHECK(wrong == 0, "%s softcap of %g (%zu): %zu wrong", s->name, scales[k % 5], n, wrong);
+        CHECK(alone == 0, "%s softcap (%zu): %zu give other bits alone", s->name, n, alone);
+        guard_free(x, "x"), free(before);
+    }
+    float special[4] = {NAN, INFINITY, -INFINITY, -0.0f};
+    s->softcap(special, 30, 4);
+    CHECK(special[0] != special[0] && special[1] == 30 && special[2] == -30 && special[3] == 0,
+          "%s softcap of numbers that are not finite: %g %g %g %g", s->name, (double)special[0],
+          (double)special[1], (double)special[2], (double)special[3]);
 }
 
 static void test_add(const kernel_set *s, op_counts *ran) {
@@ -434,7 +471,8 @@ static void test_sets(void) {
         test_rms_norm(s, &n_ops[i]);
         for (int a = 0; a < KERNEL_ACTIVATION_COUNT; a++) test_activate(s, (kernel_activation)a, &n_ops[i]);
         test_layer_norm(s, &n_ops[i]);
-        test_scale_and_softcap(s, &n_ops[i]);
+        test_scale(s, &n_ops[i]);
+        test_softcap(s, &n_ops[i]);
         test_add(s, &n_ops[i]);
 #define NUT_X(op, params) CHECK(n_ops[i].op > 0, "%s " #op " ran no case", s->name);
         KERNEL_VECTOR_OPS(NUT_X)
