@@ -120,7 +120,8 @@ export interface Model {
   renderChat(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   detokenize(ids: ArrayLike<number>, options?: DetokenizeOptions): Promise<string>;
-  /** Ends the worker and frees its memory; everything else then fails with 'unloaded'. May be called again. */
+  /** Ends the worker and frees its memory; everything else then fails with 'unloaded'. May be called again. (Where a worker
+   *  uses the library: Firefox 153 now and then hangs in a worker that ends another one.) */
   unload(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
