@@ -60,7 +60,8 @@ extern "C" {
     X(NUT_E_CONTEXT, "context-full")          /* the prompt does not fit in the context */                  \
     X(NUT_E_BUSY, "busy")                     /* a generation is already running in this session */         \
     X(NUT_E_STATE, "bad-state")               /* the call does not fit what was called before */            \
-    X(NUT_E_IO, "io")                         /* a source or sink of the caller's failed */
+    X(NUT_E_IO, "io")                         /* a source or sink of the caller's failed */                 \
+    X(NUT_E_SESSION, "corrupt-session")       /* the bytes are no saved session of this model */
 
 typedef enum nut_status {
 #define NUT_X(name, text) name,
@@ -128,7 +129,7 @@ nut_load_options nut_load_defaults(void);
  * files, those of the files whose headers have been read. */
 typedef struct nut_load_plan {
     bool complete;         // the first header is complete; the other fields are valid
-    uint32_t n_parts;      // files of the model, NAME-00001-of-0000N.gguf and so on; 1: it is whole
+    uint32_t n_splits;     // files of the model, NAME-00001-of-0000N.gguf and so on; 1: it is whole
     uint32_t n_read;       // files whose headers have been read
     uint64_t header_bytes; // offset of the first tensor's data, in the last of them
     uint64_t file_bytes;   // what the tensor tables say that the files must hold
@@ -153,13 +154,13 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
  */
 nut_status nut_load_feed(nut_loader *loader, uint64_t offset, const void *bytes, size_t n, nut_error *err);
 
-/* Goes on with the next file of a model in several (plan.n_parts), in the order of their numbers, after the
+/* Goes on with the next file of a model in several (plan.n_splits), in the order of their numbers, after the
  * one before was fed whole. Offsets begin at 0 again; file_size as in nut_load_begin. Its header brings
  * tensors for which memory is taken then; a model that cannot fit is refused as soon as the sizes known, and
- * the least that the rest can take, say so. Of the metadata of further files only what makes them parts of
+ * the least that the rest can take, say so. Of the metadata of further files only what makes them splits of
  * this model counts: their numbers and, where it is there, the architecture. E_STATE where no file is to
  * come (nothing has changed), E_TRUNCATED where the one before is cut off (then only nut_load_abort is
- * allowed). A file that is not the next part is refused with E_ARGUMENT by the feed that completes its
+ * allowed). A file that is not the next split is refused with E_ARGUMENT by the feed that completes its
  * header. */
 nut_status nut_load_next(nut_loader *loader, uint64_t file_size, nut_error *err);
 
@@ -252,7 +253,7 @@ nut_status nut_session_fork(const nut_session *session, nut_session **out, nut_e
 nut_status nut_session_save(const nut_session *session, void *out, size_t cap, size_t *n_out,
                             nut_error *err);
 /* Makes a session, which may hold other tokens, what was saved from one of the same model and kind of cache.
- * The bytes may be hostile: E_CORRUPT where they are not what nut_session_save writes, E_CONTEXT where they
+ * The bytes may be hostile: E_SESSION where they are not what nut_session_save writes, E_CONTEXT where they
  * do not fit; the session is then as it was. */
 nut_status nut_session_restore(nut_session *session, const void *bytes, size_t n, nut_error *err);
 
@@ -397,6 +398,7 @@ void nut_generate_end(nut_session *session);
 
 /* ---- jobs ---- */
 
+// clang-format off
 /* A *job* makes or evaluates a model. Its caller drives it step by step and does its reading and writing, so
  * that one code serves a shell over files, a worker over a database and a test over memory. Any step may be
  * the last: nut_job_free cancels a job, and the caller drops what was written.
@@ -405,10 +407,14 @@ void nut_generate_end(nut_session *session);
  *     do {
  *         if (nut_job_step(job, &e, &err) != NUT_OK) break;
  *         if (e.kind == NUT_JOB_OPEN) nut_job_open(job, size_of_file(e.split), &err);
- *         if (e.kind == NUT_JOB_WANT) n = read_at(e.split, e.offset, buf, e.n), nut_job_feed(job, buf, n,
- * &err); if (e.kind == NUT_JOB_WRITE) write_at(e.offset, e.bytes, e.n); if (e.kind == NUT_JOB_PROGRESS)
- * printf("%s\n", e.text); } while (e.kind != NUT_JOB_DONE); nut_job_free(job);
+ *         if (e.kind == NUT_JOB_WANT)
+ *             n = read_at(e.split, e.offset, buf, e.n), nut_job_feed(job, buf, n, &err);
+ *         if (e.kind == NUT_JOB_WRITE) write_at(e.offset, e.bytes, e.n);
+ *         if (e.kind == NUT_JOB_PROGRESS) show(e.text);
+ *     } while (e.kind != NUT_JOB_DONE);
+ *     nut_job_free(job);
  */
+// clang-format on
 typedef struct nut_job nut_job;
 
 typedef enum nut_job_kind {
@@ -456,8 +462,9 @@ typedef struct nut_compress_options {
 } nut_compress_options;
 
 /* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and
- * matrices whose rows do not fit the type's blocks stay as they are. A model in several files becomes one
- * file. Memory: about 1 MB and 20 bytes for each byte of the headers. Options are copied. */
+ * matrices whose rows do not fit the type's blocks stay as they are. Rounding to 4 bits leaves 8 to the
+ * matrix that gives the logits. A model in several files becomes one file. Memory: about 1 MB and 20 bytes
+ * for each byte of the headers. Options are copied. */
 nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
 
 /* ---- evaluating models ---- */

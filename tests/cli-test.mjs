@@ -144,7 +144,7 @@ const REFUSALS = [
   ['a device as a model', ['run', '/dev/null', 'x'], 'io', /pipe or a device/],
   ['a folder to quantize', ['quantize', work, join(work, 'out.gguf'), '--type', 'q8_0'], 'io', /is a folder/],
   ['a folder as a text', ['perplexity', TINY, work], 'io', /is a folder/],
-  ['an unknown method', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q8_0', '--method', 'magic'], 'bad-argument', /round/],
+  ['an unknown method', ['quantize', TINY, join(work, 'out.gguf'), '--method', 'magic'], 'bad-argument', /choose one of round/],
   ['an unknown type to quantize to', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q2_z'], 'bad-argument', /q8_0/],
   ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /which type/],
   ['a text too short to evaluate', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],
@@ -206,15 +206,15 @@ await test('a chat with a model in several files', () => {
   const begin = without('second')[1];
   const renamed = file('renamed.gguf', files[0]);
   for (const [name, first, code, words] of [
-    ['a later file first', begin, 'bad-argument', /part 2 of 3 .* begin with the first, .* -00001-of-00003\.gguf/],
-    ['a file missing', without('lost', 1)[0], 'io', /part 2 of the model's 3 .*lost-00002-of-00003\.gguf": No such file/],
+    ['a later file first', begin, 'bad-argument', /split 2 of 3 .* begin with the first, .* -00001-of-00003\.gguf/],
+    ['a file missing', without('lost', 1)[0], 'io', /split 2 of the model's 3 .*lost-00002-of-00003\.gguf": No such file/],
     ['the last file missing', without('end', 2)[0], 'io', /end-00003-of-00003\.gguf": No such file/],
-    ['names that say nothing', renamed, 'bad-argument', /3 parts, .*renamed\.gguf" must end in -00001-of-00003\.gguf/],
-    ['a whole file as a part', without('mixed', 1, tiny)[0], 'bad-argument', /a whole model, and part 2 of 3 of another/],
-    ['a part of another model', without('other', 2, other[2])[0], 'bad-argument', /part 3 of another model \(of 4 parts/],
-    ['a part twice', without('twice', 2, files[1])[0], 'bad-argument', /part 2 of 3 and part 3 comes next/],
-    ['a part cut off', without('cut', 1, files[1].subarray(0, 1e5))[0], 'truncated-model', /part 2 of 3: .*download it again/],
-    ['a web page as a part', without('page', 1, '<!DOCTYPE html>'.padEnd(50))[0], 'not-gguf', /part 2 of 3: .* a web page/],
+    ['names that say nothing', renamed, 'bad-argument', /3 splits, .*renamed\.gguf" must end in -00001-of-00003\.gguf/],
+    ['a whole file as a split', without('mixed', 1, tiny)[0], 'bad-argument', /a whole model, and split 2 of 3 of another/],
+    ['a split of another model', without('other', 2, other[2])[0], 'bad-argument', /split 3 of another model \(of 4 splits/],
+    ['a split twice', without('twice', 2, files[1])[0], 'bad-argument', /split 2 of 3 and split 3 comes next/],
+    ['a split cut off', without('cut', 1, files[1].subarray(0, 1e5))[0], 'truncated-model', /split 2 of 3: .*download it again/],
+    ['a web page as a split', without('page', 1, '<!DOCTYPE html>'.padEnd(50))[0], 'not-gguf', /split 2 of 3: .* a web page/],
   ]) {
     await test(`refused: ${name}`, () => {
       refused(['run', first, 'x'], code, words);
@@ -305,7 +305,8 @@ await test('quantize writes to files alone', () => {
 
 await test('quantize tells of a source that was quantized already', () => {
   const out = join(work, 'twice.gguf');
-  assert.match(ok(NATIVE, 'quantize', TINY, out, '--type', 'q4_0').err, /quantized already \(\d+ tensors, such as [\w.]+ in Q8_0\)/);
+  const words = /quantized already \(\d+ tensors, such as [\w.]+ in Q8_0\)/;
+  assert.match(ok(NATIVE, 'quantize', TINY, out, '--type', 'q4_0').err, words);
   assert.doesNotMatch(ok(NATIVE, 'quantize', TINY, out, '--type', 'q8_0').err, /quantized already/);
 });
 
@@ -335,7 +336,7 @@ await test('a text from a pipe', () => {
 if (existsSync(STORIES)) {
   // Bytes per 32 weights (ggml): Q8_0 34, Q4_0 18, Q4_1 20, F32 128.
   for (const [type, bytes] of [['q8_0', 34], ['q4_0', 18], ['q4_1', 20]]) {
-    test(`quantize to ${type}: every matrix of whole blocks, nothing else`, () => {
+    test(`quantize to ${type}: every matrix of whole blocks, nothing else, and 8 bits for the tied output matrix`, () => {
       const out = join(work, `${type}.gguf`);
       ok(NATIVE, 'quantize', STORIES, out, '--type', type);
       const before = JSON.parse(ok(NATIVE, 'info', STORIES, '--json').out);
@@ -343,8 +344,9 @@ if (existsSync(STORIES)) {
       let expected = 0;
       before.tensors.forEach((t, i) => {
         const quantized = t.shape.length === 2 && t.shape[0] % 32 === 0;
-        assert.equal(after.tensors[i].type, quantized ? type.toUpperCase() : 'F32', t.name);
-        expected += quantized ? (t.bytes / 128) * bytes : t.bytes;
+        const kept = t.name === 'token_embd.weight';
+        assert.equal(after.tensors[i].type, kept ? 'Q8_0' : quantized ? type.toUpperCase() : 'F32', t.name);
+        expected += quantized ? (t.bytes / 128) * (kept ? 34 : bytes) : t.bytes;
       });
       assert.equal(after.tensors.reduce((sum, t) => sum + t.bytes, 0), expected);
       assert.ok(statSync(out).size < statSync(STORIES).size);

@@ -20,7 +20,7 @@
     X(text)                                                                                                 \
     X(textBytes)
 
-/* The session; kvType: the address of a terminated name. */
+/* A session; kvType: the address of a terminated name. */
 #define NUTW_SESSION_LIST(X)                                                                                \
     X(contextLength)                                                                                        \
     X(positions)                                                                                            \

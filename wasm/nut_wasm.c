@@ -1,5 +1,6 @@
 /*
- * What a page's worker can call: one model and one session per module instance, over nutshell.h alone.
+ * What a page's worker can call: one model and its sessions per module instance, over nutshell.h alone.
+ * Sessions have handles, small integers: 0 is the model's own, which is there as long as the model.
  *
  * JavaScript sees numbers and addresses only. 64-bit quantities travel as doubles (exact below 2^53). A
  * function that can fail returns a negative number, or 0 where it returns an address; nutw_error_name and
@@ -22,7 +23,8 @@ static struct {
     nut_error err;
     nut_loader *loader;
     nut_model *model;
-    nut_session *session;
+    nut_session **sessions; // (n_sessions) by handle; NULL: that handle is free
+    int n_sessions;
     unsigned char *staging;
     size_t staging_size;
     char *buffer; // of results
@@ -45,14 +47,11 @@ static int check(nut_status status) {
     return status == NUT_OK ? 0 : -1;
 }
 
-static bool need_session(void) {
-    if (w.session) return true;
-    fail(NUT_E_STATE, "no model is loaded");
-    return false;
-}
-
-const char *nutw_version(void) {
-    return nut_version();
+/* The session of a handle; NULL where there is none. */
+static nut_session *session_of(int handle) {
+    if (handle >= 0 && handle < w.n_sessions && w.sessions[handle]) return w.sessions[handle];
+    fail(NUT_E_STATE, w.n_sessions ? "there is no such session; open another" : "no model is loaded");
+    return NULL;
 }
 
 const char *nutw_error_name(void) {
@@ -106,8 +105,15 @@ void *nutw_staging(double n) {
     w.staging = size ? malloc(size) : NULL;
     w.staging_size = w.staging ? size : 0;
     if (size && !w.staging)
-        fail(NUT_E_MEMORY, "no memory is left for an input; unload another model or close tabs");
+        fail(NUT_E_MEMORY, "no memory is left for this many bytes; free sessions, or unload another model");
     return w.staging;
+}
+
+/* Whether the staging buffer has n bytes. */
+static bool staged(double n) {
+    if (n >= 0 && n <= (double)w.staging_size) return true;
+    fail(NUT_E_ARGUMENT, "more bytes than were staged");
+    return false;
 }
 
 /* Address of n bytes for the stack of a thread, for as long as the module lives; 0 without memory. Aligned
@@ -119,13 +125,15 @@ void *nutw_thread_stack(double n) {
 
 /* ---- loading ---- */
 
-/* Frees model, session and a load that did not finish. */
+/* Frees model, sessions and a load that did not finish. */
 void nutw_reset(void) {
     nut_load_abort(w.loader);
-    nut_session_free(w.session);
+    for (int i = 0; i < w.n_sessions; i++) nut_session_free(w.sessions[i]);
+    free(w.sessions);
     nut_model_free(w.model);
     w.loader = NULL;
-    w.session = NULL;
+    w.sessions = NULL;
+    w.n_sessions = 0;
     w.model = NULL;
 }
 
@@ -144,13 +152,13 @@ int nutw_load_begin(double file_size, double n_ctx, int kv_type, const char *ker
 /* Feeds the first n bytes of the staging buffer. */
 int nutw_load_feed(double offset, double n) {
     if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
-    if (!(n >= 0) || n > (double)w.staging_size) return fail(NUT_E_ARGUMENT, "more bytes than were staged");
+    if (!staged(n)) return -1;
     return check(nut_load_feed(w.loader, to_u64(offset), w.staging, (size_t)n, &w.err));
 }
 
 /* Files of the model that is loaded, 1 where it is one; 0 until a header says so. */
-int nutw_load_parts(void) {
-    return w.loader ? (int)nut_load_get_plan(w.loader).n_parts : 0;
+int nutw_load_splits(void) {
+    return w.loader ? (int)nut_load_get_plan(w.loader).n_splits : 0;
 }
 
 /* The next file of a model in several follows, its offsets from 0 again; file_size: 0 if unknown. */
@@ -159,7 +167,21 @@ int nutw_load_next(double file_size) {
     return check(nut_load_next(w.loader, to_u64(file_size), &w.err));
 }
 
-/* Ends the load and opens the session. After an error only nutw_reset and nutw_load_begin make sense. */
+/* The least handle that is free; -1 without memory. */
+static int free_handle(void) {
+    int i = 0;
+    while (i < w.n_sessions && w.sessions[i]) i++;
+    if (i < w.n_sessions) return i;
+    nut_session **sessions = realloc(w.sessions, ((size_t)i + 1) * sizeof *sessions);
+    if (!sessions) return fail(NUT_E_MEMORY, "no memory is left for a session; free others");
+    sessions[i] = NULL;
+    w.sessions = sessions;
+    w.n_sessions = i + 1;
+    return i;
+}
+
+/* Ends the load and opens the model's own session. After an error only nutw_reset and nutw_load_begin make
+ * sense. */
 int nutw_load_finish(double n_ctx, int kv_type, double n_threads) {
     if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
     if (nut_load_finish(w.loader, &w.model, &w.err) != NUT_OK) return -1;
@@ -168,7 +190,54 @@ int nutw_load_finish(double n_ctx, int kv_type, double n_threads) {
     o.n_ctx = to_u32(n_ctx);
     o.n_threads = to_u32(n_threads);
     o.kv_type = (nut_kv_type)kv_type;
-    return check(nut_session_new(w.model, &o, &w.session, &w.err));
+    const int own = free_handle(); // 0: a load begins without sessions
+    return own < 0 ? -1 : check(nut_session_new(w.model, &o, &w.sessions[own], &w.err));
+}
+
+/* ---- sessions ---- */
+
+/* Opens a session in the workspace of the model's own. n_ctx: 0 for as many positions as that has. Returns
+ * its handle. */
+int nutw_session_new(double n_ctx) {
+    const nut_session *own = session_of(0);
+    const int handle = own ? free_handle() : -1;
+    if (handle < 0) return -1;
+    const uint32_t n = n_ctx > 0 ? to_u32(n_ctx) : nut_session_n_ctx(own);
+    return check(nut_session_add(nut_session_workspace(own), n, &w.sessions[handle], &w.err)) ? -1 : handle;
+}
+
+/* Opens a session that goes on from where that one is. Returns its handle. */
+int nutw_session_fork(int session) {
+    const nut_session *from = session_of(session);
+    const int handle = from ? free_handle() : -1;
+    if (handle < 0) return -1;
+    return check(nut_session_fork(from, &w.sessions[handle], &w.err)) ? -1 : handle;
+}
+
+/* Frees a session; its handle will be another's. The model's own stays. */
+void nutw_session_free(int session) {
+    if (session <= 0 || session >= w.n_sessions) return;
+    nut_session_free(w.sessions[session]);
+    w.sessions[session] = NULL;
+}
+
+/* The session's bytes, in the staging buffer: they may be many, and that buffer can be freed. */
+const nutw_result *nutw_session_save(int session) {
+    size_t n = 0;
+    const nut_session *s = session_of(session);
+    if (!s) return NULL;
+    nut_session_save(s, NULL, 0, &n, NULL);
+    if (!nutw_staging((double)n)) return NULL;
+    if (nut_session_save(s, w.staging, w.staging_size, &n, &w.err) != NUT_OK) return NULL;
+    w.result = (nutw_result){.address = address(w.staging), .bytes = (double)n};
+    return &w.result;
+}
+
+/* Makes the session what the first n bytes of the staging buffer say, which may be hostile. */
+int nutw_session_restore(int session, double n) {
+    nut_session *s = session_of(session);
+    if (!s || !staged(n)) return -1;
+    return check(nut_session_restore(s, w.staging, (size_t)n, &w.err));
 }
 
 /* ---- facts ---- */
@@ -176,20 +245,21 @@ int nutw_load_finish(double n_ctx, int kv_type, double n_threads) {
 /* The model's facts as JSON. */
 const nutw_result *nutw_info(void) {
     size_t n = 0;
-    if (!need_session()) return NULL;
+    if (!session_of(0)) return NULL;
     while (nut_model_info(w.model, false, w.buffer, w.cap, &n, &w.err) != NUT_OK)
         if (n < w.cap || !reserve(n + 1)) return NULL; // with a terminator
     return give(n);
 }
 
-const nutw_session *nutw_session_facts(void) {
-    if (!need_session()) return NULL;
-    w.facts = (nutw_session){.contextLength = nut_session_n_ctx(w.session),
-                             .positions = nut_session_n_past(w.session),
-                             .threads = nut_session_n_threads(w.session),
-                             .bytes = (double)nut_session_bytes(w.session),
+const nutw_session *nutw_session_facts(int session) {
+    const nut_session *s = session_of(session);
+    if (!s) return NULL;
+    w.facts = (nutw_session){.contextLength = nut_session_n_ctx(s),
+                             .positions = nut_session_n_past(s),
+                             .threads = nut_session_n_threads(s),
+                             .bytes = (double)nut_session_bytes(s),
                              .vocabulary = nut_model_n_vocab(w.model),
-                             .kvType = address(nut_session_kv_type(w.session))};
+                             .kvType = address(nut_session_kv_type(s))};
     return &w.facts;
 }
 
@@ -209,7 +279,7 @@ static const int32_t *tokenize(const char *text, double n_text, unsigned flags, 
 /* Token ids, 4 bytes each. */
 const nutw_result *nutw_tokenize(const char *text, double n_text, unsigned flags) {
     size_t n = 0;
-    if (!need_session() || !tokenize(text, n_text, flags, &n)) return NULL;
+    if (!session_of(0) || !tokenize(text, n_text, flags, &n)) return NULL;
     return give(n * sizeof(int32_t));
 }
 
@@ -217,7 +287,7 @@ const nutw_result *nutw_tokenize(const char *text, double n_text, unsigned flags
 const nutw_result *nutw_detokenize(const int32_t *ids, double n_ids, int special) {
     const size_t count = (size_t)to_u64(n_ids);
     size_t n = 0;
-    if (!need_session()) return NULL;
+    if (!session_of(0)) return NULL;
     while (nut_detokenize(w.model, ids, count, special != 0, w.buffer, w.cap, &n, &w.err) != NUT_OK)
         if (n <= w.cap || !reserve(n)) return NULL;
     return give(n);
@@ -240,24 +310,26 @@ static nut_generate_options read_options(const double *numbers) {
 
 /* options: a double for each row of NUT_GENERATE_OPTION_LIST; stops: n_stop terminated texts after one
  * another; prompt: n_prompt bytes of UTF-8. Returns the number of prompt tokens. */
-int nutw_generate_begin(const double *options, const char *stops, unsigned n_stop, const char *prompt,
-                        double n_prompt, unsigned flags) {
+int nutw_generate_begin(int session, const double *options, const char *stops, unsigned n_stop,
+                        const char *prompt, double n_prompt, unsigned flags) {
     size_t n = 0;
     const char *stop[NUT_MAX_STOPS];
-    if (!need_session()) return -1;
+    nut_session *s = session_of(session);
+    if (!s) return -1;
     if (n_stop > NUT_MAX_STOPS) return fail(NUT_E_ARGUMENT, "there are too many stop texts; leave some out");
     for (unsigned i = 0; i < n_stop; i++, stops += strlen(stops) + 1) stop[i] = stops;
     nut_generate_options o = read_options(options);
     o.stop = stop;
     o.n_stop = n_stop;
     const int32_t *ids = tokenize(prompt, n_prompt, flags, &n);
-    return ids && nut_generate_begin(w.session, ids, n, &o, &w.err) == NUT_OK ? (int)n : -1;
+    return ids && nut_generate_begin(s, ids, n, &o, &w.err) == NUT_OK ? (int)n : -1;
 }
 
 /* One batch of the prompt or one token: all of it in one call. */
-const nutw_step *nutw_generate_step(void) {
+const nutw_step *nutw_generate_step(int session) {
     nut_step step;
-    if (!need_session() || nut_generate_step(w.session, &step, &w.err) != NUT_OK) return NULL;
+    nut_session *s = session_of(session);
+    if (!s || nut_generate_step(s, &step, &w.err) != NUT_OK) return NULL;
     w.step = (nutw_step){.kind = step.kind,
                          .finish = step.finish,
                          .token = step.token,
@@ -268,6 +340,7 @@ const nutw_step *nutw_generate_step(void) {
     return &w.step;
 }
 
-void nutw_generate_end(void) {
-    if (w.session) nut_generate_end(w.session);
+void nutw_generate_end(int session) {
+    nut_session *s = session_of(session);
+    if (s) nut_generate_end(s);
 }

@@ -47,6 +47,14 @@ static void print_names(const char *comment, const char *name, const char *const
 
 #define NAMES(list) list, sizeof list / sizeof *list
 
+static void print_option_names(void) {
+#define NUT_X(type, field, standard, least, most, js, help) js,
+    static const char *const names[] = {NUT_GENERATE_OPTION_LIST(NUT_X)};
+#undef NUT_X
+    print_names("Their names alone, in the same order: all that the worker needs of them.", "OPTION_NAMES",
+                NAMES(names));
+}
+
 static void print_enums(void) {
 #define NUT_X(id, text) text,
     static const char *const statuses[] = {NUT_STATUS_LIST(NUT_X)}, *const kv_types[] = {NUT_KV_LIST(NUT_X)},
@@ -73,6 +81,7 @@ int main(void) {
     puts("// Made by wasm/tables.c from src/nutshell.h and wasm/boundary.h: `make web/shared/tables.js` "
          "writes it anew.\n");
     print_options();
+    print_option_names();
     puts("\n/** Stop texts of a generation, and bytes of each, at most. */");
     printf("export const MAX_STOPS = %d, MAX_STOP_BYTES = %d;\n", NUT_MAX_STOPS, NUT_MAX_STOP_BYTES);
     puts("\n/** Flags for texts that become tokens. */");

@@ -102,15 +102,17 @@ export interface Progress {
   fromCache: boolean;
 }
 
-/** One loaded model. It has a worker and a WebAssembly memory of its own until `unload`. */
-export interface Model {
-  readonly info: ModelInfo;
+/**
+ * Texts that follow one another in one memory, the context: a prompt that begins like the one before and its answer is read
+ * only from where it differs. A model is one conversation itself, and opens more with `session`.
+ */
+export interface Conversation {
   /** Figures of the generation that ran last or is running; null before the first. */
   readonly stats: GenerationStats | null;
   /**
    * Continues the prompt. Nothing happens until the first text is asked for, and all errors come from there. Leaving the
-   * loop stops the generation; while the loop takes no texts, only a few are generated ahead. One generation runs at a
-   * time ('busy').
+   * loop stops the generation; while the loop takes no texts, only a few are generated ahead. A session runs one
+   * generation at a time ('busy'); those of several sessions run at the same time, a token of each in turn.
    */
   generate(prompt: string, options?: GenerateOptions): Generation;
   /** Answers the last message, with the model's chat template ('no-chat-template' where it has none). The first call fetches
@@ -118,11 +120,55 @@ export interface Model {
   chat(messages: ChatMessage[], options?: ChatOptions): Generation;
   /** The text that `chat` would continue. */
   renderChat(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
+}
+
+/** One loaded model. It has a worker and a WebAssembly memory of its own until `unload`. `generate` and `chat` work on its
+ *  own session. */
+export interface Model extends Conversation {
+  readonly info: ModelInfo;
+  /** Opens another conversation on this model. It shares the weights and threads, and takes memory for its own context
+   *  alone ('out-of-memory' where there is too little: nothing else has changed then). */
+  session(options?: SessionOptions): Promise<Session>;
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   detokenize(ids: ArrayLike<number>, options?: DetokenizeOptions): Promise<string>;
-  /** Ends the worker and frees its memory; everything else then fails with 'unloaded'. May be called again. (Where a worker
-   *  uses the library: Firefox 153 now and then hangs in a worker that ends another one.) */
+  /** Ends the worker and frees its memory, that of all sessions too; everything else then fails with 'unloaded', and so do
+   *  generations that are running. May be called again. (In a worker that uses the library: Firefox 153 now and then hangs in
+   *  a worker that ends another one.) */
   unload(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface SessionOptions {
+  /** Positions that prompt and answer share. Default: as many as the model's own session has. */
+  contextLength?: number;
+}
+
+/**
+ * A further conversation on a model. `fork`, `save` and `restore` wait for a generation that was stopped, and fail with
+ * 'busy' while one is running.
+ */
+export interface Session extends Conversation {
+  /** Positions that prompt and answer share. */
+  readonly contextLength: number;
+  /** Bytes that the session takes in memory. A fork shares them with the first session, as far as both have the same text. */
+  readonly bytes: number;
+  /** Opens a session of the same length that goes on from what this one has read and written; then each goes its own way. */
+  fork(): Promise<Session>;
+  /**
+   * All that this session has read and written, as the engine holds it, for `restore` here or in another page that has loaded
+   * the same model with the same `kvType`. Its size is the share of `bytes` that the context in use takes. Whoever has it can
+   * read the conversation.
+   */
+  save(): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Makes this session what was saved, so that a prompt that begins with that text is not read again. The bytes may come from
+   * anywhere: 'corrupt-session' where they are not what `save` gives for this model, 'context-full' where the context is too
+   * short; the session is then as it was.
+   */
+  restore(bytes: Uint8Array | ArrayBuffer): Promise<void>;
+  /** Frees the session's memory. A generation that is running ends with 'freed', and so does everything that is asked later.
+   *  May be called again. */
+  free(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -141,7 +187,7 @@ export interface ModelInfo {
   fileBytes: number;
   /** Bytes that the weights take in memory. */
   weightBytes: number;
-  /** Bytes that the session takes in memory: key/value cache and activations. */
+  /** Bytes that the model's own session takes in memory: key/value cache and activations. */
   sessionBytes: number;
   /** Whether the model has a chat template. */
   chat: boolean;
@@ -283,7 +329,7 @@ export interface GenerationStats {
   promptTokensRead: number;
   /** Tokens sampled. */
   tokens: number;
-  /** Time spent on the prompt and on what follows it, in the worker. */
+  /** Time spent on the prompt and on what follows it, in the worker; steps of other sessions do not count. */
   promptSeconds: number;
   seconds: number;
   /** Sampled tokens per second; 0 before the first. */
@@ -399,6 +445,7 @@ export type ErrorCode =
   | 'not-gguf' // no model at all: an HTML page, another format
   | 'truncated-model'
   | 'corrupt-model' // the file contradicts itself, or the model computes NaN
+  | 'corrupt-session' // the bytes are not what `save` gives for this model
   | 'wrong-checksum' // the file is not the one that `sha256` names
   | 'unsupported-model' // an architecture, tensor type or tokenizer that is not known
   | 'model-too-large' // does not fit into the memory that a page can have
@@ -408,6 +455,7 @@ export type ErrorCode =
   // from the library
   | 'busy' // a generation is running
   | 'unloaded' // the model was unloaded
+  | 'freed' // the session was freed
   | 'no-simd' // the browser lacks WebAssembly SIMD
   | 'wasm-blocked' // a Content-Security-Policy without 'wasm-unsafe-eval' forbids WebAssembly
   | 'no-worker' // no worker can be started here, such as in a service worker or in Node.js

@@ -731,8 +731,13 @@ async function keepPage() {
   if (workers.controller) workers.oncontrollerchange = () => { if (unused()) location.reload(); };
   try {
     const registration = await workers.register('sw.js', { scope: '../../' });
-    const takeOver = () => { if (unused()) registration.waiting?.postMessage('take over'); };
-    registration.onupdatefound = () => { if (registration.installing) registration.installing.onstatechange = takeOver; };
+    // Asked again, ever more rarely: the page that this one replaces may still be open, and the worker waits for the last one.
+    const takeOver = (again = 250) => {
+      if (!unused() || !registration.waiting) return;
+      registration.waiting.postMessage('take over');
+      setTimeout(takeOver, again, 2 * again);
+    };
+    registration.onupdatefound = () => { if (registration.installing) registration.installing.onstatechange = () => takeOver(); };
     takeOver();
   } catch { /* the page works without, but needs the network to open */ }
 }

@@ -38,14 +38,14 @@ static nut_status open_sized(const char *path, FILE **out, uint64_t *size, nut_e
 /* ---- models in several files ---- */
 
 /* The path of file i (from 0) of n, from that of the first, NAME-00001-of-0000N.gguf; free with free(). */
-static nut_status part_path(const char *first, uint32_t i, uint32_t n, char **out, nut_error *err) {
+static nut_status split_path(const char *first, uint32_t i, uint32_t n, char **out, nut_error *err) {
     char end[48];
     snprintf(end, sizeof end, "-%05u-of-%05u.gguf", 1u, (unsigned)n);
     const size_t length = strlen(first), n_end = strlen(end);
     if (length < n_end || strcmp(first + length - n_end, end) != 0)
         return cli_error(
             err, NUT_E_ARGUMENT,
-            "the model has %u parts, which are found by their names: that of \"%s\" must end in %s",
+            "the model has %u splits, which are found by their names: that of \"%s\" must end in %s",
             (unsigned)n, first, end);
     char *path = malloc(length + sizeof end);
     if (!path) return cli_error(err, NUT_E_MEMORY, "out of memory");
@@ -55,12 +55,12 @@ static nut_status part_path(const char *first, uint32_t i, uint32_t n, char **ou
     return NUT_OK;
 }
 
-static nut_status open_part(const char *first, uint32_t i, uint32_t n, char **path, FILE **f, uint64_t *size,
-                            nut_error *err) {
-    TRY(part_path(first, i, n, path, err));
+static nut_status open_split(const char *first, uint32_t i, uint32_t n, char **path, FILE **f,
+                             uint64_t *size, nut_error *err) {
+    TRY(split_path(first, i, n, path, err));
     nut_status status = open_sized(*path, f, size, err);
     if (status == NUT_OK) return NUT_OK;
-    cli_error(err, status, "part %u of the model's %u cannot be opened: \"%s\": %s", (unsigned)i + 1,
+    cli_error(err, status, "split %u of the model's %u cannot be opened: \"%s\": %s", (unsigned)i + 1,
               (unsigned)n, *path, strerror(errno));
     free(*path);
     *path = NULL;
@@ -68,12 +68,12 @@ static nut_status open_part(const char *first, uint32_t i, uint32_t n, char **pa
 }
 
 /* Checks that all files exist, before the first one is read. */
-static nut_status check_parts(const char *first, uint32_t n, nut_error *err) {
+static nut_status check_splits(const char *first, uint32_t n, nut_error *err) {
     for (uint32_t i = 1; i < n; i++) {
         char *path;
         FILE *f;
         uint64_t size;
-        TRY(open_part(first, i, n, &path, &f, &size, err));
+        TRY(open_split(first, i, n, &path, &f, &size, err));
         fclose(f);
         free(path);
     }
@@ -87,7 +87,7 @@ static nut_status feed_piece(nut_loader *loader, uint64_t at, const void *bytes,
     const bool knew = nut_load_get_plan(loader).complete;
     TRY(nut_load_feed(loader, at, bytes, n, err));
     const nut_load_plan plan = nut_load_get_plan(loader);
-    return plan.complete && !knew ? check_parts(path, plan.n_parts, err) : NUT_OK;
+    return plan.complete && !knew ? check_splits(path, plan.n_splits, err) : NUT_OK;
 }
 
 static nut_status feed_file(nut_loader *loader, FILE *f, const char *path, nut_error *err) {
@@ -101,11 +101,11 @@ static nut_status feed_file(nut_loader *loader, FILE *f, const char *path, nut_e
     return status == NUT_OK && ferror(f) ? io_error(err, "read", path) : status;
 }
 
-static nut_status feed_part(nut_loader *loader, const char *first, uint32_t i, uint32_t n, nut_error *err) {
+static nut_status feed_split(nut_loader *loader, const char *first, uint32_t i, uint32_t n, nut_error *err) {
     char *path;
     FILE *f;
     uint64_t size;
-    TRY(open_part(first, i, n, &path, &f, &size, err));
+    TRY(open_split(first, i, n, &path, &f, &size, err));
     nut_status status = nut_load_next(loader, size, err);
     if (status == NUT_OK) status = feed_file(loader, f, path, err);
     fclose(f);
@@ -113,9 +113,9 @@ static nut_status feed_part(nut_loader *loader, const char *first, uint32_t i, u
     return status;
 }
 
-static nut_status feed_parts(nut_loader *loader, const char *first, nut_error *err) {
-    const uint32_t n = nut_load_get_plan(loader).n_parts;
-    for (uint32_t i = 1; i < n; i++) TRY(feed_part(loader, first, i, n, err));
+static nut_status feed_splits(nut_loader *loader, const char *first, nut_error *err) {
+    const uint32_t n = nut_load_get_plan(loader).n_splits;
+    for (uint32_t i = 1; i < n; i++) TRY(feed_split(loader, first, i, n, err));
     return NUT_OK;
 }
 
@@ -141,7 +141,7 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     lo.n_ctx = options->n_ctx;
     nut_status status = nut_load_begin(&lo, size, &loader, err);
     if (status == NUT_OK) status = feed_file(loader, f, path, err);
-    if (status == NUT_OK) status = feed_parts(loader, path, err);
+    if (status == NUT_OK) status = feed_splits(loader, path, err);
     if (status == NUT_OK) status = nut_load_finish(loader, out, err);
     if (status != NUT_OK) nut_load_abort(loader);
     fclose(f);
@@ -203,7 +203,7 @@ nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_
 
 nut_status file_open_split(const char *first, uint32_t i, uint32_t n, char **path, FILE **out,
                            uint64_t *size, nut_error *err) {
-    if (i > 0) return open_part(first, i, n, path, out, size, err);
+    if (i > 0) return open_split(first, i, n, path, out, size, err);
     *path = malloc(strlen(first) + 1);
     if (!*path) return cli_error(err, NUT_E_MEMORY, "out of memory");
     nut_status status = open_sized(strcpy(*path, first), out, size, err);

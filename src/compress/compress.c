@@ -8,7 +8,7 @@
 #include "compress/method.h"
 
 #include "base/error.h"
-#include "model/parts.h"
+#include "model/splits.h"
 
 #include <float.h>
 #include <math.h>
@@ -28,7 +28,7 @@ typedef struct compress {
     method_find_statistics *find;
     const void *find_ctx;
     // reading
-    parts parts;
+    splits splits;
     gguf file;   // header of one file, while it is read
     gguf header; // of all
     uint64_t at; // bytes of the file that were fed to its header
@@ -59,7 +59,7 @@ static nut_status plan_model(compress *c, nut_error *err);
 
 static nut_status ask_size(compress *c, nut_error *err) {
     (void)err;
-    job_open(&c->job, c->parts.i, c->parts.n);
+    job_open(&c->job, c->splits.i, c->splits.n);
     c->phase = begin_header;
     return NUT_OK;
 }
@@ -67,8 +67,8 @@ static nut_status ask_size(compress *c, nut_error *err) {
 static nut_status want_header(compress *c, nut_error *err) {
     const uint64_t left = c->job.size - c->at;
     c->n = left < READ ? (size_t)left : READ;
-    if (!c->n) return parts_blame(&c->parts, gguf_end(&c->file, err), err);
-    job_want(&c->job, c->parts.i, c->at, c->bytes, c->n);
+    if (!c->n) return splits_blame(&c->splits, gguf_end(&c->file, err), err);
+    job_want(&c->job, c->splits.i, c->at, c->bytes, c->n);
     c->phase = feed_header;
     return NUT_OK;
 }
@@ -82,12 +82,12 @@ static nut_status begin_header(compress *c, nut_error *err) {
 static nut_status feed_header(compress *c, nut_error *err) {
     bool complete;
     size_t n_used;
-    TRY(parts_blame(&c->parts, gguf_feed(&c->file, c->bytes, c->n, &n_used, &complete, err), err));
+    TRY(splits_blame(&c->splits, gguf_feed(&c->file, c->bytes, c->n, &n_used, &complete, err), err));
     c->at += c->n;
     if (!complete) return want_header(c, err);
-    TRY(parts_take(&c->parts, &c->header, &c->file, err));
-    c->parts.i++;
-    c->phase = c->parts.i < c->parts.n ? ask_size : plan_model;
+    TRY(splits_take(&c->splits, &c->header, &c->file, err));
+    c->splits.i++;
+    c->phase = c->splits.i < c->splits.n ? ask_size : plan_model;
     return NUT_OK;
 }
 
@@ -155,7 +155,7 @@ static nut_status take_buffers(compress *c, nut_error *err) {
 
 static nut_status plan_model(compress *c, nut_error *err) {
     const uint64_t n = c->header.n_tensors;
-    parts_forget(&c->header);
+    splits_forget(&c->header);
     if (!n) return error_set(err, NUT_E_CORRUPT, "the file holds no tensors; give a whole model");
     c->tensors = mem_calloc((size_t)n, sizeof *c->tensors);
     if (!c->tensors) return error_memory(err, n * sizeof *c->tensors);
@@ -232,7 +232,7 @@ static nut_status want_slice(compress *c, nut_error *err) {
     TRY(find_statistics(c, err));
     const uint64_t first = (c->slice.row * t->dims[0] + c->slice.col) / f->block;
     c->n = c->slice.n_rows * c->slice.n_cols / f->block * f->bytes;
-    job_want(&c->job, t->part, t->offset + first * f->bytes, c->bytes, c->n);
+    job_want(&c->job, t->split, t->offset + first * f->bytes, c->bytes, c->n);
     c->phase = write_slice;
     return NUT_OK;
 }

@@ -43,8 +43,12 @@ static nut_status eval_batch(perplexity *p, nut_error *err) {
     const uint32_t n = end - p->at < most ? end - p->at : most;
     if (p->at == 0) TRY(nut_session_truncate(s, 0, err));
     TRY(nut_session_eval(s, ids + p->at, n, scored ? n : 0, err));
-    for (uint32_t i = 0; scored && i < n; i++)
-        p->sum += token_nll(nut_session_logits(s, i), s->seq.ws->model->hp.n_vocab, ids[p->at + i + 1]);
+    for (uint32_t i = 0; scored && i < n; i++) {
+        const float *logits = nut_session_logits(s, i);
+        const uint32_t n_vocab = s->seq.ws->model->hp.n_vocab;
+        TRY(sampler_check_logits(logits, n_vocab, err));
+        p->sum += token_nll(logits, n_vocab, ids[p->at + i + 1]);
+    }
     p->at += n;
     return NUT_OK;
 }

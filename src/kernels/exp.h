@@ -1,6 +1,6 @@
 /*
- * e^x: one polynomial, written here for scalars and in simd_math.h for vectors with the same operations in
- * the same order, so that both give the same bits.
+ * Constants of elementary functions, which simd_math.h computes for vectors; e^x and 2^x for scalars too,
+ * with the same operations in the same order, so that both give the same bits.
  *
  * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by the polynomial of degree 7 of Moshier's Cephes library
  * (expf.c, public domain); 2^n by the exponent field. n comes from adding and taking away 1.5 * 2^23, whose
@@ -35,6 +35,23 @@
 #define EXP2_C3     5.590642989e-2f
 #define EXP2_C4     9.582851082e-3f
 
+/* The same for attention over floats: 2^f = 1 + f P(f) with P of degree 5, of Cephes too (exp2f.c). */
+#define EXP2_FINE_C1 6.931472028550421e-1f
+#define EXP2_FINE_C2 2.402264791363012e-1f
+#define EXP2_FINE_C3 5.550332471162809e-2f
+#define EXP2_FINE_C4 9.618437357674640e-3f
+#define EXP2_FINE_C5 1.339887440266574e-3f
+#define EXP2_FINE_C6 1.535336188319500e-4f
+
+/* tanh x: x + x^3 P(x^2) below TANH_SMALL, 1 - 2 / (e^2x + 1) above, by Moshier's Cephes library (tanhf.c,
+ * public domain). */
+#define TANH_SMALL 0.625f
+#define TANH_C0    (-5.70498872745e-3f)
+#define TANH_C1    2.06390887954e-2f
+#define TANH_C2    (-5.37397155531e-2f)
+#define TANH_C3    1.33314422036e-1f
+#define TANH_C4    (-3.33332819422e-1f)
+
 static inline float exp2_scalar(float x) {
     if (x < EXP2_LOWEST) x = EXP2_LOWEST;
     float rounded = x + EXP_ROUND, f = x - (rounded - EXP_ROUND);
@@ -42,6 +59,19 @@ static inline float exp2_scalar(float x) {
     p = p * f + EXP2_C3;
     p = p * f + EXP2_C2;
     p = p * f + EXP2_C1;
+    p = p * f + 1.0f;
+    return half_bits_to_f32(half_f32_to_bits(p) + (half_f32_to_bits(rounded) << 23));
+}
+
+static inline float exp2_fine_scalar(float x) {
+    if (x < EXP2_LOWEST) x = EXP2_LOWEST;
+    float rounded = x + EXP_ROUND, f = x - (rounded - EXP_ROUND);
+    float p = EXP2_FINE_C6;
+    p = p * f + EXP2_FINE_C5;
+    p = p * f + EXP2_FINE_C4;
+    p = p * f + EXP2_FINE_C3;
+    p = p * f + EXP2_FINE_C2;
+    p = p * f + EXP2_FINE_C1;
     p = p * f + 1.0f;
     return half_bits_to_f32(half_f32_to_bits(p) + (half_f32_to_bits(rounded) << 23));
 }

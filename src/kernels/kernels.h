@@ -80,16 +80,43 @@ typedef struct kernel_attend {
     const float *q; // (n_tokens, n_q, k_dim), token t at t * q_stride
     float *out;     // (n_tokens, n_q, v_dim), token t at t * out_stride
     size_t n_tokens, n_q, q_stride, out_stride;
-    size_t n_kv; // positions that the first token sees, >= 1; each following one sees one more
-    float scale; // > 0
+    size_t n_kv;   // positions up to and with the first token's own, >= 1; each next token has one more
+    size_t window; // of those a token sees the last `window` ones (Beltagy et al. 2020, arXiv 2004.05150,
+                   // section 3.1); 0: all
+    float scale;   // > 0
+    float softcap; // scores become softcap * tanh(scale * q . k / softcap) (Gemma Team 2024, arXiv
+                   // 2408.00118, section 2); 0: off
 } kernel_attend;
+
+/* The first position that a token sees whose own is n_kv - 1. */
+static inline size_t kernel_first_seen(size_t n_kv, size_t window) {
+    return window && n_kv > window ? n_kv - window : 0;
+}
 
 /* Floats of a partial result: one query head of one token over the positions of one span that it sees. First
  * v_dim sums of weight times value, as multiples of 2^h; then h; then the sum of the weights, as a multiple
- * of 2^h too. */
+ * of 2^h too. Where the token sees nothing of the span, the sums are 0 and h is -infinity: joining passes
+ * over it. */
 static inline size_t kernel_partial_size(size_t v_dim) {
     return v_dim + 2;
 }
+
+/* The activations of feed-forwards; X(name, formula). GELU: Hendrycks and Gimpel 2016, arXiv 1606.08415.
+ * Squared ReLU: So et al. 2021, arXiv 2109.08668. */
+#define KERNEL_ACTIVATION_LIST(X)                                                                           \
+    X(SILU, "x / (1 + e^-x)")                                                                               \
+    X(GELU, "x / 2 (1 + erf(x / sqrt 2))")                                                                  \
+    X(GELU_TANH, "x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))")                                       \
+    X(GELU_QUICK, "x / (1 + e^(-1.702 x))")                                                                 \
+    X(RELU, "max(x, 0)")                                                                                    \
+    X(RELU_SQUARED, "max(x, 0)^2")
+
+typedef enum kernel_activation {
+#define NUT_X(name, formula) KERNEL_##name,
+    KERNEL_ACTIVATION_LIST(NUT_X)
+#undef NUT_X
+        KERNEL_ACTIVATION_COUNT
+} kernel_activation;
 
 /* The lists of operations: name, parameters. They feed the struct, the sets, the tests and the benches. */
 #define KERNEL_VECTOR_OPS(X)                                                                                \
@@ -99,8 +126,17 @@ static inline size_t kernel_partial_size(size_t v_dim) {
     X(quantize_q8, (const float *x, size_t col, size_t n, size_t token, const kernel_act *to, float *rest)) \
     /* y = x / sqrt(mean(x^2) + eps) * w, (n); y may be x. (Zhang and Sennrich 2019, arXiv 1910.07467) */   \
     X(rms_norm, (const float *x, const float *w, size_t n, float eps, float *y))                            \
-    /* gate = silu(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                     \
-    X(silu_mul, (float *gate, const float *up, size_t n))                                                   \
+    /* y = (x - mean(x)) / sqrt(variance(x) + eps) * w + b, (n); b NULL: zeros; y may be x. (Ba et al.      \
+     * 2016, arXiv 1607.06450) */                                                                                       \
+    X(layer_norm, (const float *x, const float *w, const float *b, size_t n, float eps, float *y))          \
+    /* x = a(x), (n) */                                                                                     \
+    X(activate, (kernel_activation a, float *x, size_t n))                                                  \
+    /* gate = a(gate) * up, (n). (Shazeer 2020, arXiv 2002.05202) */                                        \
+    X(activate_mul, (kernel_activation a, float *gate, const float *up, size_t n))                          \
+    /* x *= by, (n) */                                                                                      \
+    X(scale, (float *x, float by, size_t n))                                                                \
+    /* x = cap * tanh(x / cap), (n). (Gemma Team 2024, arXiv 2408.00118, section 2) */                      \
+    X(softcap, (float *x, float cap, size_t n))                                                             \
     /* x += y, (n) */                                                                                       \
     X(add, (float *x, const float *y, size_t n))
 
@@ -112,10 +148,11 @@ static inline size_t kernel_partial_size(size_t v_dim) {
     X(store, (const cache_head *c, size_t pos, const kernel_rope *r, const float *k, const float *v))       \
     X(attend, (const kernel_attend *a))                                                                     \
     /* Partial results (n_q, kernel_partial_size) of the first token for the span [first, first +           \
-     * CACHE_SPAN), first < n_kv; `out` is not used */                                                      \
+     * CACHE_SPAN), first < n_kv; `out` is not used. Spans before the window need not be asked for. */      \
     X(attend_span, (const kernel_attend *a, size_t first, float *partials))                                 \
     /* out (v_dim) = the partial results of one head for n spans in their order, `stride` floats apart,     \
-     * joined: the same bits that attend gives. Of the cache only kind and v_dim are used. */               \
+     * joined: the same bits that attend gives. At least one span has something that the token sees.        \
+     * Of the cache only kind and v_dim are used. */                                                        \
     X(attend_join, (const cache_head *c, const float *partials, size_t n, size_t stride, float *out))
 
 #define KERNEL_OPS(X) KERNEL_VECTOR_OPS(X) KERNEL_ATTEND_OPS(X)

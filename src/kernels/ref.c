@@ -4,6 +4,7 @@
  * precision.
  */
 #include "kernels/sets.h"
+#include "kernels/activations.h"
 #include "kernels/exp.h"
 
 #include <math.h>
@@ -127,8 +128,30 @@ static void ref_rms_norm(const float *x, const float *w, size_t n, float eps, fl
     for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * w[i];
 }
 
-static void ref_silu_mul(float *gate, const float *up, size_t n) {
-    for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + exp_scalar(-gate[i])) * up[i];
+static void ref_layer_norm(const float *x, const float *w, const float *b, size_t n, float eps, float *y) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i];
+    const double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    const double scale = 1.0 / sqrt(squares / (double)n + (double)eps);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(((double)x[i] - mean) * scale * (double)w[i] + (b ? (double)b[i] : 0));
+}
+
+static void ref_activate(kernel_activation a, float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = act_scalar(a, x[i]);
+}
+
+static void ref_activate_mul(kernel_activation a, float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) gate[i] = act_scalar(a, gate[i]) * up[i];
+}
+
+static void ref_scale(float *x, float by, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] *= by;
+}
+
+static void ref_softcap(float *x, float cap, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = act_softcap(x[i], cap);
 }
 
 static void ref_add(float *x, const float *y, size_t n) {
@@ -168,6 +191,7 @@ static void attended_begin(attended *to) {
 
 /* Adds sums (dim) that are multiples of 2^highest and weights that sum to total. */
 static void attended_add(attended *to, size_t dim, const double *sums, float highest, double total) {
+    if (total == 0) return; // nothing of the span was seen
     const float now = highest > to->highest ? highest : to->highest;
     const double before = exp2((double)(to->highest - now)), after = exp2((double)(highest - now));
     for (size_t i = 0; i < dim; i++) to->sums[i] = to->sums[i] * before + sums[i] * after;
@@ -179,28 +203,34 @@ static void attended_end(const attended *from, size_t dim, float *out) {
     for (size_t i = 0; i < dim; i++) out[i] = (float)(from->sums[i] / from->total);
 }
 
-/* Positions [first, end) one by one for the query q: a partial result. */
-static void attend_positions(const kernel_attend *a, const float *q, size_t first, size_t end,
+static double score_of(const kernel_attend *a, double dot) {
+    const double score = dot * (double)a->scale, cap = (double)a->softcap;
+    return cap > 0 ? cap * tanh(score / cap) : score;
+}
+
+/* The positions of the span that begins at `first`, one by one, for the query q of a token whose own
+ * position is n_kv - 1: a partial result. */
+static void attend_positions(const kernel_attend *a, const float *q, size_t n_kv, size_t first,
                              float *partial) {
-    const size_t k_dim = a->cache->k_dim, v_dim = a->cache->v_dim;
+    const size_t k_dim = a->cache->k_dim, v_dim = a->cache->v_dim, seen = kernel_first_seen(n_kv, a->window);
+    const size_t end = n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN;
     double value[CACHE_MAX_DIM];
     attended all;
     attended_begin(&all);
-    for (size_t p = first; p < end; p++) {
+    for (size_t p = first > seen ? first : seen; p < end; p++) {
         double dot = 0;
         for (size_t i = 0; i < k_dim; i++) dot += (double)q[i] * (double)cache_key(a->cache, p, i);
         for (size_t i = 0; i < v_dim; i++) value[i] = (double)cache_value(a->cache, p, i);
-        attended_add(&all, v_dim, value, (float)(dot * (double)a->scale * 1.4426950408889634), 1);
+        attended_add(&all, v_dim, value, (float)(score_of(a, dot) * 1.4426950408889634), 1);
     }
     for (size_t i = 0; i < v_dim; i++) partial[i] = (float)all.sums[i];
     partial[v_dim] = all.highest, partial[v_dim + 1] = (float)all.total;
 }
 
 static void ref_attend_span(const kernel_attend *a, size_t first, float *partials) {
-    const size_t size = kernel_partial_size(a->cache->v_dim),
-                 end = a->n_kv < first + CACHE_SPAN ? a->n_kv : first + CACHE_SPAN;
+    const size_t size = kernel_partial_size(a->cache->v_dim);
     for (size_t h = 0; h < a->n_q; h++)
-        attend_positions(a, a->q + h * a->cache->k_dim, first, end, partials + h * size);
+        attend_positions(a, a->q + h * a->cache->k_dim, a->n_kv, first, partials + h * size);
 }
 
 static void partial_add(attended *to, size_t dim, const float *partial) {
@@ -225,8 +255,9 @@ static void ref_attend(const kernel_attend *a) {
         const size_t token = r / a->n_q, h = r % a->n_q, n_kv = a->n_kv + token;
         const float *q = a->q + token * a->q_stride + h * k_dim;
         attended_begin(&all);
-        for (size_t first = 0; first < n_kv; first += CACHE_SPAN) {
-            attend_positions(a, q, first, n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN, partial);
+        size_t first = kernel_first_seen(n_kv, a->window) / CACHE_SPAN * CACHE_SPAN;
+        for (; first < n_kv; first += CACHE_SPAN) {
+            attend_positions(a, q, n_kv, first, partial);
             partial_add(&all, v_dim, partial);
         }
         attended_end(&all, v_dim, a->out + token * a->out_stride + h * v_dim);

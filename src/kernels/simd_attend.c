@@ -1,9 +1,11 @@
 /*
- * Attention over integers (kernels/cache.h): keys times queries, then values times softmax weights, both by
- * i32x4.dot_i16x8 with two columns, or two positions, to a lane, so that nothing is added across lanes. Sums
- * of integers are exact; floats come in once for a tile of 64 positions, where a row takes the same
- * operations whatever else is computed with it. A row is one query head of one token; four rows go through a
- * tile together, and up to 32 through all of it while it is in the first cache.
+ * Attention (kernels/cache.h): keys times queries, then values times softmax weights. A row is one query
+ * head of one token; four rows go through a tile of 64 positions together, and up to 32 through all of it
+ * while it is in the first cache. A row takes the same operations whatever else is computed with it.
+ *
+ * Integers are multiplied by i32x4.dot_i16x8 with two columns, or two positions, to a lane, so that nothing
+ * is added across lanes. Their sums are exact; floats come in once for a tile. Floats are multiplied in the
+ * same order: the first and the second of each pair have sums of their own, which are added at the end.
  */
 #include "kernels/sets.h"
 
@@ -28,7 +30,8 @@ typedef struct rows {
     float *sums;     // (n, stride) of the span, multiples of 2^highest
     size_t stride;
     /* One lane a row, so that a group's are computed at once; the last three are never used. */
-    float to_log2[ROWS + 3]; // what integer scores are multiplied by, besides their key's scale
+    float to_cap[ROWS + 3];  // with a softcap: what a score times its key's scale is multiplied by for tanh
+    float to_log2[ROWS + 3]; // what that, or tanh of it, is multiplied by for a logarithm to base 2
     float highest[ROWS + 3]; // of all scores so far, to base 2
     float total[ROWS + 3];   // of all weights so far, multiples of 2^highest
     _Alignas(16) int16_t q[ROWS / GROUP][CACHE_MAX_DIM / 2][GROUP][2];
@@ -39,11 +42,53 @@ typedef struct rows {
     float unit[CACHE_MAX_BLOCKS][GROUP], factor[GROUP];
 } rows;
 
-static size_t row_positions(const rows *s, size_t r) {
+/* A row sees positions [row_begin, row_end). */
+static size_t row_end(const rows *s, size_t r) {
     return s->a->n_kv + (s->first + r) / s->a->n_q;
 }
+static size_t row_begin(const rows *s, size_t r) {
+    return kernel_first_seen(row_end(s, r), s->a->window);
+}
 
-/* ---- products ---- */
+/* Positions of a tile that the rows of a group see: row i sees [begin[i], end[i]), all of them together
+ * [first, last), of which first is rounded down, and padded is last rounded up, to a multiple of 8. */
+typedef struct seen {
+    size_t begin[GROUP], end[GROUP], first, last, padded;
+} seen;
+
+/* Whether two rows see the same positions of a tile. */
+static bool same_seen(const rows *s, size_t r, size_t other, size_t tile) {
+    const size_t end = tile + TILE;
+    const bool all = row_begin(s, r) <= tile && row_begin(s, other) <= tile && row_end(s, r) >= end &&
+                     row_end(s, other) >= end;
+    return all || row_end(s, r) == row_end(s, other);
+}
+
+/* Rows [r, r + m) and the tile that begins at `tile`. */
+static seen tile_seen(const rows *s, size_t m, size_t r, size_t tile) {
+    seen n = {.first = TILE};
+    for (size_t i = 0; i < m; i++) {
+        const size_t begin = row_begin(s, r + i), end = row_end(s, r + i) - tile;
+        n.begin[i] = begin > tile ? begin - tile : 0;
+        n.end[i] = end < TILE ? end : TILE;
+        n.first = n.begin[i] < n.first ? n.begin[i] : n.first;
+        n.last = n.end[i] > n.last ? n.end[i] : n.last;
+    }
+    n.first = n.first / 8 * 8, n.padded = (n.last + 7) / 8 * 8;
+    return n;
+}
+
+static const float *row_query(const rows *s, size_t r) {
+    const kernel_attend *a = s->a;
+    return a->q + (s->first + r) / a->n_q * a->q_stride + (s->first + r) % a->n_q * a->cache->k_dim;
+}
+
+static float *row_out(const rows *s, size_t r) {
+    const kernel_attend *a = s->a;
+    return a->out + (s->first + r) / a->n_q * a->out_stride + (s->first + r) % a->n_q * a->cache->v_dim;
+}
+
+/* ---- products of integers ---- */
 
 /* Eight numbers of the cache, two to a lane. */
 SIMD_INLINE v128_t numbers_load(int bytes, const uint8_t *p) {
@@ -69,12 +114,13 @@ SIMD_INLINE void dots(int m, int bytes, const int16_t *a, size_t a_row, size_t a
     }
 }
 
-/* Scores of rows [r, r + m) with the first n positions of a tile, a multiple of 8. */
-SIMD_INLINE void tile_scores(rows *s, int m, int bytes, size_t r, const cache_tile *t, size_t n) {
+/* Scores of rows [r, r + m) with positions [first, end) of a tile, multiples of 8. */
+SIMD_INLINE void tile_scores(rows *s, int m, int bytes, size_t r, const cache_tile *t, size_t first,
+                             size_t end) {
     const cache_kind *kind = s->a->cache->kind;
     const size_t dim = s->a->cache->k_dim, step = kind->block < dim ? kind->block : dim;
     const int16_t *q = s->q[r / GROUP][0][r % GROUP];
-    for (size_t p = 0; p < n; p += 8) {
+    for (size_t p = first; p < end; p += 8) {
         const uint8_t *k = t->k + p * dim * (size_t)bytes;
         for (size_t c = 0; c < dim; c += step) {
             const float *scale = t->k_scale + c / step * TILE + p;
@@ -89,6 +135,91 @@ SIMD_INLINE void tile_scores(rows *s, int m, int bytes, size_t r, const cache_ti
                 wasm_v128_store(to, c ? wasm_f32x4_add(wasm_v128_load(to), x) : x);
             }
         }
+    }
+}
+
+/* ---- products of floats ---- */
+
+/* Vectors of 16 floats that a row takes at once: more for few rows, so that there are as many sums as hide
+ * the time that an addition takes. */
+SIMD_INLINE int float_vectors(int m) {
+    return m <= 2 ? 4 : 2;
+}
+
+/* acc (m rows, float_vectors) += products of one pair, of row i at a[i], with the cache's at b; of each pair
+ * at b only what `keep` has. */
+SIMD_INLINE void float_pair(int m, const float *const *a, const float *b, v128_t keep, v128_t (*acc)[4]) {
+    SIMD_UNROLL
+    for (int k = 0; k < float_vectors(m); k++) {
+        const v128_t y = wasm_v128_and(wasm_v128_load(b + 4 * k), keep);
+        SIMD_UNROLL
+        for (int i = 0; i < m; i++)
+            acc[i][k] = wasm_f32x4_add(acc[i][k], wasm_f32x4_mul(y, wasm_v128_load64_splat(a[i])));
+    }
+}
+
+/* acc = products of pairs [begin / 2, end / 2), and of the halves of pairs that are left over where begin or
+ * end is odd. The pairs of row i begin at a[i], those of the cache at b, 16 floats apart. What is not in
+ * [begin, end) may be anything. */
+SIMD_INLINE void float_dots(int m, const float *const *a, const float *b, size_t begin, size_t end,
+                            v128_t (*acc)[4]) {
+    const v128_t second = wasm_i32x4_make(0, -1, 0, -1);
+    const float *at[GROUP], *const stop = b + end / 2 * 16;
+    SIMD_UNROLL
+    for (int i = 0; i < m; i++) {
+        at[i] = a[i] + begin / 2 * 2;
+        acc[i][0] = acc[i][1] = acc[i][2] = acc[i][3] = wasm_f32x4_splat(0);
+    }
+    b += begin / 2 * 16;
+    if (begin % 2) {
+        float_pair(m, at, b, second, acc);
+        for (int i = 0; i < m; i++) at[i] += 2;
+        b += 16;
+    }
+    SIMD_NO_UNROLL
+    for (; b < stop; b += 16) {
+        float_pair(m, at, b, wasm_i32x4_splat(-1), acc);
+        SIMD_UNROLL
+        for (int i = 0; i < m; i++) at[i] += 2;
+    }
+    if (end % 2) float_pair(m, at, b, wasm_v128_not(second), acc);
+}
+
+/* The sums of pairs: four lanes of two vectors. */
+SIMD_INLINE v128_t pairs_added(v128_t a, v128_t b) {
+    return wasm_f32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), wasm_i32x4_shuffle(a, b, 1, 3, 5, 7));
+}
+
+/* As tile_scores. */
+SIMD_INLINE void float_scores(rows *s, int m, size_t r, const cache_tile *t, const seen *n) {
+    const size_t dim = s->a->cache->k_dim, step = 2 * (size_t)float_vectors(m);
+    const float *k = (const float *)(const void *)t->k, *q[GROUP];
+    for (int i = 0; i < m; i++) q[i] = row_query(s, r + (size_t)i);
+    for (size_t p = n->first; p < n->padded; p += step) {
+        v128_t acc[GROUP][4];
+        float_dots(m, q, k + p / 8 * 8 * dim + p % 8 * 2, 0, dim, acc);
+        SIMD_UNROLL
+        for (int i = 0; i < m; i++)
+            for (int h = 0; h < float_vectors(m) / 2; h++)
+                wasm_v128_store(s->score[i] + p + 4 * h, pairs_added(acc[i][2 * h], acc[i][2 * h + 1]));
+    }
+}
+
+/* As tile_values, but all rows see the same positions, and others may hold anything. */
+SIMD_INLINE void float_values(rows *s, int m, size_t r, const cache_tile *t, const seen *n) {
+    const size_t dim = s->a->cache->v_dim, step = 2 * (size_t)float_vectors(m);
+    const float *v = (const float *)(const void *)t->v, *weights[GROUP];
+    for (int i = 0; i < m; i++) weights[i] = s->score[i];
+    for (size_t c = 0; c < dim; c += step) {
+        v128_t acc[GROUP][4];
+        float_dots(m, weights, v + c / 8 * 8 * TILE + c % 8 * 2, n->begin[0], n->end[0], acc);
+        SIMD_UNROLL
+        for (int i = 0; i < m; i++)
+            for (int h = 0; h < float_vectors(m) / 2; h++) {
+                float *to = s->sums + (r + (size_t)i) * s->stride + c + 4 * (size_t)h;
+                v128_t before = wasm_f32x4_mul(wasm_v128_load(to), wasm_v128_load32_splat(&s->factor[i]));
+                wasm_v128_store(to, wasm_f32x4_add(before, pairs_added(acc[i][2 * h], acc[i][2 * h + 1])));
+            }
     }
 }
 
@@ -112,72 +243,103 @@ SIMD_INLINE void store_lanes(float *to, v128_t x, int m) {
     wasm_v128_store(to, wasm_v128_bitselect(x, wasm_v128_load(to), wasm_v128_load(mask + 4 - m)));
 }
 
-/* The largest of n scores, in four lanes; -infinity is put behind them up to a multiple of 8. */
-static v128_t scores_most(float *score, size_t n) {
+/* Scores [first, end) to tanh(score * to_cap). */
+static void scores_capped(float *score, size_t first, size_t end, v128_t to_cap) {
+    const simd_tanh_c c = simd_tanh_consts();
+    for (size_t p = first; p < end; p += 4)
+        wasm_v128_store(score + p, simd_tanh(wasm_f32x4_mul(wasm_v128_load(score + p), to_cap), &c));
+}
+
+/* The largest of scores [begin, end), in four lanes; -infinity is put around them up to multiples of 8. */
+static v128_t scores_most(float *score, size_t begin, size_t end) {
     v128_t most[2] = {wasm_f32x4_splat(-INFINITY), wasm_f32x4_splat(-INFINITY)};
+    const size_t first = begin / 8 * 8;
+    for (size_t p = first; p < begin; p++) score[p] = -INFINITY;
     SIMD_NO_VECTORS
-    for (size_t p = n; p % 8; p++) score[p] = -INFINITY;
+    for (size_t p = end; p % 8; p++) score[p] = -INFINITY;
     SIMD_NO_UNROLL
-    for (size_t p = 0; p < n; p += 8) {
+    for (size_t p = first; p < end; p += 8) {
         most[0] = wasm_f32x4_pmax(most[0], wasm_v128_load(score + p));
         most[1] = wasm_f32x4_pmax(most[1], wasm_v128_load(score + p + 4));
     }
     return wasm_f32x4_pmax(most[0], most[1]);
 }
 
-/* n scores to weights 2^(score * scale - base), with zeros behind them up to `padded`, a multiple of 8.
- * Returns their sum, in four lanes. */
-SIMD_INLINE v128_t scores_to_weights(float *score, size_t n, size_t padded, v128_t scale, v128_t base,
-                                     const simd_exp2_c *e) {
+/* Eight scores to weights 2^(score * scale - base), or zero where `keep` is, and added to sum. */
+SIMD_INLINE void weights_of_8(float *score, const int32_t *keep, v128_t scale, v128_t base,
+                              const simd_exp2_c *e, int degree, v128_t *sum) {
+    SIMD_UNROLL
+    for (size_t k = 0; k < 2; k++) {
+        v128_t x = wasm_f32x4_mul(wasm_v128_load(score + 4 * k), scale);
+        x = simd_exp2(wasm_f32x4_sub(x, base), e, degree);
+        x = wasm_v128_and(x, wasm_v128_load(keep + 4 * k));
+        wasm_v128_store(score + 4 * k, x);
+        sum[k] = wasm_f32x4_add(sum[k], x);
+    }
+}
+
+/* Scores [begin, end) to weights, with zeros around them from first to padded. Returns their sum, in four
+ * lanes. */
+SIMD_INLINE v128_t scores_to_weights(float *score, size_t begin, size_t end, const seen *n, v128_t scale,
+                                     v128_t base, const simd_exp2_c *e, int degree) {
     static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
     v128_t sum[2] = {wasm_f32x4_splat(0), wasm_f32x4_splat(0)};
-    size_t p = 0;
-    SIMD_NO_UNROLL
-    for (; p < n; p += 8) {
-        const size_t inside = n - p < 8 ? n - p : 8;
-        SIMD_UNROLL
-        for (size_t k = 0; k < 2; k++) {
-            v128_t x = wasm_f32x4_mul(wasm_v128_load(score + p + 4 * k), scale);
-            x = simd_exp2(wasm_f32x4_sub(x, base), e);
-            x = wasm_v128_and(x, wasm_v128_load(mask + 8 - inside + 4 * k));
-            wasm_v128_store(score + p + 4 * k, x);
-            sum[k] = wasm_f32x4_add(sum[k], x);
-        }
-    }
+    size_t p = n->first;
     SIMD_NO_VECTORS
-    for (; p < padded; p += 4) wasm_v128_store(score + p, wasm_f32x4_splat(0));
+    for (; p < begin / 8 * 8; p += 4) wasm_v128_store(score + p, wasm_f32x4_splat(0));
+    if (p < begin) {
+        int32_t keep[8];
+        for (size_t i = 0; i < 8; i++) keep[i] = p + i >= begin && p + i < end ? -1 : 0;
+        weights_of_8(score + p, keep, scale, base, e, degree, sum);
+        p += 8;
+    }
+    SIMD_NO_UNROLL
+    for (; p < end; p += 8)
+        weights_of_8(score + p, mask + 8 - (end - p < 8 ? end - p : 8), scale, base, e, degree, sum);
+    SIMD_NO_VECTORS
+    for (; p < n->padded; p += 4) wasm_v128_store(score + p, wasm_f32x4_splat(0));
     return wasm_f32x4_add(sum[0], sum[1]);
 }
 
-/* Scores of rows [r, r + m), of which the i-th sees n[i] positions of the tile, to weights. */
-static void tile_softmax(rows *s, int m, size_t r, const size_t *n, size_t padded) {
-    const simd_exp2_c e = simd_exp2_consts();
+/* Scores of rows [r, r + m) to weights. */
+SIMD_INLINE void tile_softmax(rows *s, int m, size_t r, const seen *n, int degree) {
+    const simd_exp2_c e = simd_exp2_consts(degree);
     v128_t found[GROUP];
     float base[GROUP];
-    for (int i = 0; i < GROUP; i++) found[i] = scores_most(s->score[i], i < m ? n[i] : 0);
+    for (int i = 0; i < m && s->a->softcap > 0; i++)
+        scores_capped(s->score[i], n->first, n->padded, wasm_v128_load32_splat(s->to_cap + r + i));
+    for (int i = 0; i < GROUP; i++) found[i] = scores_most(s->score[i], n->begin[i], n->end[i]);
     v128_t highest = wasm_v128_load(s->highest + r);
     v128_t top = wasm_f32x4_mul(each_reduced(found, true), wasm_v128_load(s->to_log2 + r));
-    v128_t now = wasm_f32x4_pmax(highest, top), factor = simd_exp2(wasm_f32x4_sub(highest, now), &e);
+    v128_t now = wasm_f32x4_pmax(highest, top), factor = simd_exp2(wasm_f32x4_sub(highest, now), &e, degree);
     wasm_v128_store(base, now);
     for (int i = 0; i < GROUP; i++) found[i] = wasm_f32x4_splat(0);
     for (int i = 0; i < m; i++)
-        found[i] = scores_to_weights(s->score[i], n[i], padded, wasm_v128_load32_splat(s->to_log2 + r + i),
-                                     wasm_v128_load32_splat(base + i), &e);
+        found[i] = scores_to_weights(s->score[i], n->begin[i], n->end[i], n,
+                                     wasm_v128_load32_splat(s->to_log2 + r + i),
+                                     wasm_v128_load32_splat(base + i), &e, degree);
     v128_t total = wasm_f32x4_mul(wasm_v128_load(s->total + r), factor);
     store_lanes(s->total + r, wasm_f32x4_add(total, each_reduced(found, false)), m);
     store_lanes(s->highest + r, now, m);
     wasm_v128_store(s->factor, factor);
 }
 
-/* m rows of weights times their values' scales of one block to integers. */
-static void weights_to_i16(rows *s, int m, size_t block, const float *scale, size_t padded) {
+static void integer_softmax(rows *s, int m, size_t r, const seen *n) {
+    tile_softmax(s, m, r, n, SIMD_EXP2);
+}
+static void float_softmax(rows *s, int m, size_t r, const seen *n) {
+    tile_softmax(s, m, r, n, SIMD_EXP2_FINE);
+}
+
+/* m rows of weights [first, padded) times their values' scales of one block to integers. */
+static void weights_to_i16(rows *s, int m, size_t block, const float *scale, size_t first, size_t padded) {
     const v128_t round = simd_const_f32(EXP_ROUND), zero = wasm_f32x4_splat(0);
     _Alignas(16) float y[GROUP][TILE], inverse[GROUP];
     v128_t most[GROUP] = {zero, zero, zero, zero}, sum[GROUP] = {zero, zero, zero, zero};
     for (int i = 0; i < m; i++) {
         v128_t most_2[2] = {zero, zero}, sum_2[2] = {zero, zero};
         SIMD_NO_UNROLL
-        for (size_t p = 0; p < padded; p += 8) {
+        for (size_t p = first; p < padded; p += 8) {
             SIMD_UNROLL
             for (size_t k = 0; k < 2; k++) {
                 v128_t x = wasm_v128_load(s->score[i] + p + 4 * k);
@@ -199,20 +361,22 @@ static void weights_to_i16(rows *s, int m, size_t block, const float *scale, siz
     for (int i = 0; i < m; i++) {
         const v128_t each = wasm_v128_load32_splat(inverse + i);
         SIMD_NO_UNROLL
-        for (size_t p = 0; p < padded; p += 8)
+        for (size_t p = first; p < padded; p += 8)
             wasm_v128_store(s->weight[block][i] + p, simd_to_i16(y[i] + p, each, round));
     }
 }
 
 /* ---- tiles ---- */
 
-/* Sums of rows [r, r + m) += weights * the first n positions' values. */
-SIMD_INLINE void tile_values(rows *s, int m, int bytes, size_t r, const cache_tile *t, size_t n) {
+/* Sums of rows [r, r + m) += weights * values of positions [first, last); first is even. */
+SIMD_INLINE void tile_values(rows *s, int m, int bytes, size_t r, const cache_tile *t, size_t first,
+                             size_t last) {
     const size_t dim = s->a->cache->v_dim, block = s->a->cache->kind->block;
     for (size_t c = 0; c < dim; c += 8) {
         const size_t b = c / block;
         v128_t acc[GROUP][2];
-        dots(m, bytes, s->weight[b][0], TILE, 2, t->v + c * TILE * (size_t)bytes, (n + 1) / 2, acc);
+        dots(m, bytes, s->weight[b][0] + first, TILE, 2, t->v + (c * TILE + 8 * first) * (size_t)bytes,
+             (last - first + 1) / 2, acc);
         SIMD_UNROLL
         for (int i = 0; i < 2 * m; i++) {
             float *to = s->sums + (r + (size_t)i / 2) * s->stride + c + 4 * (i % 2);
@@ -224,36 +388,37 @@ SIMD_INLINE void tile_values(rows *s, int m, int bytes, size_t r, const cache_ti
     }
 }
 
-/* Integers for the weights of rows [0, m) of the group and the first n positions of a tile. Scales of those
- * that follow may be anything. */
-static void tile_weights(rows *s, int m, const cache_tile *t, size_t n, size_t padded) {
+/* Integers for the weights of m rows. Scales of positions from n->last on may be anything. */
+static void tile_weights(rows *s, int m, const cache_tile *t, const seen *n) {
     const size_t blocks = cache_blocks(s->a->cache->kind, s->a->cache->v_dim);
     _Alignas(16) float scale[TILE] = {0};
     for (size_t b = 0; b < blocks; b++) {
         const float *from = t->v_scale + b * TILE;
-        if (n < padded) from = memcpy(scale, from, n * sizeof *scale);
-        weights_to_i16(s, m, b, from, padded);
+        if (n->last < n->padded) from = memcpy(scale, from, n->last * sizeof *scale);
+        weights_to_i16(s, m, b, from, n->first, n->padded);
     }
 }
 
-/* Rows [r, r + m) of a group through the tile that begins at position `first`, of which each sees some. */
-SIMD_INLINE void tile_rows(rows *s, int m, int bytes, size_t r, size_t first) {
-    const cache_tile t = cache_tile_of(s->a->cache, first);
-    size_t n[GROUP] = {0}, most = 0;
-    for (size_t i = 0; i < (size_t)m; i++) {
-        n[i] = row_positions(s, r + i) - first < TILE ? row_positions(s, r + i) - first : TILE;
-        most = n[i] > most ? n[i] : most;
+/* Rows [r, r + m) of a group through the tile that begins at position `tile`, of which each sees some. Over
+ * floats (bytes: 4) all see the same. */
+SIMD_INLINE void tile_rows(rows *s, int m, int bytes, size_t r, size_t tile) {
+    const cache_tile t = cache_tile_of(s->a->cache, tile);
+    const seen n = tile_seen(s, (size_t)m, r, tile);
+    if (bytes == 4) {
+        float_scores(s, m, r, &t, &n);
+        float_softmax(s, m, r, &n);
+        float_values(s, m, r, &t, &n);
+        return;
     }
-    const size_t padded = (most + 7) / 8 * 8;
-    tile_scores(s, m, bytes, r, &t, padded);
-    tile_softmax(s, m, r, n, padded);
-    tile_weights(s, m, &t, most, padded);
-    tile_values(s, m, bytes, r, &t, most);
+    tile_scores(s, m, bytes, r, &t, n.first, n.padded);
+    integer_softmax(s, m, r, &n);
+    tile_weights(s, m, &t, &n);
+    tile_values(s, m, bytes, r, &t, n.first, n.last);
 }
 
 #define ROWS_FUNCTION(m, bytes)                                                                             \
-    static void tile_rows_##m##_##bytes(rows *s, size_t r, size_t first) {                                  \
-        tile_rows(s, m, bytes, r, first);                                                                   \
+    static void tile_rows_##m##_##bytes(rows *s, size_t r, size_t tile) {                                   \
+        tile_rows(s, m, bytes, r, tile);                                                                    \
     }
 ROWS_FUNCTION(1, 1)
 ROWS_FUNCTION(2, 1)
@@ -263,83 +428,106 @@ ROWS_FUNCTION(1, 2)
 ROWS_FUNCTION(2, 2)
 ROWS_FUNCTION(3, 2)
 ROWS_FUNCTION(4, 2)
+ROWS_FUNCTION(1, 4)
+ROWS_FUNCTION(2, 4)
+ROWS_FUNCTION(3, 4)
+ROWS_FUNCTION(4, 4)
 
-/* All rows through the tiles of the span that begins at `first`. Rows that see nothing of a tile are the
- * first of theirs group and stay out. */
+/* Rows [r, stop) of a group, all of which see something of the tile. */
+static void group_rows(rows *s, size_t r, size_t stop, size_t tile) {
+    static void (*const by_kind[][GROUP])(rows *, size_t, size_t) = {
+        [NUT_KV_F16] = {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2},
+        [NUT_KV_Q8_0] = {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
+        [CACHE_F32] = {tile_rows_1_4, tile_rows_2_4, tile_rows_3_4, tile_rows_4_4}};
+    const size_t kind = (size_t)(s->a->cache->kind - cache_kinds);
+    while (r < stop) {
+        size_t end = kind == CACHE_F32 ? r + 1 : stop;
+        while (end < stop && same_seen(s, r, end, tile)) end++;
+        by_kind[kind][end - r - 1](s, r, tile);
+        r = end;
+    }
+}
+
+/* The rows of [*r, *stop) that see something of a tile. Those that do not reach it yet are the first, those
+ * whose window is beyond it the last. */
+static void rows_seeing(const rows *s, size_t tile, size_t *r, size_t *stop) {
+    while (*r < *stop && row_end(s, *r) <= tile) ++*r;
+    while (*r < *stop && row_begin(s, *stop - 1) >= tile + TILE) --*stop;
+}
+
+/* All rows through the tiles of the span that begins at `first`. */
 static void span_rows(rows *s, size_t first) {
-    static void (*const by_bytes[][GROUP])(rows *, size_t, size_t) = {
-        {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
-        {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2}};
-    const size_t end = first + CACHE_SPAN;
+    const size_t most = row_end(s, s->n - 1), end = most < first + CACHE_SPAN ? most : first + CACHE_SPAN;
+    const size_t seen_first = row_begin(s, 0) / TILE * TILE;
     for (size_t r = 0; r < s->n; r++) {
         memset(s->sums + r * s->stride, 0, s->a->cache->v_dim * sizeof *s->sums);
         s->highest[r] = -INFINITY, s->total[r] = 0;
     }
-    for (; first < end && first < row_positions(s, s->n - 1); first += TILE)
+    for (size_t tile = first > seen_first ? first : seen_first; tile < end; tile += TILE)
         for (size_t g = 0; g < s->n; g += GROUP) {
-            const size_t stop = s->n - g < GROUP ? s->n : g + GROUP;
-            size_t r = g;
-            while (r < stop && row_positions(s, r) <= first) r++;
-            if (r < stop) by_bytes[s->a->cache->kind->bytes - 1][stop - r - 1](s, r, first);
+            size_t r = g, stop = s->n - g < GROUP ? s->n : g + GROUP;
+            rows_seeing(s, tile, &r, &stop);
+            group_rows(s, r, stop, tile);
         }
 }
 
 /* ---- rows ---- */
 
-static const float *row_query(const rows *s, size_t r) {
-    const kernel_attend *a = s->a;
-    return a->q + (s->first + r) / a->n_q * a->q_stride + (s->first + r) % a->n_q * a->cache->k_dim;
-}
-
-static float *row_out(const rows *s, size_t r) {
-    const kernel_attend *a = s->a;
-    return a->out + (s->first + r) / a->n_q * a->out_stride + (s->first + r) % a->n_q * a->cache->v_dim;
-}
-
-/* Rows [first, first + n) of a call: their queries to integers. */
-static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, float *sums, size_t stride) {
-    const size_t dim = a->cache->k_dim;
-    const v128_t round = wasm_f32x4_splat(EXP_ROUND);
-    s->a = a, s->first = first, s->n = n, s->sums = sums, s->stride = stride;
-    for (size_t r = 0; r < n; r++) {
-        const float *x = row_query(s, r), scale = simd_cache_scale(x, dim, WEIGHT_MOST, CACHE_LENGTH);
-        const v128_t inverse = simd_cache_inverse(scale);
-        int16_t(*q)[GROUP][2] = s->q[r / GROUP];
-        s->to_log2[r] = scale * a->scale * LOG2E;
-        for (size_t c = 0; c < dim; c += 8, q += 4) {
-            v128_t q8 = simd_to_i16(x + c, inverse, round);
-            wasm_v128_store32_lane(q[0][r % GROUP], q8, 0);
-            wasm_v128_store32_lane(q[1][r % GROUP], q8, 1);
-            wasm_v128_store32_lane(q[2][r % GROUP], q8, 2);
-            wasm_v128_store32_lane(q[3][r % GROUP], q8, 3);
-        }
+static void query_to_integers(rows *s, size_t r, const float *x, float scale) {
+    const v128_t round = wasm_f32x4_splat(EXP_ROUND), inverse = simd_cache_inverse(scale);
+    int16_t(*q)[GROUP][2] = s->q[r / GROUP];
+    for (const float *end = x + s->a->cache->k_dim; x < end; x += 8, q += 4) {
+        v128_t q8 = simd_to_i16(x, inverse, round);
+        wasm_v128_store32_lane(q[0][r % GROUP], q8, 0);
+        wasm_v128_store32_lane(q[1][r % GROUP], q8, 1);
+        wasm_v128_store32_lane(q[2][r % GROUP], q8, 2);
+        wasm_v128_store32_lane(q[3][r % GROUP], q8, 3);
     }
 }
 
-/* What spans add up to: out (head_dim), a multiple of 2^highest, and the weights' sum likewise. */
+/* Rows [first, first + n) of a call; queries become integers where keys are. */
+static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, float *sums, size_t stride) {
+    const bool integers = a->cache->kind->block > 0;
+    s->a = a, s->first = first, s->n = n, s->sums = sums, s->stride = stride;
+    for (size_t r = 0; r < n; r++) {
+        const float *x = row_query(s, r);
+        const float scale = integers ? simd_cache_scale(x, a->cache->k_dim, WEIGHT_MOST, CACHE_LENGTH) : 1;
+        s->to_log2[r] = a->softcap > 0 ? a->softcap * LOG2E : scale * a->scale * LOG2E;
+        s->to_cap[r] = a->softcap > 0 ? scale * a->scale / a->softcap : 0;
+        if (integers) query_to_integers(s, r, x, scale);
+    }
+}
+
+/* What spans add up to: out (v_dim), a multiple of 2^highest, and the weights' sum likewise. */
 typedef struct joined {
+    const cache_head *cache;
     float *out, highest, total;
 } joined;
 
-static joined join_begin(float *out, size_t dim) {
-    memset(out, 0, dim * sizeof *out);
-    return (joined){out, -INFINITY, 0};
+static joined join_begin(const cache_head *cache, float *out) {
+    memset(out, 0, cache->v_dim * sizeof *out);
+    return (joined){cache, out, -INFINITY, 0};
 }
 
-static void join_add(joined *to, const float *sums, size_t dim, float highest, float total) {
+static float join_exp2(const joined *j, float x) {
+    return j->cache->kind->block ? exp2_scalar(x) : exp2_fine_scalar(x);
+}
+
+static void join_add(joined *to, const float *sums, float highest, float total) {
+    if (total == 0) return; // nothing of the span was seen
     const float now = highest > to->highest ? highest : to->highest;
-    const float before = exp2_scalar(to->highest - now), after = exp2_scalar(highest - now);
+    const float before = join_exp2(to, to->highest - now), after = join_exp2(to, highest - now);
     const v128_t a = wasm_f32x4_splat(before), b = wasm_f32x4_splat(after);
-    for (size_t c = 0; c < dim; c += 4)
+    for (size_t c = 0; c < to->cache->v_dim; c += 4)
         wasm_v128_store(to->out + c, wasm_f32x4_add(wasm_f32x4_mul(wasm_v128_load(to->out + c), a),
                                                     wasm_f32x4_mul(wasm_v128_load(sums + c), b)));
     to->highest = now;
     to->total = to->total * before + total * after;
 }
 
-static void join_end(const joined *to, size_t dim) {
+static void join_end(const joined *to) {
     const v128_t inverse = wasm_f32x4_splat(1.0f / to->total);
-    for (size_t c = 0; c < dim; c += 4)
+    for (size_t c = 0; c < to->cache->v_dim; c += 4)
         wasm_v128_store(to->out + c, wasm_f32x4_mul(wasm_v128_load(to->out + c), inverse));
 }
 
@@ -350,14 +538,13 @@ void simd_attend(const kernel_attend *a) {
     rows s;
     for (size_t begin = 0; begin < all; begin += ROWS) {
         rows_begin(&s, a, begin, all - begin < ROWS ? all - begin : ROWS, sums, dim);
-        for (size_t r = 0; r < s.n; r++) out[r] = join_begin(row_out(&s, r), dim);
-        for (size_t first = 0; first < row_positions(&s, s.n - 1); first += CACHE_SPAN) {
+        for (size_t r = 0; r < s.n; r++) out[r] = join_begin(a->cache, row_out(&s, r));
+        size_t first = row_begin(&s, 0) / CACHE_SPAN * CACHE_SPAN;
+        for (; first < row_end(&s, s.n - 1); first += CACHE_SPAN) {
             span_rows(&s, first);
-            for (size_t r = 0; r < s.n; r++)
-                if (first < row_positions(&s, r))
-                    join_add(&out[r], sums + r * dim, dim, s.highest[r], s.total[r]);
+            for (size_t r = 0; r < s.n; r++) join_add(&out[r], sums + r * dim, s.highest[r], s.total[r]);
         }
-        for (size_t r = 0; r < s.n; r++) join_end(&out[r], dim);
+        for (size_t r = 0; r < s.n; r++) join_end(&out[r]);
     }
 }
 
@@ -374,10 +561,10 @@ void simd_attend_span(const kernel_attend *a, size_t first, float *partials) {
 
 void simd_attend_join(const cache_head *c, const float *partials, size_t n, size_t stride, float *out) {
     const size_t dim = c->v_dim;
-    joined all = join_begin(out, dim);
+    joined all = join_begin(c, out);
     for (size_t i = 0; i < n; i++, partials += stride)
-        join_add(&all, partials, dim, partials[dim], partials[dim + 1]);
-    join_end(&all, dim);
+        join_add(&all, partials, partials[dim], partials[dim + 1]);
+    join_end(&all);
 }
 #else
 typedef int kernel_simd_attend_is_not_in_this_build;

@@ -131,11 +131,23 @@ static void store_value(const cache_head *h, const cache_tile *t, size_t pos, co
     }
 }
 
+static void store_floats(const cache_head *h, const cache_tile *t, size_t pos, const float *k,
+                         const float *v) {
+    float *key = (float *)(void *)t->k, *value = (float *)(void *)t->v;
+    for (size_t c = 0; c < h->k_dim; c += 2)
+        memcpy(key + cache_k_index(h->k_dim, pos, c), k + c, 2 * sizeof *k);
+    for (size_t c = 0; c < h->v_dim; c++) value[cache_v_index(pos, c)] = v[c];
+}
+
 void simd_store(const cache_head *h, size_t pos, const kernel_rope *r, const float *k, const float *v) {
     const cache_tile t = cache_tile_of(h, pos);
     _Alignas(16) float key[CACHE_MAX_DIM];
     memcpy(key, k, h->k_dim * sizeof *k);
     rotate_head(key, r);
+    if (!h->kind->block) {
+        store_floats(h, &t, pos, key, v);
+        return;
+    }
     store_key(h, &t, pos, key);
     store_value(h, &t, pos, v);
 }

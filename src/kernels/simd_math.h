@@ -74,25 +74,57 @@ SIMD_INLINE v128_t simd_exp(v128_t x, const simd_exp_c *e) {
     return wasm_v128_andnot(wasm_f32x4_mul(p, power), zero);
 }
 
+/* Degrees of the polynomials of 2^x. */
+enum { SIMD_EXP2 = 4, SIMD_EXP2_FINE = 6 };
+
 /* Constants of simd_exp2. */
 typedef struct simd_exp2_c {
-    v128_t lowest, round, c[5];
+    v128_t lowest, round, c[SIMD_EXP2_FINE + 1];
 } simd_exp2_c;
 
-SIMD_INLINE simd_exp2_c simd_exp2_consts(void) {
-    return (simd_exp2_c){simd_const_f32(EXP2_LOWEST),
-                         simd_const_f32(EXP_ROUND),
-                         {simd_const_f32(1.0f), simd_const_f32(EXP2_C1), simd_const_f32(EXP2_C2),
-                          simd_const_f32(EXP2_C3), simd_const_f32(EXP2_C4)}};
+SIMD_INLINE simd_exp2_c simd_exp2_consts(int degree) {
+    static const float table[][SIMD_EXP2_FINE + 1] = {
+        {1, EXP2_C1, EXP2_C2, EXP2_C3, EXP2_C4},
+        {1, EXP2_FINE_C1, EXP2_FINE_C2, EXP2_FINE_C3, EXP2_FINE_C4, EXP2_FINE_C5, EXP2_FINE_C6}};
+    simd_exp2_c e;
+    e.lowest = simd_const_f32(EXP2_LOWEST), e.round = simd_const_f32(EXP_ROUND);
+    SIMD_UNROLL
+    for (int i = 0; i <= degree; i++) e.c[i] = simd_const_f32(table[degree == SIMD_EXP2_FINE][i]);
+    return e;
 }
 
-SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e) {
+SIMD_INLINE v128_t simd_exp2(v128_t x, const simd_exp2_c *e, int degree) {
     x = wasm_f32x4_pmax(x, e->lowest);
     v128_t rounded = wasm_f32x4_add(x, e->round), f = wasm_f32x4_sub(x, wasm_f32x4_sub(rounded, e->round));
-    v128_t p = e->c[4];
+    v128_t p = e->c[degree];
     SIMD_UNROLL
-    for (int i = 3; i >= 0; i--) p = wasm_f32x4_add(wasm_f32x4_mul(p, f), e->c[i]);
+    for (int i = degree - 1; i >= 0; i--) p = wasm_f32x4_add(wasm_f32x4_mul(p, f), e->c[i]);
     return wasm_i32x4_add(p, wasm_i32x4_shl(rounded, 23));
+}
+
+/* Constants of simd_tanh. */
+typedef struct simd_tanh_c {
+    simd_exp_c exp;
+    v128_t small, c[5];
+} simd_tanh_c;
+
+SIMD_INLINE simd_tanh_c simd_tanh_consts(void) {
+    return (simd_tanh_c){simd_exp_consts(),
+                         simd_const_f32(TANH_SMALL),
+                         {simd_const_f32(TANH_C0), simd_const_f32(TANH_C1), simd_const_f32(TANH_C2),
+                          simd_const_f32(TANH_C3), simd_const_f32(TANH_C4)}};
+}
+
+SIMD_INLINE v128_t simd_tanh(v128_t x, const simd_tanh_c *c) {
+    const v128_t z = wasm_f32x4_abs(x), square = wasm_f32x4_mul(z, z);
+    v128_t p = c->c[0];
+    SIMD_UNROLL
+    for (int i = 1; i < 5; i++) p = wasm_f32x4_add(wasm_f32x4_mul(p, square), c->c[i]);
+    const v128_t near = wasm_f32x4_add(wasm_f32x4_mul(wasm_f32x4_mul(p, square), z), z);
+    const v128_t below = wasm_f32x4_add(simd_exp(wasm_f32x4_add(z, z), &c->exp), c->exp.one);
+    const v128_t far = wasm_f32x4_sub(c->exp.one, wasm_f32x4_div(wasm_f32x4_splat(2), below));
+    const v128_t y = wasm_v128_bitselect(near, far, wasm_f32x4_lt(z, c->small));
+    return wasm_v128_or(y, wasm_v128_and(x, wasm_i32x4_splat(INT32_MIN)));
 }
 
 /* The sum of four lanes, pairs first: (0 + 1) + (2 + 3). */

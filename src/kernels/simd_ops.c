@@ -125,15 +125,33 @@ void simd_rms_norm(const float *x, const float *w, size_t n, float eps, float *y
     for (; i < n; i++) y[i] = x[i] * scale * w[i];
 }
 
-void simd_silu_mul(float *gate, const float *up, size_t n) {
-    const simd_exp_c e = simd_exp_consts();
+/* The sum of (x - from)^power over n, power 1 or 2, over 16 lanes. */
+SIMD_INLINE float sum_from(const float *x, size_t n, float from, bool squared) {
+    const v128_t less = wasm_f32x4_splat(from);
+    v128_t s[4] = {wasm_f32x4_splat(0), wasm_f32x4_splat(0), wasm_f32x4_splat(0), wasm_f32x4_splat(0)};
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        SIMD_UNROLL
+        for (int k = 0; k < 4; k++) {
+            const v128_t v = wasm_f32x4_sub(wasm_v128_load(x + i + 4 * k), less);
+            s[k] = wasm_f32x4_add(s[k], squared ? wasm_f32x4_mul(v, v) : v);
+        }
+    }
+    float sum = simd_sum(wasm_f32x4_add(wasm_f32x4_add(s[0], s[1]), wasm_f32x4_add(s[2], s[3])));
+    for (; i < n; i++) sum += squared ? (x[i] - from) * (x[i] - from) : x[i] - from;
+    return sum;
+}
+
+void simd_layer_norm(const float *x, const float *w, const float *b, size_t n, float eps, float *y) {
+    const float mean = sum_from(x, n, 0, false) / (float)n;
+    const float scale = 1.0f / sqrtf(sum_from(x, n, mean, true) / (float)n + eps);
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        v128_t g = wasm_v128_load(gate + i);
-        v128_t below = wasm_f32x4_add(e.one, simd_exp(wasm_f32x4_neg(g), &e));
-        wasm_v128_store(gate + i, wasm_f32x4_mul(wasm_f32x4_div(g, below), wasm_v128_load(up + i)));
+        v128_t v = wasm_f32x4_sub(wasm_v128_load(x + i), wasm_f32x4_splat(mean));
+        v = wasm_f32x4_mul(wasm_f32x4_mul(v, wasm_f32x4_splat(scale)), wasm_v128_load(w + i));
+        wasm_v128_store(y + i, b ? wasm_f32x4_add(v, wasm_v128_load(b + i)) : v);
     }
-    for (; i < n; i++) gate[i] = gate[i] / (1.0f + exp_scalar(-gate[i])) * up[i];
+    for (; i < n; i++) y[i] = (x[i] - mean) * scale * w[i] + (b ? b[i] : 0);
 }
 
 void simd_add(float *x, const float *y, size_t n) {

@@ -15,8 +15,29 @@
 #define ARCH_LIST(X)                                                                                        \
     X("llama", .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                          \
     X("qwen2", .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                          \
-    X("qwen3", .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)
+    X("qwen3", .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)                           \
+    X("gemma", .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                                     \
+      .features = ARCH_PRE_NORM | ARCH_EMBD_SQRT)                                                           \
+    X("gemma2", .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH, .window_period = 2,                \
+      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_WINDOWED, .keys = softcap_keys)    \
+    X("gemma3", .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH, .window_period = 6,                \
+      .local_base = 10000,                                                                                  \
+      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_WINDOWED | ARCH_QK_NORM)           \
+    X("granite", .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = granite_keys)  \
+    X("smollm3", .rope = MODEL_ROPE_NORM, .no_rope_period = 4, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)   \
+    X("ernie4_5", .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                       \
+    X("olmo2", .rope = MODEL_ROPE_NEOX, .window_period = 4,                                                 \
+      .features = ARCH_POST_NORM | ARCH_QK_NORM_FULL | ARCH_WINDOWED)
 // clang-format on
+
+#define KEY(name, field, default) {.suffix = name, .to = offsetof(model_hparams, field), .missing = default}
+#define KEYS_END                  {.suffix = NULL}
+
+static const arch_key softcap_keys[] = {KEY("attn_logit_softcapping", attn_softcap, 50),
+                                        KEY("final_logit_softcapping", logit_softcap, 30), KEYS_END};
+static const arch_key granite_keys[] = {
+    KEY("embedding_scale", embd_scale, 1), KEY("residual_scale", residual_scale, 1),
+    KEY("attention.scale", attn_scale, 1), KEY("logit_scale", logit_divisor, 1), KEYS_END};
 
 static const arch archs[] = {
 #define NUT_X(text, ...) {.name = text, .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_gated, __VA_ARGS__},
@@ -141,7 +162,7 @@ static nut_status get_yarn(keys *k, float factor, uint32_t n_ctx_train, rope_hpa
 static nut_status get_rope(keys *k, model_hparams *hp, nut_error *err) {
     gguf_str type;
     float factor, linear, attn_factor;
-    rope_hparams *r = &hp->rope;
+    rope_hparams *r = &hp->rope[0];
     *r = (rope_hparams){.scale = 1, .magnitude = 1};
     TRY(get_positive(k, "rope.freq_base", 10000, &r->base, err));
     TRY(get_positive(k, "rope.scale_linear", 1, &linear, err)); // the key of older files
@@ -183,13 +204,11 @@ static nut_status refuse_variants(keys *k, nut_error *err) {
 
 /* The keys that a family has beyond those of all. */
 static nut_status get_multipliers(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
-    hp->embd_scale = hp->residual_scale = hp->logit_scale = 1;
+    hp->embd_scale = hp->residual_scale = hp->logit_scale = hp->logit_divisor = 1;
     if (a->features & ARCH_EMBD_SQRT) hp->embd_scale = sqrtf((float)hp->n_embd);
-    for (const arch_key *key = a->keys; key && key->suffix; key++) {
-        float *to = (float *)(void *)((char *)hp + key->to), value;
-        TRY(get_positive(k, key->suffix, key->missing, &value, err));
-        *to = key->inverse ? 1.0f / value : value;
-    }
+    for (const arch_key *key = a->keys; key && key->suffix; key++)
+        TRY(get_positive(k, key->suffix, key->missing, (float *)(void *)((char *)hp + key->to), err));
+    hp->logit_scale /= hp->logit_divisor;
     return NUT_OK;
 }
 
@@ -201,6 +220,8 @@ nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hp
     TRY(get_count(&k, "embedding_length", 0, 1u << 20, &hp->n_embd, err));
     TRY(get_count(&k, "block_count", 0, 1u << 12, &hp->n_layer, err));
     TRY(get_rope(&k, hp, err));
+    hp->n_ropes = a->local_base > 0 ? 2 : 1;
+    hp->rope[1] = (rope_hparams){.base = a->local_base, .scale = 1, .magnitude = 1};
     TRY(get_multipliers(&k, a, hp, err));
     return get_positive(
         &k, a->norm == ARCH_RMS_NORM ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon",
@@ -238,14 +259,17 @@ static nut_status count_at(const layer_key *key, uint32_t il, uint32_t missing, 
 }
 
 typedef struct layer_keys {
-    layer_key n_ff, n_head, n_head_kv, key_length, value_length, window;
+    layer_key n_ff, n_head, n_head_kv, key_length, value_length, window, pattern;
 } layer_keys;
 
 static layer_keys find_layer_keys(const keys *k) {
-    return (layer_keys){
-        find_layer_key(k, "feed_forward_length"),     find_layer_key(k, "attention.head_count"),
-        find_layer_key(k, "attention.head_count_kv"), find_layer_key(k, "attention.key_length"),
-        find_layer_key(k, "attention.value_length"),  find_layer_key(k, "attention.sliding_window")};
+    return (layer_keys){find_layer_key(k, "feed_forward_length"),
+                        find_layer_key(k, "attention.head_count"),
+                        find_layer_key(k, "attention.head_count_kv"),
+                        find_layer_key(k, "attention.key_length"),
+                        find_layer_key(k, "attention.value_length"),
+                        find_layer_key(k, "attention.sliding_window"),
+                        find_layer_key(k, "attention.sliding_window_pattern")};
 }
 
 static nut_status check_heads(const layer_hparams *l, nut_error *err) {
@@ -269,12 +293,19 @@ static nut_status get_heads(const layer_keys *k, uint32_t n_embd, uint32_t il, l
     return check_heads(l, err);
 }
 
+/* Whether a layer has a window: as the file says for each layer, else by the family's period. */
+static bool is_windowed(const layer_keys *k, const arch *a, uint32_t il) {
+    int64_t windowed;
+    if (k->pattern.kv && k->pattern.kv->type == GGUF_ARRAY && gguf_integer_at(k->pattern.kv, il, &windowed))
+        return windowed != 0;
+    return !a->window_period || il % a->window_period != a->window_period - 1u;
+}
+
+/* A file without the key has no windows. */
 static nut_status get_window(const layer_keys *k, const arch *a, uint32_t il, layer_hparams *l,
                              nut_error *err) {
-    l->window = 0;
-    if (!(a->features & ARCH_WINDOWED)) return NUT_OK;
-    if (a->window_period && il % a->window_period == a->window_period - 1u) return NUT_OK;
-    return count_at(&k->window, il, 0, 1, UINT32_MAX, &l->window, err);
+    if (!(a->features & ARCH_WINDOWED) || !is_windowed(k, a, il)) return NUT_OK;
+    return count_at(&k->window, il, 0, 0, UINT32_MAX, &l->window, err);
 }
 
 static void take_most(layer_hparams *most, const layer_hparams *l) {
@@ -306,6 +337,8 @@ nut_status arch_layers(const gguf *g, const arch *a, model_hparams *hp, model_la
         TRY(count_at(&lk.n_ff, il, 0, 1, 1 << 22, &l->n_ff, err));
         TRY(get_heads(&lk, hp->n_embd, il, l, err));
         TRY(get_window(&lk, a, il, l, err));
+        l->rope = hp->n_ropes > 1 && l->window > 0;
+        if (a->no_rope_period && il % a->no_rope_period == a->no_rope_period - 1u) l->rotates = false;
         take_most(&hp->most, l);
     }
     return get_rot(&k, hp, layers, err);

@@ -79,15 +79,17 @@ typedef struct arch_key {
     const char *suffix; // behind "<arch>."
     size_t to;          // offset of the float in model_hparams
     float missing;      // its value where the key is absent
-    bool inverse;       // 1 / value is stored
 } arch_key;
 
 typedef struct arch {
     const char *name; // general.architecture
     arch_norm norm;
+    kernel_activation activation; // of the feed-forward
     model_rope rope;
-    uint8_t mixer, ffn;    // block ids
-    uint8_t window_period; // with ARCH_WINDOWED: each period's last layer has no window; 0: all have one
+    uint8_t mixer, ffn;     // block ids
+    uint8_t window_period;  // with ARCH_WINDOWED: each period's last layer has no window; 0: all have one
+    uint8_t no_rope_period; // each period's last layer does not rotate; 0: all do
+    float local_base;       // rope base of layers with a window; 0: as that of the others
     unsigned features;
     const arch_key *keys; // ended by one without a suffix; NULL: none
 } arch;

@@ -215,7 +215,7 @@ static bool is_bound(const tensor_spec *spec, const void *to) {
 static nut_status check_unbound(const binding *b, nut_error *err) {
     if (!is_bound(b->spec, b->to)) return NUT_OK;
     return error_set(err, NUT_E_CORRUPT,
-                     "tensor %.*s was in an earlier part already: these are no parts of one model",
+                     "tensor %.*s was in an earlier split already: these are not the splits of one model",
                      (int)b->source->name.n, b->source->name.s);
 }
 
@@ -310,7 +310,7 @@ nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_c
     if (rest->n_tensors <= n_to_come) return NUT_OK;
     if (n_to_come)
         return error_set(err, NUT_E_CORRUPT,
-                         "the model lacks %llu tensors and the parts to come have only %llu; it was not "
+                         "the model lacks %llu tensors and the splits to come have only %llu; it was not "
                          "converted completely",
                          (unsigned long long)rest->n_tensors, (unsigned long long)n_to_come);
     const place own = model_place(m);

@@ -58,8 +58,9 @@ typedef struct bind_fill {
     uint8_t kept[FORMAT_MAX_BYTES];
 } bind_fill;
 
-/* Takes n bytes of the data of b's tensor from byte `at` of it on; they come in order. False where a scale
- * is no ordinary number: the tensor is damaged. */
+/* Takes n bytes of the data of b's tensor from byte `at` of it on; they come in order. False where the
+ * tensor is damaged: a vector has a number that is not finite, or a matrix a scale that is not one or out of
+ * range. */
 bool bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, size_t n);
 /* The error for it. */
 nut_status bind_damaged(const binding *b, nut_error *err);

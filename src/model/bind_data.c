@@ -8,6 +8,13 @@
 
 enum { FLOATS_AT_ONCE = 4 }; // blocks that are dequantized together
 
+/* Floats of a vector: a NaN would vanish where activations are quantized, and nothing would tell of it. */
+static bool are_finite(const float *x, size_t n) {
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) finite &= x[i] - x[i] == 0;
+    return finite;
+}
+
 /* Puts n blocks, the first being block `first` of a row, where they belong. False where one is damaged. */
 static bool put_blocks(const binding *b, uint64_t row, size_t first, size_t n, const uint8_t *src) {
     float floats[FLOATS_AT_ONCE * FORMAT_MAX_BLOCK];
@@ -23,8 +30,10 @@ static bool put_blocks(const binding *b, uint64_t row, size_t first, size_t n, c
         b->from->dequantize(src + i * b->from->bytes, some, floats);
         if (w)
             b->as->pack(group, lane, col, n_floats, (const uint8_t *)floats);
-        else
+        else if (are_finite(floats, n_floats))
             memcpy(b->floats + col, floats, n_floats * sizeof(float));
+        else
+            return false;
     }
     return true;
 }
@@ -63,8 +72,9 @@ bool bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, 
 }
 
 nut_status bind_damaged(const binding *b, nut_error *err) {
-    return error_set(err, NUT_E_CORRUPT,
-                     "the model file is damaged: the tensor %.*s has a scale that is no ordinary number; "
-                     "download the file again",
-                     (int)b->source->name.n, b->source->name.s);
+    return error_set(
+        err, NUT_E_CORRUPT,
+        "the model file is damaged: the tensor %.*s holds a number that is not finite, or a scale out of "
+        "range; download the file again",
+        (int)b->source->name.n, b->source->name.s);
 }

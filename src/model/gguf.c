@@ -465,7 +465,7 @@ static char *take_names(gguf *g, size_t n) {
     return arena_open(&g->names) ? arena_take(&g->names, n, 1) : NULL;
 }
 
-nut_status gguf_append(gguf *g, const gguf *from, uint32_t part, nut_error *err) {
+nut_status gguf_append(gguf *g, const gguf *from, uint32_t split, nut_error *err) {
     size_t n = 0; // each name is 64 bytes at most, and has more in the header
     if (!u64_add(g->file_bytes, from->file_bytes, &g->file_bytes))
         return corrupt(err, "its tensors lie at impossible places");
@@ -479,7 +479,7 @@ nut_status gguf_append(gguf *g, const gguf *from, uint32_t part, nut_error *err)
                           err));
         if (t.name.n) memcpy(names, t.name.s, (size_t)t.name.n);
         t.name.s = names;
-        t.part = part;
+        t.split = split;
         names += t.name.n;
         g->tensors[g->n_tensors++] = t;
     }
@@ -503,6 +503,7 @@ static nut_status bad_value(const char *key, gguf_type type, nut_error *err) {
 /* The next integer of a width as int64; false where the type is none, or the value does not fit. */
 static bool next_integer(cursor *c, gguf_type type, int64_t *out) {
     switch (type) {
+    case GGUF_BOOL:
     case GGUF_U8: *out = cursor_u8(c); break;
     case GGUF_I8: *out = (int8_t)cursor_u8(c); break;
     case GGUF_U16: *out = cursor_u16(c); break;
@@ -527,7 +528,8 @@ bool gguf_integer_at(const gguf_kv *kv, uint64_t i, int64_t *out) {
 nut_status gguf_get_u32(const gguf *g, const char *key, uint32_t missing, uint32_t *out, nut_error *err) {
     const gguf_kv *kv = gguf_find(g, key);
     int64_t v = missing;
-    if (kv && (kv->type == GGUF_ARRAY || !gguf_integer_at(kv, 0, &v) || v < 0 || v > UINT32_MAX))
+    if (kv && (kv->type == GGUF_ARRAY || kv->type == GGUF_BOOL || !gguf_integer_at(kv, 0, &v) || v < 0 ||
+               v > UINT32_MAX))
         return bad_value(key, kv->type, err);
     *out = (uint32_t)v;
     return NUT_OK;

@@ -1,9 +1,9 @@
 /*
- * GGUF v2 and v3: the header of a model file, read from bytes that arrive in pieces, and written back.
+ * GGUF v2 and v3: the header of a model file, read from bytes that arrive in any slices, and written back.
  * The header bytes are kept: keys, strings and arrays point into them. All counts, lengths and offsets are
  * checked with overflow-safe arithmetic; reading costs time and memory linear in the header, however it is
- * cut into pieces. Format: ggml's docs/gguf.md. Of a model in several files, one gguf holds the first file's
- * metadata and the tensors of all (parts.h).
+ * cut. Format: ggml's docs/gguf.md. Of a model in several files, one gguf holds the first file's
+ * metadata and the tensors of all (splits.h).
  */
 #ifndef NUT_MODEL_GGUF_H
 #define NUT_MODEL_GGUF_H
@@ -50,7 +50,7 @@ typedef struct gguf_tensor {
     uint32_t ggml_type;
     uint64_t offset;  // in its file, absolute
     uint64_t n_bytes; // 0 where the type is not in the formats table
-    uint32_t part;    // which of the model's files it lies in, from 0
+    uint32_t split;   // which of the model's files it lies in, from 0
 } gguf_tensor;
 
 typedef struct gguf {
@@ -78,10 +78,10 @@ nut_status gguf_feed(gguf *g, const uint8_t *bytes, size_t n, size_t *n_used, bo
 nut_status gguf_end(const gguf *g, nut_error *err);
 void gguf_free(gguf *g);
 
-/* Adds the tensors of another file of the same model as those of part `part`; nothing else of it is needed
+/* Adds the tensors of another file of the same model as those of file `split`; nothing else of it is needed
  * afterwards. Both headers are complete. The rows of g->tensors may move. Names that are in g already show
  * in gguf_check_names only, so that many files cost no more than one. */
-nut_status gguf_append(gguf *g, const gguf *from, uint32_t part, nut_error *err);
+nut_status gguf_append(gguf *g, const gguf *from, uint32_t split, nut_error *err);
 /* E_CORRUPT where two tensors, or two pairs, have the same name. */
 nut_status gguf_check_names(const gguf *g, nut_error *err);
 
@@ -94,7 +94,8 @@ nut_status gguf_get_f32(const gguf *g, const char *key, float missing, float *ou
 nut_status gguf_get_bool(const gguf *g, const char *key, bool missing, bool *out, nut_error *err);
 nut_status gguf_get_str(const gguf *g, const char *key, const char *missing, gguf_str *out, nut_error *err);
 bool gguf_str_is(gguf_str s, const char *text);
-/* Element i of an array of integers, or the value of an integer whatever i is; false where there is none. */
+/* Element i of an array of integers or booleans, or the value of a single one whatever i is; false where
+ * there is none. */
 bool gguf_integer_at(const gguf_kv *kv, uint64_t i, int64_t *out);
 
 /* Walks the strings of an array value: pass the pair's value pointer first, then what it returned. */

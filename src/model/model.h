@@ -16,12 +16,14 @@ typedef enum model_rope { // which pairs of a head's values are rotated together
     MODEL_ROPE_NEOX, // (i, i + n_rot/2)
 } model_rope;
 
+enum { MODEL_ROPES = 2 }; // rotations that a model has at most
+
 /* How positions become angles: the frequency of pair i is base^(-2i / n_rot), then scaled. */
 typedef struct rope_hparams {
     float base;
     float scale; // positions are multiplied by it: 1 / factor for linear scaling, else 1
-    bool
-        yarn; // by parts (Peng et al. 2023, arXiv 2309.00071, section 3.2): `scale` for low frequencies only
+    bool yarn; // NTK by parts (Peng et al. 2023, arXiv 2309.00071, section 3.2): `scale` for low frequencies
+               // only
     float n_orig;               // yarn: positions that the model was trained with before it was extended
     float beta_fast, beta_slow; // yarn: rotations over n_orig from which on a pair keeps its frequency, and
                                 // below which it is scaled in full
@@ -32,6 +34,7 @@ typedef struct rope_hparams {
 typedef struct layer_hparams {
     uint8_t mixer, ffn; // block ids of model/arch.h
     bool rotates;       // rope is applied
+    uint8_t rope;       // which of hp.rope, where it rotates
     uint32_t n_ff;
     uint32_t n_head;
     uint32_t n_head_kv;
@@ -48,13 +51,15 @@ typedef struct model_hparams {
     bool reference; // weights are held as floats, and so are keys and values
     uint32_t n_rot; // leading values of a head that are rotated
     model_rope rope_kind;
-    rope_hparams rope;
+    uint32_t n_ropes;               // 2 where layers with a window have a rotation of their own, else 1
+    rope_hparams rope[MODEL_ROPES]; // of layers without a window, and of those with one
     float norm_eps;
     float embd_scale;     // of token embeddings
     float residual_scale; // of what a block adds to the residual
     float attn_scale;     // of q . k; 0: 1 / sqrt(head_dim)
     float attn_softcap;   // scores become cap * tanh(score / cap); 0: off
     float logit_scale;
+    float logit_divisor; // is in logit_scale: some families divide
     float logit_softcap; // 0: off
     layer_hparams most;  // the largest of each over all layers
 } model_hparams;

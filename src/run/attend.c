@@ -17,17 +17,12 @@ typedef struct attend_call {
     float *out;
 } attend_call;
 
-/* The reference set alone takes floats. */
-static const kernel_set *kernels_of(const forward_step *s) {
-    return s->ws->cache_kind == &cache_kinds[CACHE_F32] ? kernel_at(kernel_count() - 1) : s->k;
-}
-
 void attend_store(const forward_step *s, size_t t, const float *k, const float *v) {
     const layer_hparams *l = &s->layer->hp;
     const kernel_rope r = step_rope(s, t);
     for (size_t h = 0; h < l->n_head_kv; h++) {
         const cache_head c = sequence_head(s->rows[t].seq, s->il, h);
-        kernels_of(s)->store(&c, s->rows[t].pos, &r, k + h * l->head_dim, v + h * l->head_dim_v);
+        s->k->store(&c, s->rows[t].pos, &r, k + h * l->head_dim, v + h * l->head_dim_v);
     }
 }
 
@@ -52,8 +47,8 @@ static kernel_attend call_of(const attend_call *c, const cache_head *cache, size
                            .q_stride = l->n_head * k_dim,
                            .out_stride = l->n_head * v_dim,
                            .n_kv = c->s->rows[t].pos + 1,
-                           // W.window = l->window,
-                           // W.softcap = c->s->m->hp.attn_softcap,
+                           .window = l->window,
+                           .softcap = c->s->m->hp.attn_softcap,
                            .scale = scale > 0 ? scale : 1.0f / sqrtf((float)k_dim)};
 }
 
@@ -64,35 +59,40 @@ static size_t run_length(const forward_step *s, size_t t) {
     return n;
 }
 
-/* Blocks of the run of n tokens from t on; `turn` counts over all runs. Members take blocks in turn, since
- * later tokens see more positions. */
+/* What member i of n_members does of the run of n tokens from t on. Members take blocks by turns, since
+ * later tokens see more positions; `n_before` is the number of blocks of earlier runs, so that short runs
+ * are shared too. */
 static void attend_run(const attend_call *c, size_t t, size_t n, unsigned i, unsigned n_members,
-                       size_t *turn) {
+                       size_t *n_before) {
     const layer_hparams *l = &c->s->layer->hp;
     const size_t n_kv = l->n_head_kv, each = block_tokens(l->n_head / n_kv);
-    const size_t units = (n + each - 1) / each * n_kv;
-    for (size_t u = 0; u < units; u++, ++*turn) {
-        if (*turn % n_members != i) continue;
+    const size_t n_blocks = (n + each - 1) / each * n_kv;
+    for (size_t u = 0; u < n_blocks; u++, ++*n_before) {
+        if (*n_before % n_members != i) continue;
         const size_t first = u / n_kv * each, h = u % n_kv;
         const cache_head cache = sequence_head(c->s->rows[t].seq, c->s->il, h);
         const kernel_attend a = call_of(c, &cache, h, t + first, n - first < each ? n - first : each);
-        kernels_of(c->s)->attend(&a);
+        c->s->k->attend(&a);
     }
 }
 
 static void many_member(void *ctx, unsigned i, unsigned n_members) {
     const attend_call *c = ctx;
-    size_t turn = 0;
+    size_t n_before = 0;
     for (size_t t = 0, n; t < c->s->n; t += n) {
         n = run_length(c->s, t);
-        attend_run(c, t, n, i, n_members, &turn);
+        attend_run(c, t, n, i, n_members, &n_before);
     }
 }
 
 /* ---- one token ---- */
 
+/* The first span, and how many, of which the token sees something. */
+static size_t first_span(const forward_step *s) {
+    return kernel_first_seen(s->rows->pos + 1, s->layer->hp.window) / CACHE_SPAN;
+}
 static size_t spans_seen(const forward_step *s) {
-    return s->rows->pos / CACHE_SPAN + 1;
+    return s->rows->pos / CACHE_SPAN + 1 - first_span(s);
 }
 
 static void one_member(void *ctx, unsigned i, unsigned n_members) {
@@ -106,8 +106,8 @@ static void one_member(void *ctx, unsigned i, unsigned n_members) {
         const size_t h = u / n_spans, span = u % n_spans;
         const cache_head cache = sequence_head(seq, c->s->il, h);
         const kernel_attend a = call_of(c, &cache, h, 0, 1);
-        kernels_of(c->s)->attend_span(&a, span * CACHE_SPAN,
-                                      seq->partial + (span * l->n_head + h * a.n_q) * size);
+        c->s->k->attend_span(&a, (first_span(c->s) + span) * CACHE_SPAN,
+                             seq->partial + (span * l->n_head + h * a.n_q) * size);
     }
 }
 
@@ -117,8 +117,8 @@ static void join_spans(const attend_call *c) {
     const size_t size = kernel_partial_size(l->head_dim_v);
     const cache_head cache = sequence_head(seq, c->s->il, 0);
     for (size_t h = 0; h < l->n_head; h++)
-        kernels_of(c->s)->attend_join(&cache, seq->partial + h * size, spans_seen(c->s), l->n_head * size,
-                                      c->out + h * l->head_dim_v);
+        c->s->k->attend_join(&cache, seq->partial + h * size, spans_seen(c->s), l->n_head * size,
+                             c->out + h * l->head_dim_v);
 }
 
 void attend(const forward_step *s, const float *q, float *out) {

@@ -37,7 +37,7 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
 static void join(const forward_step *s, size_t t, size_t begin, size_t end) {
     const scratch *c = block_scratch_of(s, BLOCK_ffn_gated);
     const size_t n_ff = s->layer->hp.n_ff, row = t * run_pad8(n_ff) + begin;
-    s->k->silu_mul(c->gate + row, c->up + row, end - begin);
+    s->k->activate_mul(s->m->arch->activation, c->gate + row, c->up + row, end - begin);
     memcpy(c->hidden + t * n_ff + begin, c->gate + row, (end - begin) * sizeof(float));
 }
 

@@ -33,7 +33,7 @@ nut_status layer_load_begin(nut_model *m, int which, layer_load *l, nut_error *e
 bool layer_load_wants(const layer_load *l, uint32_t *file, uint64_t *offset, uint64_t *n) {
     if (l->current == l->n_bindings) return false;
     const gguf_tensor *t = l->bindings[l->current].source;
-    *file = t->part;
+    *file = t->split;
     *offset = t->offset + l->at;
     *n = t->n_bytes - l->at;
     return true;

@@ -42,7 +42,7 @@ void step_done(const forward_step *s, profile_part part) {
 
 kernel_rope step_rope(const forward_step *s, size_t t) {
     const size_t n_pairs = s->m->hp.n_rot / 2;
-    const float *row = s->ws->rope + t * 2 * n_pairs;
+    const float *row = s->ws->rope + (s->layer->hp.rope * s->ws->n_batch + t) * 2 * n_pairs;
     return (kernel_rope){row, row + n_pairs, s->layer->hp.rotates ? n_pairs : 0,
                          s->m->hp.rope_kind == MODEL_ROPE_NORM};
 }
@@ -52,7 +52,10 @@ kernel_rope step_rope(const forward_step *s, size_t t) {
 /* y = norm(x), (n_embd); y may be x. */
 static void norm(const forward_step *s, const norm_weights *w, const float *x, float *y) {
     const size_t n = s->m->hp.n_embd;
-    s->k->rms_norm(x, w->weight, n, s->m->hp.norm_eps, y);
+    if (s->m->arch->norm == ARCH_LAYER_NORM)
+        s->k->layer_norm(x, w->weight, w->bias, n, s->m->hp.norm_eps, y);
+    else
+        s->k->rms_norm(x, w->weight, n, s->m->hp.norm_eps, y);
 }
 
 /* The input of a block: the norm of a token's residual, or the residual itself where there is none. */
@@ -71,6 +74,7 @@ static void add_block(const forward_step *s, size_t t, float *made, const norm_w
     const size_t n = s->m->hp.n_embd;
     float *y = made + t * run_pad8(n);
     if (post->weight) norm(s, post, y, y);
+    if (s->m->hp.residual_scale != 1.0f) s->k->scale(y, s->m->hp.residual_scale, n);
     s->k->add(s->residual + t * n, y, n);
 }
 
@@ -132,11 +136,17 @@ static void run_parallel(forward_step *s) {
     step_done(s, PROFILE_ADD);
 }
 
-void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
+/* Cosines and sines of the tokens' positions. */
+static void fill_rope(const forward_step *s) {
     const size_t n_rot = s->m->hp.n_rot;
-    for (size_t t = 0; t < s->n && n_rot; t++)
-        rope_table(s->rows[t].seq->rope_freq, n_rot / 2, s->rows[t].pos, (double)s->m->hp.rope.magnitude,
-                   s->ws->rope + t * n_rot);
+    for (size_t i = 0; i < s->m->hp.n_ropes; i++)
+        for (size_t t = 0; t < s->n; t++)
+            rope_table(s->rows[t].seq->rope_freq + i * (n_rot / 2), n_rot / 2, s->rows[t].pos,
+                       (double)s->m->hp.rope[i].magnitude, s->ws->rope + (i * s->ws->n_batch + t) * n_rot);
+}
+
+void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
+    fill_rope(s);
     for (s->il = from; s->il < to; s->il++) {
         s->layer = &s->m->layers[s->il];
         if (s->m->arch->features & ARCH_PARALLEL)
@@ -153,12 +163,20 @@ void forward_embed(const forward_step *s, const int32_t *ids) {
     for (size_t t = 0; t < s->n; t++) {
         float *x = s->residual + t * n_embd;
         matrix_row(&s->m->token_embd, (size_t)ids[t], x);
+        if (s->m->hp.embd_scale != 1.0f) s->k->scale(x, s->m->hp.embd_scale, n_embd);
     }
     step_done(s, PROFILE_EMBED);
 }
 
 static void enter_output(const forward_step *s, size_t t) {
     norm_residual(s, t, &s->m->output_norm);
+}
+
+static void finish_logits(const forward_step *s, size_t t) {
+    const model_hparams *hp = &s->m->hp;
+    float *logits = s->ws->logits + t * run_pad8(hp->n_vocab);
+    if (hp->logit_scale != 1.0f) s->k->scale(logits, hp->logit_scale, hp->n_vocab);
+    if (hp->logit_softcap > 0) s->k->softcap(logits, hp->logit_softcap, hp->n_vocab);
 }
 
 /* The vocabulary's rows are the largest product: only for the rows that are kept, moved to the front first.
@@ -172,5 +190,6 @@ void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept) {
     step_each_token(s, enter_output);
     step_done(s, PROFILE_OUTPUT_NORM);
     linears_run(s, (linear_input){s->ws->normed, n_embd, 1}, &job, 1, NULL);
+    if (s->m->hp.logit_scale != 1.0f || s->m->hp.logit_softcap > 0) step_each_token(s, finish_logits);
     step_done(s, PROFILE_OUTPUT);
 }

@@ -1,12 +1,12 @@
 /*
  * The pushed loader. Bytes come once, in order; the header goes to the GGUF reader, tensor data straight to
  * its packed place. Between two feeds at most one unfinished block is kept. What a page must download is
- * known and judged as soon as the header is there. A model in several files comes file by file: each one's
- * header brings tensors, for which memory is taken then.
+ * known, and refused where it cannot fit, as soon as the header is there. A model in several files comes
+ * file by file: each one's header brings tensors, for which memory is taken then.
  */
 #include "base/error.h"
 #include "model/bind.h"
-#include "model/parts.h"
+#include "model/splits.h"
 #include "run/block.h"
 #include "run/layer_load.h"
 
@@ -17,7 +17,7 @@ struct nut_loader {
     nut_load_options options;
     nut_model *model;
     bind_rest rest; // of the model, to come with other files
-    parts parts;
+    splits splits;
     nut_load_plan plan;
     bool headers_only; // load_headers_only
     bool failed;
@@ -88,8 +88,8 @@ static nut_status check_fit(nut_loader *l, nut_error *err) {
     const uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX;
     uint64_t weights, need;
     l->plan.complete = true;
-    l->plan.n_parts = l->parts.n;
-    l->plan.n_read = l->parts.i + 1;
+    l->plan.n_splits = l->splits.n;
+    l->plan.n_read = l->splits.i + 1;
     l->plan.file_bytes = m->header.file_bytes;
     l->plan.weight_bytes = m->weights.overflow ? UINT64_MAX : m->weights.size;
     l->plan.cache_bytes = session_bytes(m, &session);
@@ -117,13 +117,13 @@ static nut_status find_arch(nut_model *m, nut_error *err) {
 static nut_status read_model(nut_loader *l, nut_error *err) {
     nut_model *m = l->model;
     TRY(find_arch(m, err));
-    if (!l->parts.n_tensors)
+    if (!l->splits.n_tensors)
         return error_set(err, NUT_E_CORRUPT,
                          "the file holds no weights, only metadata; choose a whole model");
     TRY(vocab_new(&m->header, &m->vocab, err));
     TRY(arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, err));
     m->hp.reference = l->options.reference;
-    TRY(bind_layers(m, l->parts.n_tensors, err));
+    TRY(bind_layers(m, l->splits.n_tensors, err));
     l->rest = bind_needs(m);
     return NUT_OK;
 }
@@ -136,7 +136,7 @@ static nut_status plan_tensors(nut_loader *l, uint64_t first, nut_error *err) {
     if (!l->bindings) return error_memory(err, l->n_bindings * sizeof *l->bindings);
     const gguf_tensor *tensors = l->n_bindings ? m->header.tensors + first : NULL;
     TRY(bind_plan(m, BIND_ALL, &m->weights, tensors, l->n_bindings, l->bindings, &l->rest, err));
-    return bind_check(m, &l->rest, parts_to_come(&l->parts, &m->header), err);
+    return bind_check(m, &l->rest, splits_to_come(&l->splits, &m->header), err);
 }
 
 /* The weights are not wanted now: what was planned for them is forgotten. */
@@ -153,8 +153,8 @@ static nut_status finish_header(nut_loader *l, nut_error *err) {
     const uint64_t first = m->header.n_tensors;
     l->end = l->file.file_bytes;
     l->plan.header_bytes = l->file.data_offset;
-    TRY(parts_take(&l->parts, &m->header, &l->file, err));
-    if (l->parts.i == 0) TRY(read_model(l, err));
+    TRY(splits_take(&l->splits, &m->header, &l->file, err));
+    if (l->splits.i == 0) TRY(read_model(l, err));
     TRY(plan_tensors(l, first, err));
     if (l->headers_only) return take_header(l);
     TRY(check_fit(l, err));
@@ -185,7 +185,7 @@ static nut_status take_bytes(nut_loader *l, const uint8_t *src, size_t n, nut_er
 static nut_status feed_header(nut_loader *l, const uint8_t *bytes, size_t n, size_t *n_used,
                               nut_error *err) {
     bool complete;
-    TRY(parts_blame(&l->parts, gguf_feed(&l->file, bytes, n, n_used, &complete, err), err));
+    TRY(splits_blame(&l->splits, gguf_feed(&l->file, bytes, n, n_used, &complete, err), err));
     l->at += *n_used;
     return complete ? finish_header(l, err) : NUT_OK;
 }
@@ -205,7 +205,7 @@ nut_status nut_load_feed(nut_loader *l, uint64_t offset, const void *bytes, size
         if (status != NUT_OK) return status;
     }
     status = n_used < n ? take_bytes(l, p + n_used, n - n_used, err) : NUT_OK;
-    status = parts_blame(&l->parts, status, err);
+    status = splits_blame(&l->splits, status, err);
     l->failed = status != NUT_OK;
     return status;
 }
@@ -227,7 +227,7 @@ static nut_status file_end(const nut_loader *l, nut_error *err) {
 /* That the file that is fed is all there. */
 static nut_status check_file(const nut_loader *l, nut_error *err) {
     if (l->failed) return error_set(err, NUT_E_STATE, "this load has failed; abort it and begin again");
-    return parts_blame(&l->parts, file_end(l, err), err);
+    return splits_blame(&l->splits, file_end(l, err), err);
 }
 
 static nut_status begin_next(nut_loader *l, uint64_t file_size, nut_error *err) {
@@ -237,13 +237,13 @@ static nut_status begin_next(nut_loader *l, uint64_t file_size, nut_error *err) 
     l->n_bindings = l->current = 0;
     l->header_done = false;
     l->at = 0;
-    l->parts.i++;
+    l->splits.i++;
     return gguf_begin(&l->file, file_size, err);
 }
 
 nut_status nut_load_next(nut_loader *l, uint64_t file_size, nut_error *err) {
-    if (!l->failed && l->header_done && l->parts.i + 1 == l->parts.n)
-        return error_set(err, NUT_E_STATE, "no file is to come: the model has %u", l->parts.n);
+    if (!l->failed && l->header_done && l->splits.i + 1 == l->splits.n)
+        return error_set(err, NUT_E_STATE, "no file is to come: the model has %u", l->splits.n);
     nut_status status = begin_next(l, file_size, err);
     l->failed = status != NUT_OK;
     return status;
@@ -251,7 +251,7 @@ nut_status nut_load_next(nut_loader *l, uint64_t file_size, nut_error *err) {
 
 static nut_status check_whole(const nut_loader *l, nut_error *err) {
     TRY(check_file(l, err));
-    return parts_end(&l->parts, err);
+    return splits_end(&l->splits, err);
 }
 
 nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {

@@ -1,8 +1,7 @@
 /*
- * Where the time of a session's steps goes: a clock that is read at the end of each part of a step, on the
- * thread that called. What lies between two readings belongs to the part that ends, waiting for the team
- * included, so that the parts add up to the whole. Off unless the session asks for it: a reading costs as
- * much as a small part.
+ * Where the time of a session's steps goes: the calling thread reads a clock at the end of each part of a
+ * step. The time since the last reading, waiting for threads included, is that part's, so the parts add up
+ * to the whole. Off unless the session asks for it: a reading costs as much as a small part.
  */
 #ifndef NUT_RUN_PROFILE_H
 #define NUT_RUN_PROFILE_H

@@ -21,8 +21,8 @@ static double yarn_kept(const rope_hparams *r, uint32_t n_rot, uint32_t i) {
     return 1 - fmin(fmax(ramp, 0), 1);
 }
 
-void rope_prepare(const nut_model *m, double *freq) {
-    const rope_hparams *r = &m->hp.rope;
+void rope_prepare(const nut_model *m, int which, double *freq) {
+    const rope_hparams *r = &m->hp.rope[which];
     for (uint32_t i = 0; i < m->hp.n_rot / 2; i++) {
         const double f = pow((double)r->base, -2.0 * i / m->hp.n_rot), scaled = f * (double)r->scale;
         const double kept = r->yarn ? yarn_kept(r, m->hp.n_rot, i) : 0;

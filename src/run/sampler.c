@@ -92,7 +92,7 @@ static inline void find_extremes(const float *logits, size_t n, int32_t *best, i
     }
 }
 
-static nut_status check_logits(const float *logits, size_t n, nut_error *err) {
+nut_status sampler_check_logits(const float *logits, size_t n, nut_error *err) {
     const int32_t infinite = rank_of(INFINITY), lowest = rank_of(-INFINITY);
     int32_t best = INT32_MIN, worst = INT32_MAX;
     find_extremes(logits, n, &best, &worst);
@@ -205,7 +205,7 @@ nut_status sampler_sample(sampler *s, const float *logits, const int32_t *recent
         SAMPLER_STEPS(NUT_X)
 #undef NUT_X
     };
-    TRY(check_logits(logits, s->n_vocab, err));
+    TRY(sampler_check_logits(logits, s->n_vocab, err));
     sampler_pool p = {logits, recent, n_recent, s->candidates, s->n_vocab, false, false};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         if (!steps[i]->is_off(&s->options)) steps[i]->run(s, &p);

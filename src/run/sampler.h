@@ -28,8 +28,12 @@ typedef struct sampler {
 /* Copies the options and seeds the random numbers. E_ARGUMENT names an option that is out of its range. */
 nut_status sampler_reset(sampler *s, const nut_generate_options *options, nut_error *err);
 
+/* E_CORRUPT, and words that say what the model has computed, where one of n logits is NaN or the best is
+ * infinite: such a model predicts nothing. */
+nut_status sampler_check_logits(const float *logits, size_t n, nut_error *err);
+
 /* Samples one token from logits (n_vocab); recent (n_recent) are the last tokens of the text, for penalties.
- * E_CORRUPT where a logit is NaN or the best is infinite: *id is unchanged then. */
+ * E_CORRUPT as above: *id is unchanged then. */
 nut_status sampler_sample(sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
                           int32_t *id, nut_error *err);
 

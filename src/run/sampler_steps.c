@@ -16,13 +16,12 @@ static bool penalties_off(const nut_generate_options *o) {
  */
 static void penalize(sampler *s, sampler_pool *p) {
     const nut_generate_options *o = &s->options;
-    const size_t n = p->n_recent < o->repeat_last_n ? p->n_recent : o->repeat_last_n;
-    const int32_t *recent = p->recent + (p->n_recent - n);
+    const size_t last = p->n_recent, first = last < o->repeat_last_n ? 0 : last - o->repeat_last_n;
     pool_list(p);
-    for (size_t i = 0; i < n; i++) s->counts[recent[i]]++;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t *count = &s->counts[recent[i]];
-        float *logit = &p->c[recent[i]].logit;
+    for (size_t i = first; i < last; i++) s->counts[p->recent[i]]++;
+    for (size_t i = first; i < last; i++) {
+        uint32_t *count = &s->counts[p->recent[i]];
+        float *logit = &p->c[p->recent[i]].logit;
         if (!*count) continue;
         *logit = *logit > 0 ? *logit / o->repeat_penalty : *logit * o->repeat_penalty;
         *logit -= (float)*count * o->frequency_penalty + o->presence_penalty;

@@ -34,13 +34,14 @@ void sequence_want(const nut_model *m, sequence *q, memory_walk *w) {
     memory_want(w, &q->pages, tiles_of(q->n_ctx), sizeof(uint8_t *));
     memory_want(w, &q->partial, (uint64_t)cache_spans(q->n_ctx) * most->n_head,
                 kernel_partial_size(most->head_dim_v) * sizeof(float));
-    memory_want(w, &q->rope_freq, m->hp.n_rot / 2, sizeof(double));
+    memory_want(w, &q->rope_freq, (uint64_t)MODEL_ROPES * (m->hp.n_rot / 2), sizeof(double));
 }
 
 nut_status sequence_open(workspace *ws, sequence *q, nut_error *err) {
     TRY(pages_promise(&ws->pages, tiles_of(q->n_ctx), err));
     q->ws = ws;
-    rope_prepare(ws->model, q->rope_freq);
+    for (int i = 0; i < MODEL_ROPES; i++)
+        rope_prepare(ws->model, i, q->rope_freq + (size_t)i * (ws->model->hp.n_rot / 2));
     return NUT_OK;
 }
 
@@ -153,7 +154,7 @@ void sequence_save(const sequence *q, uint8_t *out) {
 }
 
 static nut_status not_saved(const char *why, nut_error *err) {
-    return error_set(err, NUT_E_CORRUPT,
+    return error_set(err, NUT_E_SESSION,
                      "these bytes are no saved session of this model: %s; read the text again", why);
 }
 

@@ -64,7 +64,7 @@ struct nut_workspace {
     float *residual;       // (n_batch, n_embd)
     float *normed;         // (n_batch, n_embd) input of a block
     float *mixed, *fed;    // (n_batch, n_embd padded to 8) results of mixer and feed-forward
-    float *rope;           // (n_batch, 2, n_rot / 2) cosines and sines of the tokens' positions
+    float *rope;           // (MODEL_ROPES, n_batch, 2, n_rot / 2) cosines and sines of the tokens' positions
     float *logits;         // (n_logits_max, n_vocab padded to 8)
     block_scratch scratch[BLOCK_COUNT];
     size_t *layer_at; // (n_layer) where a layer's keys and values begin in a page
@@ -109,7 +109,7 @@ typedef struct sequence {
     uint8_t **pages; // (tiles of n_ctx) their first n_pages are the cache's, see pages.h
     uint32_t n_pages;
     float *partial;    // (spans of n_ctx, n_head, kernel_partial_size) of a token that attends alone
-    double *rope_freq; // (n_rot / 2) radians per position
+    double *rope_freq; // (MODEL_ROPES, n_rot / 2) radians per position
 } sequence;
 
 /* Describes the memory of a sequence of q->n_ctx positions. */
@@ -173,9 +173,9 @@ kernel_rope step_rope(const forward_step *s, size_t t);
 
 /* ---- rotation (rope.c) ---- */
 
-/* Fills freq (n_rot / 2): radians per position of each pair (Su et al. 2021, arXiv 2104.09864), scaled as
- * the model asks. */
-void rope_prepare(const nut_model *m, double *freq);
+/* Fills freq (n_rot / 2) for hp.rope[which]: radians per position of each pair (Su et al. 2021, arXiv
+ * 2104.09864), scaled as the model asks. */
+void rope_prepare(const nut_model *m, int which, double *freq);
 /* Cosines and sines of a position, times `magnitude`: table (2, n_pairs). */
 void rope_table(const double *freq, size_t n_pairs, uint32_t pos, double magnitude, float *table);
 

@@ -33,7 +33,7 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     memory_want(w, &ws->normed, n * n_embd, sizeof(float));
     memory_want(w, &ws->mixed, n * out, sizeof(float));
     memory_want(w, &ws->fed, n * out, sizeof(float));
-    memory_want(w, &ws->rope, n * m->hp.n_rot, sizeof(float));
+    memory_want(w, &ws->rope, MODEL_ROPES * n * m->hp.n_rot, sizeof(float));
     memory_want(w, &ws->logits, (uint64_t)ws->n_logits_max * run_pad8(m->hp.n_vocab), sizeof(float));
     want_blocks(m, ws, w);
     memory_want(w, &ws->layer_at, m->hp.n_layer, sizeof(size_t));

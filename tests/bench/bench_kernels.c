@@ -238,10 +238,28 @@ static void run_rms_norm(void *ctx, size_t i) {
     op_data *o = ctx;
     (void)i, o->set->rms_norm(o->x, o->y, OP_N, 1e-5f, o->z);
 }
-static void run_silu_mul(void *ctx, size_t i) {
+static void run_layer_norm(void *ctx, size_t i) {
+    op_data *o = ctx;
+    (void)i, o->set->layer_norm(o->x, o->y, o->y, OP_N, 1e-5f, o->z);
+}
+static void run_activate(void *ctx, size_t i) {
     op_data *o = ctx;
     memcpy(o->z, o->x, sizeof o->z);
-    (void)i, o->set->silu_mul(o->z, o->y, OP_N);
+    (void)i, o->set->activate(KERNEL_GELU, o->z, OP_N);
+}
+static void run_activate_mul(void *ctx, size_t i) {
+    op_data *o = ctx;
+    memcpy(o->z, o->x, sizeof o->z);
+    (void)i, o->set->activate_mul(KERNEL_SILU, o->z, o->y, OP_N);
+}
+static void run_scale(void *ctx, size_t i) {
+    op_data *o = ctx;
+    (void)i, o->set->scale(o->z, 1, OP_N);
+}
+static void run_softcap(void *ctx, size_t i) {
+    op_data *o = ctx;
+    memcpy(o->z, o->x, sizeof o->z);
+    (void)i, o->set->softcap(o->z, 30, OP_N);
 }
 static void run_add(void *ctx, size_t i) {
     op_data *o = ctx;
@@ -376,10 +394,10 @@ static void bench_attend(void) {
     printf("\nattention: microseconds and GMAC/s per token, alone and in a block\n%-6s %-8s %-8s %15s %15s "
            "%15s %15s\n",
            "cache", "set", "heads", "512 alone", "in a block", "4096 alone", "in a block");
-    for (size_t i = 0; i < NUT_KV_COUNT * sizeof shapes / sizeof *shapes; i++) {
-        const size_t dim = shapes[i / NUT_KV_COUNT][1];
-        d.cache = (cache_head){&cache_kinds[i % NUT_KV_COUNT], dim, dim, d.pages, 0};
-        d.n_q = shapes[i / NUT_KV_COUNT][0];
+    for (size_t i = 0; i < CACHE_KINDS * sizeof shapes / sizeof *shapes; i++) {
+        const size_t dim = shapes[i / CACHE_KINDS][1];
+        d.cache = (cache_head){&cache_kinds[i % CACHE_KINDS], dim, dim, d.pages, 0};
+        d.n_q = shapes[i / CACHE_KINDS][0];
         const size_t bytes = cache_tile_bytes(d.cache.kind, dim, dim);
         uint8_t *memory = aligned_alloc(64, cache_tiles(LONG) * bytes);
         for (size_t t = 0; t < cache_tiles(LONG); t++) d.pages[t] = memory + t * bytes;

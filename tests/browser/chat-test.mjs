@@ -13,7 +13,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startServer } from '../../demo/serve.mjs';
 import { starters } from './drivers.mjs';
-import { check, equal, finish, skip } from './harness.mjs';
+import { check, equal, finish, inBrowser, skip } from './harness.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const SHOTS = join(ROOT, 'tests/browser/screenshots');
@@ -492,21 +492,17 @@ async function realModel(browser) {
   });
 }
 
+async function visit(browser) {
+  for (const part of [choosing, talking, stopping, looks, comingBack, failing, completing, onPhone, byKeyboard, realModel]) {
+    await part(browser);
+  }
+  // The browser itself reports failed requests; anything else is an error of the page.
+  equal(browser.log.filter((line) => !/Failed to load resource|Cross-Origin Request Blocked|NetworkError/.test(line)), []);
+}
+
 const only = process.argv[2];
 for (const [name, start] of Object.entries(starters)) {
-  if (only && only !== name) continue;
-  await check(`${name}: the whole visit`, async () => {
-    const browser = await start({ timeout: 120000 });
-    try {
-      for (const part of [choosing, talking, stopping, looks, comingBack, failing, completing, onPhone, byKeyboard, realModel]) {
-        await part(browser);
-      }
-      // The browser itself reports failed requests; anything else is an error of the page.
-      equal(browser.log.filter((line) => !/Failed to load resource|Cross-Origin Request Blocked|NetworkError/.test(line)), []);
-    } finally {
-      await browser.close();
-    }
-  });
+  if (!only || only === name) await check(`${name}: the whole visit`, () => inBrowser(start, [visit]));
 }
 if (!only || only === 'chromium') {
   await check('chromium: a dark desktop gives a dark page', async () => {

@@ -14,6 +14,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSy
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { BrowserStuck, LIMIT, watched } from './watchdog.mjs';
 
 /**
  * @typedef {object} Browser
@@ -34,6 +35,7 @@ import { join, resolve } from 'node:path';
  * @property {string=} extensionId  with `extension`: chrome-extension://ID/ or moz-extension://ID/ is its origin
  * @property {(code: Function|string, ...args: any[]) => Promise<any>=} evaluateInChrome  Firefox with `extension`: as evaluate,
  *   in the browser's own window. With it, `setOffline` is the whole browser's, as the menu's "Work Offline" is
+ * @property {string=} silent  says which call the driver did not answer; set by watchdog.mjs, which then has ended the browser
  * @property {any} page  the driver library's own page, for what is not above
  * @property {() => Promise<void>} close  ends the browser and all its children; safe to call twice
  *
@@ -234,29 +236,31 @@ export async function startChromium(options = {}) {
 
 /** @param {Options} options  @returns {Promise<Browser>} */
 export async function startFirefox(options = {}) {
-  const { launch } = await import('puppeteer-core');
+  const { launch, TimeoutError } = await import('puppeteer-core');
   const timeout = options.timeout ?? DEFAULT_TIMEOUT;
   const profile = profileFolder(options);
   const args = ['--no-remote', ...(options.args ?? [])];
   if (options.extension) args.push('-remote-allow-system-access'); // else the protocol does not reach extension pages
-  let firefox;
+  let firefox, page, version;
   try {
     firefox = await launch({
-      browser: 'firefox', executablePath: program('firefox'), headless: true, timeout, protocolTimeout: timeout,
-      userDataDir: profile.dir, extraPrefsFirefox: { ...FIREFOX_PREFS, ...options.prefs }, args,
+      browser: 'firefox', executablePath: program('firefox'), headless: true, timeout: Math.min(timeout, LIMIT),
+      protocolTimeout: timeout, userDataDir: profile.dir, extraPrefsFirefox: { ...FIREFOX_PREFS, ...options.prefs }, args,
     });
+    page = await withTimeout(firefox.pages().then(([first]) => first ?? firefox.newPage()), LIMIT, 'the first page');
+    version = await withTimeout(firefox.version(), LIMIT, 'version');
   } catch (error) {
     profile.remove();
-    throw error;
+    throw error instanceof TimeoutError || /no answer within/.test(String(error)) ? new BrowserStuck(`firefox did not start: ${error.message}`) : error;
   }
-  const page = (await firefox.pages())[0] ?? await firefox.newPage();
   const log = [];
   page.on('console', (message) => { if (message.type() === 'error') log.push(message.text()); });
   page.on('pageerror', (error) => log.push(String(error)));
   page.setDefaultTimeout(timeout);
+  const running = firefox.process();
   /** @type {Browser} */
   const browser = {
-    name: 'firefox', version: await firefox.version(), log, page,
+    name: 'firefox', version, log, page,
     goto: async (url) => { await page.goto(url, { waitUntil: 'load', timeout }); },
     evaluate: async (code, ...values) =>
       fromReply(await withTimeout(page.evaluate(asExpression(code, values)), timeout, 'evaluate')),
@@ -268,8 +272,7 @@ export async function startFirefox(options = {}) {
     screenshot: async (path) => { await page.screenshot({ path: /** @type {any} */ (path) }); },
     setOffline: (offline) => page.setOfflineMode(offline),
     close: async () => {
-      const running = firefox.process();
-      await withTimeout(firefox.close(), 10000, 'close').catch(() => running?.kill('SIGKILL'));
+      if (!browser.silent) await withTimeout(firefox.close(), 10000, 'close').catch(() => running?.kill('SIGKILL'));
       profile.remove();
     },
   };
@@ -281,7 +284,7 @@ export async function startFirefox(options = {}) {
       throw error;
     }
   }
-  return browser;
+  return watched(browser, () => running?.kill('SIGKILL'));
 }
 
 /** Installs a temporary extension and adds what a test of it needs to the browser. */

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pack } from '../../demo/extension/pack.mjs';
 import { startChromium, startFirefox } from './drivers.mjs';
-import { check, equal, finish } from './harness.mjs';
+import { check, equal, finish, inBrowser } from './harness.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const SHOTS = join(ROOT, 'tests/browser/screenshots');
@@ -155,16 +155,13 @@ async function pressInWindow(id) {
   return 'no panel';
 }
 
-const firefox = await startFirefox({ extension: folder });
-try {
+await inBrowser(() => startFirefox({ extension: folder }), [async (firefox) => {
   const origin = `moz-extension://${firefox.extensionId}/`;
   await inPanel(firefox, origin);
   await check('firefox: the extension\'s button opens the sidebar', async () => {
     equal(await firefox.evaluateInChrome?.(pressInWindow, manifest.browser_specific_settings.gecko.id), `${origin}panel.html`);
   });
-} finally {
-  await firefox.close();
-}
+}]);
 
 rmSync(folder, { recursive: true });
 finish();

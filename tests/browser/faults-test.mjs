@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import { starters } from './drivers.mjs';
 import { FAULTS, otherVersion, plant } from './faults.mjs';
-import { check, ensure, equal, finish } from './harness.mjs';
+import { check, ensure, equal, finish, inBrowser } from './harness.mjs';
 import { PROMPT, model } from './library-setup.mjs';
 import { DIST, padded } from './models.mjs';
 import { TestServer } from './server.mjs';
@@ -69,27 +69,26 @@ async function meet(browser, fault, chunk, text) {
   return again;
 }
 
+/** A fault at some chunks, in a page of its own. @param {import('./drivers.mjs').Browser} browser @param {FAULTS[0]} fault */
+async function meetAll(browser, fault) {
+  const twice = [];
+  server.intercept = null;
+  await browser.goto(server.url + '/');
+  const { text } = await load(browser, 'model/big.gguf', { cache: false });
+  for (const chunk of process.env.NUT_FULL ? Array(CHUNKS).keys() : SOME) {
+    await check(`${browser.name}: ${fault.name}, at chunk ${chunk}`, async () => {
+      twice.push(await meet(browser, fault, chunk, text));
+    });
+    server.intercept = null;
+    // Between checks. Firefox's database once did not answer for 8 seconds on a busy machine.
+    await browser.evaluate(() => Nutshell.cache.clear().catch(() => Nutshell.cache.clear()));
+  }
+  if (process.env.NUT_VERBOSE) console.log(`${fault.name}: ${twice.length} times, at most ${Math.max(...twice)} bytes twice`);
+}
+
 for (const [name, start] of Object.entries(starters)) {
   if (wanted.length ? !wanted.includes(name) : name === 'webkit') continue;
-  const browser = await start();
-  try {
-    await browser.goto(server.url + '/');
-    const { text } = await load(browser, 'model/big.gguf', { cache: false });
-    for (const fault of FAULTS) {
-      const twice = [];
-      for (const chunk of process.env.NUT_FULL ? Array(CHUNKS).keys() : SOME) {
-        await check(`${name}: ${fault.name}, at chunk ${chunk}`, async () => {
-          twice.push(await meet(browser, fault, chunk, text));
-        });
-        server.intercept = null;
-        // Between checks. Firefox's database once did not answer for 8 seconds on a busy machine.
-        await browser.evaluate(() => Nutshell.cache.clear().catch(() => Nutshell.cache.clear()));
-      }
-      if (process.env.NUT_VERBOSE) console.log(`${fault.name}: ${twice.length} times, at most ${Math.max(...twice)} bytes twice`);
-    }
-  } finally {
-    await browser.close();
-  }
+  await inBrowser(start, FAULTS.map((fault) => (browser) => meetAll(browser, fault)));
 }
 await server.close();
 finish();

@@ -120,7 +120,7 @@ export async function checkWorkers(browser, { main }) {
     await Nutshell.cache.clear();
     /** What comes of code in a worker. */
     window.inWorker = (address, code, type) => new Promise((resolve) => {
-      const worker = window.worker = type === 'shared' ? new SharedWorker(address, { type: 'module' }).port : new Worker(address, { type });
+      const worker = type === 'shared' ? new SharedWorker(address, { type: 'module' }).port : new Worker(address, { type });
       worker.onmessage = ({ data }) => {
         worker.terminate?.();
         resolve(data);

@@ -22,6 +22,7 @@ import { ChatTemplate } from '../../web/worker/template.js';
 import { check, ensure, equal, failure, finish } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
 import { inParts } from './parts.mjs';
+import { checkSessions } from './unit-sessions.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -282,9 +283,9 @@ function feed(engine, bytes) {
 /** An engine with the first file fed. @param {Buffer} bytes */
 async function fed(bytes) {
   const engine = await newEngine();
-  equal(engine.parts(), 0, 'parts before a load:');
+  equal(engine.splits(), 0, 'splits before a load:');
   engine.loadBegin({ fileSize: bytes.length, ...OPTIONS });
-  equal(engine.parts(), 0, 'parts before the header:');
+  equal(engine.splits(), 0, 'splits before the header:');
   feed(engine, bytes);
   return engine;
 }
@@ -309,13 +310,13 @@ function generate(engine, options) {
 
 await check('a model in several files writes what the whole one writes', async () => {
   const whole = await fed(tiny());
-  equal(whole.parts(), 1);
+  equal(whole.splits(), 1);
   const expected = write(whole);
   ensure(expected.length > 100, expected);
   for (const [options, count] of [[{ maxTensors: 20 }, 3], [{ maxTensors: 20, emptyFirst: true }, 4]]) {
     const [first, ...others] = inParts(tiny(), options);
     const engine = await fed(first);
-    equal(engine.parts(), count);
+    equal(engine.splits(), count);
     for (const file of others) {
       engine.loadNext(file.length);
       feed(engine, file);
@@ -327,14 +328,14 @@ await check('a model in several files writes what the whole one writes', async (
 await check('files of a model that do not come in order are refused', async () => {
   const files = inParts(tiny(), { maxTensors: 20 });
   const cases = [
-    ['bad-argument', /this is part 2 of 3 .* begin with the first/, () => fed(files[1])],
-    ['bad-argument', /this is part 3 of 3 and part 2 comes next/, async () => {
+    ['bad-argument', /this is split 2 of 3 .* begin with the first/, () => fed(files[1])],
+    ['bad-argument', /this is split 3 of 3 and split 2 comes next/, async () => {
       const engine = await fed(files[0]);
       engine.loadNext(0);
       feed(engine, files[2]);
     }],
-    ['truncated-model', /3 parts and only 1 came/, async () => (await fed(files[0])).loadFinish(OPTIONS)],
-    ['truncated-model', /part 2 of 3: .* bytes are missing/, async () => {
+    ['truncated-model', /3 splits and only 1 came/, async () => (await fed(files[0])).loadFinish(OPTIONS)],
+    ['truncated-model', /split 2 of 3: .* bytes are missing/, async () => {
       const engine = await fed(files[0]);
       engine.loadNext(0);
       feed(engine, files[1].subarray(0, 200_000));
@@ -352,19 +353,19 @@ await check('files of a model that do not come in order are refused', async () =
 
 // ---- the engine: texts and generations ---------------------------------------------------------------------------------
 
-/** An engine with the small model, and the names of the functions of the module that it calls. */
-async function loaded() {
+/** An engine with the small model, its memory, and the names of the functions of the module that it calls. */
+async function loaded(others = {}) {
   const started = await instantiate(compiled, null, () => false);
   const calls = [];
   started.exports.__wasm_call_ctors();
   const exports = Object.fromEntries(Object.entries(started.exports).map(([name, value]) => [name,
     name.startsWith('nutw_') ? (...args) => (calls.push(name), value(...args)) : value]));
   const engine = new Engine({ ...started, exports });
-  const options = { ...OPTIONS, contextLength: 512 };
+  const options = { ...OPTIONS, contextLength: 512, ...others };
   engine.loadBegin({ fileSize: tiny().length, ...options });
   feed(engine, tiny());
   engine.loadFinish(options);
-  return { engine, calls };
+  return { engine, calls, memory: started.memory };
 }
 
 await check('texts that are empty are empty, whatever the call before gave', async () => {
@@ -430,6 +431,8 @@ await check('every option reaches the engine', async () => {
     ensure(text !== (other ? generate(engine, { maxTokens: 60, ...other }).text : plain), `${name} changes nothing: "${text}"`);
   }
 });
+
+await checkSessions(loaded);
 
 // ---- downloads ---------------------------------------------------------------------------------------------------------
 
@@ -554,8 +557,8 @@ await check('web/shared/tables.js is made from the C sources as they are', () =>
 
 /** Members of an interface of nutshell.d.ts, those that it inherits too: their types and comments, by name. */
 function members(types, name) {
-  const [, parents, body] = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{(?:\\}|$([^]*?)^\\})$`, 'm').exec(types)
-    ?? [null, '', ''];
+  const pattern = new RegExp(`^export interface ${name} (?:extends ([\\w, ]+) )?\\{(?:\\}|$([^]*?)^\\})$`, 'm');
+  const [, parents, body] = pattern.exec(types) ?? [null, '', ''];
   const own = [...(body ?? '').matchAll(/(?:\/\*\*((?:(?!\*\/)[^])*)\*\/\s*)?^  (\w+)\?: (.*);$/gm)]
     .map(([, comment = '', member, type]) => [member, { type, comment }]);
   return { ...Object.assign({}, ...(parents ?? '').split(', ').filter(Boolean).map((parent) => members(types, parent))),
@@ -564,9 +567,9 @@ function members(types, name) {
 
 await check('nutshell.d.ts has the options that are checked, with their types and defaults', () => {
   const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
-  const interfaces = { EngineOptions: 'engine', LoadOptions: 'load', GenerateOptions: 'generate', TemplateOptions: 'template',
-    ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize', VerifyOptions: 'verify',
-    ImportOptions: 'import' };
+  const interfaces = { EngineOptions: 'engine', LoadOptions: 'load', SessionOptions: 'session', GenerateOptions: 'generate',
+    TemplateOptions: 'template', ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize',
+    VerifyOptions: 'verify', ImportOptions: 'import' };
   equal(Object.values(interfaces).sort(), Object.keys(rules).sort(), 'tables of options:');
   for (const [name, table] of Object.entries(interfaces)) {
     equal(Object.keys(members(types, name)).sort(), Object.keys(rules[table]).sort(), `${name}:`);

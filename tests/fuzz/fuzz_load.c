@@ -8,7 +8,9 @@
 
 #include "base/rng.h"
 #include "../unit/load_cost.h"
-#include "model/model.h"
+#include "../unit/memory_job.h"
+#include "model/bind.h"
+#include "run/session.h"
 
 enum { LIMIT = 1 << 24, SESSION_MOST = 1 << 23, CTX = 24 };
 
@@ -65,7 +67,7 @@ static size_t next_file(const load_case *c, size_t at) {
 /* Whether the loader needs another file after this one. */
 static bool wants_more(const nut_loader *l) {
     const nut_load_plan plan = nut_load_get_plan(l);
-    return plan.complete && plan.n_read < plan.n_parts;
+    return plan.complete && plan.n_read < plan.n_splits;
 }
 
 /* Feeds the files in steps of random lengths, most of them short; cut 0: each file at once. */
@@ -143,21 +145,22 @@ static void try_generation(nut_session *s, const int32_t *ids, size_t n) {
     fuzz_check_error(status, &err);
     while (status == NUT_OK) {
         status = nut_generate_step(s, &step, &err);
-        EXPECT(status == NUT_OK, "%s", err.message);
+        fuzz_check_error(status, &err);
+        EXPECT(status == NUT_OK || status == NUT_E_CORRUPT, "%s", err.message); // weights may be NaN
         if (step.kind == NUT_STEP_DONE) break;
     }
 }
 
 /* One evaluation window of the text; in some cases its last id, which is only looked up, is no token. */
-static void try_judgement(nut_session *s, int32_t *ids, size_t n, uint32_t cut) {
+static void try_perplexity(nut_session *s, int32_t *ids, size_t n, uint32_t cut) {
     const int32_t outside[] = {-1, INT32_MAX, INT32_MIN};
     nut_perplexity_result r;
     nut_error err;
     const bool wrong = cut % 16 == 5 && n >= 8;
     if (wrong) ids[7] = outside[cut / 16 % 3];
-    nut_status status = nut_perplexity(s, ids, n, 8, 1, NULL, NULL, &r, &err);
+    nut_status status = memory_job_perplexity(s, ids, n, 8, 1, &r, &err);
     fuzz_check_error(status, &err);
-    EXPECT(!wrong || status == NUT_E_ARGUMENT, "a token that is none was judged");
+    EXPECT(!wrong || status == NUT_E_ARGUMENT, "a token that is none was scored");
 }
 
 static void try_session(const nut_model *m, const load_case *c) {
@@ -173,7 +176,7 @@ static void try_session(const nut_model *m, const load_case *c) {
     fuzz_check_error(status, &err);
     if (status != NUT_OK) return;
     try_generation(s, ids, n < CTX / 2 ? n : CTX / 2);
-    try_judgement(s, ids, n, c->cut);
+    try_perplexity(s, ids, n, c->cut);
     nut_session_free(s);
 }
 

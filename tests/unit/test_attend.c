@@ -193,15 +193,10 @@ static void test_store_case(const kernel_set *s, const cache_kind *kind, const s
     cache_free(&c), guard_free(k, "keys"), guard_free(v, "values"), guard_free(t.table, "table");
 }
 
-/* The SIMD sets hold integers; floats are the reference set's. */
-static size_t n_kinds(const kernel_set *s) {
-    return is_ref(s) ? CACHE_KINDS : NUT_KV_COUNT;
-}
-
 static void test_store(const kernel_set *s, op_counts *ran) {
     rng r;
     rng_seed(&r, 22);
-    for (size_t kind = 0; kind < n_kinds(s); kind++)
+    for (size_t kind = 0; kind < CACHE_KINDS; kind++)
         for (size_t i = 0; i < N_DIMS; i++, ran->store++)
             test_store_case(s, &cache_kinds[kind], dims[i], &r);
 }
@@ -216,36 +211,50 @@ static void store_still(const kernel_set *s, const cache_head *h, size_t pos, co
     s->store(h, pos, &still, k, v);
 }
 
-/* A query as the set takes it: as a key of NUT_KV_F16 is stored, or as it is. */
-static void taken_query(const kernel_set *s, const float *q, size_t dim, double *out) {
+/* Whether the set computes in integers over this kind of cache. */
+static bool in_integers(const kernel_set *s, const cache_kind *kind) {
+    return !is_ref(s) && kind->block;
+}
+
+/* A query as the set takes it: where it computes in integers, as a key of NUT_KV_F16 is stored. */
+static void taken_query(const kernel_set *s, const cache_kind *kind, const float *q, size_t dim,
+                        double *out) {
+    for (size_t i = 0; i < dim; i++) out[i] = (double)q[i];
+    if (!in_integers(s, kind)) return;
     rng r;
     rng_seed(&r, 1);
     cache c = new_cache(&cache_kinds[NUT_KV_F16], dim, dim, 1, &r);
     store_still(s, &c.head, 0, q, q);
-    for (size_t i = 0; i < dim; i++) out[i] = (double)(is_ref(s) ? q[i] : cache_key(&c.head, 0, i));
+    for (size_t i = 0; i < dim; i++) out[i] = (double)cache_key(&c.head, 0, i);
     cache_free(&c);
 }
 
-/* Expected results of one query over n_kv positions, and how far off they may be: rounding each weight,
- * times its value's scale, to an integer (cache.h says how fine), and of the values 2e-5 for 2^x and for
- * floats, and 1e-6 for every 1 that scores reach, since floats round them. */
-static void expected_attend(const kernel_set *s, const cache_head *h, const float *q, size_t n_kv,
-                            double scale, double *out, double *bound) {
-    const size_t k_dim = h->k_dim, block = h->kind->block;
+/* Expected results of one query of a token whose own position is n_kv - 1, and how far off they may be:
+ * rounding each weight, times its value's scale, to an integer (cache.h says how fine), and of the values
+ * 2e-5 for 2^x and for floats, and 1e-6 for every 1 that scores reach, since floats round them. */
+static void expected_attend(const kernel_set *s, const kernel_attend *a, const float *q, size_t n_kv,
+                            double *out, double *bound) {
+    const cache_head *h = a->cache;
+    const size_t k_dim = h->k_dim, block = h->kind->block,
+                 begin = a->window && a->window < n_kv ? n_kv - a->window : 0;
+    const double cap = (double)a->softcap;
     double query[CACHE_MAX_DIM], *p = malloc(n_kv * sizeof *p), highest = -INFINITY, total = 0, size = 0;
-    taken_query(s, q, k_dim, query);
-    for (size_t i = 0; i < n_kv; i++) {
+    taken_query(s, h->kind, q, k_dim, query);
+    for (size_t i = begin; i < n_kv; i++) {
         p[i] = 0;
-        for (size_t c = 0; c < k_dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * scale;
+        for (size_t c = 0; c < k_dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * (double)a->scale;
+        if (cap > 0) p[i] = cap * tanh(p[i] / cap);
         highest = fmax(highest, p[i]), size = fmax(size, fabs(p[i]));
     }
-    const double rounding = (is_ref(s) ? 2e-6 : 2e-5) + 1e-6 * size;
-    for (size_t i = 0; i < n_kv; i++) total += p[i] = exp(p[i] - highest);
+    const double rounding = (in_integers(s, h->kind) ? 2e-5 : 2e-6) + 1e-6 * size;
+    for (size_t i = begin; i < n_kv; i++) total += p[i] = exp(p[i] - highest);
     for (size_t c = 0; c < h->v_dim; c++) {
         out[c] = bound[c] = 0;
-        for (size_t first = 0; first < n_kv; first += CACHE_TILE) {
+        for (size_t first = begin, end; first < n_kv; first = end) {
             double most = 0, sum = 0, numbers = 0;
-            for (size_t i = first; i < n_kv && i < first + CACHE_TILE; i++) {
+            end =
+                (first / CACHE_TILE + 1) * CACHE_TILE < n_kv ? (first / CACHE_TILE + 1) * CACHE_TILE : n_kv;
+            for (size_t i = first; i < end; i++) {
                 const double v = (double)cache_value(h, i, c);
                 out[c] += p[i] / total * v;
                 bound[c] += p[i] / total * fabs(v) * rounding;
@@ -255,7 +264,7 @@ static void expected_attend(const kernel_set *s, const cache_head *h, const floa
                 most = fmax(most, p[i] * v_scale), sum += p[i] * v_scale;
                 numbers += v_scale > 0 ? fabs(v) / v_scale : 0;
             }
-            if (block && !is_ref(s))
+            if (in_integers(s, h->kind))
                 bound[c] += fmax(most / 32767, sum / (double)h->kind->weight_sum) * 0.51 * numbers / total;
         }
         bound[c] += 1e-9;
@@ -318,7 +327,8 @@ typedef struct attend_case {
     const cache_kind *kind;
     const content *content;
     size_t n_tokens, n_q, n_kv; // n_kv positions are seen by the first token
-    size_t k_dim, v_dim;
+    size_t k_dim, v_dim, window;
+    float softcap;
     cache cache;
     float *q, *out;
 } attend_case;
@@ -337,6 +347,9 @@ static void case_new(attend_case *c, rng *r) {
         c->content->fill(pos, all, c->q, &c->cache.head, k, v, r);
         store_still(c->set, &c->cache.head, pos, k, v);
     }
+    /* Tiles before the window must not even be read. */
+    for (size_t pos = 0; pos + CACHE_TILE <= kernel_first_seen(c->n_kv, c->window); pos += CACHE_TILE)
+        c->cache.pages[pos / CACHE_TILE] = NULL;
 }
 
 static void case_free(attend_case *c) {
@@ -353,6 +366,8 @@ static kernel_attend case_call(const attend_case *c, size_t token, size_t n_toke
                            .q_stride = q_stride,
                            .out_stride = c->n_q * c->v_dim,
                            .n_kv = c->n_kv + token,
+                           .window = c->window,
+                           .softcap = c->softcap,
                            .scale = 1.0f / sqrtf((float)c->k_dim)};
 }
 
@@ -364,8 +379,7 @@ static void check_results(attend_case *c) {
     const size_t n_rows = c->n_tokens * c->n_q;
     const size_t step = n_rows < 14 ? 1 : 7;
     for (size_t r = (n_rows - 1) % step; r < n_rows; r += step) { // the last among them
-        expected_attend(c->set, &c->cache.head, c->q + r * c->k_dim, c->n_kv + r / c->n_q, (double)a.scale,
-                        expected, bound);
+        expected_attend(c->set, &a, c->q + r * c->k_dim, c->n_kv + r / c->n_q, expected, bound);
         for (size_t i = 0; i < c->v_dim; i++) {
             double error = fabs((double)c->out[r * c->v_dim + i] - expected[i]) / bound[i];
             worst = error <= worst ? worst : error; // also where it is a NaN
@@ -373,12 +387,23 @@ static void check_results(attend_case *c) {
     }
     CHECK(
         worst <= 1,
-        "%s attend, %s, %s: %zu tokens of %zu heads of %zu and %zu, %zu positions: error %g of what may be",
+        "%s attend, %s, %s: %zu tokens of %zu heads of %zu and %zu, %zu positions, window %zu, softcap %g: "
+        "error %g of what may be",
         c->set->name, c->kind->name, c->content->name, c->n_tokens, c->n_q, c->k_dim, c->v_dim, c->n_kv,
-        worst);
+        c->window, (double)c->softcap, worst);
 }
 
-/* Each token alone, and each in spans, against all in one call: the same bits. */
+/* The spans [first, n_spans) of token t, joined: out (n_q, v_dim). */
+static void join_spans(const attend_case *c, const float *partials, size_t first, size_t n_spans,
+                       float *out) {
+    const size_t size = kernel_partial_size(c->v_dim);
+    for (size_t h = 0; h < c->n_q; h++)
+        c->set->attend_join(&c->cache.head, partials + (first * c->n_q + h) * size, n_spans - first,
+                            c->n_q * size, out + h * c->v_dim);
+}
+
+/* Each token alone, and each in spans, with those before its window or without, against all in one call: the
+ * same bits. */
 static void check_alone(const attend_case *c, op_counts *ran) {
     const size_t width = c->n_q * c->v_dim, size = kernel_partial_size(c->v_dim);
     const size_t most_spans = cache_spans(c->n_kv + c->n_tokens);
@@ -387,23 +412,30 @@ static void check_alone(const attend_case *c, op_counts *ran) {
     for (size_t t = 0; t < c->n_tokens; t++) {
         const kernel_attend a = case_call(c, t, 1, alone);
         const float *together = c->out + t * width;
-        const size_t n_spans = cache_spans(a.n_kv);
+        const size_t n_spans = cache_spans(a.n_kv), first = kernel_first_seen(a.n_kv, a.window) / CACHE_SPAN;
         c->set->attend(&a);
         differ += memcmp(alone, together, width * sizeof(float)) != 0;
         for (size_t i = 0; i < n_spans; i++, ran->attend_span++)
             c->set->attend_span(&a, i * CACHE_SPAN, partials + i * c->n_q * size);
-        for (size_t h = 0; h < c->n_q; h++, ran->attend_join++)
-            c->set->attend_join(&c->cache.head, partials + h * size, n_spans, c->n_q * size,
-                                alone + h * c->v_dim);
-        spans_differ += memcmp(alone, together, width * sizeof(float)) != 0;
+        for (size_t from = 0; from <= first; from += first ? first : 1, ran->attend_join++) {
+            join_spans(c, partials, from, n_spans, alone);
+            spans_differ += memcmp(alone, together, width * sizeof(float)) != 0;
+        }
     }
     CHECK(differ + spans_differ == 0,
-          "%s attend, %s: %zu tokens of %zu heads of %zu and %zu from %zu positions on: %zu differ alone, "
-          "%zu in "
-          "spans",
-          c->set->name, c->kind->name, c->n_tokens, c->n_q, c->k_dim, c->v_dim, c->n_kv, differ,
+          "%s attend, %s: %zu tokens of %zu heads of %zu and %zu from %zu positions on, window %zu: %zu "
+          "differ alone, %zu in spans",
+          c->set->name, c->kind->name, c->n_tokens, c->n_q, c->k_dim, c->v_dim, c->n_kv, c->window, differ,
           spans_differ);
     guard_free(alone, "out"), guard_free(partials, "partial results");
+}
+
+static void run_case(attend_case *c, rng *r, op_counts *ran) {
+    case_new(c, r);
+    check_results(c);
+    check_alone(c, ran);
+    case_free(c);
+    ran->attend++;
 }
 
 static void test_attend(const kernel_set *s, op_counts *ran) {
@@ -415,7 +447,7 @@ static void test_attend(const kernel_set *s, op_counts *ran) {
     rng r;
     rng_seed(&r, 16);
     for (size_t i = 0; i < HEADS * POSITIONS; i++)
-        for (size_t kind = 0; kind < n_kinds(s); kind++) {
+        for (size_t kind = 0; kind < CACHE_KINDS; kind++) {
             attend_case c = {
                 .set = s,
                 .kind = &cache_kinds[kind],
@@ -425,11 +457,65 @@ static void test_attend(const kernel_set *s, op_counts *ran) {
                 .n_kv = positions[i / HEADS],
                 .k_dim = dims[(i + i / N_DIMS) % N_DIMS][0],
                 .v_dim = dims[(i + i / N_DIMS) % N_DIMS][1]};
-            case_new(&c, &r);
-            check_results(&c);
-            check_alone(&c, ran);
-            case_free(&c);
-            ran->attend++;
+            run_case(&c, &r, ran);
+        }
+}
+
+/* What a token does not see cannot reach it, even where it is no number: positions after it, which others of
+ * the call see, and those before its window. */
+static void test_unseen(const kernel_set *s) {
+    enum { N_TOKENS = 6, N_KV = 70, WINDOW = 6 };
+    rng r;
+    rng_seed(&r, 18);
+    for (size_t kind = 0; kind < CACHE_KINDS; kind++) {
+        attend_case c = {.set = s,
+                         .kind = &cache_kinds[kind],
+                         .content = &contents[0],
+                         .n_tokens = N_TOKENS,
+                         .n_q = 3,
+                         .n_kv = N_KV,
+                         .window = WINDOW,
+                         .k_dim = 64,
+                         .v_dim = 64};
+        case_new(&c, &r);
+        const size_t width = c.n_q * c.v_dim;
+        float *before = malloc(N_TOKENS * width * sizeof *before), bad[64];
+        for (size_t i = 0; i < 64; i++) bad[i] = NAN;
+        kernel_attend a = case_call(&c, 0, N_TOKENS, before);
+        s->attend(&a);
+        store_still(s, &c.cache.head, N_KV - WINDOW, bad, bad);       // seen by the first token alone
+        store_still(s, &c.cache.head, N_KV + N_TOKENS - 2, bad, bad); // by the last
+        a.out = c.out;
+        s->attend(&a);
+        CHECK(memcmp(c.out + width, before + width, (N_TOKENS - 2) * width * sizeof(float)) == 0,
+              "%s attend, %s: NaNs at positions that a token does not see change its result", s->name,
+              c.kind->name);
+        free(before), case_free(&c);
+    }
+}
+
+/* Windows and softcaps, at sizes around those of tiles and spans. */
+static void test_variants(const kernel_set *s, op_counts *ran) {
+    static const size_t windows[] = {0, 1, 2, 7, 8, 9, 63, 64, 65, 100, 129, 255, 256, 257, 300, 1000};
+    static const size_t positions[] = {1, 9, 64, 65, 130, 257, 300, 515, 700};
+    static const size_t heads[] = {1, 3, 8}, tokens[] = {1, 5, 33, 2};
+    static const float softcaps[] = {0, 50, 2};
+    enum { WINDOWS = sizeof windows / sizeof *windows, POSITIONS = sizeof positions / sizeof *positions };
+    rng r;
+    rng_seed(&r, 17);
+    for (size_t i = 0; i < WINDOWS * POSITIONS; i++)
+        for (size_t kind = 0; kind < CACHE_KINDS; kind++) {
+            attend_case c = {.set = s,
+                             .kind = &cache_kinds[kind],
+                             .content = &contents[i % N_CONTENTS],
+                             .n_tokens = is_ref(s) ? 2 : tokens[(i + i / 4) % 4],
+                             .n_q = heads[i % 3],
+                             .n_kv = positions[i / WINDOWS],
+                             .window = windows[i % WINDOWS],
+                             .softcap = softcaps[(i + i / 3) % 3],
+                             .k_dim = dims[i % 4][0],
+                             .v_dim = dims[i % 4][1]};
+            run_case(&c, &r, ran);
         }
 }
 
@@ -444,6 +530,8 @@ int main(void) {
         test_rope(s, &n_ops[i]);
         test_store(s, &n_ops[i]);
         test_attend(s, &n_ops[i]);
+        test_variants(s, &n_ops[i]);
+        test_unseen(s);
 #define NUT_X(op, params) CHECK(n_ops[i].op > 0, "%s " #op " ran no case", s->name);
         KERNEL_ATTEND_OPS(NUT_X)
 #undef NUT_X

@@ -40,9 +40,9 @@ static const path paths[] = {
 };
 
 static const char *file_path(const expected *e, const char *file) {
-    static char path[1200];
-    snprintf(path, sizeof path, "%s/%s", e->folder, file);
-    return path;
+    static char full[1200];
+    snprintf(full, sizeof full, "%s/%s", e->folder, file);
+    return full;
 }
 
 /* The text of a member; "" where there is none. */
@@ -60,7 +60,7 @@ static size_t count_values(const expected *e, size_t n_rows) {
 }
 
 static bool read_expected(expected *e) {
-    char file[256];
+    char file[300];
     size_t n_bytes = 0;
     snprintf(file, sizeof file, "%s.json", e->name);
     char *bytes = data_read_path(file_path(e, file), &n_bytes);
@@ -215,7 +215,7 @@ static double check_path(const expected *e, const path *p, const nut_model *m) {
 /* Runs a model on both paths. False where it is refused as unsupported, with the reason in err. */
 static bool check_model(expected *e, bool verbose, nut_error *err) {
     double worst[2] = {0, 0};
-    char file[256];
+    char file[300];
     snprintf(file, sizeof file, "%s.gguf", e->name);
     for (size_t i = 0; i < 2; i++) {
         nut_load_options o = nut_load_defaults();
@@ -236,13 +236,13 @@ static bool check_model(expected *e, bool verbose, nut_error *err) {
 /* Runs all models of a folder; those of kinds without logits (encoders) are not run. Without `all_run`, what
  * is unsupported is listed. */
 static void check_folder(const char *folder, bool all_run, bool verbose) {
-    char path[1100], name[256];
+    char index[1100], name[256];
     size_t n_bytes, n_run = 0, n_refused = 0, n_other = 0;
-    snprintf(path, sizeof path, "%s/index.json", folder);
-    char *bytes = data_read_path(path, &n_bytes);
+    snprintf(index, sizeof index, "%s/index.json", folder);
+    char *bytes = data_read_path(index, &n_bytes);
     if (!bytes) {
-        CHECK(!all_run, "%s is missing", path);
-        CHECK_SKIP("%s is missing", path);
+        CHECK(!all_run, "%s is missing", index);
+        CHECK_SKIP("%s is missing", index);
         return;
     }
     json_doc doc = json_parse(bytes, n_bytes);

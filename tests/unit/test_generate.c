@@ -19,18 +19,24 @@ typedef struct outcome {
     char text[MAX_TEXT];
 } outcome;
 
+static nut_model *load(const make_gguf *made, nut_error *err) {
+    make_gguf g = *made;
+    size_t n = 0;
+    uint8_t *file = make_file(&g, &n);
+    nut_model *m = NULL;
+    CHECK(make_load(file, n, 0, NULL, &m, err) == NUT_OK, "%s", err->message);
+    free(file);
+    return m;
+}
+
 static outcome generate(const make_gguf *made, const nut_generate_options *options) {
     static const int32_t prompt[] = {40, 41, 42, 43, 44};
     const nut_session_options so = {.n_ctx = 64, .n_threads = 1};
     outcome out = {.err.message = ""};
-    make_gguf g = *made;
-    size_t n = 0, n_text = 0;
-    uint8_t *file = make_file(&g, &n);
-    nut_model *m = NULL;
+    size_t n_text = 0;
     nut_session *s = NULL;
     nut_step step = {.kind = NUT_STEP_PREFILL};
-    CHECK(make_load(file, n, 0, NULL, &m, &out.err) == NUT_OK, "%s", out.err.message);
-    free(file);
+    nut_model *m = load(made, &out.err);
     if (!m || !CHECK(nut_session_new(m, &so, &s, &out.err) == NUT_OK, "%s", out.err.message)) return out;
     out.status = nut_generate_begin(s, prompt, 5, options, &out.err);
     while (out.status == NUT_OK && step.kind != NUT_STEP_DONE) {
@@ -131,6 +137,27 @@ static void put_floats(make_tensor *t, size_t first, size_t n, float x) {
     for (size_t i = first; i < first + n; i++) memcpy(t->data.p + 4 * i, &x, sizeof x);
 }
 
+/* Nor has such a model a perplexity. */
+static void check_perplexity(const make_gguf *g, const char *word) {
+    const nut_session_options so = {.n_ctx = 32, .n_threads = 1, .n_batch = 8, .n_logits = 8};
+    nut_error err = {NUT_OK, ""};
+    int32_t ids[32];
+    nut_session *s = NULL;
+    nut_job *job = NULL;
+    nut_job_event event = {.kind = NUT_JOB_PROGRESS};
+    nut_model *m = load(g, &err);
+    for (int i = 0; i < 32; i++) ids[i] = 40 + i;
+    nut_status status = m ? nut_session_new(m, &so, &s, &err) : NUT_E_ARGUMENT;
+    if (status == NUT_OK) status = nut_perplexity_begin(s, ids, 32, 16, 0, &job, &err);
+    CHECK(status == NUT_OK, "%s", err.message);
+    while (status == NUT_OK && event.kind != NUT_JOB_DONE) status = nut_job_step(job, &event, &err);
+    CHECK(status == NUT_E_CORRUPT && strstr(err.message, word), "status %d, \"%s\"", (int)status,
+          err.message);
+    nut_job_free(job);
+    nut_session_free(s);
+    nut_model_free(m);
+}
+
 static void check_damaged(const char *tensor, size_t first, size_t n, float x, const char *word) {
     const make_options options = {.untied = true, .n_ctx = 64, .seed = 3};
     for (int ways = 0; ways < 3; ways++) {
@@ -143,6 +170,7 @@ static void check_damaged(const char *tensor, size_t first, size_t n, float x, c
         CHECK(out.status == NUT_E_CORRUPT && out.n == 0 && strstr(out.err.message, word),
               "%g in %s: status %d, %zu tokens, \"%s\"", (double)x, tensor, (int)out.status, out.n,
               out.err.message);
+        if (ways == 0) check_perplexity(&g, word);
         make_free(&g);
     }
 }

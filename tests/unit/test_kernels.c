@@ -288,26 +288,90 @@ static void test_rms_norm(const kernel_set *s, op_counts *ran) {
     }
 }
 
-static void test_silu_mul(const kernel_set *s, op_counts *ran) {
+/* The activations by the C library's functions in double. */
+static double activation(kernel_activation a, double x) {
+    switch (a) {
+    case KERNEL_SILU: return x / (1 + exp(-x));
+    case KERNEL_GELU: return x / 2 * erfc(-x / sqrt(2));
+    case KERNEL_GELU_TANH: return x / 2 * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case KERNEL_GELU_QUICK: return x / (1 + exp(-1.702 * x));
+    case KERNEL_RELU: return x > 0 ? x : 0;
+    case KERNEL_RELU_SQUARED: return x > 0 ? x * x : 0;
+    case KERNEL_ACTIVATION_COUNT: break;
+    }
+    return NAN;
+}
+
+static void test_activate(const kernel_set *s, kernel_activation a, op_counts *ran) {
     rng r;
     rng_seed(&r, 13);
     for (size_t k = 0; k < N_ODD; k++) {
         const size_t n = odd_sizes[k];
-        float *gate = guard_floats(n), *up = guard_floats(n), *before = malloc(n * sizeof(float));
+        float *gate = guard_floats(n), *up = guard_floats(n), *plain = guard_floats(n);
+        float *before = malloc(n * sizeof(float));
         fill(gate, n, &r, k % 2 ? 5 : 50), fill(up, n, &r, 1);
-        memcpy(before, gate, n * sizeof(float));
-        s->silu_mul(gate, up, n);
+        memcpy(before, gate, n * sizeof(float)), memcpy(plain, gate, n * sizeof(float));
+        s->activate_mul(a, gate, up, n);
+        s->activate(a, plain, n);
         size_t wrong = 0, alone = 0;
         for (size_t i = 0; i < n; i++) {
-            double g = before[i], expected = g / (1 + exp(-g)) * up[i];
-            wrong += !(fabs(gate[i] - expected) <= 1e-6 * fabs(expected) + 1e-36);
-            s->silu_mul(&before[i], &up[i], 1);
+            const double want = activation(a, (double)before[i]);
+            const double most = 1e-6 * fabs(want) +
+                                (a == KERNEL_SILU ? 1e-36 : 1e-7 * (1 + fmin(6, fabs((double)before[i]))));
+            wrong += !(fabs((double)plain[i] - want) <= most) || plain[i] * up[i] != gate[i];
+            s->activate_mul(a, &before[i], &up[i], 1);
             alone += half_f32_to_bits(before[i]) != half_f32_to_bits(gate[i]);
         }
-        CHECK(wrong == 0, "%s silu_mul (%zu): %zu wrong", s->name, n, wrong);
-        CHECK(alone == 0, "%s silu_mul (%zu): %zu give other bits alone", s->name, n, alone);
-        guard_free(gate, "gate"), guard_free(up, "up"), free(before);
-        ran->silu_mul++;
+        CHECK(wrong == 0, "%s activation %d (%zu): %zu wrong", s->name, (int)a, n, wrong);
+        CHECK(alone == 0, "%s activation %d (%zu): %zu give other bits alone", s->name, (int)a, n, alone);
+        guard_free(gate, "gate"), guard_free(up, "up"), guard_free(plain, "plain"), free(before);
+        ran->activate++, ran->activate_mul++;
+    }
+}
+
+static void test_layer_norm(const kernel_set *s, op_counts *ran) {
+    rng r;
+    rng_seed(&r, 15);
+    for (size_t k = 0; k < N_ODD; k++) {
+        const size_t n = odd_sizes[k];
+        float *x = guard_floats(n), *w = guard_floats(n), *b = guard_floats(n), *y = guard_floats(n);
+        double mean = 0, variance = 0;
+        fill(x, n, &r, 3), fill(w, n, &r, 1), fill(b, n, &r, 1);
+        for (size_t i = 0; i < n; i++) x[i] += 2, mean += (double)x[i] / (double)n;
+        for (size_t i = 0; i < n; i++) variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+        for (int with = 0; with < 2; with++) {
+            size_t wrong = 0;
+            s->layer_norm(x, w, with ? b : NULL, n, 1e-5f, y);
+            for (size_t i = 0; i < n; i++) {
+                const double unit = ((double)x[i] - mean) / sqrt(variance + 1e-5);
+                wrong += !(fabs(unit * (double)w[i] + (with ? (double)b[i] : 0) - (double)y[i]) <= 4e-6);
+            }
+            CHECK(wrong == 0, "%s layer_norm (%zu): %zu wrong", s->name, n, wrong);
+        }
+        s->layer_norm(x, w, b, n, 1e-5f, x);
+        CHECK(memcmp(x, y, n * sizeof(float)) == 0, "%s layer_norm (%zu) in place", s->name, n);
+        guard_free(x, "x"), guard_free(w, "w"), guard_free(b, "b"), guard_free(y, "y");
+        ran->layer_norm++;
+    }
+}
+
+static void test_scale_and_softcap(const kernel_set *s, op_counts *ran) {
+    rng r;
+    rng_seed(&r, 16);
+    for (size_t k = 0; k < N_ODD; k++) {
+        const size_t n = odd_sizes[k];
+        float *x = guard_floats(n), *capped = guard_floats(n), *before = malloc(n * sizeof(float));
+        size_t wrong = 0;
+        fill(x, n, &r, 100);
+        memcpy(before, x, n * sizeof(float)), memcpy(capped, x, n * sizeof(float));
+        s->scale(x, 0.37f, n);
+        s->softcap(capped, 30, n);
+        for (size_t i = 0; i < n; i++)
+            wrong += x[i] != before[i] * 0.37f ||
+                     !(fabs((double)capped[i] - 30 * tanh((double)before[i] / 30)) <= 1e-5);
+        CHECK(wrong == 0, "%s scale, softcap (%zu): %zu wrong", s->name, n, wrong);
+        guard_free(x, "x"), guard_free(capped, "capped"), free(before);
+        ran->scale++, ran->softcap++;
     }
 }
 
@@ -368,7 +432,9 @@ static void test_sets(void) {
         CHECK(kernel_find(s->name) == s, "%s is not found by its name", s->name);
         test_quantize_q8(s, &n_ops[i]);
         test_rms_norm(s, &n_ops[i]);
-        test_silu_mul(s, &n_ops[i]);
+        for (int a = 0; a < KERNEL_ACTIVATION_COUNT; a++) test_activate(s, (kernel_activation)a, &n_ops[i]);
+        test_layer_norm(s, &n_ops[i]);
+        test_scale_and_softcap(s, &n_ops[i]);
         test_add(s, &n_ops[i]);
 #define NUT_X(op, params) CHECK(n_ops[i].op > 0, "%s " #op " ran no case", s->name);
         KERNEL_VECTOR_OPS(NUT_X)

@@ -336,7 +336,6 @@ static void test_after_failure(void) {
     nut_load_abort(l);
 }
 
-/* A file that ends at any of many places, with known size or not. */
 /* A scale that is not finite means that the bytes are damaged, in whatever steps they are fed. */
 static void test_bad_scales(void) {
     static const uint16_t bad[] = {0x7c00, 0x7e00, 0xfc00, 0x5400, 0xd400}; // inf, NaN, -inf, 64, -64
@@ -355,6 +354,25 @@ static void test_bad_scales(void) {
         }
 }
 
+/* So does a number of a vector that is not finite. */
+static void test_bad_vectors(void) {
+    static const uint32_t bad[] = {0x7f800000, 0x7fc00000, 0xff800000}; // inf, NaN, -inf
+    static const char *const names[] = {"blk.1.ffn_norm.weight", "output_norm.weight", "blk.0.attn_k.bias"};
+    for (size_t i = 0; i < 9; i++) {
+        make_gguf g = make_model(&(make_options){.arch = "qwen2"});
+        memcpy(make_find(&g, names[i / 3])->data.p + 20, &bad[i % 3], 4);
+        size_t n;
+        uint8_t *file = make_file(&g, &n);
+        nut_model *model = NULL;
+        nut_error err = {0};
+        const nut_status status = make_load(file, n, 0, NULL, &model, &err);
+        CHECK(status == NUT_E_CORRUPT && strstr(err.message, names[i / 3]) && !model, "%s %s",
+              nut_status_name(status), err.message);
+        free(file), make_free(&g);
+    }
+}
+
+/* A file that ends at any of many places, with known size or not. */
 static void test_cuts(void) {
     make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q4_0});
     size_t n;
@@ -509,6 +527,7 @@ int main(void) {
     test_use();
     test_after_failure();
     test_bad_scales();
+    test_bad_vectors();
     test_cuts();
     test_no_memory();
     test_wrong_bytes();

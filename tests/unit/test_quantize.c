@@ -68,6 +68,18 @@ static bool is_taken(const make_tensor *t, const format *to) {
            !strcmp(t->name + n - 6, "weight");
 }
 
+/* The format that a matrix of g gets: the output matrix has 8 bits at least, but no more than it had. */
+static const format *wanted(const make_gguf *g, const make_tensor *t, const format *to) {
+    bool own = false;
+    for (size_t i = 0; i < g->n_tensors; i++) own |= !strcmp(g->tensors[i].name, "output.weight");
+    if (strcmp(t->name, own ? "output.weight" : "token_embd.weight") ||
+        (to->id != FORMAT_Q4_0 && to->id != FORMAT_Q4_1))
+        return to;
+    const format *from = format_by_ggml(t->type);
+    return from->id < FORMAT_Q4_0 ? &format_table[FORMAT_Q8_0]
+                                  : from; // the list begins with those of 8 and more
+}
+
 static void check_tensor(const make_tensor *from, const gguf_tensor *to, const uint8_t *data,
                          const format *want) {
     const format *f = format_by_ggml(from->type);
@@ -95,7 +107,8 @@ static void check_weights(const make_gguf *g, const uint8_t *file, size_t n, con
             const gguf_tensor *t = &h.tensors[i];
             CHECK(gguf_str_is(t->name, g->tensors[i].name) && t->offset % h.alignment == 0, "%s",
                   g->tensors[i].name);
-            check_tensor(&g->tensors[i], t, file + t->offset, format_by_name(type));
+            check_tensor(&g->tensors[i], t, file + t->offset,
+                         wanted(g, &g->tensors[i], format_by_name(type)));
         }
     gguf_free(&h);
 }
@@ -139,6 +152,41 @@ static void test_slices(void) {
     make_free(&g);
 }
 
+/* An output matrix of its own, and a table that is both: the types, whatever is checked of their weights. */
+static void test_output(void) {
+    static const struct {
+        format_id from;
+        bool untied;
+        const char *to;
+        uint32_t embd, output, other; // ggml types
+    } cases[] = {{FORMAT_F32, false, "q4_0", 8, 0, 2},  {FORMAT_F32, true, "q4_0", 2, 8, 2},
+                 {FORMAT_F16, true, "q4_1", 3, 8, 3},   {FORMAT_F32, false, "f16", 1, 0, 1},
+                 {FORMAT_Q8_0, false, "q4_0", 8, 0, 2}, {FORMAT_Q6_K, true, "q4_0", 2, 14, 2},
+                 {FORMAT_Q4_1, false, "q4_0", 3, 0, 2}, {FORMAT_Q4_1, false, "q8_0", 8, 0, 8}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_gguf g = make_model(&(make_options){
+            .matrices = cases[i].from, .n_embd = 256, .n_ff = 256, .untied = cases[i].untied});
+        gguf h;
+        size_t n, n_out;
+        uint8_t *file = make_file(&g, &n), *out = quantize(file, n, cases[i].to, &n_out);
+        if (out && read_header(&h, out, n_out)) {
+            for (uint64_t t = 0; t < h.n_tensors; t++) {
+                const gguf_tensor *a = &h.tensors[t];
+                const uint32_t want = gguf_str_is(a->name, "token_embd.weight") ? cases[i].embd
+                                      : gguf_str_is(a->name, "output.weight")   ? cases[i].output
+                                      : a->n_dims == 2                          ? cases[i].other
+                                                                                : 0;
+                CHECK(a->ggml_type == want, "case %zu: %.*s has type %u", i, (int)a->name.n, a->name.s,
+                      a->ggml_type);
+            }
+            gguf_free(&h);
+        }
+        free(out);
+        free(file);
+        make_free(&g);
+    }
+}
+
 /* What the rule leaves alone: a single row, other names, three dimensions. */
 static void test_left_alone(void) {
     make_gguf g = make_model(&(make_options){0});
@@ -162,7 +210,7 @@ static uint64_t fnv(uint64_t h, const uint8_t *bytes, uint64_t n) {
 
 /* Digests printed by tests/golden/quantized.py with the PyPI package gguf 0.19.0. */
 static void test_golden(void) {
-    static const uint64_t digests[] = {0x00b4fdd42fd66cdb, 0xf30b2088ab743bda, 0xaaa1cdcc202b52f0};
+    static const uint64_t digests[] = {0x00b4fdd42fd66cdb, 0x4ffb7ed8856e31bf, 0x6c1c329c47b48d84};
     size_t n = 0, n_out;
     uint8_t *file = (uint8_t *)data_read(story, &n);
     if (!file) {
@@ -335,11 +383,12 @@ static void test_notes(void) {
     static const struct {
         format_id from;
         const char *to, *words;
-    } cases[] = {{FORMAT_Q8_0, "q4_0", "quantized already (15 tensors, such as token_embd.weight in Q8_0)"},
-                 {FORMAT_Q6_K, "q8_0", "quantized already (15 tensors, such as token_embd.weight in Q6_K)"},
-                 {FORMAT_Q4_0, "q4_0", NULL},
-                 {FORMAT_Q4_0, "f16", NULL},
-                 {FORMAT_BF16, "q4_0", NULL}};
+    } cases[] = {
+        {FORMAT_Q8_0, "q4_0", "quantized already (14 tensors, such as blk.0.attn_q.weight in Q8_0)"},
+        {FORMAT_Q6_K, "q8_0", "quantized already (15 tensors, such as token_embd.weight in Q6_K)"},
+        {FORMAT_Q4_0, "q4_0", NULL},
+        {FORMAT_Q4_0, "f16", NULL},
+        {FORMAT_BF16, "q4_0", NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         make_gguf g = make_model(&(make_options){.matrices = cases[i].from, .n_embd = 256, .n_ff = 256});
         size_t n;
@@ -608,6 +657,7 @@ static void test_methods(void) {
 int main(void) {
     test_weights();
     test_slices();
+    test_output();
     test_left_alone();
     test_golden();
     test_metadata();

@@ -265,15 +265,15 @@ static void test_hostile_bytes(const nut_model *m) {
     nut_session_eval(other, ids, 30, 0, NULL);
     uint8_t *bytes = save(a, &n), *bad = malloc(n + 8);
     for (size_t cut = 0; cut < n; cut = cut < 40 ? cut + 1 : cut + 997)
-        check_refused(b, bytes, cut, NUT_E_CORRUPT, "cut off");
+        check_refused(b, bytes, cut, NUT_E_SESSION, "cut off");
     memcpy(bad, bytes, n), memset(bad + n, 0, 8);
-    check_refused(b, bad, n + 8, NUT_E_CORRUPT, "too many");
+    check_refused(b, bad, n + 8, NUT_E_SESSION, "too many");
     for (size_t at = 0; at < n; at = at < 40 ? at + 1 : at + 4999) {
         memcpy(bad, bytes, n);
         bad[at] ^= 64;
-        check_refused(b, bad, n, at >= 17 && at < 20 ? NUT_E_CONTEXT : NUT_E_CORRUPT, "a flipped bit");
+        check_refused(b, bad, n, at >= 17 && at < 20 ? NUT_E_CONTEXT : NUT_E_SESSION, "a flipped bit");
     }
-    check_refused(other, bytes, n, NUT_E_CORRUPT, "another kind of cache");
+    check_refused(other, bytes, n, NUT_E_SESSION, "another kind of cache");
     // What the checksum does not find: an id that is no token, numbers that attention cannot use.
     static const struct {
         size_t at;
@@ -288,7 +288,7 @@ static void test_hostile_bytes(const nut_model *m) {
         memcpy(bad, bytes, n);
         memcpy(bad + wrongs[i].at, &wrongs[i].word, 4);
         sign(bad, n);
-        check_refused(b, bad, n, NUT_E_CORRUPT, wrongs[i].what);
+        check_refused(b, bad, n, NUT_E_SESSION, wrongs[i].what);
     }
     check_next(b, m, NUT_KV_F16, ids, 60, "after all that was refused");
     nut_session *small = NULL;

@@ -91,7 +91,7 @@ static void test_tiny(void) {
     make_gguf g = make_parse(file, n);
     for (size_t k = 0; k < 10; k++) {
         char what[64];
-        snprintf(what, sizeof what, "%zu parts%s", k / 2 + 1, k % 2 ? ", the first empty" : "");
+        snprintf(what, sizeof what, "%zu splits%s", k / 2 + 1, k % 2 ? ", the first empty" : "");
         make_parts s = make_split(&g, k / 2 + 1, k % 2 == 1);
         make_part_files(&s);
         nut_status status = make_load_parts(&s, NULL, k % 3 ? &random : NULL, &m, &err);
@@ -143,7 +143,7 @@ static void test_layouts(void) {
     make_str(&s.g[2], "general.name", "another name");
     make_u32(&s.g[2], "llama.block_count", 77);
     make_str(&s.g[3], "tokenizer.ggml.model", "none");
-    load_and_check(&s, &g, NULL, "parts of their own kinds");
+    load_and_check(&s, &g, NULL, "splits of their own kinds");
     make_parts_free(&s), make_free(&g);
 }
 
@@ -169,17 +169,17 @@ static void test_plan(void) {
     nut_status status;
     uint64_t weights = 0, bytes = 0;
     if (!CHECK(nut_load_begin(&lo, s.n_bytes[0], &l, &err) == NUT_OK, "%s", err.message)) return;
-    CHECK(nut_load_get_plan(l).n_parts == 0, "parts before the header");
+    CHECK(nut_load_get_plan(l).n_splits == 0, "splits before the header");
     for (size_t i = 0; i < 3; i++) {
         if (i) CHECK(nut_load_next(l, s.n_bytes[i], &err) == NUT_OK, "%s", err.message);
         const size_t at = feed_header(l, &s, i, &status, &err);
         const nut_load_plan p = nut_load_get_plan(l);
         bytes += s.n_bytes[i];
-        CHECK(status == NUT_OK && p.complete && p.n_parts == 3 && p.n_read == i + 1, "part %zu: %s", i,
+        CHECK(status == NUT_OK && p.complete && p.n_splits == 3 && p.n_read == i + 1, "split %zu: %s", i,
               err.message);
-        CHECK(p.header_bytes == at && p.file_bytes == bytes, "part %zu: %llu bytes", i,
+        CHECK(p.header_bytes == at && p.file_bytes == bytes, "split %zu: %llu bytes", i,
               (unsigned long long)p.file_bytes);
-        CHECK(i ? p.weight_bytes > weights : p.weight_bytes == 0, "part %zu: %llu bytes of weights", i,
+        CHECK(i ? p.weight_bytes > weights : p.weight_bytes == 0, "split %zu: %llu bytes of weights", i,
               (unsigned long long)p.weight_bytes);
         weights = p.weight_bytes;
         status = nut_load_feed(l, at, s.file[i] + at, s.n_bytes[i] - at, &err);
@@ -388,35 +388,36 @@ static const struct {
     size_t at;
     const char *words;
 } faults[] = {
-    {"the second part first", begin_second, NUT_E_ARGUMENT, 0,
-     "part 2 of 3 of a model: begin with the first, whose name ends in -00001-of-00003.gguf"},
-    {"the second part left out", skip_second, NUT_E_ARGUMENT, 1,
-     "this is part 3 of 3 and part 2 comes next: bring the file whose name ends in -00002-of-00003.gguf"},
-    {"the first part twice", first_twice, NUT_E_ARGUMENT, 1, "this is part 1 of 3 and part 2 comes next"},
-    {"the second part twice", second_twice, NUT_E_ARGUMENT, 2, "this is part 2 of 3 and part 3 comes next"},
-    {"parts swapped", swapped, NUT_E_ARGUMENT, 1, "this is part 3 of 3 and part 2"},
-    {"the last part missing", lack_last, NUT_E_TRUNCATED, 2,
-     "has 3 parts and only 2 came: bring the file whose name ends in -00003-of-00003.gguf"},
-    {"two parts missing", lack_two, NUT_E_TRUNCATED, 1, "only 1 came"},
+    {"the second split first", begin_second, NUT_E_ARGUMENT, 0,
+     "split 2 of 3 of a model: begin with the first, whose name ends in -00001-of-00003.gguf"},
+    {"the second split left out", skip_second, NUT_E_ARGUMENT, 1,
+     "this is split 3 of 3 and split 2 comes next: give the file whose name ends in -00002-of-00003.gguf"},
+    {"the first split twice", first_twice, NUT_E_ARGUMENT, 1, "this is split 1 of 3 and split 2 comes next"},
+    {"the second split twice", second_twice, NUT_E_ARGUMENT, 2,
+     "this is split 2 of 3 and split 3 comes next"},
+    {"splits swapped", swapped, NUT_E_ARGUMENT, 1, "this is split 3 of 3 and split 2"},
+    {"the last split missing", lack_last, NUT_E_TRUNCATED, 2,
+     "has 3 splits and only 2 came: give the file whose name ends in -00003-of-00003.gguf"},
+    {"two splits missing", lack_two, NUT_E_TRUNCATED, 1, "only 1 came"},
     {"a whole file as second", whole_second, NUT_E_ARGUMENT, 1,
-     "this is a whole model, and part 2 of 3 of another comes next"},
+     "this is a whole model, and split 2 of 3 of another comes next"},
     {"a merged file as second", merged_second, NUT_E_ARGUMENT, 1, "this is a whole model"},
-    {"a part of four", other_count, NUT_E_ARGUMENT, 1, "part 2 of another model (of 4 parts"},
-    {"a part of more tensors", other_tensors, NUT_E_ARGUMENT, 1,
-     "another model (of 3 parts and 21 tensors; the first part is of 3 and 20)"},
-    {"another family's part", other_family, NUT_E_ARGUMENT, 1, "\"qwen2\""},
+    {"a split of four", other_count, NUT_E_ARGUMENT, 1, "split 2 of another model (of 4 splits"},
+    {"a split of more tensors", other_tensors, NUT_E_ARGUMENT, 1,
+     "another model (of 3 splits and 21 tensors; the first split is of 3 and 20)"},
+    {"another family's split", other_family, NUT_E_ARGUMENT, 1, "\"qwen2\""},
     {"a family that is no text", odd_family, NUT_E_CORRUPT, 1, "general.architecture"},
-    {"a tensor in two parts", twice, NUT_E_CORRUPT, 1, "token_embd.weight was in an earlier part"},
+    {"a tensor in two splits", twice, NUT_E_CORRUPT, 1, "token_embd.weight was in an earlier split"},
     {"a tensor that is not used in two", twice_unused, NUT_E_CORRUPT, 2,
      "\"blk.0.attn_rot_embd\" stands in it twice"},
     {"a tensor missing", lack_tensor, NUT_E_CORRUPT, 2, "lacks tensor blk.0.ffn_gate.weight"},
     {"a tensor missing by count", lack_tensor_told, NUT_E_CORRUPT, 0,
-     "lacks 14 tensors and the parts to come have only 13"},
+     "lacks 14 tensors and the splits to come have only 13"},
     {"more tensors than told", more_than_told, NUT_E_CORRUPT, 1,
-     "lacks 7 tensors and the parts to come have only 6"},
+     "lacks 7 tensors and the splits to come have only 6"},
     {"more in the last", last_more_than_told, NUT_E_CORRUPT, 2, "hold 21 tensors, and all must hold 20"},
     {"fewer tensors than told", fewer_than_told, NUT_E_CORRUPT, 2, "hold 20 tensors, and all must hold 21"},
-    {"too few told", told_too_few, NUT_E_CORRUPT, 0, "lacks 14 tensors and the parts to come have only 12"},
+    {"too few told", told_too_few, NUT_E_CORRUPT, 0, "lacks 14 tensors and the splits to come have only 12"},
     {"no tensors told", told_none, NUT_E_CORRUPT, 0, "hold 6 tensors, and all must hold 0"},
     {"a negative number told", told_negative, NUT_E_CORRUPT, 0, "split.tensors.count"},
     {"a number beyond the count", beyond_count, NUT_E_CORRUPT, 0, "split.no"},
@@ -424,7 +425,7 @@ static const struct {
     {"a count of more than 16 bits", huge_count, NUT_E_CORRUPT, 0, "split.count"},
     {"a count in words", text_count, NUT_E_CORRUPT, 1, "\"split.count\" has an unfit value"},
     {"a tensor of another shape", other_shape, NUT_E_CORRUPT, 1, "and must be"},
-    {"a part of another version", other_version, NUT_E_UNSUPPORTED, 2, "part 3 of 3: GGUF version 1"},
+    {"a split of another version", other_version, NUT_E_UNSUPPORTED, 2, "split 3 of 3: GGUF version 1"},
 };
 
 /* The file that is refused, or the number of files if it is the end. */
@@ -505,7 +506,7 @@ static void test_whole(void) {
     nut_error err = {0};
     if (!CHECK(nut_load_begin(&lo, n, &l, &err) == NUT_OK, "%s", err.message)) return;
     CHECK(make_feed(l, file, n, NULL, &err) == NUT_OK, "%s", err.message);
-    CHECK(nut_load_get_plan(l).n_parts == 1 && nut_load_get_plan(l).n_read == 1, "parts of a whole file");
+    CHECK(nut_load_get_plan(l).n_splits == 1 && nut_load_get_plan(l).n_read == 1, "splits of a whole file");
     CHECK(nut_load_next(l, n, &err) == NUT_E_STATE, "%s", err.message);
     if (CHECK(nut_load_finish(l, &m, &err) == NUT_OK, "%s", err.message)) nut_model_free(m);
     free(file), make_free(&g);
@@ -525,9 +526,9 @@ static void test_cuts(void) {
             s.n_bytes[part] = cut;
             const size_t at = load_refused(&s, &status, &err);
             s.n_bytes[part] = n;
-            snprintf(words, sizeof words, "part %zu of 3: ", part + 1);
+            snprintf(words, sizeof words, "split %zu of 3: ", part + 1);
             CHECK(status == (cut < 4 ? NUT_E_NOT_GGUF : NUT_E_TRUNCATED) && at == (part < 2 ? part + 1 : 3),
-                  "part %zu cut at %zu: file %zu: %s", part, cut, at, err.message);
+                  "split %zu cut at %zu: file %zu: %s", part, cut, at, err.message);
             CHECK((part == 0 && cut < 20000) || strstr(err.message, words) == err.message, "%s",
                   err.message);
         }
@@ -544,13 +545,13 @@ static void test_other_bytes(void) {
     make_part_files(&s);
     size_t at = load_refused(&s, &status, &err);
     CHECK(status == NUT_E_CORRUPT && at == 1 &&
-              strstr(err.message, "part 2 of 3: the model file is damaged"),
+              strstr(err.message, "split 2 of 3: the model file is damaged"),
           "%s", err.message);
     free(s.file[1]);
     s.file[1] = malloc(29), s.n_bytes[1] = 29;
     memcpy(s.file[1], "<!DOCTYPE html><html lang=en>", 29);
     at = load_refused(&s, &status, &err);
-    CHECK(status == NUT_E_NOT_GGUF && at == 1 && strstr(err.message, "part 2 of 3: this is no GGUF"), "%s",
+    CHECK(status == NUT_E_NOT_GGUF && at == 1 && strstr(err.message, "split 2 of 3: this is no GGUF"), "%s",
           err.message);
     make_parts_free(&s), make_free(&g);
 }
@@ -625,7 +626,7 @@ static void test_claims(void) {
     counting_start(0);
     if (CHECK(nut_load_begin(&lo, 0, &l, &err) == NUT_OK, "%s", err.message)) {
         CHECK(make_feed(l, s.file[0], s.n_bytes[0], NULL, &err) == NUT_OK, "%s", err.message);
-        CHECK(nut_load_get_plan(l).n_parts == UINT16_MAX, "%u parts", nut_load_get_plan(l).n_parts);
+        CHECK(nut_load_get_plan(l).n_splits == UINT16_MAX, "%u splits", nut_load_get_plan(l).n_splits);
         nut_load_abort(l);
     }
     CHECK(counting.peak < 4 * s.n_bytes[0] && counting.alive == 0, "%zu bytes for a file of %zu",
@@ -690,9 +691,9 @@ static void test_quantize(void) {
         nut_error err = {0};
         make_part_files(&s);
         CHECK(quantize(&whole, "q4_0", &want, &err) == NUT_OK, "%s", err.message);
-        CHECK(quantize(&s, "q4_0", &have, &err) == NUT_OK, "%zu parts: %s", k, err.message);
+        CHECK(quantize(&s, "q4_0", &have, &err) == NUT_OK, "%zu splits: %s", k, err.message);
         CHECK(have.n == want.n && have.n > 20000 && !memcmp(have.p, want.p, want.n),
-              "%zu parts: another file", k);
+              "%zu splits: another file", k);
         free(want.p), free(have.p);
         make_parts_free(&s);
     }

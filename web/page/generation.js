@@ -12,7 +12,7 @@ const TELL_EVERY = 8; // texts that are taken before the worker is told; it gene
  * @property {(onEvent: (event: any) => void, started: (id: number) => void) => Promise<any>} ask
  * @property {(id: number) => void} stop
  * @property {(id: number, count: number) => void} took  so many texts have been taken in all
- * @property {() => void} begin  throws 'busy' or 'unloaded'
+ * @property {(stop: (error: unknown) => void) => void} begin  throws 'busy', 'freed' or 'unloaded'; `stop` ends it later
  * @property {() => void} end    another generation may begin
  */
 
@@ -88,7 +88,7 @@ export class Generation {
   #start() {
     try {
       this.#signal?.throwIfAborted();
-      this.#run.begin();
+      this.#run.begin((error) => this.#stop({ error }));
     } catch (error) {
       this.#state = 'ended';
       this.#failure = { error };
@@ -152,7 +152,7 @@ export class Generation {
     this.#state = 'ended';
     this.#signal?.removeEventListener('abort', this.#aborted);
     this.#run.end();
-    if (failure?.error instanceof NutshellError && this.stats) this.stats.finishReason = 'error';
+    if (failure?.error instanceof NutshellError && this.stats) this.stats.finishReason ??= 'error';
     const [first, ...others] = this.#waiting;
     this.#waiting = [];
     if (failure && first) first.reject(failure.error);

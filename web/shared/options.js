@@ -114,6 +114,7 @@ const TEMPLATE = {
 export const rules = {
   engine: ENGINE,
   load: LOAD,
+  session: { contextLength: LOAD.contextLength },
   generate: GENERATE,
   template: TEMPLATE,
   chat: { ...GENERATE, ...TEMPLATE },
@@ -190,6 +191,13 @@ export function checkMessages(messages) {
     }
   }
   return messages;
+}
+
+/** @param {unknown} bytes @returns {Uint8Array} */
+export function checkBytes(bytes) {
+  if (bytes instanceof Uint8Array) return bytes;
+  if (bytes instanceof ArrayBuffer) return new Uint8Array(bytes);
+  throw badArgument('bytes', 'a Uint8Array or an ArrayBuffer', bytes);
 }
 
 /** @param {unknown} ids @returns {Int32Array} */

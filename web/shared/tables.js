@@ -17,6 +17,12 @@ export const GENERATE_OPTIONS = /** @type {const} */ ([
   { name: 'special', kind: 'flag', fallback: false },
 ]);
 
+/** Their names alone, in the same order: all that the worker needs of them. */
+export const OPTION_NAMES = /** @type {const} */ ([
+  'maxTokens', 'temperature', 'topK', 'topP', 'minP', 'typicalP', 'repeatPenalty', 'presencePenalty',
+  'frequencyPenalty', 'repeatLastN', 'seed', 'ignoreEos', 'special',
+]);
+
 /** Stop texts of a generation, and bytes of each, at most. */
 export const MAX_STOPS = 16, MAX_STOP_BYTES = 256;
 
@@ -26,7 +32,7 @@ export const ADD_BOS = 1, PARSE_SPECIAL = 2;
 /** Names of nut_status, by number: codes of errors. */
 export const STATUSES = /** @type {const} */ ([
   'ok', 'bad-argument', 'out-of-memory', 'not-gguf', 'truncated-model', 'corrupt-model', 'unsupported-model', 'model-too-large',
-  'context-full', 'busy', 'bad-state', 'io',
+  'context-full', 'busy', 'bad-state', 'io', 'corrupt-session',
 ]);
 
 /** Names of nut_kv_type, by number; the first is the default. */

@@ -2,7 +2,7 @@
 // instead of return codes. The counterpart of wasm/nut_wasm.c; one engine per worker.
 import { NutshellError } from '../shared/errors.js';
 import {
-  ADD_BOS, FINISHES, GENERATE_OPTIONS, KV_TYPES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,
+  ADD_BOS, FINISHES, KV_TYPES, OPTION_NAMES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,
 } from '../shared/tables.js';
 
 const encoder = new TextEncoder();
@@ -16,6 +16,8 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true }); // a text may beg
  * @property {'eos' | 'stop' | 'length' | null} finish
  * @property {number} done  prompt tokens read, or tokens sampled
  * @property {string} text
+ *
+ * @typedef {number} Session  handle of a session; 0: the model's own, which is there as long as the model
  */
 
 /** @param {TextFlags} flags */
@@ -108,11 +110,7 @@ export class Engine {
 
   /** Gives the staging buffer's memory back. */
   freeStaging() {
-    this.#call('staging', 0);
-  }
-
-  version() {
-    return this.#cString(this.#call('version'));
+    if (!this.#crash) this.#call('staging', 0);
   }
 
   /** Whether the module's kernels of this name compute rightly here: the engine tries them. @param {string} name */
@@ -146,8 +144,8 @@ export class Engine {
   }
 
   /** How many files the model has, as soon as a header was fed that says so; 0 before. */
-  parts() {
-    return this.#call('load_parts');
+  splits() {
+    return this.#call('load_splits');
   }
 
   /**
@@ -168,9 +166,47 @@ export class Engine {
     this.#call('reset');
   }
 
-  session() {
-    const { kvType, ...facts } = this.#struct(SESSION, 'session_facts');
+  /** What is known of a session. @param {Session} [session] */
+  session(session = 0) {
+    const { kvType, ...facts } = this.#struct(SESSION, 'session_facts', session);
     return { ...facts, kvType: this.#cString(kvType) };
+  }
+
+  /** Opens another session. @param {number} contextLength 0: that of the model's own @returns {Session} */
+  sessionNew(contextLength) {
+    return this.#check('session_new', contextLength);
+  }
+
+  /** Opens a session that goes on from where another is. @param {Session} session @returns {Session} */
+  sessionFork(session) {
+    return this.#check('session_fork', session);
+  }
+
+  /** Frees a session; the handle will be another's. @param {Session} session */
+  sessionFree(session) {
+    this.#call('session_free', session);
+  }
+
+  /** The session as bytes, for `sessionRestore`. @param {Session} session */
+  sessionSave(session) {
+    try {
+      return this.#bytes('session_save', session);
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new NutshellError('out-of-memory', 'no memory is left for this many bytes; close other tabs', { cause });
+    } finally {
+      this.freeStaging(); // they were there
+    }
+  }
+
+  /** Makes a session what was saved. @param {Session} session @param {Uint8Array} bytes */
+  sessionRestore(session, bytes) {
+    this.#view(this.#stage(bytes.length + 1), bytes.length).set(bytes);
+    try {
+      this.#check('session_restore', session, bytes.length);
+    } finally {
+      this.freeStaging();
+    }
   }
 
   /** The model's facts: see src/model/info.c. @returns {Record<string, any>} */
@@ -197,10 +233,11 @@ export class Engine {
    * @param {string} prompt
    * @param {Record<string, any>} options  checked, with every number in it
    * @param {TextFlags} flags
+   * @param {Session} [session]
    * @returns {number} tokens of the prompt
    */
-  generateBegin(prompt, options, flags) {
-    const numbers = Float64Array.from(GENERATE_OPTIONS, ({ name }) => Number(options[name]));
+  generateBegin(prompt, options, flags, session = 0) {
+    const numbers = Float64Array.from(OPTION_NAMES, (name) => Number(options[name]));
     const stops = [options.stop].flat();
     const stopText = encoder.encode(stops.map((stop) => stop + '\0').join('')), text = encoder.encode(prompt);
     const at = this.#stage(numbers.byteLength + stopText.length + text.length);
@@ -208,19 +245,20 @@ export class Engine {
     this.#view(at, numbers.byteLength).set(new Uint8Array(numbers.buffer));
     this.#view(stopsAt, stopText.length).set(stopText);
     this.#view(textAt, text.length).set(text);
-    return this.#check('generate_begin', at, stopsAt, stops.length, textAt, text.length, flagsOf(flags));
+    return this.#check('generate_begin', session, at, stopsAt, stops.length, textAt, text.length, flagsOf(flags));
   }
 
-  /** One batch of the prompt, or one token. @returns {Step} */
-  generateStep() {
-    const { kind, finish, done, text, textBytes } = this.#struct(STEP, 'generate_step');
+  /** One batch of the prompt, or one token. @param {Session} [session] @returns {Step} */
+  generateStep(session = 0) {
+    const { kind, finish, done, text, textBytes } = this.#struct(STEP, 'generate_step', session);
     return {
       kind: STEP_KINDS[kind], finish: finish ? /** @type {any} */ (FINISHES[finish]) : null, done,
       text: textBytes ? decoder.decode(this.#view(text, textBytes).slice()) : '',
     };
   }
 
-  generateEnd() {
-    this.#call('generate_end');
+  /** @param {Session} [session] */
+  generateEnd(session = 0) {
+    this.#call('generate_end', session);
   }
 }

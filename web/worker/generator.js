@@ -1,9 +1,14 @@
-// Generations, one after the other: steps the engine and sends each piece of text to the page. Between two steps the
-// worker looks into its message queue, so that a stop is seen within one token or one batch of the prompt. It draws a few
-// pieces ahead of the page and then waits, so that a loop that takes no more pieces costs no more work.
+// Generations: steps the engine and sends each piece of text to the page. Those of one session run one after the other;
+// those of several run at the same time, a step of each in turn. After a step the worker looks into its message queue, so
+// that a stop is seen within one token, or one batch of the prompt, of each. A generation goes a few pieces ahead of the
+// page and then waits, so that a loop that takes no more pieces costs no more work.
 
-/** Lets messages that have arrived be handled. A message to oneself is much quicker than a timer. */
-const breathe = (() => {
+/**
+ * Makes the pause between two steps, in which messages that have arrived are handled: a message to oneself, which is much
+ * quicker than a timer. Pauses end in the order in which they began, so that the steps of generations alternate.
+ * @returns {() => Promise<unknown>}
+ */
+export function messagePause() {
   const { port1, port2 } = new MessageChannel();
   /** @type {((value?: unknown) => void)[]} */
   const waiting = [];
@@ -12,9 +17,11 @@ const breathe = (() => {
     waiting.push(resolve);
     port2.postMessage(0);
   });
-})();
+}
 
 /**
+ * @typedef {import('./engine.js').Session} Session
+ *
  * @typedef {object} Request
  * @property {string} prompt
  * @property {Record<string, any>} options  checked, with every number in it
@@ -31,61 +38,79 @@ const breathe = (() => {
 
 export class Generator {
   #engine;
-  /** @type {Promise<unknown>} the generation that is running or the last one */
-  #last = Promise.resolve();
+  #pause;
+  /** What each session does, or did last. @type {Map<Session, Promise<unknown>>} */
+  #last = new Map();
 
-  /** @param {import('./engine.js').Engine} engine */
-  constructor(engine) {
+  /**
+   * @param {import('./engine.js').Engine} engine
+   * @param {() => Promise<unknown>} pause  between two steps
+   */
+  constructor(engine, pause) {
     this.#engine = engine;
+    this.#pause = pause;
   }
 
   /**
-   * Runs when the one before has ended. Resolves at its end or when it is stopped, rejects with the engine's error.
-   * @param {() => Promise<Request>} prepare  called when it is this one's turn
+   * Does something with a session when all that was asked of it before is over.
+   * @template T
+   * @param {Session} session
+   * @param {() => T | Promise<T>} work
+   * @returns {Promise<T>}
+   */
+  whenIdle(session, work) {
+    const done = (this.#last.get(session) ?? Promise.resolve()).then(work);
+    this.#last.set(session, done.catch(() => {}));
+    return done;
+  }
+
+  /**
+   * Runs when the session's one before has ended. Resolves at its end or when it is stopped, rejects with the engine's error.
+   * @param {Session} session
+   * @param {() => Promise<Request>} prepare  called when it begins
    * @param {AbortSignal} signal
    * @param {import('./demand.js').Demand} demand
    * @param {(text: string, figures: Figures) => void} emit
    * @returns {Promise<Figures>}
    */
-  run(prepare, signal, demand, emit) {
-    const run = this.#last.then(() => this.#run(prepare, signal, demand, emit));
-    this.#last = run.catch(() => {});
-    return run;
+  run(session, prepare, signal, demand, emit) {
+    return this.whenIdle(session, () => this.#run(session, prepare, signal, demand, emit));
   }
 
   /**
+   * @param {Session} session
    * @param {() => Promise<Request>} prepare
    * @param {AbortSignal} signal
    * @param {import('./demand.js').Demand} demand
    * @param {(text: string, figures: Figures) => void} emit
    */
-  async #run(prepare, signal, demand, emit) {
+  async #run(session, prepare, signal, demand, emit) {
     /** @type {Figures} */
     const figures = { promptTokens: 0, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, finishReason: null };
     const stopped = () => Object.assign(figures, { finishReason: /** @type {const} */ ('aborted') });
     if (signal.aborted) return stopped();
     const { prompt, options, flags } = await prepare();
     if (signal.aborted) return stopped();
-    figures.promptTokens = this.#engine.generateBegin(prompt, options, flags);
+    figures.promptTokens = this.#engine.generateBegin(prompt, options, flags, session);
     try {
       for (let sent = 0; ;) {
-        const step = this.#step(figures);
+        const step = this.#step(session, figures);
         if (step.text || step.kind === 'prefill') emit(step.text, figures);
         if (step.kind === 'done') return figures;
         if (step.text) sent++;
-        await breathe();
+        await this.#pause();
         await demand.reaches(sent);
         if (signal.aborted) return stopped();
       }
     } finally {
-      if (!this.#engine.crash) this.#engine.generateEnd();
+      if (!this.#engine.crash) this.#engine.generateEnd(session);
     }
   }
 
-  /** One step of the engine, counted. @param {Figures} figures */
-  #step(figures) {
+  /** One step of the engine, counted. @param {Session} session @param {Figures} figures */
+  #step(session, figures) {
     const since = performance.now();
-    const step = this.#engine.generateStep();
+    const step = this.#engine.generateStep(session);
     const seconds = (performance.now() - since) / 1000;
     if (step.kind === 'prefill') {
       figures.promptSeconds += seconds;

@@ -31,7 +31,7 @@ async function loadFiles(job, store, whole) {
       meter.begin(i ? meter.loaded : 0, fileSize);
     };
     const end = () => {
-      n = Math.max(engine.parts(), 1);
+      n = Math.max(engine.splits(), 1);
       if (i + 1 < n) return;
       engine.freeStaging(); // the session may lie there
       engine.loadFinish(options);

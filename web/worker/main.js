@@ -2,11 +2,10 @@
 // { id, value } or { id, error }, and sends { id, event } while one is running. Messages that belong to a running
 // request carry its id as `target`.
 import { Aborted, NutshellError, toWire } from '../shared/errors.js';
-import { RELAXED_IS_WRONG } from '../shared/probe.js';
 import { runCacheOperation } from './cache.js';
 import { Demand } from './demand.js';
 import { Engine } from './engine.js';
-import { Generator } from './generator.js';
+import { Generator, messagePause } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
 import { loadJinja } from './jinja.js';
 import { loadModel } from './loader.js';
@@ -58,9 +57,9 @@ const operations = {
     threads = request.threads;
     engine = new Engine(started);
     if (request.module.startsWith('relaxed') && !engine.computes('relaxed')) {
-      throw new NutshellError('bad-argument', RELAXED_IS_WRONG);
+      throw new NutshellError('bad-argument', 'relaxed SIMD'); // the page takes another module, or says what to do
     }
-    generator = new Generator(engine);
+    generator = new Generator(engine, messagePause());
   },
 
   async thread(request) {
@@ -77,17 +76,14 @@ const operations = {
   detokenize: ({ ids, options }) => engine.detokenize(ids, options),
   render: ({ messages, options }) => template.render(messages, options),
 
-  generate({ prompt, options }, job) {
-    const flags = flagsFor(prompt, options.parseSpecial ?? false);
-    return run(job, async () => ({ prompt, options, flags }));
-  },
+  session: ({ contextLength }) => opened(engine.sessionNew(contextLength)),
+  fork: ({ session }) => generator.whenIdle(session, () => opened(engine.sessionFork(session))),
+  save: ({ session }) => generator.whenIdle(session, () => engine.sessionSave(session)),
+  restore: ({ session, bytes }) => generator.whenIdle(session, () => engine.sessionRestore(session, bytes)),
+  free: ({ session }) => generator.whenIdle(session, () => engine.sessionFree(session)),
 
-  chat({ messages, options }, job) {
-    return run(job, async () => {
-      const prompt = await template.render(messages, options);
-      return { prompt, options, flags: flagsFor(prompt, options.parseSpecial ?? true) };
-    });
-  },
+  generate: (request, job) => run(request, job, false, () => request.prompt),
+  chat: (request, job) => run(request, job, true, () => template.render(request.messages, request.options)),
 };
 
 /** @param {any} request @param {Job} job */
@@ -117,20 +113,26 @@ const signals = {
   took: (job, { count }) => job.demand?.took(count),
 };
 
-/** @param {Job} job @param {() => Promise<import('./generator.js').Request>} prepare */
-function run(job, prepare) {
-  const { signal } = job.abort;
-  job.demand = new Demand(signal);
-  return generator.run(prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
-}
+/** @typedef {import('./engine.js').Session} Session */
+
+/** What the page is told of a session that was opened. @param {Session} session */
+const opened = (session) => ({ session, ...engine.session(session) });
 
 /**
- * A beginning-of-sequence token that the text brings itself is not put there twice.
- * @param {string} prompt
- * @param {boolean} parseSpecial
+ * @param {{ session: Session, options: Record<string, any> }} request
+ * @param {Job} job
+ * @param {boolean} special  whether special tokens written in the prompt are such, unless an option says so
+ * @param {() => string | Promise<string>} promptOf
  */
-function flagsFor(prompt, parseSpecial) {
-  return { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) };
+function run({ session, options }, job, special, promptOf) {
+  const { signal } = job.abort;
+  job.demand = new Demand(signal);
+  const prepare = async () => {
+    const prompt = await promptOf(), parseSpecial = options.parseSpecial ?? special;
+    // A beginning-of-sequence token that the text brings itself is not put there twice.
+    return { prompt, options, flags: { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) } };
+  };
+  return generator.run(session, prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
 }
 
 const openStore = () => (opening ??= Store.open());
@@ -209,7 +211,9 @@ self.onmessage = async ({ data }) => {
   const job = { id, abort: new AbortController(), send: (/** @type {unknown} */ event) => self.postMessage({ id, event }) };
   jobs.set(id, job);
   try {
-    self.postMessage({ id, value: await operations[op](data, job) });
+    const value = await operations[op](data, job);
+    const transfer = value instanceof Uint8Array ? [/** @type {ArrayBuffer} */ (value.buffer)] : [];
+    self.postMessage({ id, value }, { transfer });
   } catch (error) {
     self.postMessage({ id, error: toWire(error) });
   } finally {
