@@ -66,7 +66,7 @@ export function hasSharedMemory() {
 }
 
 export const NO_SIMD = 'this browser has no WebAssembly SIMD, which the engine needs: use Chrome or Edge 91, Firefox 89, '
-  + 'Safari 16.4 or a later version, and where WebAssembly is switched off (lockdown mode, policies), allow it';
+  + 'Safari 16.4 or a later version, and allow WebAssembly where it is switched off (lockdown mode)';
 
 /** @param {unknown} [cause] */
 export const blockedError = (cause) => new NutshellError('wasm-blocked', 'a Content-Security-Policy forbids WebAssembly: let '
