@@ -1,6 +1,6 @@
 // The public API, for the folder that the script came from.
 import { NutshellError } from '../shared/errors.js';
-import { hasRelaxedSimd, hasSimd, mayCompile } from '../shared/probe.js';
+import { hasRelaxedSimd, hasSimd, isWasmAllowed } from '../shared/probe.js';
 import { createCache } from './cache.js';
 import { defaultThreads, hasThreads } from './host.js';
 import { Loads } from './load.js';
@@ -11,7 +11,7 @@ export const version = NUTSHELL_VERSION;
 /** @returns {import('../nutshell.d.ts').Capabilities} */
 export function capabilities() {
   return {
-    simd: hasSimd() && mayCompile(), relaxedSimd: hasRelaxedSimd(), threads: hasThreads(), defaultThreads: defaultThreads(),
+    simd: hasSimd() && isWasmAllowed(), relaxedSimd: hasRelaxedSimd(), threads: hasThreads(), defaultThreads: defaultThreads(),
   };
 }
 

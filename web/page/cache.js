@@ -1,5 +1,6 @@
-// Nutshell.cache: the stored models. Each operation opens IndexedDB in a worker of its own, so that the page's script has no code
-// for it.
+// Nutshell.cache: the stored models. IndexedDB is opened in a worker, so that the page's script has no code for it. A page starts
+// one for each operation. A worker that uses the library starts one for all and never ends it: Firefox (153) now and then hangs
+// for ever in a worker that ends a worker of its own.
 import { NutshellError } from '../shared/errors.js';
 import { badArgument, checkOptions, checkText, rules } from '../shared/options.js';
 import { resolveUrl } from './address.js';
@@ -23,6 +24,11 @@ async function openImport(source) {
 
 /** @param {string} home folder of the script @returns {import('../nutshell.d.ts').Cache} */
 export function createCache(home) {
+  /** @type {Promise<Host> | null} */
+  let kept = null;
+  const isKept = !globalThis.document;
+  const openHost = () => (isKept ? kept ??= Host.bare(home) : Host.bare(home));
+
   /**
    * @param {string} operation
    * @param {unknown} [argument]
@@ -30,7 +36,10 @@ export function createCache(home) {
    * @param {import('./load.js').Opened} [opened]  what the worker reads
    */
   async function ask(operation, argument, { signal, onProgress } = {}, opened) {
-    const host = await Host.bare(home);
+    const host = await openHost().catch((error) => {
+      kept = null;
+      throw error;
+    });
     let id = 0;
     const stop = () => host.tell(id, 'stop');
     const onEvent = (/** @type {any} */ event) => {
@@ -46,7 +55,8 @@ export function createCache(home) {
       return answer;
     } finally { // of an operation that was stopped too, once it has cleaned up
       signal?.removeEventListener('abort', stop);
-      host.end(new NutshellError('bad-state', 'the request is over'));
+      if (!isKept) host.end(new NutshellError('bad-state', 'the request is over'));
+      else if (host.ended) kept = null;
     }
   }
   return {

@@ -57,6 +57,8 @@ async function startError(base, cause) {
 
 export class Host {
   #worker;
+  #base;
+  #answered = false;
   #nextId = 1;
   /** @type {Map<number, Pending>} */
   #pending = new Map();
@@ -67,10 +69,12 @@ export class Host {
 
   /**
    * @param {Worker} worker
+   * @param {string} base
    * @param {((cause: unknown) => void) | null} [startFailed]  set from the beginning: WebKit can report an error at once
    */
-  constructor(worker, startFailed = null) {
+  constructor(worker, base, startFailed = null) {
     this.#worker = worker;
+    this.#base = base;
     this.#startFailed = startFailed;
     worker.onmessage = ({ data }) => this.#receive(data);
     worker.onerror = (event) => {
@@ -89,7 +93,7 @@ export class Host {
   static async bare(base, startFailed = null) {
     if (!hasWorkers()) throw new NutshellError('no-worker', NO_WORKER);
     try {
-      return new Host(startWorker(workerUrl(base).href, 'nutshell'), startFailed);
+      return new Host(startWorker(workerUrl(base).href, 'nutshell'), base, startFailed);
     } catch (cause) {
       throw await startError(base, cause);
     }
@@ -190,6 +194,7 @@ export class Host {
 
   /** @param {{ id: number, value?: any, error?: import('../shared/errors.js').WireError, event?: any }} message */
   #receive({ id, value, error, event }) {
+    this.#answered = true;
     const pending = this.#pending.get(id);
     if (!pending) return;
     if (event !== undefined) return pending.onEvent(event);
@@ -203,6 +208,7 @@ export class Host {
   /** The worker failed outside of any request. @param {unknown} cause */
   #broken(cause) {
     if (this.#startFailed) return this.#startFailed(cause);
+    if (!this.#answered) return startError(this.#base, cause).then((error) => this.end(error));
     const why = cause || 'no reason given';
     this.end(new NutshellError('engine-crashed', `the engine's worker ended (${why}); load the model again`, { cause }));
   }

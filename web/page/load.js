@@ -17,18 +17,9 @@ const CHUNK_BYTES = 4 << 20;
  * @property {(() => void)=} close
  */
 
-/** @param {ArrayBuffer | Uint8Array} data */
-function viewOf(data) {
-  try {
-    return data instanceof Uint8Array ? data : new Uint8Array(data);
-  } catch {
-    throw new NutshellError('bad-argument', 'source is an ArrayBuffer that was transferred: pass a copy');
-  }
-}
-
 /** @param {ArrayBuffer | Uint8Array} data @returns {Opened} */
 function openBytes(data) {
-  const bytes = viewOf(data);
+  const bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
   let at = 0;
   const next = async () => {
     const chunk = bytes.slice(at, at + CHUNK_BYTES);
@@ -40,9 +31,6 @@ function openBytes(data) {
 
 /** @param {ReadableStream<Uint8Array>} stream @returns {Opened} */
 function openStream(stream) {
-  if (stream.locked) {
-    throw new NutshellError('bad-argument', 'source is a ReadableStream that is being read already (locked)');
-  }
   const reader = stream.getReader();
   const next = async () => {
     const { value, done } = await reader.read();
@@ -76,8 +64,12 @@ function openFiles(files) {
 export function openSource(source) {
   if (Array.isArray(source)) return openFiles(source);
   if (typeof source === 'string' || source instanceof URL || source instanceof Blob) return openFiles([source]);
-  if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
-  if (typeof ReadableStream === 'function' && source instanceof ReadableStream) return openStream(source);
+  try {
+    if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
+    if (typeof ReadableStream === 'function' && source instanceof ReadableStream) return openStream(source);
+  } catch (cause) {
+    throw new NutshellError('bad-argument', `source cannot be read (${cause}): was it transferred, or is it locked?`, { cause });
+  }
   const { cached, kind, getFile } = /** @type {{ cached?: unknown, kind?: unknown, getFile?: unknown }} */ (source ?? {});
   if (kind === 'file' && typeof getFile === 'function') return openHandle(source);
   if (typeof cached === 'string') return { source: { cached }, cacheable: true };

@@ -19,10 +19,12 @@ export function hasSimd() {
   return typeof WebAssembly === 'object' && WebAssembly.validate(program(...SPLAT_A, ...LANE_0));
 }
 
-/** Whether modules may be compiled here: a Content-Security-Policy can forbid it. @returns {boolean} */
-export function mayCompile() {
+/** Whether modules may run here: a Content-Security-Policy can forbid it. Some browsers then refuse to compile them, WebKit to
+ *  instantiate them. @returns {boolean} */
+export function isWasmAllowed() {
   try {
-    return Boolean(new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0))); // an empty one
+    const empty = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+    return Boolean(new WebAssembly.Instance(new WebAssembly.Module(empty)));
   } catch {
     return false;
   }
@@ -41,7 +43,7 @@ const pack = ([a, b, c, d]) => (a & 255) | ((b & 255) << 8) | ((c & 255) << 16) 
 /** Whether the relaxed dot product exists and computes rightly: Node 20 has it and computes wrongly. @returns {boolean} */
 export function hasRelaxedSimd() {
   const bytes = program(...SPLAT_A, ...SPLAT_B, ...SPLAT_0, ...RELAXED_DOT, ...LANE_0);
-  if (!hasSimd() || !WebAssembly.validate(bytes) || !mayCompile()) return false;
+  if (!hasSimd() || !WebAssembly.validate(bytes) || !isWasmAllowed()) return false;
   const { f } = /** @type {any} */ (new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports);
   return DOTS.every(({ a, b, sum }) => f(pack(a), pack(b)) === sum);
 }
@@ -64,7 +66,7 @@ export function hasSharedMemory() {
 }
 
 export const NO_SIMD = 'this browser has no WebAssembly SIMD, which the engine needs: use Chrome or Edge 91, Firefox 89, '
-  + 'Safari 16.4 or a later version, and where WebAssembly is switched off (lockdown mode, policies), allow it';
+  + 'Safari 16.4 or a later version, and allow WebAssembly where it is switched off (lockdown mode)';
 
 /** @param {unknown} [cause] */
 export const blockedError = (cause) => new NutshellError('wasm-blocked', 'a Content-Security-Policy forbids WebAssembly: let '
@@ -78,5 +80,5 @@ export const RELAXED_IS_WRONG = 'this browser does not compute relaxed SIMD righ
 /** Throws an error that says why no engine can run here. */
 export function needEngine() {
   if (!hasSimd()) throw new NutshellError('no-simd', NO_SIMD);
-  if (!mayCompile()) throw blockedError();
+  if (!isWasmAllowed()) throw blockedError();
 }

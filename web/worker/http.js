@@ -12,7 +12,7 @@ const ADVICE = {
   403: 'the server does not allow this file to be fetched',
   404: 'there is no such file on the server: check the address',
   410: 'the file was removed from the server',
-  416: 'the server cannot give the requested range of the file: delete the model from the cache and load it again',
+  416: 'the server cannot give this range: delete the model from the cache and load it again',
   429: 'the server asks to wait: try again later',
 };
 
@@ -31,8 +31,8 @@ const isSameOrigin = (url) => new URL(url).origin === self.location.origin;
 /** @param {string} url @param {unknown} cause */
 function networkError(url, cause) {
   return new NutshellError('network', `no answer from ${url}: check the connection`
-    + (isSameOrigin(url) ? '' : '; as it is on another origin, its server must also allow this page '
-      + '(Access-Control-Allow-Origin), and a Content-Security-Policy of this page must name it in connect-src'), { cause });
+    + (isSameOrigin(url) ? '' : '; it is on another origin, so its server must allow this page '
+      + '(Access-Control-Allow-Origin), and a Content-Security-Policy of the page must name it in connect-src'), { cause });
 }
 
 /**

@@ -1,7 +1,7 @@
 // Fetches and starts one of the four engine modules: {simd128, relaxed} x {one thread, threads}. Emscripten's own start-up
 // script is not used: the modules need a clock, more memory, and threads (see wasm/surface.txt).
 import { NutshellError } from '../shared/errors.js';
-import { blockedError, mayCompile } from '../shared/probe.js';
+import { blockedError, isWasmAllowed } from '../shared/probe.js';
 
 const PAGE_BYTES = 65536;
 const FIRST_PAGES = 64, MAX_PAGES = 65536; // as the modules were linked: 4 MiB, 4 GiB
@@ -52,7 +52,7 @@ export async function compileModule(name) {
     const streamable = /^application\/wasm\b/i.test(response.headers.get('Content-Type') ?? '');
     return await (streamable ? WebAssembly.compileStreaming(response) : WebAssembly.compile(await response.arrayBuffer()));
   } catch (cause) {
-    throw mayCompile() ? missingFile(url, cause) : blockedError(cause);
+    throw isWasmAllowed() ? missingFile(url, cause) : blockedError(cause);
   }
 }
 
@@ -82,7 +82,9 @@ export async function instantiate(compiled, shared, startThread) {
     },
     nut_thread_start: startThread,
   };
-  const { exports } = await WebAssembly.instantiate(compiled, /** @type {any} */ ({ env }));
+  const { exports } = await WebAssembly.instantiate(compiled, /** @type {any} */ ({ env })).catch((cause) => {
+    throw isWasmAllowed() ? cause : blockedError(cause);
+  });
   memory = shared ?? /** @type {WebAssembly.Memory} */ (exports.memory);
   return { exports, memory };
 }

@@ -46,8 +46,7 @@ const DECOYS = fillsBuffers(new Blob().stream()) ? 4 : 0; // times the bytes of 
 /** Another page deleted the model, or a part of it, while it was being stored. */
 export class Gone extends NutshellError {
   constructor() {
-    super('storage', 'the model was deleted from the cache while it was stored or read (Nutshell.cache, in another page '
-      + 'perhaps): load it again to store it');
+    super('storage', 'the model was deleted from the cache while it was stored or read: load it again to store it');
   }
 }
 

@@ -29,7 +29,7 @@ export function newSha256() {
 async function find(store, [id, url]) {
   const manifest = await store.byId(id) ?? await store.byKey(url);
   if (manifest) return manifest;
-  throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() shows what is there`);
+  throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() tells which there are`);
 }
 
 /* ---- verify ---- */
