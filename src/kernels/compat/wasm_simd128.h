@@ -45,6 +45,10 @@ COMPAT void wasm_v128_store(void *p, v128_t v) {
     memcpy(p, &v, sizeof v);
 }
 
+COMPAT v128_t wasm_i32x4_make(int32_t c0, int32_t c1, int32_t c2, int32_t c3) {
+    return (v128_t){c0, c1, c2, c3};
+}
+
 COMPAT v128_t wasm_i32x4_splat(int32_t x) {
     return (v128_t){x, x, x, x};
 }
@@ -65,6 +69,12 @@ COMPAT v128_t wasm_v128_load32_splat(const void *p) {
     int32_t x;
     memcpy(&x, p, sizeof x);
     return wasm_i32x4_splat(x);
+}
+
+COMPAT v128_t wasm_v128_load64_splat(const void *p) {
+    int64_t x;
+    memcpy(&x, p, sizeof x);
+    return (v128_t)(compat_i64){x, x};
 }
 
 COMPAT v128_t wasm_i16x8_load8x8(const void *p) {
