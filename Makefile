@@ -16,20 +16,25 @@ BENCH   := $(patsubst tests/bench/%.c,%,$(sort $(wildcard tests/bench/bench_*.c)
 
 WARN  := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Werror
 CBASE := -std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off $(WARN) -Isrc -MMD -MP
-SIMDE := -DNUT_SIMDE -Isrc/kernels/compat -isystem $(TOOLS)/simde/usr/include
+SIMD  := -DNUT_COMPAT -Isrc/kernels/compat
 CLANG := $(shell command -v clang-19 || command -v clang || echo clang-19)
 
 # ---- variants: compiler, flags, what runs the result -----------------------------------------------------------
 VARIANTS := native asan scalar gcc wasi wasi128 fuzz cover count
-CC_native := $(CLANG)
-# clang 19 warns of its own reading of -march=native on processors with AVX10.
-CF_native := -O3 -march=native -Wno-invalid-feature-combination -DNUT_THREADS -pthread $(SIMDE)
+# The native build takes the compiler that there is, and does without SIMD where that lacks vector extensions: asked once,
+# when needed. Warnings are errors with the pinned compiler (which warns of its own reading of -march=native), else silent.
+CC_native := $(or $(shell command -v clang-19 || command -v clang || command -v gcc || command -v cc),clang-19)
+accepts = $(shell $(CC_native) -Werror=implicit-function-declaration -fsyntax-only $(1) > /dev/null 2>&1 && echo $(1))
+SIMD_native = $(eval SIMD_native := $(if $(call accepts,-x c src/kernels/compat/wasm_simd128.h),$(SIMD),-DNUT_NO_SIMD))$(SIMD_native)
+MARCH_native = $(eval MARCH_native := $(firstword $(call accepts,-march=native -x c /dev/null)))$(MARCH_native)
+CF_native = -O3 $(MARCH_native) -DNUT_THREADS -pthread $(SIMD_native) \
+    $(if $(filter %clang-19,$(CC_native)),-Wno-invalid-feature-combination,-w)
 LF_native := -pthread -lm
 CC_gcc := gcc-12
-CF_gcc := -O2 -march=x86-64-v3 -DNUT_THREADS -pthread $(SIMDE)
+CF_gcc := -O2 -march=x86-64-v3 -DNUT_THREADS -pthread $(SIMD)
 LF_gcc := -pthread -lm
 CC_asan := $(CLANG)
-CF_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DNUT_THREADS -pthread $(SIMDE)
+CF_asan := -O1 -g -mssse3 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DNUT_THREADS -pthread $(SIMD)
 LF_asan := -fsanitize=address,undefined -pthread -lm
 CC_scalar := $(CLANG)
 CF_scalar := -O2 -DNUT_NO_SIMD -DNUT_THREADS -pthread
@@ -43,10 +48,10 @@ LF_wasi128 := -O3 -s -msimd128 -Wl,-z,stack-size=1048576 -Wl,--stack-first
 # libFuzzer's harnesses: with every check there is, and to see which lines they reach.
 CC_fuzz := $(CLANG)
 CF_fuzz := -O2 -march=x86-64-v3 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
-    -DNUT_ARENA_GUARD=64 $(SIMDE)
+    -DNUT_ARENA_GUARD=64 $(SIMD)
 LF_fuzz := -fsanitize=fuzzer,address,undefined -lm
 CC_cover := $(CLANG)
-CF_cover := -O1 -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping $(SIMDE)
+CF_cover := -O1 -mssse3 -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping $(SIMD)
 LF_cover := -fsanitize=fuzzer -fprofile-instr-generate -lm
 # Counts the library's work instead of timing it: tests/cost/work.h.
 CC_count := $(CLANG)
@@ -127,9 +132,11 @@ bench-kernels: ## speed of the kernels alone, natively, under wasmtime and in br
 	@$(PARTS) native wasm wasi wasmtime node npm browsers
 	@PATH="$$PWD/$(TOOLS)/bin:$$PATH" node tests/bench/kernels.mjs --csv $(KERNELS)
 
-cli: ## the native command line tool, build/native/nutshell
-	@$(PARTS) native
-	$(MAKE) build/native/nutshell
+cli: ## the native command line tool, build/native/nutshell, by the C11 compiler that is here (clang, or gcc 12 or later)
+	@command -v $(CC_native) > /dev/null || { echo "There is no C compiler here: install clang or gcc."; exit 1; }
+	@$(MAKE) -s build/native/nutshell
+	@echo "build/native/nutshell, by $$($(CC_native) --version | head -1)," $(if $(filter $(SIMD),$(SIMD_native)),"with SIMD kernels", \
+	    "with the reference kernels alone, which are slow: this compiler lacks the vector extensions of gcc 12 and clang")
 
 dist: ## rebuild dist/ from the sources
 	@$(PARTS) native wasm wasi node npm

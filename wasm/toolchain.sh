@@ -3,7 +3,7 @@
 #
 #   wasm/toolchain.sh PART...
 #
-#   native     clang 19, lld, llvm, sanitizer run-times, clang-format, gcc 12, SIMDe headers
+#   native     clang 19, lld, llvm, sanitizer run-times, clang-format, gcc 12
 #   wasm       Emscripten 3.1.69 with Binaryen 120            -> .toolchain/bin/emcc, emar, wasm-opt
 #   wasi       wasi-libc and clang's run-time for it          -> .toolchain/bin/wasi-cc
 #   wasmtime   the engine that runs WASI programs             -> .toolchain/bin/wasmtime
@@ -17,7 +17,7 @@
 # - Compilers and browsers are Debian's own packages, installed by apt (root or passwordless sudo; otherwise the command
 #   to type is printed). Debian replaces them with every security update and keeps no old one, so they cannot be pinned
 #   to a file: their versions are printed when they are installed.
-# - Emscripten, Binaryen, wasi-libc and SIMDe are too old in Debian 12. They are Debian 13's packages, unpacked into
+# - Emscripten, Binaryen and wasi-libc are too old in Debian 12. They are Debian 13's packages, unpacked into
 #   .toolchain/ without touching the machine's apt configuration: that Emscripten brings its system libraries built, so
 #   none is compiled here. Each file is pinned in wasm/toolchain.lock by version and SHA-256, and so are the Python
 #   wheels; npm's packages are pinned by package-lock.json.
@@ -190,13 +190,6 @@ need_compilers() {
 part_native() {
     need_compilers
     apt_need clang-format-19 gcc-12
-    part simde
-}
-
-install_simde() {
-    fetch_debs simde
-    dpkg -x "$tmp/deb/libsimde-dev.deb" "$tmp/simde"
-    place "$tmp/simde" simde
 }
 
 part_wasm() {
@@ -355,7 +348,7 @@ stamped() {
 part() {
     case $1 in
         native | wasm | wasi | node | npm | browsers | peers) "part_$1" ;;
-        simde | wasmtime | model) stamped "$1" ;;
+        wasmtime | model) stamped "$1" ;;
         *) die "there is no part $1; the parts are listed at the top of wasm/toolchain.sh" ;;
     esac
 }

@@ -2,7 +2,7 @@
  * Kernels: the numeric work of a step, as sets of functions, one set per instruction set.
  *
  * ref      plain C, always linked, the oracle of the tests
- * simd128  wasm SIMD128 intrinsics (natively the same file through SIMDe)
+ * simd128  wasm SIMD128 intrinsics (natively the same file through compat/)
  * relaxed  simd128 with the relaxed integer dot product; relaxed.c says with which operands
  *
  * simd128 and relaxed give the same bits: integer dots are exact, floats are never contracted, and every

@@ -4,12 +4,12 @@
 
 #include "kernels/kernels.h"
 
-/* NUT_SIMDE: a native build that was given SIMDe, which turns the wasm intrinsics into the machine's.
- * NUT_NO_SIMD: plain C alone. NUT_RELAXED_ALONE: simd128.c is compiled to nothing, for a browser module that
- * is fetched only where the relaxed set computes rightly. */
-#if !defined(NUT_NO_SIMD) && (defined(__wasm_simd128__) || defined(NUT_SIMDE))
+/* NUT_COMPAT: a native build, which has compat/ in its include path; the relaxed dot is there where the
+ * machine has an instruction for it. NUT_NO_SIMD: plain C alone. NUT_RELAXED_ALONE: simd128.c is compiled to
+ * nothing, for a browser module that is fetched only where the relaxed set computes rightly. */
+#if !defined(NUT_NO_SIMD) && (defined(__wasm_simd128__) || defined(NUT_COMPAT))
 #define KERNEL_HAS_SIMD128 1
-#if defined(__wasm_relaxed_simd__) || defined(NUT_SIMDE)
+#if defined(__wasm_relaxed_simd__) || defined(__SSSE3__) || defined(__ARM_FEATURE_DOTPROD)
 #define KERNEL_HAS_RELAXED 1
 #endif
 #endif
