@@ -132,7 +132,8 @@ export interface Model extends Conversation {
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   detokenize(ids: ArrayLike<number>, options?: DetokenizeOptions): Promise<string>;
   /** Ends the worker and frees its memory, that of all sessions too; everything else then fails with 'unloaded', and so do
-   *  generations that are running. May be called again. */
+   *  generations that are running. May be called again. (In a worker that uses the library: Firefox 153 now and then hangs in
+   *  a worker that ends another one.) */
   unload(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
