@@ -25,7 +25,8 @@ VARIANTS := native asan scalar gcc wasi wasi128 fuzz cover count
 # when needed. Warnings are errors with the pinned compiler (which warns of its own reading of -march=native), else silent.
 CC_native := $(or $(shell command -v clang-19 || command -v clang || command -v gcc || command -v cc),clang-19)
 accepts = $(shell $(CC_native) -Werror=implicit-function-declaration -fsyntax-only $(1) > /dev/null 2>&1 && echo $(1))
-SIMD_native = $(eval SIMD_native := $(if $(call accepts,-x c src/kernels/compat/wasm_simd128.h),$(SIMD),-DNUT_NO_SIMD))$(SIMD_native)
+SIMD_native = $(eval SIMD_native := $(if $(call \
+    accepts,-x c src/kernels/compat/wasm_simd128.h),$(SIMD),-DNUT_NO_SIMD))$(SIMD_native)
 MARCH_native = $(eval MARCH_native := $(firstword $(call accepts,-march=native -x c /dev/null)))$(MARCH_native)
 CF_native = -O3 $(MARCH_native) -DNUT_THREADS -pthread $(SIMD_native) \
     $(if $(filter %clang-19,$(CC_native)),-Wno-invalid-feature-combination,-w)
@@ -34,7 +35,8 @@ CC_gcc := gcc-12
 CF_gcc := -O2 -march=x86-64-v3 -DNUT_THREADS -pthread $(SIMD)
 LF_gcc := -pthread -lm
 CC_asan := $(CLANG)
-CF_asan := -O1 -g -mssse3 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DNUT_THREADS -pthread $(SIMD)
+CF_asan := -O1 -g -mssse3 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+    -DNUT_THREADS -pthread $(SIMD)
 LF_asan := -fsanitize=address,undefined -pthread -lm
 CC_scalar := $(CLANG)
 CF_scalar := -O2 -DNUT_NO_SIMD -DNUT_THREADS -pthread
@@ -135,7 +137,8 @@ bench-kernels: ## speed of the kernels alone, natively, under wasmtime and in br
 cli: ## the native command line tool, build/native/nutshell, by the C11 compiler that is here (clang, or gcc 12 or later)
 	@command -v $(CC_native) > /dev/null || { echo "There is no C compiler here: install clang or gcc."; exit 1; }
 	@$(MAKE) -s build/native/nutshell
-	@echo "build/native/nutshell, by $$($(CC_native) --version | head -1)," $(if $(filter $(SIMD),$(SIMD_native)),"with SIMD kernels", \
+	@echo "build/native/nutshell, by $$($(CC_native) --version | head -1)," \
+	    $(if $(filter $(SIMD),$(SIMD_native)),"with SIMD kernels", \
 	    "with the reference kernels alone, which are slow: this compiler lacks the vector extensions of gcc 12 and clang")
 
 dist: ## rebuild dist/ from the sources

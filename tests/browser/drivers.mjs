@@ -251,7 +251,8 @@ export async function startFirefox(options = {}) {
     version = await withTimeout(firefox.version(), LIMIT, 'version');
   } catch (error) {
     profile.remove();
-    throw error instanceof TimeoutError || /no answer within/.test(String(error)) ? new BrowserStuck(`firefox did not start: ${error.message}`) : error;
+    const stuck = error instanceof TimeoutError || /no answer within/.test(String(error));
+    throw stuck ? new BrowserStuck(`firefox did not start: ${error.message}`) : error;
   }
   const log = [];
   page.on('console', (message) => { if (message.type() === 'error') log.push(message.text()); });

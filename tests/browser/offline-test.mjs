@@ -1,5 +1,5 @@
-// The chat page without a network: its service worker (demo/chat/sw.js) in each browser. The demo's own server serves a copy of
-// the demo, which is stopped, changed and broken as the cases need.
+// The chat page without a network: its service worker (demo/chat/sw.js) in each browser. The demo's own
+// server serves a copy of the demo, which is stopped, changed and broken as the cases need.
 //
 //   node tests/browser/offline-test.mjs [chromium|firefox|webkit]
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -49,7 +49,8 @@ const look = (/** @type {Browser} */ browser) => browser.evaluate(async () => ({
   active: Boolean((await navigator.serviceWorker.getRegistration('/'))?.active),
 }));
 
-/** Waits until the page's state fulfils `test`; the state is returned. A page may be on its way to another one meanwhile.
+/** Waits until the page's state fulfils `test`; the state is returned. A page may be on its way to another
+ * one meanwhile.
  *  @param {Browser} browser @param {string} what @param {(page: any) => boolean} test */
 async function until(browser, what, test, seconds = 60) {
   let page;
@@ -61,13 +62,14 @@ async function until(browser, what, test, seconds = 60) {
     if (!page.error && test(page)) return page;
     await new Promise((done) => setTimeout(done, 50));
   }
-  // On a busy machine (load 15 on two cores) one Chromium in six kept a version waiting that had called skipWaiting(), though this
-  // page was its only client; the next navigation then hung too.
+  // On a busy machine (load 15 on two cores) one Chromium in six kept a version waiting that had called
+  // skipWaiting(), though this page was its only client; the next navigation then hung too.
   if (page.waiting && browser.name === 'chromium') throw new BrowserStuck('chromium does not activate a waiting worker');
   throw new Error(`${what}: not within ${seconds} s; the page is ${JSON.stringify(page)}`);
 }
 
-/** Waits until a worker keeps the page. Not by navigator.serviceWorker.ready, which never comes where an installation failed. */
+/** Waits until a worker keeps the page. Not by navigator.serviceWorker.ready, which never comes where an
+ * installation failed. */
 const kept = (/** @type {Browser} */ browser) =>
   until(browser, 'a kept page', (page) => page.active && page.caches.length === 1);
 

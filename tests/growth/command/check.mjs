@@ -1,4 +1,5 @@
-// A shell command: it runs, the list of commands has it, and its arguments are checked as those of the others.
+// A shell command: it runs, the list of commands has it, and its arguments are checked as those of the
+// others.
 import assert from 'node:assert/strict';
 
 const MODEL = 'tests/golden/conformance/qwen3-tied.gguf';

@@ -1,4 +1,5 @@
-// A made-up compression method: the shell offers it, and every tensor of the file that it writes is as computed here.
+// A made-up compression method: the shell offers it, and every tensor of the file that it writes is as
+// computed here.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// A sampler option with a step of its own: the shell takes it, checks its range and passes it on, the tables for JavaScript
-// have it, and the step leaves out what it should.
+// A sampler option with a step of its own: the shell takes it, checks its range and passes it on, the tables
+// for JavaScript have it, and the step leaves out what it should.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
