@@ -1,11 +1,12 @@
-// Serves the demo on this machine: the pages of demo/, the library of dist/ and the models. It is a static server for pages
-// with WebAssembly threads: it sends the two headers that make a page cross-origin isolated, the right MIME types, and ranges
-// of a file (so that an interrupted download can continue).
+// Serves the demo on this machine: the pages of demo/, the library of dist/ and the models. It is a static
+// server for pages with WebAssembly threads: it sends the two headers that make a page cross-origin isolated,
+// the right MIME types, and ranges of a file (so that an interrupted download can continue).
 //
 //   node demo/serve.mjs [--port N] [--no-open] [--no-models]
 //
-// The port is 8470, or a free one near it. Browsers store models per origin, so a constant port finds them again.
-// --no-models switches the model routes off, to try a stored model without its server. Tests import startServer.
+// The port is 8470, or a free one near it. Browsers store models per origin, so a constant port finds them
+// again. --no-models switches the model routes off, to try a stored model without its server. Tests import
+// startServer.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
@@ -45,7 +46,8 @@ const HEADERS = {
   'Cache-Control': 'no-cache', // ask again each time, so that a rebuilt dist/ is used at once
 };
 
-/** Descriptions of known models; any other GGUF file in the folders is listed by its name. `examples` are first messages
+/** Descriptions of known models; any other GGUF file in the folders is listed by its name. `examples` are
+ * first messages
  *  that show what the model can do. */
 const NOTES = {
   'SmolLM2-135M-Instruct-Q4_1.gguf': {
@@ -87,7 +89,8 @@ function fileOf(root, path) {
   return stats?.isFile() ? { file, stats } : null;
 }
 
-/** First and last byte of a "bytes=a-b" header; null: no usable range, the whole file; false: outside of the file. */
+/** First and last byte of a "bytes=a-b" header; null: no usable range, the whole file; false: outside of the
+ * file. */
 function rangeOf(header, size) {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
   if (!match || (match[1] === '' && match[2] === '')) return null;
@@ -188,7 +191,8 @@ export async function startServer({ port = DEFAULT_PORT, root = ROOT, models = t
   return server;
 }
 
-// --- the command line -------------------------------------------------------------------------------------------------
+// --- the command line
+// -------------------------------------------------------------------------------------------------
 
 /** Opens the address in the desktop's browser, if there is a desktop. */
 function openBrowser(url) {

@@ -3,8 +3,9 @@
 //   node wasm/api-docs.mjs            writes docs/api.md
 //   node wasm/api-docs.mjs --check    compares it with what would be written; status 1 where they differ
 //
-// The TypeScript package in use has no parser to call, so this file reads the declarations itself. It knows the few forms
-// that the file has and fails on any other, so that nothing is left out unseen: tests/docs-test.mjs runs it.
+// The TypeScript package in use has no parser to call, so this file reads the declarations itself. It knows
+// the few forms that the file has and fails on any other, so that nothing is left out unseen:
+// tests/docs-test.mjs runs it.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +22,8 @@ const TYPES = 'web/nutshell.d.ts', PAGE = 'docs/api.md';
 /** The words of a comment as one paragraph. @param {string} comment */
 const words = (comment) => comment.replace(/^\/\*\*|\*\/$/g, '').replace(/^\s*(\*|\/\/) ?/gm, ' ').replace(/\s+/g, ' ').trim();
 
-/** Where the statement that begins at `from` ends: behind its ; (and a comment in the same line) or its last }. */
+/** Where the statement that begins at `from` ends: behind its ; (and a comment in the same line) or its last
+ * }. */
 function endOf(/** @type {string} */ text, /** @type {number} */ from) {
   let depth = 0;
   for (let i = from; i < text.length; i++) {

@@ -1,6 +1,6 @@
-// Makes dist/: bundles the JavaScript of web/, and takes the modules that the Makefile linked into build/web/.
-// Its output depends on nothing but its inputs and the pinned esbuild and terser, so that CI can compare the files byte for
-// byte. terser makes what esbuild has made 3 % smaller, once compressed.
+// Makes dist/: bundles the JavaScript of web/, and takes the modules that the Makefile linked into
+// build/web/. Its output depends on nothing but its inputs and the pinned esbuild and terser, so that CI can
+// compare the files byte for byte. terser makes what esbuild has made 3 % smaller, once compressed.
 import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
@@ -21,7 +21,8 @@ const SCRIPTS = {
   'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja', shortened: SHORTENED },
 };
 
-/** What a page fetches for one model that only continues texts, and what a first chat and the rarer uses of the cache fetch
+/** What a page fetches for one model that only continues texts, and what a first chat and the rarer uses of
+ * the cache fetch
  *  besides: gzipped bytes. */
 const FETCHED = ['nutshell.js', 'nutshell-worker.mjs'];
 const FETCHED_TO_CHAT = ['nutshell-template.mjs'];
@@ -67,7 +68,8 @@ function checkForbidden(file, text) {
   if (found) throw new Error(`dist/${file} contains ${found[0]}`);
 }
 
-/** Hashes of all that a page fetches, for Subresource Integrity: dist/integrity.json. Prints those of what a page names. */
+/** Hashes of all that a page fetches, for Subresource Integrity: dist/integrity.json. Prints those of what a
+ * page names. */
 function writeIntegrity() {
   const files = [...Object.keys(SCRIPTS), ...[...MODULES, ...OTHER_MODULES].map((name) => `nutshell-${name}.wasm`)];
   const hash = (file) => `sha384-${createHash('sha384').update(readFileSync(`dist/${file}`)).digest('base64')}`;

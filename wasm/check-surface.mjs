@@ -1,4 +1,5 @@
-// Fails when a browser module exports or imports anything but what wasm/surface.txt lists. Arguments: .wasm files.
+// Fails when a browser module exports or imports anything but what wasm/surface.txt lists. Arguments: .wasm
+// files.
 import { readFileSync } from 'node:fs';
 
 const PAGE_LIMIT = 30;

@@ -1,7 +1,7 @@
 // An esbuild plugin: @huggingface/jinja from its TypeScript sources, with the bounds of web/template/limits.js woven in, and
-// without what pages have no use for. Each change below must find its place exactly as often as it says, so that another
-// version of the package cannot lose one unnoticed. tests/browser/template-test.mjs shows that templates still render the
-// same, and that hostile ones are stopped.
+// without what pages have no use for. Each change below must find its place exactly as often as it says, so
+// that another version of the package cannot lose one unnoticed. tests/browser/template-test.mjs shows that
+// templates still render the same, and that hostile ones are stopped.
 import { readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 

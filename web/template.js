@@ -1,10 +1,11 @@
-// dist/nutshell-template.mjs: the interpreter of chat templates. It is a file of its own because it is a third of all the
-// JavaScript and pages that do not chat never need it. The worker imports it for the first chat. wasm/jinja.mjs puts the limits
-// of template/limits.js into the interpreter.
+// dist/nutshell-template.mjs: the interpreter of chat templates. It is a file of its own because it is a
+// third of all the JavaScript and pages that do not chat never need it. The worker imports it for the first
+// chat. wasm/jinja.mjs puts the limits of template/limits.js into the interpreter.
 import { Template as Unbounded } from '@huggingface/jinja';
 import { LIMITS, met, refill } from './template/limits.js';
 
-/** A chat template that fails with an error where it would exceed one of LIMITS; the error names the limit. */
+/** A chat template that fails with an error where it would exceed one of LIMITS; the error names the limit.
+ */
 export class Template extends Unbounded {
   /** @param {string} source */
   constructor(source) {

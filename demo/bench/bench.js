@@ -1,19 +1,21 @@
-// The benchmark page. The first half measures and touches no page: `make bench` calls it too, so that the project's figures
-// and a visitor's are measured by the same code. The second half is the page.
+// The benchmark page. The first half measures and touches no page: `make bench` calls it too, so that the
+// project's figures and a visitor's are measured by the same code. The second half is the page.
 //
 // Times are taken in the page, not in the engine, so they include messages to the worker.
 
 /** @typedef {import('../../dist/nutshell.js').Model} Model */
 /** @typedef {import('../../dist/nutshell.js').ModelSource} ModelSource */
 
-// --- the workload -----------------------------------------------------------------------------------------------------
+// --- the workload
+// -----------------------------------------------------------------------------------------------------
 
 /** Tokens of the measured prompt, tokens measured after the first generated one, and runs per median. */
 export const PROMPT_TOKENS = 149;
 export const DRAWN_TOKENS = 64;
 const RUNS = 3;
 
-/** A short prompt: for the time to the first token, and to replace the measured prompt in the engine's cache. */
+/** A short prompt: for the time to the first token, and to replace the measured prompt in the engine's cache.
+ */
 export const SHORT_PROMPT = 'The first thing that I remember is';
 
 /** Read before anything is counted, so that the browser has compiled the code that is measured. */
@@ -64,7 +66,8 @@ async function firstThat(candidates, fits) {
   return undefined;
 }
 
-// --- the measurement --------------------------------------------------------------------------------------------------
+// --- the measurement
+// --------------------------------------------------------------------------------------------------
 
 /** @param {number[]} values */
 export function median(values) {
@@ -78,7 +81,8 @@ async function forget(model, signal) {
 }
 
 /**
- * One generation, timed. `decode` and `prefill` are tokens per second; `drawn` counts the tokens after the first.
+ * One generation, timed. `decode` and `prefill` are tokens per second; `drawn` counts the tokens after the
+ * first.
  * @param {Model} model @param {string} prompt @param {AbortSignal | undefined} signal
  */
 async function timeGeneration(model, prompt, signal) {
@@ -154,7 +158,8 @@ export async function measure(source, { threads, kernel, contextLength, prompt, 
   }
 }
 
-// --- the page ---------------------------------------------------------------------------------------------------------
+// --- the page
+// ---------------------------------------------------------------------------------------------------------
 
 const LIST_URL = '../../models.json';
 const SHIPPED = { name: 'Nutshell tiny', url: '../../dist/nutshell-tiny-q8_0.gguf', bytes: 0 };

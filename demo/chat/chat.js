@@ -1,9 +1,9 @@
-// The chat page. It uses the library as any page would, through the global `Nutshell` of dist/nutshell.js. This file owns
-// what a user sees: choosing and loading a model, the conversation, settings, error messages. The text of a model is only put
-// into text nodes, never into HTML.
+// The chat page. It uses the library as any page would, through the global `Nutshell` of dist/nutshell.js.
+// This file owns what a user sees: choosing and loading a model, the conversation, settings, error messages.
+// The text of a model is only put into text nodes, never into HTML.
 //
-// The script runs before the page is painted, so that the colour theme is right from the start; everything else waits for
-// the document. Sections: helpers, theme, errors, settings, models, chat, start.
+// The script runs before the page is painted, so that the colour theme is right from the start; everything
+// else waits for the document. Sections: helpers, theme, errors, settings, models, chat, start.
 'use strict';
 
 /** @typedef {import('../../dist/nutshell.js').Model} Model */
@@ -12,7 +12,8 @@
 /** @typedef {import('../../dist/nutshell.js').GenerationStats} Stats */
 /** @typedef {{ name: string, note?: string, url: string, bytes?: number, examples?: string[] }} ServedModel */
 
-// --- helpers ----------------------------------------------------------------------------------------------------------
+// --- helpers
+// ----------------------------------------------------------------------------------------------------------
 
 /** The element with this id. @returns {any} */
 const $ = (id) => document.getElementById(id);
@@ -54,7 +55,8 @@ function announce(text) {
   $('announcer').textContent = text;
 }
 
-// --- theme ------------------------------------------------------------------------------------------------------------
+// --- theme
+// ------------------------------------------------------------------------------------------------------------
 
 const darkWanted = matchMedia('(prefers-color-scheme: dark)');
 
@@ -69,7 +71,8 @@ function switchTheme() {
   showTheme();
 }
 
-// --- errors -----------------------------------------------------------------------------------------------------------
+// --- errors
+// -----------------------------------------------------------------------------------------------------------
 
 /** Shows what went wrong and what to do about it, in place of the last message. `actions` are buttons. */
 function showError(error, ...actions) {
@@ -91,11 +94,12 @@ function focusMainField() {
   (page.view === 'chat' ? $('prompt') : $('main')).focus();
 }
 
-// --- settings ---------------------------------------------------------------------------------------------------------
+// --- settings
+// ---------------------------------------------------------------------------------------------------------
 
 /**
- * One row per number: its group, its limits, and the default (null: the library's). Temperature and repeat penalty are
- * set for small models, which lose the subject or repeat themselves sooner than large ones.
+ * One row per number: its group, its limits, and the default (null: the library's). Temperature and repeat
+ * penalty are set for small models, which lose the subject or repeat themselves sooner than large ones.
  */
 const SETTINGS = [
   { key: 'temperature', group: 'sampling', label: 'Temperature', min: 0, max: 5, step: 0.05, value: 0.3,
@@ -180,7 +184,8 @@ function showFacts() {
     .flatMap(([name, text]) => [make('dt', {}, name), make('dd', {}, text)]));
 }
 
-// --- models: the lists ------------------------------------------------------------------------------------------------
+// --- models: the lists
+// ------------------------------------------------------------------------------------------------
 
 const LIST_URL = new URL('../../models.json', document.baseURI);
 const SHIPPED = { name: 'Nutshell tiny', note: 'A toy that fits anywhere.', url: 'dist/nutshell-tiny-q8_0.gguf' };
@@ -213,7 +218,8 @@ function fill(list, rows) {
 
 const named = (element, label) => { element.setAttribute('aria-label', label); return element; };
 
-/** The models of the server; null without an answer. A plain file server has the model that comes with the library. */
+/** The models of the server; null without an answer. A plain file server has the model that comes with the
+ * library. */
 async function servedModels() {
   try {
     const reply = await fetch(LIST_URL);
@@ -296,7 +302,8 @@ function prepareEngine() {
     .catch(() => {}); // Nutshell.load reports it again, when the user waits for it
 }
 
-// --- models: loading --------------------------------------------------------------------------------------------------
+// --- models: loading
+// --------------------------------------------------------------------------------------------------
 
 function showProgress(/** @type {Progress} */ { phase, loaded, total, bytesPerSecond, secondsLeft, fromCache }) {
   const bar = $('progress-bar');
@@ -424,7 +431,8 @@ function submitUrl(event) {
   loadModel(address.href, decodeURIComponent(address.pathname.split('/').pop() || address.host));
 }
 
-// --- the chat ---------------------------------------------------------------------------------------------------------
+// --- the chat
+// ---------------------------------------------------------------------------------------------------------
 
 /** Keeps the newest text in view, unless the reader scrolled up. */
 const follower = {
@@ -439,7 +447,8 @@ const follower = {
     follower.top = log.scrollTop;
     $('to-end').hidden = follower.on;
   },
-  /** Once per frame, after that frame's scroll events: a reader's scrolling is seen before it could be undone. */
+  /** Once per frame, after that frame's scroll events: a reader's scrolling is seen before it could be
+   * undone. */
   follow() {
     follower.frame ||= requestAnimationFrame(() => {
       follower.frame = 0;
@@ -487,7 +496,8 @@ async function copyText(text, source) {
 }
 
 /**
- * Streams the generation that `begin` gives into an article. Resolves with the text and the error that ended it, if one did.
+ * Streams the generation that `begin` gives into an article. Resolves with the text and the error that ended
+ * it, if one did.
  * @param {() => Promise<import('../../dist/nutshell.js').Generation>} begin
  * @param {{ article: HTMLElement, text: HTMLElement, given?: string, note?: () => string }} place
  */
@@ -549,8 +559,8 @@ function remedies(code) {
 const dropLast = () => document.querySelectorAll('.retry').forEach((element) => element.remove());
 
 /**
- * The messages that fit into the context with an answer: the system prompt and the newest of the conversation. The last
- * question is always one of them.
+ * The messages that fit into the context with an answer: the system prompt and the newest of the
+ * conversation. The last question is always one of them.
  * @param {Model} model
  * @param {{ role: string, content: string }[]} conversation
  */
@@ -666,7 +676,8 @@ function onPromptKey(/** @type {KeyboardEvent} */ event) {
   send($('prompt').value);
 }
 
-// --- start ------------------------------------------------------------------------------------------------------------
+// --- start
+// ------------------------------------------------------------------------------------------------------------
 
 /** The state of the page. */
 const page = {
@@ -722,7 +733,8 @@ function listen() {
   acceptDrops();
 }
 
-/** Stores the page for visits without a network: see sw.js. A new version takes over at once while no model was loaded, else
+/** Stores the page for visits without a network: see sw.js. A new version takes over at once while no model
+ * was loaded, else
  *  with the next visit. */
 async function keepPage() {
   const workers = navigator.serviceWorker;
@@ -731,7 +743,8 @@ async function keepPage() {
   if (workers.controller) workers.oncontrollerchange = () => { if (unused()) location.reload(); };
   try {
     const registration = await workers.register('sw.js', { scope: '../../' });
-    // Asked again, ever more rarely: the page that this one replaces may still be open, and the worker waits for the last one.
+    // Asked again, ever more rarely: the page that this one replaces may still be open, and the worker waits
+    // for the last one.
     const takeOver = (again = 250) => {
       if (!unused() || !registration.waiting) return;
       registration.waiting.postMessage('take over');

@@ -1,13 +1,15 @@
-// The chat page's service worker. It stores the page and the library, so that both open without a network. Models are in the
-// library's own cache (IndexedDB). Requests for files that are not in FILES go to the network.
+// The chat page's service worker. It stores the page and the library, so that both open without a network.
+// Models are in the library's own cache (IndexedDB). Requests for files that are not in FILES go to the
+// network.
 //
-// To use it for another page, list that page's files, and register it with a scope that contains the library's folder too: the
-// library's worker is only served from here if its address is in the scope. A scope above this file's folder needs the header
-// Service-Worker-Allowed. VERSION must change whenever one of the files does; demo/serve.mjs puts a hash of them there.
+// To use it for another page, list that page's files, and register it with a scope that contains the
+// library's folder too: the library's worker is only served from here if its address is in the scope. A scope
+// above this file's folder needs the header Service-Worker-Allowed. VERSION must change whenever one of the
+// files does; demo/serve.mjs puts a hash of them there.
 //
-// A version is fetched whole or not at all, while the page uses the last one. It takes over when no open page uses the old
-// version, or when the only open page asks for it (see keepPage in chat.js); then it deletes the old one. Files are stored with
-// their headers, so a page that was cross-origin isolated is so offline too.
+// A version is fetched whole or not at all, while the page uses the last one. It takes over when no open page
+// uses the old version, or when the only open page asks for it (see keepPage in chat.js); then it deletes the
+// old one. Files are stored with their headers, so a page that was cross-origin isolated is so offline too.
 'use strict';
 
 const VERSION = ''; // empty: nothing is stored

@@ -1,5 +1,6 @@
-// Writes the extension to build/extension/: its own files, the library's and the small model. A browser loads that folder
-// ("Load unpacked" in Chromium, "Load Temporary Add-on" in Firefox); a store takes it as a zip file.
+// Writes the extension to build/extension/: its own files, the library's and the small model. A browser loads
+// that folder ("Load unpacked" in Chromium, "Load Temporary Add-on" in Firefox); a store takes it as a zip
+// file.
 //
 //   node demo/extension/pack.mjs [FOLDER]
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
@@ -9,7 +10,8 @@ import { fileURLToPath } from 'node:url';
 const ROOT = resolve(fileURLToPath(import.meta.url), '../../..');
 const OWN = ['manifest.json', 'background.js', 'panel.html', 'panel.css', 'panel.js', 'icon128.png'];
 const MODEL = 'nutshell-tiny-q8_0.gguf';
-/** The script, the worker, what it fetches later, and all engine modules, since the browser decides which one runs. */
+/** The script, the worker, what it fetches later, and all engine modules, since the browser decides which one
+ * runs. */
 const LIBRARY = /^(nutshell\.js|nutshell-(worker|template|cache)\.mjs|nutshell-(simd128|relaxed).*|LICENSES\.txt)$/;
 
 /** Copies the extension to `folder`, which is emptied first; returns its path. */

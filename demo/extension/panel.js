@@ -1,5 +1,5 @@
-// The panel of the extension, which shows the text of a packaged model, offline. The library's files are beside this one, so
-// that nothing but the extension itself is loaded; pack.mjs puts them there.
+// The panel of the extension, which shows the text of a packaged model, offline. The library's files are
+// beside this one, so that nothing but the extension itself is loaded; pack.mjs puts them there.
 'use strict';
 
 const PACKAGED = 'nutshell-tiny-q8_0.gguf';
@@ -20,7 +20,8 @@ function showError(error) {
   $('status').textContent = model ? 'Ready' : 'No model is loaded';
 }
 
-/** The model in the package. The page reads it and not the library's worker, because workers of an offline Firefox fetch
+/** The model in the package. The page reads it and not the library's worker, because workers of an offline
+ * Firefox fetch
  *  nothing, not even an extension's own files. */
 async function packaged() {
   return new File([await (await fetch(PACKAGED)).blob()], PACKAGED);

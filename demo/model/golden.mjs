@@ -1,5 +1,5 @@
-// Writes tests/golden/tiny.json: what llama.cpp (through node-llama-cpp) makes of the demonstration model, beside the float64
-// logits of check.py. Neither shares code with the engine.
+// Writes tests/golden/tiny.json: what llama.cpp (through node-llama-cpp) makes of the demonstration model,
+// beside the float64 logits of check.py. Neither shares code with the engine.
 //
 //   python3 demo/model/check.py logits > build/model/logits.json
 //   node demo/model/golden.mjs build/model/logits.json [FOLDER OF node_modules]

@@ -1,5 +1,5 @@
-// A generation: texts from the worker become an async iterator. It starts when the first text is asked for, and stops when its
-// loop is left or its signal aborts.
+// A generation: texts from the worker become an async iterator. It starts when the first text is asked for,
+// and stops when its loop is left or its signal aborts.
 import { NutshellError } from '../shared/errors.js';
 import { asyncDispose } from './dispose.js';
 

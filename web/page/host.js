@@ -21,7 +21,8 @@ export function defaultThreads() {
   return hasThreads() ? Math.min(Math.max((globalThis.navigator?.hardwareConcurrency ?? 1) >> 1, 1), 8) : 1;
 }
 
-/** Engine modules that this page's workers have compiled, by folder and name: the next engine starts with one of them, and with
+/** Engine modules that this page's workers have compiled, by folder and name: the next engine starts with one
+ * of them, and with
  *  the code that the browser has optimized in the meantime. @type {Map<string, unknown>} */
 const compiledModules = new Map();
 

@@ -96,7 +96,8 @@ export async function sendMore(opened, host, id) {
 }
 
 /**
- * Rejects with the signal's reason when it aborts; the work goes on in the background until it ends by itself.
+ * Rejects with the signal's reason when it aborts; the work goes on in the background until it ends by
+ * itself.
  * @template T
  * @param {Promise<T>} work
  * @param {AbortSignal | undefined} signal

@@ -1,5 +1,5 @@
-// Asks the browser, once per origin, to keep what is stored when the disk gets full. Workers cannot ask, only pages; some
-// browsers then ask the user.
+// Asks the browser, once per origin, to keep what is stored when the disk gets full. Workers cannot ask, only
+// pages; some browsers then ask the user.
 
 /**
  * After a model was stored. The browser's answer is not waited for: cache.usage() tells it.

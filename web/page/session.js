@@ -1,5 +1,5 @@
-// A session of a model as the page sees it: a conversation with a memory of its own. The model has one and opens more; their
-// generations run at the same time.
+// A session of a model as the page sees it: a conversation with a memory of its own. The model has one and
+// opens more; their generations run at the same time.
 import { NutshellError } from '../shared/errors.js';
 import { checkBytes, checkMessages, checkOptions, checkText, rules } from '../shared/options.js';
 import { asyncDispose } from './dispose.js';

@@ -1,6 +1,6 @@
-// xxHash32 (Collet, https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md): finds damaged chunks in the cache. It reads
-// several GB/s in plain JavaScript, so that it works on pages without crypto.subtle too. It does not protect against anybody who
-// changes the bytes on purpose.
+// xxHash32 (Collet, https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md): finds damaged chunks in the
+// cache. It reads several GB/s in plain JavaScript, so that it works on pages without crypto.subtle too. It
+// does not protect against anybody who changes the bytes on purpose.
 
 const P1 = 0x9e3779b1 | 0, P2 = 0x85ebca77 | 0, P3 = 0xc2b2ae3d | 0, P4 = 0x27d4eb2f | 0, P5 = 0x165667b1 | 0;
 

@@ -1,5 +1,6 @@
-// Checks what callers pass, before any of it reaches the engine. One row per option: what it must be, in words that
-// appear in the error, and the value where none is given. Unknown options are refused, since they are misspelt ones.
+// Checks what callers pass, before any of it reaches the engine. One row per option: what it must be, in
+// words that appear in the error, and the value where none is given. Unknown options are refused, since they
+// are misspelt ones.
 import { NutshellError } from './errors.js';
 import { GENERATE_OPTIONS, KV_TYPES, MAX_STOPS, MAX_STOP_BYTES } from './tables.js';
 
@@ -137,7 +138,8 @@ export function badArgument(name, expects, value) {
 }
 
 /**
- * The options with their fallbacks filled in; throws 'bad-argument'. An option that is undefined counts as not given.
+ * The options with their fallbacks filled in; throws 'bad-argument'. An option that is undefined counts as
+ * not given.
  * @param {Record<string, Rule>} table
  * @param {unknown} options
  * @returns {any}

@@ -19,7 +19,8 @@ export function hasSimd() {
   return typeof WebAssembly === 'object' && WebAssembly.validate(program(...SPLAT_A, ...LANE_0));
 }
 
-/** Whether modules may run here: a Content-Security-Policy can forbid it. Some browsers then refuse to compile them, WebKit to
+/** Whether modules may run here: a Content-Security-Policy can forbid it. Some browsers then refuse to
+ * compile them, WebKit to
  *  instantiate them. @returns {boolean} */
 export function isWasmAllowed() {
   try {
@@ -49,8 +50,8 @@ export function hasRelaxedSimd() {
 }
 
 /**
- * Whether memory can be shared with other threads. `crossOriginIsolated` alone does not tell: WebKitGTK 2.50 says true
- * and has no SharedArrayBuffer. @returns {boolean}
+ * Whether memory can be shared with other threads. `crossOriginIsolated` alone does not tell: WebKitGTK 2.50
+ * says true and has no SharedArrayBuffer. @returns {boolean}
  */
 export function hasSharedMemory() {
   try {
@@ -72,7 +73,8 @@ export const NO_SIMD = 'this browser has no WebAssembly SIMD, which the engine n
 export const blockedError = (cause) => new NutshellError('wasm-blocked', 'a Content-Security-Policy forbids WebAssembly: let '
   + "script-src allow 'wasm-unsafe-eval', for the page and for nutshell-worker.mjs", { cause });
 
-/** Whether workers can be started here: service workers, some browsers' shared workers and Node.js have none. */
+/** Whether workers can be started here: service workers, some browsers' shared workers and Node.js have none.
+ */
 export const hasWorkers = () => typeof Worker === 'function';
 
 export const RELAXED_IS_WRONG = 'this browser does not compute relaxed SIMD rightly: leave the option kernel out';

@@ -1,5 +1,5 @@
-// Starts a worker, also where a page's policy requires Trusted Types: a script's address must then come from a policy whose name
-// the page allows.
+// Starts a worker, also where a page's policy requires Trusted Types: a script's address must then come from
+// a policy whose name the page allows.
 
 /** @type {{ createScriptURL: (url: string) => any } | null | undefined} */
 let policy;

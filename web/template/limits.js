@@ -1,17 +1,20 @@
-// What a chat template may use up. Templates come with models, so they are as trustworthy as the model's author: one that loops
-// without end, or doubles a string forty times, must fail like any other bad template and not take the tab with it. The
-// interpreter has no such limits of its own; wasm/jinja.mjs inserts calls of these functions into its sources.
+// What a chat template may use up. Templates come with models, so they are as trustworthy as the model's
+// author: one that loops without end, or doubles a string forty times, must fail like any other bad template
+// and not take the tab with it. The interpreter has no such limits of its own; wasm/jinja.mjs inserts calls
+// of these functions into its sources.
 //
-// Work is counted, not time, so that a template that renders on one machine renders on all. What could do much work in a single
-// step is charged for it before.
+// Work is counted, not time, so that a template that renders on one machine renders on all. What could do
+// much work in a single step is charged for it before.
 
 export const LIMITS = {
   /** The largest template that is known has 17,000. */
   'characters of template': 250_000,
-  /** Expressions, values and other things that take some hundred nanoseconds or some tens of bytes. Known templates take 50 to
+  /** Expressions, values and other things that take some hundred nanoseconds or some tens of bytes. Known
+   * templates take 50 to
    *  250 for a message; a few take more the more messages there are. */
   steps: 10_000_000,
-  /** In all texts that are made. A text joined from others counts when it is read: JavaScript engines copy it no sooner. */
+  /** In all texts that are made. A text joined from others counts when it is read: JavaScript engines copy it
+   * no sooner. */
   'characters in all': 50_000_000,
   /** In one text, such as the result. */
   'characters in a text': 8_000_000,
@@ -95,7 +98,8 @@ function search(text, wanted) {
   spend(1 + (text.length + Math.max(text.length - wanted.length, 0) * wanted.length) / 1024);
 }
 
-// --- what JavaScript does in one step -----------------------------------------------------------------------------------
+// --- what JavaScript does in one step
+// -----------------------------------------------------------------------------------
 
 /** @param {string} text @param {string} wanted */
 export function includes(text, wanted) {
@@ -117,7 +121,8 @@ export function repeat(text, count) {
   return text.repeat(count);
 }
 
-/** Python's slices, where the interpreter's own one is `slice`. A text without surrogate pairs is cut as JavaScript cuts it.
+/** Python's slices, where the interpreter's own one is `slice`. A text without surrogate pairs is cut as
+ * JavaScript cuts it.
  *  @param {string} text @param {(characters: string[], ...range: number[]) => string[]} slice
  *  @param {number} start @param {number} stop @param {number} step */
 export function sliceText(text, slice, start, stop, step = 1) {
@@ -144,7 +149,8 @@ export function join(list, separator = ',') {
 /** A value as JavaScript turns it into text. @param {unknown} value */
 export const textOf = (value) => (Array.isArray(value) ? join(value) : String(value));
 
-/** Whether JavaScript holds two values for loosely equal: it turns an array into text to compare it with what is no object.
+/** Whether JavaScript holds two values for loosely equal: it turns an array into text to compare it with what
+ * is no object.
  *  @param {unknown} a @param {unknown} b */
 export function looselyEqual(a, b) {
   const side = (/** @type {unknown} */ value, /** @type {unknown} */ other) =>
@@ -176,8 +182,8 @@ export function replace(text, wanted, by, count) {
 const GENERATION = /{%(-?)\s*(?:end)?generation\s*(-?)%}(\s*)/g;
 
 /**
- * Takes out the tags generation and endgeneration, which mean something in training alone; those with a hyphen take the
- * blanks beside them along.
+ * Takes out the tags generation and endgeneration, which mean something in training alone; those with a
+ * hyphen take the blanks beside them along.
  * @param {string} template
  */
 export function withoutGeneration(template) {

@@ -1,10 +1,12 @@
-// Reads streams of bytes without leaving buffers to the garbage collector, which lets hundreds of megabytes pile up before it
-// runs. Where streams can fill a buffer of ours, one buffer serves all streams that are read one after the other. Where they
-// cannot (WebKit), each array that a stream gives is freed as soon as it was read.
+// Reads streams of bytes without leaving buffers to the garbage collector, which lets hundreds of megabytes
+// pile up before it runs. Where streams can fill a buffer of ours, one buffer serves all streams that are
+// read one after the other. Where they cannot (WebKit), each array that a stream gives is freed as soon as it
+// was read.
 
 const BUFFER_BYTES = 256 << 10; // fits a processor core's own cache on the way to the engine's memory
 
-/** Readers that wait for bytes. Chromium frees the stream of a Blob that nothing else refers to together with whoever waits for
+/** Readers that wait for bytes. Chromium frees the stream of a Blob that nothing else refers to together with
+ * whoever waits for
  *  its bytes, and the load never ends. @type {Set<object>} */
 const waiting = new Set();
 

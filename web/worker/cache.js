@@ -1,4 +1,5 @@
-// The operations of Nutshell.cache. Those that few pages need are in upkeep.js, which is dist/nutshell-cache.mjs.
+// The operations of Nutshell.cache. Those that few pages need are in upkeep.js, which is
+// dist/nutshell-cache.mjs.
 import { Aborted } from '../shared/errors.js';
 import { lazy } from './lazy.js';
 import { estimate } from './quota.js';

@@ -1,5 +1,5 @@
-// Flow control of one generation: how many of its texts the page has taken. Generation goes a few texts ahead and then waits, so
-// that a loop that takes no more costs no more work.
+// Flow control of one generation: how many of its texts the page has taken. Generation goes a few texts ahead
+// and then waits, so that a loop that takes no more costs no more work.
 
 const AHEAD = 32; // texts; more than the page takes between two messages about it
 

@@ -1,6 +1,7 @@
-// Pages of one origin that load the same model at the same time share one download: the page that holds the model's lock fetches
-// and stores the chunks and tells the other pages, which take them from the cache. The browser releases the lock when its page
-// ends in whatever way; another page then holds it and goes on from there.
+// Pages of one origin that load the same model at the same time share one download: the page that holds the
+// model's lock fetches and stores the chunks and tells the other pages, which take them from the cache. The
+// browser releases the lock when its page ends in whatever way; another page then holds it and goes on from
+// there.
 
 const LOOK_EVERY = 1000; // milliseconds, for a message that was missed
 
@@ -26,7 +27,8 @@ export class DownloadLock {
     else this.#state = 'held'; // without both (pages that are not secure) each page fetches for itself
   }
 
-  /** Whether this page is to fetch. After the first call it gets the lock as soon as no other page holds it. */
+  /** Whether this page is to fetch. After the first call it gets the lock as soon as no other page holds it.
+   */
   async isHeld() {
     if (this.#state === 'new') {
       this.#state = 'waiting';

@@ -1,6 +1,7 @@
-// Fetches the chunks that are not in the cache. Where the source gives ranges of the file, several requests run at a time: more
-// while that is quicker, fewer when the server refuses. Where it does not, one answer is read from its beginning to its end. The
-// engine takes chunks in order; those that come early wait, and no more are fetched than may wait.
+// Fetches the chunks that are not in the cache. Where the source gives ranges of the file, several requests
+// run at a time: more while that is quicker, fewer when the server refuses. Where it does not, one answer is
+// read from its beginning to its end. The engine takes chunks in order; those that come early wait, and no
+// more are fetched than may wait.
 import { Aborted, NutshellError } from '../shared/errors.js';
 import { isOfServer } from './http.js';
 
@@ -197,7 +198,8 @@ export class Downloads {
     this.#changed();
   }
 
-  /** Whether a chunk may be fetched: while few wait for the engine or the disk. Until the engine has taken one nothing is
+  /** Whether a chunk may be fetched: while few wait for the engine or the disk. Until the engine has taken
+   * one nothing is
    *  stored, so that the wanted chunk must come whatever waits. @param {number} index */
   #mayCome(index) {
     if (!this.#taken && index <= this.#wanted) return true;
@@ -269,7 +271,8 @@ export class Downloads {
     this.#failed.sort((a, b) => a.at - b.at);
   }
 
-  /** One more request at a time while the last one more made it quicker, and what is on its way is a small share of the file. */
+  /** One more request at a time while the last one more made it quicker, and what is on its way is a small
+   * share of the file. */
   #tune() {
     const { maxRequests, size } = this.#needs.source;
     const most = Math.min(maxRequests, Math.max(2, size / FILE_BYTES_PER_REQUEST));
@@ -306,7 +309,8 @@ export class Downloads {
       request.body.cancel();
       request.body = null;
     }
-    // The first answer may be for less than a request; after one that ended early without an error the rest is asked for.
+    // The first answer may be for less than a request; after one that ended early without an error the rest
+    // is asked for.
     const goesOn = source.ranges && !this.#isFull(request) && this.#position(request) > start;
     await (goesOn ? this.#read(request) : this.#bodyEnded(request));
   }

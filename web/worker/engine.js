@@ -1,5 +1,5 @@
-// The engine's functions as JavaScript sees them: numbers, strings and byte arrays instead of addresses, exceptions
-// instead of return codes. The counterpart of wasm/nut_wasm.c; one engine per worker.
+// The engine's functions as JavaScript sees them: numbers, strings and byte arrays instead of addresses,
+// exceptions instead of return codes. The counterpart of wasm/nut_wasm.c; one engine per worker.
 import { NutshellError } from '../shared/errors.js';
 import {
   ADD_BOS, FINISHES, KV_TYPES, OPTION_NAMES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,

@@ -1,5 +1,6 @@
-// Brings one file into the engine, chunk by chunk and in order. Chunks that the cache has come from there, the others from the
-// source; those are stored on the way, once the engine has accepted the first, so that a file that is no model is never stored.
+// Brings one file into the engine, chunk by chunk and in order. Chunks that the cache has come from there,
+// the others from the source; those are stored on the way, once the engine has accepted the first, so that a
+// file that is no model is never stored.
 import { Aborted, NutshellError } from '../shared/errors.js';
 import { xxh32 } from '../shared/checksum.js';
 import { bytesOf } from './byte_reader.js';
@@ -210,7 +211,8 @@ export class FileLoader {
     }
   }
 
-  /** Whether the stored chunk could be read and has its checksum. The next one is looked up while the engine packs it. */
+  /** Whether the stored chunk could be read and has its checksum. The next one is looked up while the engine
+   * packs it. */
   async #takeStored(/** @type {number} */ i) {
     const { engine, meter } = this.#job;
     const chunk = await this.#find(i);
@@ -324,7 +326,8 @@ export class FileLoader {
     }, first, body);
   }
 
-  /** While another page fetches this file: waits for chunk i to be stored. False where this page is to fetch it. */
+  /** While another page fetches this file: waits for chunk i to be stored. False where this page is to fetch
+   * it. */
   async #othersStore(/** @type {number} */ i) {
     const lock = this.#lock;
     while (lock && this.#store) {

@@ -1,11 +1,13 @@
-// Generations: steps the engine and sends each piece of text to the page. Those of one session run one after the other;
-// those of several run at the same time, a step of each in turn. After a step the worker looks into its message queue, so
-// that a stop is seen within one token, or one batch of the prompt, of each. A generation goes a few pieces ahead of the
-// page and then waits, so that a loop that takes no more pieces costs no more work.
+// Generations: steps the engine and sends each piece of text to the page. Those of one session run one after
+// the other; those of several run at the same time, a step of each in turn. After a step the worker looks
+// into its message queue, so that a stop is seen within one token, or one batch of the prompt, of each. A
+// generation goes a few pieces ahead of the page and then waits, so that a loop that takes no more pieces
+// costs no more work.
 
 /**
- * Makes the pause between two steps, in which messages that have arrived are handled: a message to oneself, which is much
- * quicker than a timer. Pauses end in the order in which they began, so that the steps of generations alternate.
+ * Makes the pause between two steps, in which messages that have arrived are handled: a message to oneself,
+ * which is much quicker than a timer. Pauses end in the order in which they began, so that the steps of
+ * generations alternate.
  * @returns {() => Promise<unknown>}
  */
 export function messagePause() {
@@ -65,7 +67,8 @@ export class Generator {
   }
 
   /**
-   * Runs when the session's one before has ended. Resolves at its end or when it is stopped, rejects with the engine's error.
+   * Runs when the session's one before has ended. Resolves at its end or when it is stopped, rejects with the
+   * engine's error.
    * @param {Session} session
    * @param {() => Promise<Request>} prepare  called when it begins
    * @param {AbortSignal} signal

@@ -64,8 +64,8 @@ function describe(response, asked, start, end) {
   if (response.status !== 206) return facts;
   const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(header('Content-Range') ?? '');
   if (range) return { ...facts, partial: true, offset: Number(range[1]), size: Number(range[2]) || 0 };
-  // Across origins the header can be hidden. Then the server is taken to have sent the range that it was asked for, and only
-  // an answer to the end of the file tells the file's size.
+  // Across origins the header can be hidden. Then the server is taken to have sent the range that it was
+  // asked for, and only an answer to the end of the file tells the file's size.
   return { ...facts, partial: true, offset: start, size: end === Infinity && facts.size ? start + facts.size : 0 };
 }
 
@@ -126,8 +126,8 @@ function headersFor({ headers, start, end, etag, plain }, url) {
 }
 
 /**
- * The caller's headers for the address that a redirect led to. Logins are left out where it is on another origin, as browsers
- * do it when they follow a redirect.
+ * The caller's headers for the address that a redirect led to. Logins are left out where it is on another
+ * origin, as browsers do it when they follow a redirect.
  * @param {Record<string, string>} headers with names in lower case @param {string} url @param {string} target
  */
 export function redirectedHeaders(headers, url, target) {
@@ -136,8 +136,8 @@ export function redirectedHeaders(headers, url, target) {
 }
 
 /**
- * Asks for a range of the file. A server that ignores ranges answers with the whole file. The browser's own HTTP cache is not
- * used: it would keep a second copy.
+ * Asks for a range of the file. A server that ignores ranges answers with the whole file. The browser's own
+ * HTTP cache is not used: it would keep a second copy.
  * @param {string} url
  * @param {object} wish
  * @param {Record<string, string>} wish.headers  the caller's own; they go with each request and are kept nowhere
@@ -193,8 +193,8 @@ async function hasBytes(url, headers, { start, bytes }, signal) {
 }
 
 /**
- * Whether the server now has another version than the one that is stored. A server that does not answer soon, or not
- * with this file, does not tell.
+ * Whether the server now has another version than the one that is stored. A server that does not answer soon,
+ * or not with this file, does not tell.
  * @param {import('./version.js').Version & { url: string | null }} stored
  * @param {Record<string, string>} headers
  * @param {() => Promise<{ start: number, bytes: Uint8Array } | null>} takeSample  some of the stored bytes, which are compared

@@ -1,5 +1,5 @@
-// Fetches and starts one of the four engine modules: {simd128, relaxed} x {one thread, threads}. Emscripten's own start-up
-// script is not used: the modules need a clock, more memory, and threads (see wasm/surface.txt).
+// Fetches and starts one of the four engine modules: {simd128, relaxed} x {one thread, threads}. Emscripten's
+// own start-up script is not used: the modules need a clock, more memory, and threads (see wasm/surface.txt).
 import { NutshellError } from '../shared/errors.js';
 import { blockedError, isWasmAllowed } from '../shared/probe.js';
 
@@ -20,8 +20,8 @@ export function missingFile(url, cause) {
 }
 
 /**
- * Fetches a file in the older way. While Firefox is offline, fetch refuses everything in workers, even the files of an
- * extension's own package; XMLHttpRequest does not.
+ * Fetches a file in the older way. While Firefox is offline, fetch refuses everything in workers, even the
+ * files of an extension's own package; XMLHttpRequest does not.
  * @param {URL} url
  * @returns {Promise<Response>}
  */
@@ -37,8 +37,8 @@ function requestFile(url) {
 }
 
 /**
- * Compiles a module while it downloads, or after that where the server sends a wrong MIME type. Browsers may store the compiled
- * code with the file.
+ * Compiles a module while it downloads, or after that where the server sends a wrong MIME type. Browsers may
+ * store the compiled code with the file.
  * @param {string} name of the module
  */
 export async function compileModule(name) {

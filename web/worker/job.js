@@ -1,5 +1,5 @@
-// Drives a job of the module nutshell-compress (wasm/nut_compress.c): the engine says which bytes it needs and which it has
-// made, the caller reads and writes them, wherever they are.
+// Drives a job of the module nutshell-compress (wasm/nut_compress.c): the engine says which bytes it needs
+// and which it has made, the caller reads and writes them, wherever they are.
 import { NutshellError } from '../shared/errors.js';
 
 const encoder = new TextEncoder();

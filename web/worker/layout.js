@@ -4,7 +4,8 @@ export const MAX_CHUNK_BYTES = 4 << 20;
 const MIN_CHUNK_BYTES = 256 << 10;
 const CHUNKS = 64; // of a model, or fewer, as long as their size allows
 
-/** The prefix of the keys of incomplete imports, and the lock that running imports share: where nobody holds it, such a key is
+/** The prefix of the keys of incomplete imports, and the lock that running imports share: where nobody holds
+ * it, such a key is
  *  abandoned. */
 export const IMPORT = 'incoming:';
 export const IMPORT_LOCK = 'nutshell-incoming';

@@ -1,12 +1,12 @@
-// Brings a model into the engine, file by file (a model can be split in several; the first says how many there are). It begins
-// again from the first file when a file turns out to have changed on the server.
+// Brings a model into the engine, file by file (a model can be split in several; the first says how many
+// there are). It begins again from the first file when a file turns out to have changed on the server.
 import { NutshellError } from '../shared/errors.js';
 import { FileLoader, isUseless } from './file.js';
 import { Changed } from './source.js';
 
 const MAX_RESTARTS = 3;
-// A file that changes twice during a load is likely one whose address leads to several servers by turns. Nothing tells whether
-// they have the same bytes, so that each file is then taken from one answer.
+// A file that changes twice during a load is likely one whose address leads to several servers by turns.
+// Nothing tells whether they have the same bytes, so that each file is then taken from one answer.
 const WHOLE_AFTER = 2;
 
 /**

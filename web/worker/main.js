@@ -1,6 +1,6 @@
-// The worker: one per model, and one per further thread of its engine. It answers requests { id, op, ... } with
-// { id, value } or { id, error }, and sends { id, event } while one is running. Messages that belong to a running
-// request carry its id as `target`.
+// The worker: one per model, and one per further thread of its engine. It answers requests { id, op, ... }
+// with { id, value } or { id, error }, and sends { id, event } while one is running. Messages that belong to
+// a running request carry its id as `target`.
 import { Aborted, NutshellError, toWire } from '../shared/errors.js';
 import { runCacheOperation } from './cache.js';
 import { Demand } from './demand.js';

@@ -1,4 +1,5 @@
-// How much the browser lets this origin store, which models may be deleted for another one, and the error where space is short.
+// How much the browser lets this origin store, which models may be deleted for another one, and the error
+// where space is short.
 import { NutshellError } from '../shared/errors.js';
 
 const STALE = 24 * 3600 * 1000; // milliseconds: an incomplete model that was not used for so long counts as abandoned

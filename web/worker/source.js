@@ -1,5 +1,6 @@
-// Where a model's bytes come from. A source gives any range of a file, or only the file from its beginning; what is wanted, how
-// often it is tried and what becomes of it is decided elsewhere. A source knows nothing of the cache.
+// Where a model's bytes come from. A source gives any range of a file, or only the file from its beginning;
+// what is wanted, how often it is tried and what becomes of it is decided elsewhere. A source knows nothing
+// of the cache.
 import { NutshellError } from '../shared/errors.js';
 import { ByteReader } from './byte_reader.js';
 import { get, isOfServer, redirectedHeaders } from './http.js';
@@ -51,8 +52,9 @@ const MAX_REQUESTS = 4;
 const NO_MARKS = { etag: null };
 
 /**
- * A file on a server and its mirrors. Where an address redirects, the target of the first redirect is asked from then on: an
- * address can lead to another server each time, and nothing may tell whether that has the same bytes.
+ * A file on a server and its mirrors. Where an address redirects, the target of the first redirect is asked
+ * from then on: an address can lead to another server each time, and nothing may tell whether that has the
+ * same bytes.
  * @implements {Source}
  */
 export class UrlSource {

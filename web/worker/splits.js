@@ -1,4 +1,5 @@
-// The files of a model that was split in several, NAME-00001-of-00003.gguf and so on, as llama.cpp's gguf-split names them.
+// The files of a model that was split in several, NAME-00001-of-00003.gguf and so on, as llama.cpp's
+// gguf-split names them.
 import { NutshellError } from '../shared/errors.js';
 
 const NUMBERED = /-00001-of-(\d{5})(?=\.gguf$)/i;

@@ -1,7 +1,8 @@
-// Models in IndexedDB: a manifest for each file, and its bytes in chunks of one size, each with a checksum and written in a
-// transaction of its own. A manifest is marked complete in one more transaction, after the last chunk; until then the stored
-// chunks are a download that can be resumed. Other pages of the origin use the same database at the same time: each write
-// checks in its own transaction that the manifest is still there, so that no chunk outlives it.
+// Models in IndexedDB: a manifest for each file, and its bytes in chunks of one size, each with a checksum
+// and written in a transaction of its own. A manifest is marked complete in one more transaction, after the
+// last chunk; until then the stored chunks are a download that can be resumed. Other pages of the origin use
+// the same database at the same time: each write checks in its own transaction that the manifest is still
+// there, so that no chunk outlives it.
 import { deleteDB, openDB } from 'idb';
 import { NutshellError } from '../shared/errors.js';
 import { fillsBuffers } from './byte_reader.js';
@@ -12,9 +13,10 @@ const DATABASE = 'nutshell';
 const VERSION = 2;
 const OPEN_SECONDS = 8;
 
-// Firefox frees a Blob's bytes when its garbage collector runs, and does not count them among what makes it run. An ArrayBuffer
-// counts, and takes no memory as long as nobody writes to it, so that an unused one of this size makes the collector run in time.
-// WebKit does not need it and would fill it with zeros; it is recognized by its Blobs' streams (byte_reader.js).
+// Firefox frees a Blob's bytes when its garbage collector runs, and does not count them among what makes it
+// run. An ArrayBuffer counts, and takes no memory as long as nobody writes to it, so that an unused one of
+// this size makes the collector run in time. WebKit does not need it and would fill it with zeros; it is
+// recognized by its Blobs' streams (byte_reader.js).
 const DECOYS = fillsBuffers(new Blob().stream()) ? 4 : 0; // times the bytes of a chunk
 
 /**
@@ -58,12 +60,14 @@ async function explain(cause) {
     + 'blocked site data forbid it; models then load from their source each time', { cause });
 }
 
-/** WebKit aborts transactions without an error when the disk is full; nothing else aborts those that have not failed.
+/** WebKit aborts transactions without an error when the disk is full; nothing else aborts those that have not
+ * failed.
  *  @param {unknown} cause */
 const silentlyFull = (cause) => new DOMException(`the transaction was not written (${cause})`, 'QuotaExceededError');
 
 /**
- * Limits the time of an operation on the whole database; 'storage' where the browser forbids it or never answers.
+ * Limits the time of an operation on the whole database; 'storage' where the browser forbids it or never
+ * answers.
  * @template T
  * @param {() => Promise<T>} work
  */
@@ -152,8 +156,8 @@ export class Store {
   }
 
   /**
-   * Reads from one of the database's stores. Where a worker ends before its transaction does, WebKit takes the database for open
-   * for ever; so each transaction is waited for.
+   * Reads from one of the database's stores. Where a worker ends before its transaction does, WebKit takes
+   * the database for open for ever; so each transaction is waited for.
    * @template T
    * @param {'models' | 'chunks'} from
    * @param {(store: any) => Promise<T>} work  waits for nothing but the database
@@ -189,7 +193,8 @@ export class Store {
   }
 
   /**
-   * A chunk, which the caller is to read and compare with its checksum; null where it is absent or of the wrong length.
+   * A chunk, which the caller is to read and compare with its checksum; null where it is absent or of the
+   * wrong length.
    * @param {Manifest} manifest
    * @param {number} index
    * @returns {Promise<Chunk | null>}
@@ -216,8 +221,8 @@ export class Store {
   /* ---- space ---- */
 
   /**
-   * Makes sure that there is space for more bytes; rejects with 'quota', before anything is deleted, where there cannot be.
-   * An incomplete model is deleted only when nobody has loaded it for a day.
+   * Makes sure that there is space for more bytes; rejects with 'quota', before anything is deleted, where
+   * there cannot be. An incomplete model is deleted only when nobody has loaded it for a day.
    * @param {number} bytes  0 if unknown
    * @param {string | null} keepId  the model that they belong to
    * @param {boolean} [allowed]  whether others may be deleted, those first that were not used for the longest time
@@ -283,7 +288,8 @@ export class Store {
   }
 
   /**
-   * A transaction that takes space. Where there is none, other models are deleted if they may be, and it is tried once more.
+   * A transaction that takes space. Where there is none, other models are deleted if they may be, and it is
+   * tried once more.
    * @template T
    * @param {Manifest} manifest
    * @param {number} bytes
@@ -360,8 +366,8 @@ export class Store {
   }
 
   /**
-   * Marks the model complete; rejects with Gone where chunks are missing. It replaces another model with its key. A file that is
-   * stored already under another name is not kept twice.
+   * Marks the model complete; rejects with Gone where chunks are missing. It replaces another model with its
+   * key. A file that is stored already under another name is not kept twice.
    * @param {Manifest} manifest
    * @param {number} size
    * @param {number[]} sums
@@ -406,7 +412,8 @@ export class Store {
     }
   }
 
-  /** Deletes all models; where there is no space even for that, the whole database. The store cannot be used afterwards. */
+  /** Deletes all models; where there is no space even for that, the whole database. The store cannot be used
+   * afterwards. */
   async clear() {
     try {
       for (const { id } of await this.all()) await this.remove(id);

@@ -1,6 +1,6 @@
-// Threads of the engine: workers that run the same module in the same memory. They are started before the engine asks for
-// them, since a worker needs the event loop to start and the engine cannot wait for that. Each runs this same script, fetched
-// while the module is compiled; see `thread` and `run` in main.js.
+// Threads of the engine: workers that run the same module in the same memory. They are started before the
+// engine asks for them, since a worker needs the event loop to start and the engine cannot wait for that.
+// Each runs this same script, fetched while the module is compiled; see `thread` and `run` in main.js.
 import { startWorker } from '../shared/worker.js';
 import { instantiate } from './instantiate.js';
 
@@ -61,7 +61,8 @@ export class Threads {
   }
 
   /**
-   * Lets an idle thread call a function of the module's table. If that crashes, the word at `crashed` becomes 1.
+   * Lets an idle thread call a function of the module's table. If that crashes, the word at `crashed` becomes
+   * 1.
    * @param {number} fn
    * @param {number} argument
    * @param {number} crashed

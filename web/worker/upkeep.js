@@ -1,5 +1,6 @@
-// dist/nutshell-cache.mjs: what few pages ask of the cache: checking stored models, exporting and importing them as files, and
-// SHA-256. It works on the store that the worker has opened, so that the database's code is there once.
+// dist/nutshell-cache.mjs: what few pages ask of the cache: checking stored models, exporting and importing
+// them as files, and SHA-256. It works on the store that the worker has opened, so that the database's code
+// is there once.
 import { sha256 } from '@noble/hashes/sha2.js';
 import { xxh32 } from '../shared/checksum.js';
 import { NutshellError } from '../shared/errors.js';
@@ -135,8 +136,8 @@ function checkMagic(bytes) {
 }
 
 /**
- * Stores the file under a temporary key, which is replaced by the right one when the file is complete: what was stored under
- * that key before stays until then.
+ * Stores the file under a temporary key, which is replaced by the right one when the file is complete: what
+ * was stored under that key before stays until then.
  * @param {Store} store
  * @param {{ url: string | null, name: string, evict: boolean }} argument
  * @param {Context} context

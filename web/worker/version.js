@@ -1,5 +1,6 @@
-// What is known of the version of a file on a server, and whether two answers are of the same version. An address can lead to
-// several servers, as those of content delivery networks do; each names the same bytes by an ETag of its own.
+// What is known of the version of a file on a server, and whether two answers are of the same version. An
+// address can lead to several servers, as those of content delivery networks do; each names the same bytes by
+// an ETag of its own.
 
 const YOUNG = 60_000; // milliseconds: a date that is younger may be that of the next version too (RFC 9110, section 8.8.2.2)
 
