@@ -161,12 +161,12 @@ static nut_status get_yarn(keys *k, float factor, uint32_t n_ctx_train, rope_hpa
 
 static nut_status get_rope(keys *k, model_hparams *hp, nut_error *err) {
     gguf_str type;
-    float factor, linear, attn_factor;
+    float factor, older, attn_factor;
     rope_hparams *r = &hp->rope[0];
     *r = (rope_hparams){.scale = 1, .magnitude = 1};
     TRY(get_positive(k, "rope.freq_base", 10000, &r->base, err));
-    TRY(get_positive(k, "rope.scale_linear", 1, &linear, err)); // the key of older files
-    TRY(get_positive(k, "rope.scaling.factor", linear, &factor, err));
+    TRY(get_positive(k, "rope.scale_linear", 1, &older, err)); // the key of older files
+    TRY(get_positive(k, "rope.scaling.factor", older, &factor, err));
     TRY(gguf_get_str(k->g, key_of(k, "rope.scaling.type"), factor == 1.0f ? "none" : "linear", &type, err));
     const bool is_linear = gguf_str_is(type, "linear"), is_yarn = gguf_str_is(type, "yarn");
     if (is_linear || is_yarn) r->scale = 1.0f / factor;

@@ -177,12 +177,12 @@ static void set_type(vocab *v, int32_t id, vocab_type type) {
 
 static void find_known(vocab *v, int32_t fim[N_FIM]) {
     for (size_t i = 0; i < sizeof known_texts / sizeof *known_texts; i++) {
-        const role role = known_texts[i].role;
-        int32_t id = role < N_FIM && fim[role] != VOCAB_NONE ? VOCAB_NONE : find(v, known_texts[i].text);
+        const role is = known_texts[i].role;
+        int32_t id = is < N_FIM && fim[is] != VOCAB_NONE ? VOCAB_NONE : find(v, known_texts[i].text);
         if (id == VOCAB_NONE) continue;
-        set_type(v, id, role == SHOWN ? VOCAB_USER_DEFINED : VOCAB_CONTROL);
-        if (role == EOG || (role < N_FIM && fim_roles[role].ends)) mark_eog(v, id);
-        if (role < N_FIM) fim[role] = id;
+        set_type(v, id, is == SHOWN ? VOCAB_USER_DEFINED : VOCAB_CONTROL);
+        if (is == EOG || (is < N_FIM && fim_roles[is].ends)) mark_eog(v, id);
+        if (is < N_FIM) fim[is] = id;
     }
 }
 
