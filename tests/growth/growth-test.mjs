@@ -5,7 +5,8 @@
 //
 // A folder has `files/`, which are added; `rows.patch`, which adds rows to existing files; and `check.mjs`, whose
 // default export checks the patched tree. The rule (rule.mjs): nothing is removed, and no existing function changes.
-// A patch that does not apply any more has to be made again (`make-patch.mjs NAME`).
+// A patch that does not apply any more has to be made again: edit a clean tree, `git diff -U1 > rows.patch`. What failed
+// stays in build/growth/.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -40,7 +41,8 @@ function must(command, args, cwd, what) {
   return r.out;
 }
 
-const make = (tree, ...targets) => must('make', ['-s', `-j${availableParallelism()}`, ...targets], tree, `make ${targets.join(' ')}`);
+const make = (tree, ...targets) =>
+  must('make', ['-s', `-j${availableParallelism()}`, ...targets], tree, `make ${targets.join(' ')}`);
 
 /** Copies the files of the working tree, committed or not, and the objects that were built of them. */
 function copyTree(tree) {
@@ -61,6 +63,12 @@ function copyTree(tree) {
 function apply(patch, tree) {
   const r = run('git', ['apply', `--directory=${tree.slice(ROOT.length + 1)}`, patch]);
   assert.equal(r.status, 0, `${patch} does not apply any more; make it again:\n${r.err}`);
+}
+
+/** Removes a tree, or, to keep it, what the Makefile would read of it when it looks for dependencies in build/. */
+function discard(tree, keep) {
+  if (!keep) return rmSync(tree, { recursive: true, force: true });
+  for (const file of filesOf(tree)) if (file.endsWith('.d')) rmSync(join(tree, file));
 }
 
 const filesOf = (folder) => existsSync(folder)
@@ -90,11 +98,12 @@ async function grow(name) {
       return out;
     },
   };
+  await test(`${name}: keeps to the rooms`, () => { must('node', ['tests/lint/rooms.mjs'], tree, 'room lint'); });
   await (await import(pathToFileURL(join(folder, 'check.mjs')).href)).default(tools);
   const hunks = hunksOf(patch), n = new Set(hunks.map((hunk) => hunk.file)).size;
   const built = added.filter((file) => !file.startsWith('tests/')).length;
-  console.log(`${name}: ${hunks.length} places in ${n} files, ${built} files of the engine and ${added.length - built} of tests added; `
-    + `${((Date.now() - begun) / 1000).toFixed(0)} s`);
+  console.log(`${name}: ${hunks.length} places in ${n} files, ${built} files of the engine and ${added.length - built} `
+    + `of tests added; ${((Date.now() - begun) / 1000).toFixed(0)} s`);
 }
 
 // ---- the rule itself ----------------------------------------------------------------------------------------------
@@ -137,7 +146,8 @@ function samplePatch(at, text) {
 }
 
 await test('the rule allows rows of lists, tables, structs and declarations', () => {
-  for (const [at, text] of [[2, '    X(more) \\'], [12, '    3,'], [15, '    int c;'], [18, 'int more;'], [25, '#include "more.h"']]) {
+  const rows = [[2, '    X(more) \\'], [12, '    3,'], [15, '    int c;'], [18, 'int more;'], [25, '#include "more.h"']];
+  for (const [at, text] of rows) {
     const sample = samplePatch(at, text);
     assert.deepEqual(violations(sample.patch, () => sample.text), [], text);
   }
@@ -164,15 +174,15 @@ await test('the rule refuses rows of other files, and files added by the patch',
 });
 
 // ---- the patches --------------------------------------------------------------------------------------------------
+rmSync(join(ROOT, 'build/growth'), { recursive: true, force: true });
 make(ROOT, 'build/native/nutshell'); // whose objects the copies begin with
-mkdirSync(join(ROOT, 'build/growth'), { recursive: true });
 const names = readdirSync(HERE).filter((name) => existsSync(join(HERE, name, PATCH)));
 for (const name of names) {
   if (asked.length && !asked.includes(name)) continue;
   const before = failed;
   failed = 0;
   await test(name, () => grow(name));
-  if (!failed) rmSync(join(ROOT, 'build/growth', name), { recursive: true, force: true });
+  discard(join(ROOT, 'build/growth', name), failed > 0);
   failed += before;
 }
 console.log(`${passed} passed, ${failed} failed`);

@@ -80,7 +80,9 @@ export function violations(patch, patched) {
     for (const line of lines) {
       if (line[0] === '-') found.push(`${file}:${at + 1}: removes a line: ${line.slice(1).trim()}`);
       if (line[0] === '+' && !closed) found.push(`${file}:${at + 1}: adds a line to a file that is neither C nor .d.ts`);
-      else if (line[0] === '+' && closed[at]) found.push(`${file}:${at + 1}: adds a line to a ${closed[at]}: ${line.slice(1).trim()}`);
+      else if (line[0] === '+' && closed[at]) {
+        found.push(`${file}:${at + 1}: adds a line to a ${closed[at]}: ${line.slice(1).trim()}`);
+      }
       if (line[0] !== '-') at++;
     }
   }

@@ -22,7 +22,9 @@ export default async function check({ tree, test, make, must, unit }) {
 
   await test('the float64 program', () => {
     // Abramowitz and Stegun, Handbook of Mathematical Functions (1964), table 7.1
-    for (const [x, y] of [[0.5, 0.5204998778], [1, 0.8427007929], [2, 0.9953222650]]) assert.ok(Math.abs(erf(x) - y) < 1e-10, `erf ${x}`);
+    for (const [x, y] of [[0.5, 0.5204998778], [1, 0.8427007929], [2, 0.9953222650]]) {
+      assert.ok(Math.abs(erf(x) - y) < 1e-10, `erf ${x}`);
+    }
     assert.ok(N_IDS > 2 * SIZE.window && std > 0.5 && std < 10, `deviation ${std}`);
   });
   await test('each trait of the family shows in the logits', () => {

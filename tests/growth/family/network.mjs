@@ -54,7 +54,8 @@ export function makeFile(tensors) {
     ['general.architecture', 'text', 'growthnet'],
     key('context_length', SIZE.context), key('embedding_length', SIZE.embd), key('block_count', SIZE.layers),
     key('feed_forward_length', SIZE.ff), key('attention.head_count', SIZE.heads), key('attention.head_count_kv', SIZE.headsKv),
-    key('attention.layer_norm_epsilon', SIZE.eps, 'f32'), key('rope.dimension_count', SIZE.rot), key('rope.freq_base', SIZE.base, 'f32'),
+    key('attention.layer_norm_epsilon', SIZE.eps, 'f32'),
+    key('rope.dimension_count', SIZE.rot), key('rope.freq_base', SIZE.base, 'f32'),
     key('attention.sliding_window', SIZE.window), ...vocabulary().metadata,
   ], [...tensors.values()].map(({ name, dims, values }) => ({ name, dims, type: 0, bytes: new Uint8Array(values.buffer) })));
 }
@@ -107,8 +108,11 @@ export function logits(tensors, ids, traits = TRAITS) {
   const act = traits.gelu ? gelu : (x) => x / (1 + Math.exp(-x));
 
   const attend = (layer, inputs) => {
-    const q = inputs.map((x, t) => product(`blk.${layer}.attn_q`, x));
-    const k = inputs.map((x, t) => { const all = product(`blk.${layer}.attn_k`, x); return Array.from({ length: headsKv }, (_, h) => rotate(headOf(all, h), t)); });
+    const q = inputs.map((x) => product(`blk.${layer}.attn_q`, x));
+    const k = inputs.map((x, t) => {
+      const all = product(`blk.${layer}.attn_k`, x);
+      return Array.from({ length: headsKv }, (_, h) => rotate(headOf(all, h), t));
+    });
     const v = inputs.map((x) => product(`blk.${layer}.attn_v`, x));
     return inputs.map((_, t) => {
       const from = traits.window && layer % 2 === 0 ? Math.max(0, t - window + 1) : 0, joined = [];
@@ -128,8 +132,8 @@ export function logits(tensors, ids, traits = TRAITS) {
   for (let layer = 0; layer < layers; layer++) {
     const mixed = attend(layer, x.map((row) => norm(`blk.${layer}.attn_norm`, row)));
     x = x.map((row, t) => {
-      const both = plus(row, mixed[t]), hidden = product(`blk.${layer}.ffn_up`, norm(`blk.${layer}.ffn_norm`, traits.parallel ? row : both));
-      return plus(both, product(`blk.${layer}.ffn_down`, hidden.map(act)));
+      const both = plus(row, mixed[t]), input = norm(`blk.${layer}.ffn_norm`, traits.parallel ? row : both);
+      return plus(both, product(`blk.${layer}.ffn_down`, product(`blk.${layer}.ffn_up`, input).map(act)));
     });
   }
   return x.map((row) => product('output', norm('output_norm', row)));

@@ -32,7 +32,9 @@ export default async function check({ tree, test, make, must, unit }) {
     assert.equal(from.type, 0);
     assert.equal(to.type, X4_T);
     const n = from.dims[0] * from.dims[1], blocks = [];
-    for (let at = 0; at < n; at += 32) blocks.push(block(Array.from({ length: 32 }, (_, i) => from.bytes.readFloatLE(4 * (at + i)))));
+    for (let at = 0; at < n; at += 32) {
+      blocks.push(block(Array.from({ length: 32 }, (_, i) => from.bytes.readFloatLE(4 * (at + i)))));
+    }
     assert.deepEqual(Buffer.concat(blocks), Buffer.from(to.bytes.subarray(0, n / 32 * 18)));
     writeFileSync(expected, Buffer.from(Float32Array.from(blocks.flatMap(weights)).buffer));
   });

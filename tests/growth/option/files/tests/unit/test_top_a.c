@@ -1,5 +1,5 @@
-/* The step top_a on five tokens with the probabilities 0.5, 0.25, 0.125, 0.0725 and 0.0525: the square of the
- * best is 0.25, so that a leaves out what is below 0.25 a. */
+/* The step top_a on five tokens with the probabilities 0.5, 0.25, 0.125, 0.0725 and 0.0525: the square of
+ * the best is 0.25, so that a leaves out what is below 0.25 a. */
 #include "run/sampler.h"
 #include "check.h"
 
@@ -21,7 +21,8 @@ static unsigned tokens_sampled(float a) {
     CHECK(sampler_reset(&s, &o, NULL) == NUT_OK, "a = %g is refused", (double)a);
     for (int i = 0; i < 4000; i++) {
         int32_t id = -1;
-        CHECK(sampler_sample(&s, logits, NULL, 0, &id, NULL) == NUT_OK && id >= 0 && id < N, "id %d", (int)id);
+        CHECK(sampler_sample(&s, logits, NULL, 0, &id, NULL) == NUT_OK && id >= 0 && id < N, "id %d",
+              (int)id);
         found |= 1u << id;
     }
     return found;
