@@ -9,21 +9,21 @@
 
 /* A model of one head whose metadata say what the case says. */
 static nut_model *load_case(const rope_case *c, const char *kernel) {
-    const char *arch = c->adjacent ? "llama" : "qwen2";
+    const char *family = c->adjacent ? "llama" : "qwen2";
     const make_options o = {
-        .arch = arch, .n_layer = 1, .n_head = 1, .n_head_kv = 1, .head_dim = c->head_dim};
+        .arch = family, .n_layer = 1, .n_head = 1, .n_head_kv = 1, .head_dim = c->head_dim};
     nut_load_options options = nut_load_defaults();
     make_gguf g = make_model(&o);
-    make_u32(&g, make_hparam_key(arch, "rope.dimension_count"), c->n_rot);
-    make_f32(&g, make_hparam_key(arch, "rope.freq_base"), c->base);
+    make_u32(&g, make_hparam_key(family, "rope.dimension_count"), c->n_rot);
+    make_f32(&g, make_hparam_key(family, "rope.freq_base"), c->base);
     if (c->type) {
-        make_str(&g, make_hparam_key(arch, "rope.scaling.type"), c->type);
-        make_f32(&g, make_hparam_key(arch, "rope.scaling.factor"), c->factor);
+        make_str(&g, make_hparam_key(family, "rope.scaling.type"), c->type);
+        make_f32(&g, make_hparam_key(family, "rope.scaling.factor"), c->factor);
     }
     if (c->n_orig) {
-        make_u32(&g, make_hparam_key(arch, "rope.scaling.original_context_length"), c->n_orig);
-        make_f32(&g, make_hparam_key(arch, "rope.scaling.yarn_beta_fast"), c->beta_fast);
-        make_f32(&g, make_hparam_key(arch, "rope.scaling.yarn_beta_slow"), c->beta_slow);
+        make_u32(&g, make_hparam_key(family, "rope.scaling.original_context_length"), c->n_orig);
+        make_f32(&g, make_hparam_key(family, "rope.scaling.yarn_beta_fast"), c->beta_fast);
+        make_f32(&g, make_hparam_key(family, "rope.scaling.yarn_beta_slow"), c->beta_slow);
     }
     if (c->divisors) {
         make_tensor *t = make_add(&g, "rope_freqs.weight", FORMAT_F32, c->n_rot / 2, 0);

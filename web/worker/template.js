@@ -1,5 +1,6 @@
 // Chat templates: turn messages into the text that the model was trained to continue. Templates are Jinja,
-// come with the model, and run in the interpreter of @huggingface/jinja, inside the worker and within the limits of template/limits.js.
+// come with the model, and run in the interpreter of @huggingface/jinja, inside the worker and within the
+// limits of template/limits.js.
 import { NutshellError } from '../shared/errors.js';
 
 /**
