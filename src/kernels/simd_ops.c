@@ -51,8 +51,8 @@ SIMD_INLINE void rest_16(const float *x, v128_t q, float d, float *rest) {
                                wasm_i32x4_extend_low_i16x8(high), wasm_i32x4_extend_high_i16x8(high)};
     SIMD_UNROLL
     for (int i = 0; i < 4; i++) {
-        v128_t part = wasm_f32x4_mul(wasm_f32x4_splat(d), wasm_f32x4_convert_i32x4(by_four[i]));
-        wasm_v128_store(rest + 4 * i, wasm_f32x4_sub(wasm_v128_load(x + 4 * i), part));
+        v128_t held = wasm_f32x4_mul(wasm_f32x4_splat(d), wasm_f32x4_convert_i32x4(by_four[i]));
+        wasm_v128_store(rest + 4 * i, wasm_f32x4_sub(wasm_v128_load(x + 4 * i), held));
     }
 }
 
@@ -66,12 +66,12 @@ SIMD_INLINE void store_words(uint8_t *q, size_t stride, v128_t x) {
 
 /* 16 codes to their lane of four steps, as the set keeps them. */
 SIMD_INLINE void store_codes(uint8_t *q, const kernel_act *to, v128_t x) {
-    const size_t part = 4 * to->lanes;
+    const size_t columns = 4 * to->lanes; // bytes of four columns, or of two as int16
     if (to->bytes == 1) {
-        store_words(q, part, x);
+        store_words(q, columns, x);
     } else {
-        store_words(q, 2 * part, wasm_i16x8_shr(wasm_i16x8_shl(x, 8), 8));
-        store_words(q + part, 2 * part, wasm_i16x8_shr(x, 8));
+        store_words(q, 2 * columns, wasm_i16x8_shr(wasm_i16x8_shl(x, 8), 8));
+        store_words(q + columns, 2 * columns, wasm_i16x8_shr(x, 8));
     }
 }
 

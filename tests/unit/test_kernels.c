@@ -163,7 +163,7 @@ static void test_products(void) {
         test_product(f, 24, 1536, 5, &r);
         for (size_t k = 0; k < 4; k++)
             for (size_t i = 0; i < 2; i++)
-                test_product(f, many_rows[i], 256, tokens[k], &r); // several turns of streams
+                test_product(f, many_rows[i], 256, tokens[k], &r); // more than the streams take at once
     }
     for (size_t i = 0; i < kernel_count(); i++)
         for (size_t id = 0; id < FORMAT_COUNT && usable(i); id++)
@@ -208,7 +208,7 @@ static size_t wrong_quantized(const kernel_act *a, size_t t, const float *x, con
     return wrong;
 }
 
-/* Tokens together, each in two pieces, in the set's layout. */
+/* Tokens together, each in two calls, in the set's layout. */
 static void test_quantize_case(const kernel_set *s, const float *x, size_t n_cols, size_t n_tokens) {
     kernel_act a = act_new(s, FORMAT_ACT_Q8, x, n_tokens, n_cols);
     float *rest = guard_floats(n_cols);
