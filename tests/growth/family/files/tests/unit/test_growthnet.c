@@ -67,8 +67,8 @@ int main(int argc, char **argv) {
     n_vocab = (n_bytes / sizeof(double) - n_ids) / n_ids;
     nut_load_options reference = nut_load_defaults(), fast = nut_load_defaults();
     reference.kernel = "ref", reference.reference = true;
-    check_path(argv[1], &reference, 2e-3);
-    check_path(argv[1], &fast, 0.1);
+    check_path(argv[1], &reference, 1e-4); // the tanh form of GELU would be 8e-4 off
+    check_path(argv[1], &fast, 2e-2);      // its keys and values are half floats
     free(bytes);
     return check_report();
 }
