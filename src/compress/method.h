@@ -12,7 +12,10 @@
 #include "kernels/formats.h"
 #include "model/gguf_write.h"
 
-#define METHOD_LIST(X) X(round)
+// clang-format off
+#define METHOD_LIST(X) \
+    X(round)
+// clang-format on
 
 /* Rows of a matrix to encode, or a stretch of one row where rows are very long. */
 typedef struct method_slice {

@@ -21,7 +21,7 @@ bool method_is_matrix(const gguf_tensor *t) {
 }
 
 nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err) {
-    const char *name = options->method ? options->method : methods[0]->name;
+    const char *name = options->method ? options->method : method_round.name;
     char names[160] = "";
     for (size_t i = 0; i < N_METHODS; i++)
         if (!strcmp(methods[i]->name, name))

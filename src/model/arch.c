@@ -11,22 +11,26 @@
 
 /* Order of rotation as the families' converters left the weights: llama's were permuted to adjacent pairs.
  */
+/* The blocks of most families. */
+#define GATED .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_gated
 // clang-format off
 #define ARCH_LIST(X)                                                                                        \
-    X("llama", .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                          \
-    X("qwen2", .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                          \
-    X("qwen3", .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)                           \
-    X("gemma", .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                                     \
+    X("llama", GATED, .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                   \
+    X("qwen2", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                   \
+    X("qwen3", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)                    \
+    X("gemma", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                              \
       .features = ARCH_PRE_NORM | ARCH_EMBD_SQRT)                                                           \
-    X("gemma2", .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH, .window_period = 2,                \
+    X("gemma2", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH, .window_period = 2,         \
       .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_WINDOWED, .keys = softcap_keys)    \
-    X("gemma3", .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH, .window_period = 6,                \
+    X("gemma3", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH, .window_period = 6,         \
       .local_base = 10000,                                                                                  \
       .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_WINDOWED | ARCH_QK_NORM)           \
-    X("granite", .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = granite_keys)  \
-    X("smollm3", .rope = MODEL_ROPE_NORM, .no_rope_period = 4, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)   \
-    X("ernie4_5", .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                       \
-    X("olmo2", .rope = MODEL_ROPE_NEOX, .window_period = 4,                                                 \
+    X("granite", GATED, .rope = MODEL_ROPE_NORM,                                                            \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = granite_keys)                                      \
+    X("smollm3", GATED, .rope = MODEL_ROPE_NORM, .no_rope_period = 4,                                       \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
+    X("ernie4_5", GATED, .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                \
+    X("olmo2", GATED, .rope = MODEL_ROPE_NEOX, .window_period = 4,                                          \
       .features = ARCH_POST_NORM | ARCH_QK_NORM_FULL | ARCH_WINDOWED)
 // clang-format on
 
@@ -40,7 +44,7 @@ static const arch_key granite_keys[] = {
     KEY("attention.scale", attn_scale, 1), KEY("logit_scale", logit_divisor, 1), KEYS_END};
 
 static const arch archs[] = {
-#define NUT_X(text, ...) {.name = text, .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_gated, __VA_ARGS__},
+#define NUT_X(text, ...) {.name = text, __VA_ARGS__},
     ARCH_LIST(NUT_X)
 #undef NUT_X
 };
