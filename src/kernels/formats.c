@@ -29,7 +29,8 @@ static const char *const ggml_names[] = {
 };
 
 const char *format_ggml_name(uint32_t ggml_type) {
-    return ggml_type < sizeof ggml_names / sizeof *ggml_names ? ggml_names[ggml_type] : "unknown";
+    const char *name = ggml_type < sizeof ggml_names / sizeof *ggml_names ? ggml_names[ggml_type] : NULL;
+    return name ? name : "unknown";
 }
 
 const format *format_by_ggml(uint32_t ggml_type) {

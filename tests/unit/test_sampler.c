@@ -254,17 +254,16 @@ static void check_identity(const sampler_step *step, const nut_generate_options 
 
 static void test_steps(void) {
     nut_generate_options o = off();
-    CHECK(N_STEPS == 8 && !strcmp(steps[0]->name, "penalties") && steps[N_STEPS - 1] == &sampler_step_sample,
-          "%d steps", (int)N_STEPS);
+    CHECK(!strcmp(steps[0]->name, "penalties") && steps[N_STEPS - 1] == &sampler_step_sample, "%d steps",
+          (int)N_STEPS);
     CHECK(count_off(&o) == N_STEPS - 1, "all but the last are off: %zu", count_off(&o));
     for (uint32_t i = 0; i < 20; i++) logits[i] = (float)((i * 7) % 20) - 19;
     for (size_t i = 0; i < N_STEPS; i++) check_identity(steps[i], &o, 20);
     o = (nut_generate_options){.temperature = 0.5f, .top_k = 5, .top_p = 0.5f, .min_p = 0.1f};
     o.typical_p = 0.5f, o.repeat_penalty = 1.1f;
-    CHECK(count_off(&o) == 1 && sampler_step_greedy.is_off(&o), "none is off but greedy: %zu",
-          count_off(&o));
+    CHECK(sampler_step_greedy.is_off(&o) && !sampler_step_temperature.is_off(&o), "with a temperature");
     o.temperature = 0;
-    CHECK(count_off(&o) == 1 && sampler_step_temperature.is_off(&o), "greedy: %zu", count_off(&o));
+    CHECK(!sampler_step_greedy.is_off(&o) && sampler_step_temperature.is_off(&o), "greedy");
 }
 
 /* ---- the same tokens as ever ---- */
