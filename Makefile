@@ -20,7 +20,7 @@ SIMD  := -DNUT_COMPAT -Isrc/kernels/compat
 CLANG := $(shell command -v clang-19 || command -v clang || echo clang-19)
 
 # ---- variants: compiler, flags, what runs the result -----------------------------------------------------------
-VARIANTS := native asan scalar gcc wasi wasi128 fuzz cover count
+VARIANTS := native asan scalar gcc arm wasi wasi128 fuzz cover count
 # The native build takes the compiler that there is, and does without SIMD where that lacks vector extensions: asked once,
 # when needed. Warnings are errors with the pinned compiler (which warns of its own reading of -march=native), else silent.
 CC_native := $(or $(shell command -v clang-19 || command -v clang || command -v gcc || command -v cc),clang-19)
@@ -34,6 +34,10 @@ LF_native := -pthread -lm
 CC_gcc := gcc-12
 CF_gcc := -O2 -march=x86-64-v3 -DNUT_THREADS -pthread $(SIMD)
 LF_gcc := -pthread -lm
+# ARM with its dot product, run by qemu-aarch64.
+CC_arm := aarch64-linux-gnu-gcc
+CF_arm := -O2 -march=armv8.2-a+dotprod -DNUT_THREADS -pthread $(SIMD)
+LF_arm := -static -pthread -lm
 CC_asan := $(CLANG)
 CF_asan := -O1 -g -mssse3 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
     -DNUT_THREADS -pthread $(SIMD)

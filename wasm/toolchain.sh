@@ -4,6 +4,7 @@
 #   wasm/toolchain.sh PART...
 #
 #   native     clang 19, lld, llvm, sanitizer run-times, clang-format, gcc 12
+#   arm        gcc 12 and the C library for 64-bit ARM, and qemu to run what it makes
 #   wasm       Emscripten 3.1.69 with Binaryen 120            -> .toolchain/bin/emcc, emar, wasm-opt
 #   wasi       wasi-libc and clang's run-time for it          -> .toolchain/bin/wasi-cc
 #   wasmtime   the engine that runs WASI programs             -> .toolchain/bin/wasmtime
@@ -41,6 +42,8 @@ declare -A shows=(
     [clang-format-19]=/usr/bin/clang-format-19 [gcc-12]=/usr/bin/gcc-12 [libc6-dev]=/usr/include/stdio.h
     [chromium]=/usr/bin/chromium [firefox-esr]=/usr/bin/firefox-esr [xvfb]=/usr/bin/Xvfb
     [webkit2gtk-driver]=/usr/bin/WebKitWebDriver
+    [gcc-aarch64-linux-gnu]=/usr/bin/aarch64-linux-gnu-gcc [qemu-user]=/usr/bin/qemu-aarch64
+    [libc6-dev-arm64-cross]=/usr/aarch64-linux-gnu/include/stdio.h
 )
 
 apt_need() {
@@ -190,6 +193,10 @@ need_compilers() {
 part_native() {
     need_compilers
     apt_need clang-format-19 gcc-12
+}
+
+part_arm() {
+    apt_need gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 }
 
 part_wasm() {
@@ -347,7 +354,7 @@ stamped() {
 
 part() {
     case $1 in
-        native | wasm | wasi | node | npm | browsers | peers) "part_$1" ;;
+        native | arm | wasm | wasi | node | npm | browsers | peers) "part_$1" ;;
         wasmtime | model) stamped "$1" ;;
         *) die "there is no part $1; the parts are listed at the top of wasm/toolchain.sh" ;;
     esac

@@ -80,13 +80,20 @@ static size_t check_product(const format *f, size_t n_cols, size_t n_tokens, rng
     return n_undefined;
 }
 
-/* Few tokens, and formats of unsigned codes, never have an operand beyond 127. */
+static bool is_signed(layout_id id) {
+#define NUT_X(name, ...) [LAYOUT_##name] = &layout_##name,
+    static const code_layout *const all[LAYOUT_COUNT] = {CODE_LAYOUT_LIST(NUT_X)};
+#undef NUT_X
+    return all[id]->codes->is_signed;
+}
+
+/* Few tokens, and layouts of unsigned codes, never have an operand beyond 127. */
 static void test_formats(bool beyond, rng *r) {
     static const size_t tokens[] = {1, 2, 4, 5, 9, 70};
     for (size_t id = 0; id < FORMAT_COUNT; id++) {
         const format *f = &format_table[id];
         for (size_t i = 0; f->layout->act == FORMAT_ACT_Q8 && i < 6; i++) {
-            const bool may = beyond && f->id == FORMAT_Q8_0 && tokens[i] > KERNEL_TILE;
+            const bool may = beyond && is_signed(f->layout->id) && tokens[i] > KERNEL_TILE;
             const size_t n = check_product(f, 3 * (size_t)f->block, tokens[i], r);
             CHECK(may ? n > 0 : n == 0, "engine %d, %s, %zu tokens: %zu operands beyond 127", engine_now,
                   f->name, tokens[i], n);
