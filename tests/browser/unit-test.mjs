@@ -595,15 +595,5 @@ await check('dist/nutshell.d.ts is the one of the sources', () => {
   equal(readFileSync(join(DIST, 'nutshell.d.ts'), 'utf8'), readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8'));
 });
 
-for (const room of ['web', 'demo']) {
-  await check(`types of ${room}/`, () => {
-    try {
-      execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', join(ROOT, room)], { stdio: 'pipe' });
-    } catch (error) {
-      throw new Error(String(error.stdout));
-    }
-  });
-}
-
 await import('./unit-sources.mjs');
 finish();
