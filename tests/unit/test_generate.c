@@ -177,9 +177,9 @@ static void check_damaged(const char *tensor, size_t first, size_t n, float x, c
 
 int main(void) {
     test_special_stops();
-    check_damaged("output_norm.weight", 0, 64, NAN, "NaN");   // all logits
-    check_damaged("output.weight", 64 * 7, 64, NAN, "NaN");   // that of one token
-    check_damaged("output.weight", 64 * 9, 64, INFINITY, ""); // one token
-    check_damaged("output_norm.weight", 0, 64, 3e38f, "");    // sums that overflow
+    check_damaged("output.weight", 0, 64 * MAKE_N_VOCAB, NAN, "NaN"); // all logits
+    check_damaged("output.weight", 64 * 7, 64, NAN, "NaN");           // that of one token
+    check_damaged("output.weight", 64 * 9, 64, INFINITY, "");         // one token
+    check_damaged("output_norm.weight", 0, 64, 3e38f, "");            // sums that overflow
     return check_report();
 }
