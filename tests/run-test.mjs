@@ -8,7 +8,11 @@ import { fileURLToPath } from 'node:url';
 const RUNNER = join(dirname(fileURLToPath(import.meta.url)), 'run.mjs');
 const folder = mkdtempSync(join(tmpdir(), 'nutshell-runner-'));
 
-/** @type {[string, object[], string, number][]} what is tried, suites, last line expected, exit status expected */
+/** Passes when a file of the case's own folder appears within two seconds; with `never`, when it does not. */
+const AWAIT = (/** @type {string} */ name, never = false) =>
+  `for i in $(seq 20); do [ -e ${name} ] && break; sleep 0.1; done; [ ${never ? '! ' : ''}-e ${name} ] && echo 1 passed, 0 failed`;
+
+/** @type {[string, any[], string, number][]} what is tried, suites, last line expected, exit status expected */
 const CASES = [
   ['adds up', [{ command: 'echo 2 passed, 0 failed' }, { command: 'echo 3 passed, 0 failed, 4 skipped' }],
     '5 passed, 0 failed, 4 skipped', 0],
@@ -34,13 +38,32 @@ const CASES = [
   ['one run per file, of which one ends early and another goes on',
     [{ each: 'tests/run*.mjs', command: '[ {} = run ] || sleep 5; echo 1 passed, 0 failed' }], '2 passed, 0 failed', 0],
   ['no file', [{ each: 'tests/nothing*.c', command: 'echo 1 passed, 0 failed' }], '0 passed, 1 failed', 1],
+  ['two that wait run at the same time, beside one that computes',
+    [{ use: 'waits', command: `touch a; ${AWAIT('b')}` }, { use: 'waits', command: `touch b; ${AWAIT('c')}` },
+      { command: `touch c; ${AWAIT('a')}` }], '3 passed, 0 failed', 0],
+  ['three that wait do not', [1, 2, 3].map((i) => ({ use: 'waits', command: `touch w${i}; ${AWAIT('w3', i < 3)}` })),
+    '3 passed, 0 failed', 0],
+  ['two that compute do not', [{ command: `touch d; ${AWAIT('e', true)}` }, { command: `touch e; ${AWAIT('d')}` }],
+    '2 passed, 0 failed', 0],
+  ['two builds do not run at the same time',
+    [{ use: 'waits', build: `cd ${folder}; touch h; ${AWAIT('i', true)}`, command: 'echo 1 passed, 0 failed' },
+      { use: 'waits', build: `cd ${folder}; touch i; ${AWAIT('h')}`, command: 'echo 1 passed, 0 failed' }],
+    '2 passed, 0 failed', 0],
+  ['one that needs the machine alone is first, and alone',
+    [{ command: `touch f; ${AWAIT('g')}` }, { use: 'waits', command: `touch f; ${AWAIT('g')}` },
+      { use: 'alone', command: `${AWAIT('f', true)} && touch g` }], '3 passed, 0 failed', 0],
+  ['one that computes gives way', [{ command: '[ $(nice) = 19 ] && echo 1 passed, 0 failed' },
+    { use: 'waits', command: '[ $(nice) = 0 ] && echo 1 passed, 0 failed' }], '2 passed, 0 failed', 0],
+  ['an unknown use', [{ use: 'sleeps', command: 'echo 1 passed, 0 failed' }], '', 1],
   ['no suite', [], '0 passed, 0 failed', 1],
 ];
 
 let failed = 0;
 for (const [name, suites, line, status] of CASES) {
   const table = join(folder, 'suites.json');
-  writeFileSync(table, JSON.stringify(suites.map((suite, i) => ({ name: `test ${i}`, needs: [], ...suite }))));
+  const own = mkdtempSync(join(folder, 'case-'));
+  writeFileSync(table, JSON.stringify(suites.map((suite, i) =>
+    ({ name: `test ${i}`, needs: [], ...suite, command: suite.each ? suite.command : `cd ${own}; ${suite.command}` }))));
   const started = Date.now();
   const result = spawnSync('node', [RUNNER], { env: { ...process.env, NUT_SUITES: table }, encoding: 'utf8' });
   const last = result.stdout.trimEnd().split('\n').pop();

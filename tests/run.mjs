@@ -1,18 +1,21 @@
-// Runs the suites of tests/suites.json one after the other and adds up what they counted:
+// Runs the suites of tests/suites.json and adds up what they counted:
 //
 //   node tests/run.mjs            all of them
 //   node tests/run.mjs NAME...    those whose name contains one of the words
 //   node tests/run.mjs --list     their names and what they need
 //
-// A suite is { name, needs, build?, each?, command, timeout? }. `needs` are parts of wasm/toolchain.sh, installed first.
+// A suite is { name, needs, build?, each?, command, timeout?, use? }. `needs` are parts of wasm/toolchain.sh, installed first.
 // `build` is a shell command that must succeed. `command` is run once, or, with `each` (a folder and file pattern like
 // tests/unit/test_*.c), once per file with {} replaced by the file's name without folder and extension. Each run prints
 // as its last line "N passed, N failed[, N skipped]" and ends with a status other than 0 if something failed.
 //
+// `use` says what a suite needs of the machine, and so which suites may run at the same time (USES). First come those that
+// need it alone, one after the other. Then those that mostly wait (for timers, servers and browsers) run two at a time, and
+// beside them, with the lowest priority, the others, one after the other: they compute, on all processors.
+//
 // A run that prints no such line, counts no case, ends badly or takes longer than its timeout (seconds, default 900)
-// counts as a failure, so that a suite cannot pass by not running. After a failure the next suites still run. Builds, and
-// suites with a run per file, use all processors; other suites run alone. Outputs are stored in build/test-logs/. The last
-// line is the sum; the exit status is 1 if anything failed.
+// counts as a failure, so that a suite cannot pass by not running. After a failure the next suites still run. Outputs are
+// stored in build/test-logs/. The last line is the sum; the exit status is 1 if anything failed.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -24,7 +27,16 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const LOGS = join(ROOT, 'build/test-logs');
 const COUNT = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/;
 const SHOWN_LINES = 60; // of the output of a suite that failed
+const SAID = /^\s*(skip|again:)/i; // lines of a suite that are shown though nothing failed
 const GRACE = 3000; // ms for a suite's children to end by themselves
+
+/** What a suite needs of the machine: the group that it runs in, how many of its kind run at a time, and with which priority.
+ *  @type {Record<string, { group: number, atOnce: number, nice: number }>} */
+const USES = {
+  alone: { group: 0, atOnce: 1, nice: 0 },
+  waits: { group: 1, atOnce: 2, nice: 0 },
+  computes: { group: 1, atOnce: 1, nice: 19 }, // also where `use` is absent
+};
 
 /** In the environment of every process of a command, with the command's number, so that processes that are left behind can
  *  be found and ended. */
@@ -50,11 +62,15 @@ async function endMarked(mark, grace) {
   return left.length;
 }
 
+/** A shell command with a priority, also among the sessions that Linux groups processes by (sched(7), autogroup). */
+const atNice = (command, nice) =>
+  nice ? `echo ${nice} 2> /dev/null > /proc/self/autogroup; renice -n ${nice} $$ > /dev/null; ${command}` : command;
+
 /** Runs a shell command; resolves with its output (both streams), exit status and whether it ran too long. */
-function run(command, seconds) {
+function run(command, seconds, nice = 0) {
   return new Promise((done) => {
     const mark = `${MARK}${++begun}.`, [key, value] = mark.split('=');
-    const child = spawn('bash', ['-c', command], {
+    const child = spawn('bash', ['-c', atNice(command, nice)], {
       cwd: ROOT, detached: true, stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env, PATH: `${join(ROOT, '.toolchain/bin')}:${process.env.PATH}`,
@@ -103,10 +119,20 @@ function commandsOf(suite) {
   return files.map((name) => suite.command.replaceAll('{}', name.replace(/\.[^.]*$/, '')));
 }
 
+let building = Promise.resolve();
+
+/** One build at a time: two makes would write the same files.
+ *  @template T @param {() => Promise<T>} build @returns {Promise<T>} */
+function inTurn(build) {
+  const built = building.then(build);
+  building = built.then(() => {});
+  return built;
+}
+
 /** Runs commands, as many at a time as there are processors. @returns their results, in order */
-async function runAll(commands, seconds) {
+async function runAll(commands, seconds, nice) {
   const results = [], left = commands.entries();
-  const work = async () => { for (const [i, command] of left) results[i] = await run(command, seconds); };
+  const work = async () => { for (const [i, command] of left) results[i] = await run(command, seconds, nice); };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
   return results;
 }
@@ -118,32 +144,51 @@ function show(title, output) {
   console.log(lines.slice(-SHOWN_LINES).map((line) => '    ' + line).join('\n'));
 }
 
+/** @param {{ name: string, use?: string }} suite */
+function usesOf({ name, use = 'computes' }) {
+  if (!USES[use]) throw new Error(`${name}: "use" is ${use}, not one of ${Object.keys(USES).join(', ')}`);
+  return USES[use];
+}
+
 async function runSuite(suite) {
-  const seconds = suite.timeout ?? 900;
+  const seconds = suite.timeout ?? 900, { nice } = usesOf(suite);
   const sum = { name: suite.name, passed: 0, failed: 0, skipped: 0, seconds: 0 };
   const started = Date.now();
   const log = [];
   const fail = (title, output) => { sum.failed++; show(title, output); };
-  const built = suite.build ? await run(suite.build, seconds) : { output: '', status: 0 };
+  const built = suite.build ? await inTurn(() => run(suite.build, seconds, nice)) : { output: '', status: 0 };
   log.push(`$ ${suite.build ?? ':'}\n${built.output}`);
   const commands = commandsOf(suite);
   if (built.status !== 0) fail(`${suite.name}: does not build: ${suite.build}`, built.output);
   else if (commands.length === 0) fail(`${suite.name}: no file matches ${suite.each}`, '');
   else {
-    for (const [i, result] of (await runAll(commands, seconds)).entries()) {
+    for (const [i, result] of (await runAll(commands, seconds, nice)).entries()) {
       const command = commands[i], tally = counts(result, seconds);
       log.push(`$ ${command}\n${result.output}`);
       for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += tally[key];
       if (tally.failed > 0) show(`${suite.name}: ${command}${tally.wrong ? `: ${tally.wrong}` : ''}`, result.output);
-      else if (tally.skipped > 0) {
-        const said = result.output.split('\n').filter((line) => /^\s*skip/i.test(line));
-        show(`${suite.name}: ${command}: ${tally.skipped} skipped`, said.join('\n'));
+      else {
+        const said = result.output.split('\n').filter((line) => SAID.test(line));
+        if (said.length > 0) show(`${suite.name}: ${command}: ${tally.skipped} skipped`, said.join('\n'));
       }
     }
   }
   sum.seconds = (Date.now() - started) / 1000;
   writeFileSync(join(LOGS, suite.name.replace(/\W+/g, '-') + '.log'), log.join('\n'));
   return sum;
+}
+
+/** Runs the suites of each group, kind by kind at the same time. @returns {Promise<any[]>} their sums, in the table's order */
+async function runSuites(suites) {
+  const sums = [];
+  for (const group of [...new Set(Object.values(USES).map(({ group }) => group))]) {
+    await Promise.all(Object.values(USES).filter((use) => use.group === group).flatMap((use) => {
+      const left = [...suites.entries()].filter(([, suite]) => usesOf(suite) === use).values();
+      const work = async () => { for (const [i, suite] of left) sums[i] = await runSuite(suite); };
+      return Array.from({ length: use.atOnce }, work);
+    }));
+  }
+  return sums;
 }
 
 function printTable(sums) {
@@ -170,9 +215,9 @@ async function main(words) {
     if (setUp.output) console.log(setUp.output.trimEnd());
     if (setUp.status !== 0) console.log('The set-up failed: suites that need what is missing will fail.');
   }
-  const sums = [];
-  for (const suite of suites) sums.push(await runSuite(suite));
+  const started = Date.now(), sums = await runSuites(suites);
   printTable(sums);
+  console.log(`all in ${((Date.now() - started) / 60000).toFixed(1)} minutes`);
   const total = (key) => sums.reduce((sum, suite) => sum + suite[key], 0);
   const [passed, failed, skipped] = [total('passed'), total('failed'), total('skipped')];
   console.log(`${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`);
