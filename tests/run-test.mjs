@@ -10,7 +10,8 @@ const folder = mkdtempSync(join(tmpdir(), 'nutshell-runner-'));
 
 /** Passes when a file of the case's own folder appears within two seconds; with `never`, when it does not. */
 const AWAIT = (/** @type {string} */ name, never = false) =>
-  `for i in $(seq 20); do [ -e ${name} ] && break; sleep 0.1; done; [ ${never ? '! ' : ''}-e ${name} ] && echo 1 passed, 0 failed`;
+  `for i in $(seq 20); do [ -e ${name} ] && break; sleep 0.1; done; `
+  + `[ ${never ? '! ' : ''}-e ${name} ] && echo 1 passed, 0 failed`;
 
 /** @type {[string, any[], string, number][]} what is tried, suites, last line expected, exit status expected */
 const CASES = [
