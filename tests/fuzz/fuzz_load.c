@@ -10,6 +10,7 @@
 #include "../unit/load_cost.h"
 #include "../unit/memory_job.h"
 #include "model/bind.h"
+#include "run/layer_load.h"
 #include "run/session.h"
 
 enum { LIMIT = 1 << 24, SESSION_MOST = 1 << 23, CTX = 24 };
@@ -180,6 +181,44 @@ static void try_session(const nut_model *m, const load_case *c) {
     nut_session_free(s);
 }
 
+/* ---- layer by layer ---- */
+
+/* Loads what `which` means; whether all of it came. The whole model has loaded, so its data is there. */
+static void try_layer(nut_model *m, int which, const load_case *c) {
+    layer_load l;
+    nut_error err;
+    uint32_t split;
+    uint64_t at, n;
+    nut_status status = layer_load_begin(m, which, &l, &err);
+    fuzz_check_error(status, &err);
+    if (status != NUT_OK) return;
+    while (status == NUT_OK && layer_load_wants(&l, &split, &at, &n)) {
+        EXPECT(split == 0 && at + n <= c->file.n, "bytes beyond the file are wanted");
+        status = layer_load_feed(&l, c->file.p + at, (size_t)n, &err);
+    }
+    EXPECT(status == NUT_OK, "%s", err.message);
+    layer_load_free(&l);
+}
+
+/* The headers alone, then what is outside of layers and each layer by itself. */
+static void try_layers(const load_case *c) {
+    nut_loader *l = NULL;
+    nut_model *m = NULL;
+    nut_error err;
+    nut_status status = nut_load_begin(&c->options, c->file.n, &l, &err);
+    if (status == NUT_OK) load_headers_only(l);
+    if (status == NUT_OK) status = nut_load_feed(l, 0, c->file.p, c->file.n, &err);
+    if (status == NUT_OK) status = nut_load_finish(l, &m, &err);
+    fuzz_check_error(status, &err);
+    if (status != NUT_OK) {
+        nut_load_abort(l);
+        return;
+    }
+    try_layer(m, BIND_MODEL, c);
+    for (uint32_t il = 0; il < m->hp.n_layer && il < 4; il++) try_layer(m, (int)il, c);
+    nut_model_free(m);
+}
+
 /* ---- the same however it is cut ---- */
 
 static void check_same(const nut_model *a, const nut_model *b) {
@@ -215,6 +254,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
         EXPECT(again == status && !strcmp(err.message, err_whole.message), "\"%s\" in pieces, \"%s\" whole",
                err.message, err_whole.message);
         if (status == NUT_OK) check_same(m, whole);
+        if (status == NUT_OK && next_file(&c, 0) == c.file.n) try_layers(&c);
     }
     nut_model_free(whole);
     nut_model_free(m);

@@ -132,6 +132,44 @@ static void write_models(void) {
     write_model("odd-sizes", &g);
 }
 
+/* What rows of the architecture table have beyond those of llama, and kinds of hyperparameters. */
+static void write_variants(void) {
+    const make_options gemma2 = {.arch = "gemma2",
+                                 .n_embd = 32,
+                                 .n_layer = 1,
+                                 .n_head = 2,
+                                 .n_head_kv = 1,
+                                 .head_dim = 8,
+                                 .n_ff = 32};
+    make_gguf g = small_model(&gemma2, false);
+    make_u32(&g, "gemma2.attention.sliding_window", 8);
+    make_array(&g, "gemma2.attention.sliding_window_pattern", MAKE_BOOL, 1);
+    make_le(&g.kv, 1, 1);
+    make_add(&g, "blk.0.post_attention_norm.weight", FORMAT_F32, 32, 0);
+    make_add(&g, "blk.0.post_ffw_norm.weight", FORMAT_F32, 32, 0);
+    write_model("windows-by-the-file", &g);
+    make_options gemma3 = gemma2;
+    gemma3.arch = "gemma3"; // its norms are missing
+    g = small_model(&gemma3, false);
+    make_u32(&g, "gemma3.attention.sliding_window", 8);
+    write_model("windows-by-the-family", &g);
+    static const char *const scalings[] = {"yarn", "longrope"};
+    for (int k = 0; k < 2; k++) {
+        g = small_model(&odd_sizes, false);
+        make_str(&g, "llama.rope.scaling.type", scalings[k]);
+        make_f32(&g, "llama.rope.scaling.factor", 4);
+        write_model(scalings[k], &g);
+    }
+    g = small_model(&odd_sizes, false);
+    make_array(&g, "llama.attention.value_length", MAKE_STRING, 1);
+    make_text(&g.kv, "8");
+    write_model("no-number-for-a-layer", &g);
+    g = small_model(&odd_sizes, false);
+    make_remove(&g, "token_embd.weight");
+    make_add(&g, "token_embd.weight", FORMAT_F32, 5, 400);
+    write_model("padded-vocabulary", &g);
+}
+
 /* ---- models that are refused ---- */
 
 /* Renames an existing key, so that it can be set again. */
@@ -466,6 +504,7 @@ int main(int argc, char **argv) {
     folder = argv[1];
     mkdir(folder, 0777);
     write_models();
+    write_variants();
     write_refused();
     write_lacking();
     write_values();

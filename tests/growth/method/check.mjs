@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readTensors, toHalf } from '../gguf.mjs';
 
-const SOURCE = 'tests/golden/conformance/llama-tied.gguf', F32 = 0, Q8_0 = 8;
+const SOURCE = 'tests/golden/conformance/llama-mistral.gguf', F32 = 0, Q8_0 = 8;
 const round = (x) => Math.sign(x) * Math.floor(Math.abs(x) + 0.5); // halves away from zero, as C's roundf
 
 /** 32 floats to a block of Q8_0 (half d = max / 127, int8 codes) whose codes have lost their lowest bit. */
