@@ -203,12 +203,8 @@ static nut_status choose_formats(const nut_model *m, binding *b, nut_error *err)
 }
 
 static bool is_bound(const tensor_spec *spec, const void *to) {
-    switch (spec->kind) {
-    case TENSOR_MATRIX: return ((const matrix *)to)->format != NULL;
-    case TENSOR_STACK: return *(const matrix *const *)to != NULL;
-    case TENSOR_VECTOR: break;
-    }
-    return *(const float *const *)to != NULL;
+    if (spec->kind == TENSOR_MATRIX) return ((const matrix *)to)->format != NULL;
+    return *(const void *const *)to != NULL; // of a stack or a vector
 }
 
 /* Names are there once in a file, so it was an earlier one. */
