@@ -164,6 +164,12 @@ static void write_variants(void) {
     make_array(&g, "llama.attention.value_length", MAKE_STRING, 1);
     make_text(&g.kv, "8");
     write_model("no-number-for-a-layer", &g);
+    make_options two = odd_sizes;
+    two.n_layer = 2;
+    g = small_model(&two, false);
+    make_layer(&g, &two, 1);
+    make_remove(&g, "blk.1.ffn_up.weight");
+    write_model("incomplete-second-layer", &g);
     g = small_model(&odd_sizes, false);
     make_remove(&g, "token_embd.weight");
     make_add(&g, "token_embd.weight", FORMAT_F32, 5, 400);
