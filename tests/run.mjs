@@ -88,9 +88,12 @@ function run(command, seconds, nice = 0) {
     child.stderr.on('data', (chunk) => chunks.push(chunk));
     child.on('error', (error) => chunks.push(Buffer.from(String(error))));
     // 'exit' instead of 'close': a child that is left behind may hold the pipes open.
+    const closed = new Promise((close) => { child.on('close', close); });
     child.on('exit', async (status, signal) => {
       clearTimeout(timer);
       const left = await endMarked(mark, GRACE);
+      // What was printed last may still be on its way.
+      await Promise.race([closed, new Promise((later) => { setTimeout(later, GRACE); })]);
       if (left > 0) chunks.push(Buffer.from(`\n(ended ${left} processes that were left running)\n`));
       done({ output: Buffer.concat(chunks).toString(), status: status ?? signal, late });
     });
