@@ -93,7 +93,7 @@ function run(command, seconds, nice = 0) {
       clearTimeout(timer);
       const left = await endMarked(mark, GRACE);
       // What was printed last may still be on its way.
-      await Promise.race([closed, new Promise((later) => { setTimeout(later, GRACE); })]);
+      await Promise.race([closed, new Promise((later) => { setTimeout(later, GRACE).unref(); })]);
       if (left > 0) chunks.push(Buffer.from(`\n(ended ${left} processes that were left running)\n`));
       done({ output: Buffer.concat(chunks).toString(), status: status ?? signal, late });
     });
