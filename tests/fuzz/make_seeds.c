@@ -269,28 +269,32 @@ static void write_too_large(void) {
     make_free(&g);
 }
 
-/* What is wrong with the second file: it is of another model, or has too few tensors; the last: it is a
- * whole model. */
+/* What is wrong with the second file: it is of another model, has too few tensors, is a whole model, or has
+ * a tensor of the first one. */
 static void spoil_part(make_parts *s, uint8_t wrong) {
     make_gguf *g = &s->g[1];
+    const make_tensor *first = s->g[0].tensors;
     if (wrong == 1) make_str(g, "general.architecture", "llama");
     if (wrong == 2) make_str(g, "general.architecture", "qwen2");
     if (wrong == 3) g->kv.n = 0, g->n_kv = 0, make_split_keys(g, 1, 4, 9);
     if (wrong == 4) g->n_tensors--;
     if (wrong == 5) g->kv.n = 0, g->n_kv = 0;
+    if (wrong == 6 && s->g[0].n_tensors) memcpy(g->tensors[0].name, first->name, sizeof first->name);
 }
 
 /* Split models; some with files in the wrong order, missing, repeated or damaged. */
 static void write_parts(void) {
     static const uint8_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {0, 1, 1}, {0, 1, 3}, {0, 3, 3}};
-    enum { IN_ORDER = 4, N_WRONG = 5, N = 24 };
+    enum { IN_ORDER = 4, LACKING = 7, N_WRONG = 7, N = 24 };
     char name[32];
     for (uint8_t k = 0; k < N + 2 * N_WRONG; k++) {
         const uint8_t row = k < N ? k / IN_ORDER : 0;
+        const uint8_t wrong = k < N ? 0 : (uint8_t)(1 + (k - N) / 2);
         make_gguf g = small_model(&odd_sizes, 0);
+        if (wrong == LACKING) make_remove(&g, "blk.0.ffn_up.weight");
         make_parts s = make_split(&g, 3, k & 1);
         make_bytes b = {0};
-        if (k >= N) spoil_part(&s, (uint8_t)(1 + (k - N) / 2));
+        spoil_part(&s, wrong);
         make_part_files(&s);
         for (size_t i = 0; i < 3; i++) {
             const uint8_t part = orders[row][i];
@@ -303,6 +307,31 @@ static void write_parts(void) {
         make_parts_free(&s);
         make_free(&g);
     }
+}
+
+/* Beginnings that are no GGUF header; for the loader also with options that are none, or a file without end.
+ */
+static void write_strangers(void) {
+    static const char *const texts[] = {"PK\3\4",
+                                        "<!doctype html>",
+                                        "\x10\0\0\0\0\0\0\0{\"a\":1}",
+                                        "GGUF\0\0\0\3",
+                                        "GGUF\x09\0\0\0",
+                                        "GGUF\3\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\0",
+                                        "GGUF\3\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff"};
+    static const uint8_t lengths[] = {4, 15, 15, 8, 8, 24, 24}, flags[] = {0, 1, 196, 160};
+    char name[32];
+    for (uint8_t i = 0; i < sizeof lengths; i++)
+        for (uint8_t k = 0; k < sizeof flags; k++) {
+            make_bytes b = {0};
+            make_put(&b, texts[i], lengths[i]);
+            make_put(&b, (uint8_t[32]){0}, 32);
+            make_put(&b, (uint8_t[]){0, i, 0, flags[k]}, 4);
+            snprintf(name, sizeof name, "stranger-%u-%u", i, k);
+            write_seed("load", name, b);
+            if (k < 2) write_seed("header", name, b);
+            free(b.p);
+        }
 }
 
 /* Tensors that are missing, or of unknown names, types or shapes. */
@@ -512,6 +541,7 @@ int main(int argc, char **argv) {
     write_models();
     write_variants();
     write_refused();
+    write_strangers();
     write_lacking();
     write_values();
     write_no_memory();
