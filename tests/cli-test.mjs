@@ -13,6 +13,7 @@ const NATIVE = ['build/native/nutshell'];
 const WASI = ['.toolchain/bin/wasmtime', 'run', '--dir', '.', 'build/wasi/nutshell.wasm'];
 const TINY = 'dist/nutshell-tiny-q8_0.gguf';
 const STORIES = `${process.env.NUT_DATA ?? '../shared/data'}/models/stories260K-f32.gguf`;
+const tiny = existsSync(TINY) ? readFileSync(TINY) : Buffer.alloc(0);
 const work = mkdtempSync('build/cli-test-');
 process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 
@@ -116,8 +117,55 @@ await test('tokenize, info and perplexity', () => {
   assert.ok(judged.perplexity > 1 && judged.perplexity < 20 && judged.windows > 1, JSON.stringify(judged));
 });
 
+// ---- values ------------------------------------------------------------------------------------------------------
+// Expected: by transformers in float64 (tests/golden/conformance/*.json say how), of which row i has the logits of tokens j
+// with (i + j) % stride == 0.
+const CONFORMANCE = 'tests/golden/conformance';
+
+/** Largest difference of a file of logits from the expected ones, in their standard deviations. */
+function worstOf(path, name) {
+  const { ids, shape, std, stride, logits } = JSON.parse(readFileSync(`${CONFORMANCE}/${name}.json`));
+  const floats = (bytes) => new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+  const got = floats(readFileSync(path));
+  const expected = floats(readFileSync(`${CONFORMANCE}/${logits}`));
+  assert.deepEqual([shape[0], got.length], [ids.length, shape[0] * shape[1]]);
+  let worst = 0;
+  let at = 0;
+  for (let i = 0; i < shape[0]; i++)
+    for (let j = 0; j < shape[1]; j++)
+      if ((i + j) % (stride ?? 1) === 0) worst = Math.max(worst, Math.abs(got[i * shape[1] + j] - expected[at++]) / std);
+  assert.equal(at, expected.length);
+  return worst;
+}
+
+for (const { arch, variant } of JSON.parse(readFileSync(`${CONFORMANCE}/index.json`)).models.slice(0, 4)) {
+  await test(`logits: ${arch}-${variant}`, () => {
+    const name = `${arch}-${variant}`;
+    const { ids, n_ctx: context } = JSON.parse(readFileSync(`${CONFORMANCE}/${name}.json`));
+    const args = ['logits', `${CONFORMANCE}/${name}.gguf`, '--ids', ids.join(), '--context', `${context}`];
+    const out = join(work, `${name}.f32`);
+    for (const command of [NATIVE, WASI]) {
+      assert.equal(ok(command, ...args, '--reference', '-o', out).out, '');
+      assert.ok(worstOf(out, name) < 2e-3, `reference: ${worstOf(out, name)}`);
+      ok(command, ...args, '-o', out);
+      assert.ok(worstOf(out, name) < 2e-2, `${worstOf(out, name)}`);
+    }
+  });
+}
+
+await test('logits never overwrite their model, and leave nothing behind when they fail', () => {
+  const model = file('model.gguf', tiny);
+  for (const to of [model, `${work}/../${work.slice(6)}/model.gguf`])
+    refused(['logits', model, '--ids', '1', '-o', to], 'bad-argument', /same file/);
+  assert.ok(readFileSync(model).equals(tiny));
+  const [first, second] = inParts(tiny, { maxTensors: 20 }).map((bytes, i, all) => file(partName('l', i, all.length), bytes));
+  refused(['logits', first, '--ids', '1', '-o', second], 'bad-argument', /same file/);
+  refused(['logits', TINY, '--ids', '1,99999999', '-o', join(work, 'no.f32')], 'bad-argument', /99999999/);
+  refused(['logits', TINY, '--ids', Array(3000).fill('1').join(), '-o', join(work, 'no.f32')], 'context-full', /context/);
+  assert.deepEqual(readdirSync(work).filter((name) => name.startsWith('no.f32')), []);
+});
+
 // ---- what is refused ---------------------------------------------------------------------------------------------
-const tiny = existsSync(TINY) ? readFileSync(TINY) : Buffer.alloc(0);
 const REFUSALS = [
   ['no command', [], '', /usage/],
   ['an unknown command', ['dance'], '', /no command "dance"/],
@@ -144,6 +192,10 @@ const REFUSALS = [
   ['a device as a model', ['run', '/dev/null', 'x'], 'io', /pipe or a device/],
   ['a folder to quantize', ['quantize', work, join(work, 'out.gguf'), '--type', 'q8_0'], 'io', /is a folder/],
   ['a folder as a text', ['perplexity', TINY, work], 'io', /is a folder/],
+  ['logits without ids', ['logits', TINY, '-o', join(work, 'x.f32')], 'bad-argument', /--ids is missing/],
+  ['logits without a file', ['logits', TINY, '--ids', '1'], 'bad-argument', /-o is missing/],
+  ['words for ids', ['logits', TINY, '--ids', '1,two', '-o', join(work, 'x.f32')], 'bad-argument', /not "two"/],
+  ['an unfinished list of ids', ['logits', TINY, '--ids', '1,', '-o', join(work, 'x.f32')], 'bad-argument', /with commas/],
   ['an unknown method', ['quantize', TINY, join(work, 'out.gguf'), '--method', 'magic'], 'bad-argument', /choose one of round/],
   ['an unknown type to quantize to', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q2_z'], 'bad-argument', /q8_0/],
   ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /which type/],

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* NULL where there is none; whatever begins with "--" ought to be one. */
 static const arg_option *find_option(const arg_set *set, const char *name) {
     for (size_t i = 0; i < set->n_options; i++)
         if (!strcmp(set->options[i].name, name)) return &set->options[i];
@@ -60,11 +61,11 @@ nut_status args_parse(const arg_set *set, int argc, char **argv, nut_error *err)
     size_t n = 0;
     bool only_positional = false;
     for (int i = 1; i < argc; i++) {
+        const arg_option *o = find_option(set, argv[i]);
         if (!only_positional && !strcmp(argv[i], "--")) {
             only_positional = true;
-        } else if (!only_positional && !strncmp(argv[i], "--", 2)) {
+        } else if (!only_positional && (o || !strncmp(argv[i], "--", 2))) {
             if (!strcmp(argv[i], "--help")) return args_help(set, stdout), exit(0), NUT_OK;
-            const arg_option *o = find_option(set, argv[i]);
             if (!o) return cli_error(err, NUT_E_ARGUMENT, "no option %s; --help lists them", argv[i]);
             if (o->kind != ARG_FLAG && i + 1 == argc)
                 return cli_error(err, NUT_E_ARGUMENT, "%s needs a value", o->name);

@@ -22,7 +22,7 @@ typedef struct arg_texts {
     size_t n;
 } arg_texts;
 
-/* One option of a command: "--name", what it takes, where the value goes, and a line of help. */
+/* One option of a command: "--name" or "-n", what it takes, where the value goes, and a line of help. */
 typedef struct arg_option {
     const char *name;
     arg_kind kind;
@@ -50,6 +50,7 @@ typedef struct file_options {
     bool reference; // all weights as F32
     uint32_t n_ctx;
     const char *kv_type; // name, NULL: the default
+    const char *output;  // path that must not be one of the model's files; NULL: none
 } file_options;
 
 /* Finds the other files of a model in several by their names. */
@@ -109,6 +110,7 @@ nut_status chat_render(const nut_model *model, const char *system, const char *u
     X(chat, "talk with a model")                                                                            \
     X(tokenize, "print a text's token ids")                                                                 \
     X(info, "print what is in a model file, and the kernel that runs it")                                   \
+    X(logits, "write what a model computes for token ids, as floats")                                       \
     X(perplexity, "measure how well a model predicts a text")                                               \
     X(quantize, "write a smaller model")
 

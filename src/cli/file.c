@@ -82,6 +82,15 @@ static nut_status check_splits(const char *first, uint32_t n, nut_error *err) {
 
 /* ---- loading ---- */
 
+nut_status file_check_other(FILE *in, const char *in_path, const char *out_path, nut_error *err) {
+    struct stat a, b;
+    if (fstat(fileno(in), &a) || stat(out_path, &b) || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+        return NUT_OK;
+    return cli_error(err, NUT_E_ARGUMENT,
+                     "\"%s\" and \"%s\" are the same file, which would be lost; choose another name",
+                     in_path, out_path);
+}
+
 static nut_status feed_piece(nut_loader *loader, uint64_t at, const void *bytes, size_t n, const char *path,
                              nut_error *err) {
     const bool knew = nut_load_get_plan(loader).complete;
@@ -101,21 +110,23 @@ static nut_status feed_file(nut_loader *loader, FILE *f, const char *path, nut_e
     return status == NUT_OK && ferror(f) ? io_error(err, "read", path) : status;
 }
 
-static nut_status feed_split(nut_loader *loader, const char *first, uint32_t i, uint32_t n, nut_error *err) {
+static nut_status feed_split(nut_loader *loader, const char *first, uint32_t i, uint32_t n,
+                             const char *output, nut_error *err) {
     char *path;
     FILE *f;
     uint64_t size;
     TRY(open_split(first, i, n, &path, &f, &size, err));
-    nut_status status = nut_load_next(loader, size, err);
+    nut_status status = output ? file_check_other(f, path, output, err) : NUT_OK;
+    if (status == NUT_OK) status = nut_load_next(loader, size, err);
     if (status == NUT_OK) status = feed_file(loader, f, path, err);
     fclose(f);
     free(path);
     return status;
 }
 
-static nut_status feed_splits(nut_loader *loader, const char *first, nut_error *err) {
+static nut_status feed_splits(nut_loader *loader, const char *first, const char *output, nut_error *err) {
     const uint32_t n = nut_load_get_plan(loader).n_splits;
-    for (uint32_t i = 1; i < n; i++) TRY(feed_split(loader, first, i, n, err));
+    for (uint32_t i = 1; i < n; i++) TRY(feed_split(loader, first, i, n, output, err));
     return NUT_OK;
 }
 
@@ -140,8 +151,9 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     lo.reference = options->reference;
     lo.n_ctx = options->n_ctx;
     nut_status status = nut_load_begin(&lo, size, &loader, err);
+    if (status == NUT_OK && options->output) status = file_check_other(f, path, options->output, err);
     if (status == NUT_OK) status = feed_file(loader, f, path, err);
-    if (status == NUT_OK) status = feed_splits(loader, path, err);
+    if (status == NUT_OK) status = feed_splits(loader, path, options->output, err);
     if (status == NUT_OK) status = nut_load_finish(loader, out, err);
     if (status != NUT_OK) nut_load_abort(loader);
     fclose(f);
@@ -230,15 +242,6 @@ static nut_status check_target(const char *path, nut_error *err) {
                          path);
     return cli_error(err, NUT_E_IO, "cannot write \"%s\": it is a pipe or a device; give the name of a file",
                      path);
-}
-
-nut_status file_check_other(FILE *in, const char *in_path, const char *out_path, nut_error *err) {
-    struct stat a, b;
-    if (fstat(fileno(in), &a) || stat(out_path, &b) || a.st_dev != b.st_dev || a.st_ino != b.st_ino)
-        return NUT_OK;
-    return cli_error(err, NUT_E_ARGUMENT,
-                     "\"%s\" and \"%s\" are the same file, which would be lost; choose another name",
-                     in_path, out_path);
 }
 
 nut_status file_sink_open(const char *path, file_sink *f, nut_error *err) {
