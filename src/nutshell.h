@@ -223,8 +223,10 @@ typedef struct nut_session_options {
     uint32_t n_batch;   // tokens of a prompt per step; 0: 64
     uint32_t n_logits;  // rows of logits kept by one nut_session_eval; 0: 1
     nut_kv_type
-        kv_type;  // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
-    bool profile; // times the parts of each step, for nut_session_profile
+        kv_type;        // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
+    bool profile;       // times the parts of each step, for nut_session_profile
+    bool fewer_threads; // steps of one token go to fewer threads where the first of them show that to be
+                        // faster
 } nut_session_options;
 nut_session_options nut_session_defaults(void);
 

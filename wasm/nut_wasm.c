@@ -180,15 +180,16 @@ static int free_handle(void) {
     return i;
 }
 
-/* Ends the load and opens the model's own session. After an error only nutw_reset and nutw_load_begin make
- * sense. */
-int nutw_load_finish(double n_ctx, int kv_type, double n_threads) {
+/* Ends the load and opens the model's own session; fewer: single tokens may go to fewer threads. After an
+ * error only nutw_reset and nutw_load_begin make sense. */
+int nutw_load_finish(double n_ctx, int kv_type, double n_threads, int fewer) {
     if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
     if (nut_load_finish(w.loader, &w.model, &w.err) != NUT_OK) return -1;
     w.loader = NULL;
     nut_session_options o = nut_session_defaults();
     o.n_ctx = to_u32(n_ctx);
     o.n_threads = to_u32(n_threads);
+    o.fewer_threads = fewer;
     o.kv_type = (nut_kv_type)kv_type;
     const int own = free_handle(); // 0: a load begins without sessions
     return own < 0 ? -1 : check(nut_session_new(w.model, &o, &w.sessions[own], &w.err));

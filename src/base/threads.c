@@ -1,7 +1,8 @@
 /*
- * The team: its members wait for the step number to change, do their share of the step, and report back.
- * They spin for some microseconds, since the next step of a layer follows soon, and then sleep, so that an
- * idle page uses no processor time.
+ * The team: its members wait for the step to change, do their share of it, and report back. They spin for
+ * some microseconds, since the next step of a layer follows soon, and then sleep, so that an idle page uses
+ * no processor time. How many members a step is for is in the same number as its count: a member that is not
+ * among them, for which nobody waits, may read it late and still knows that the step was not its own.
  */
 #include "base/threads.h"
 
@@ -9,6 +10,7 @@
 #include "base/mem.h"
 
 enum { MAX_MEMBERS = 64 };
+enum { STEP_COUNT = 2 * MAX_MEMBERS }; // of a step, whose lower part is the number of its members
 
 #ifdef NUT_THREADS
 #include "base/gate.h"
@@ -32,10 +34,13 @@ typedef struct member {
 
 struct threads {
     unsigned n;
+    unsigned active; // members of the next step
+    bool more;       // than of the step before: some may be resting
     threads_fn *fn;
     void *ctx;
-    gate step;    // one more for each run
+    gate step;    // STEP_COUNT more for each run, plus the members that it is for
     gate working; // members that have not finished this step
+    gate resting; // one more when members that were not active may be again
     atomic_bool quit;
     member members[MAX_MEMBERS];
 };
@@ -46,12 +51,15 @@ static void pause_briefly(void) {
 #endif
 }
 
-static void await_step(threads *t, unsigned seen) {
+/* Returns the step that follows `seen`, or one of those after it. */
+static unsigned await_step(threads *t, unsigned seen) {
     for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&t->step.value, memory_order_acquire) != seen) return;
+        const unsigned step = atomic_load_explicit(&t->step.value, memory_order_acquire);
+        if (step != seen) return step;
         pause_briefly();
     }
     gate_sleep(&t->step, seen);
+    return atomic_load(&t->step.value);
 }
 
 static void await_members(threads *t) {
@@ -65,18 +73,30 @@ static void await_members(threads *t) {
 static void member_main(void *arg) {
     member *m = arg;
     threads *t = m->team;
-    for (unsigned seen = 0;; seen++) {
-        await_step(t, seen);
+    for (unsigned step = 0;;) {
+        const unsigned rest = atomic_load(&t->resting.value); // before the step: no change is missed
+        step = await_step(t, step);
         if (atomic_load(&t->quit)) return;
-        t->fn(t->ctx, m->index, t->n);
+        const unsigned n = step % STEP_COUNT;
+        if (m->index >= n) {
+            gate_sleep(&t->resting, rest);
+            continue;
+        }
+        t->fn(t->ctx, m->index, n);
         atomic_fetch_sub(&t->working.value, 1);
         gate_wake(&t->working);
     }
 }
 
 static void announce_step(threads *t) {
-    atomic_fetch_add(&t->step.value, 1);
+    const unsigned step = atomic_load(&t->step.value);
+    atomic_store(&t->step.value, step - step % STEP_COUNT + STEP_COUNT + t->active);
     gate_wake(&t->step);
+}
+
+static void end_rest(threads *t) {
+    atomic_fetch_add(&t->resting.value, 1);
+    gate_wake(&t->resting);
 }
 
 nut_status threads_new(unsigned n, threads **out, nut_error *err) {
@@ -87,12 +107,14 @@ nut_status threads_new(unsigned n, threads **out, nut_error *err) {
     t->n = 1;
     gate_open(&t->step);
     gate_open(&t->working);
+    gate_open(&t->resting);
     for (unsigned i = 1; i < n; i++) {
         member *m = &t->members[i];
         *m = (member){.team = t, .index = i};
         if (!gate_start(&m->thread, member_main, m)) break;
         t->n = i + 1;
     }
+    t->active = t->n;
     *out = t;
     return NUT_OK;
 }
@@ -101,21 +123,30 @@ void threads_free(threads *t) {
     if (!t) return;
     atomic_store(&t->quit, true);
     announce_step(t);
+    end_rest(t);
     for (unsigned i = 1; i < t->n; i++) gate_join(&t->members[i].thread);
+    gate_close(&t->resting);
     gate_close(&t->working);
     gate_close(&t->step);
     mem_free(t);
 }
 
+void threads_limit(threads *t, unsigned n) {
+    t->more |= n > t->active;
+    t->active = n;
+}
+
 void threads_run(threads *t, threads_fn *fn, void *ctx) {
-    if (t->n > 1) {
+    if (t->active > 1) {
         t->fn = fn;
         t->ctx = ctx;
-        atomic_store(&t->working.value, t->n - 1);
+        atomic_store(&t->working.value, t->active - 1);
         announce_step(t);
+        if (t->more) end_rest(t); // after it: whoever comes back from resting finds the step
+        t->more = false;
     }
-    fn(ctx, 0, t->n);
-    if (t->n > 1) await_members(t);
+    fn(ctx, 0, t->active);
+    if (t->active > 1) await_members(t);
 }
 
 #else
@@ -136,6 +167,10 @@ nut_status threads_new(unsigned n, threads **out, nut_error *err) {
 
 void threads_free(threads *t) {
     mem_free(t);
+}
+
+void threads_limit(threads *t, unsigned n) {
+    (void)t, (void)n;
 }
 
 void threads_run(threads *t, threads_fn *fn, void *ctx) {

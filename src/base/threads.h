@@ -17,7 +17,12 @@ nut_status threads_new(unsigned n, threads **out, nut_error *err);
 void threads_free(threads *team); // NULL is allowed
 unsigned threads_count(const threads *team);
 
-/* Calls fn(ctx, i, n) for every member, the caller being member 0, and returns when all have. */
+/* The next runs have only the first n members (1 .. threads_count); the others sleep. Called by the member
+ * that calls threads_run. */
+void threads_limit(threads *team, unsigned n);
+
+/* Calls fn(ctx, i, n) for every member that is not limited away, the caller being member 0,
+ * and returns when all have. */
 void threads_run(threads *team, threads_fn *fn, void *ctx);
 
 /* The items [*begin, *end) of n_items that member i of n works on; the shares differ by one item at most. */

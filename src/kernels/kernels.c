@@ -27,6 +27,13 @@ size_t kernel_count(void) {
     return n;
 }
 
+void kernel_choose_all(const kernel_set *set, kernel_choice *choice) {
+    size_t i = 0;
+    while (kernel_at(i) != set) i++;
+    *choice = (kernel_choice){0};
+    memset(choice->set, (int)i, sizeof choice->set);
+}
+
 float kernel_exp(float x) {
     return exp_scalar(x);
 }

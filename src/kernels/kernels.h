@@ -170,6 +170,10 @@ typedef struct kernel_set {
 /* Sets linked into this build, best first; the last is ref. */
 #define KERNEL_SETS(X) X(relaxed) X(simd128) X(ref)
 
+#define NUT_X(name) +1
+enum { KERNEL_MOST_SETS = KERNEL_SETS(NUT_X) }; // that a build may link
+#undef NUT_X
+
 size_t kernel_count(void);
 const kernel_set *kernel_at(size_t i);
 
@@ -177,6 +181,24 @@ const kernel_set *kernel_at(size_t i);
 static inline kernel_mul_mat_fn *kernel_mul_mat(const kernel_set *set, const matrix *w) {
     return set->mul_mat[w->format->layout->id];
 }
+
+/* Numbers of tokens for which a set has code of its own: up to KERNEL_TILE, and more. */
+typedef enum kernel_width { KERNEL_FEW, KERNEL_MANY, KERNEL_WIDTHS } kernel_width;
+
+static inline kernel_width kernel_width_of(size_t n_tokens) {
+    return n_tokens > KERNEL_TILE ? KERNEL_MANY : KERNEL_FEW;
+}
+
+/* Which of the linked sets multiplies by a layout, and how fast those were that raced for it (run/race.h),
+ * in multiply-adds per nanosecond; 0: did not race. All of them read the activations of the same act_bytes.
+ */
+typedef struct kernel_choice {
+    uint8_t set[KERNEL_WIDTHS][LAYOUT_COUNT]; // as kernel_at numbers them
+    float rates[KERNEL_WIDTHS][LAYOUT_COUNT][KERNEL_MOST_SETS];
+} kernel_choice;
+
+/* The set for everything. */
+void kernel_choose_all(const kernel_set *set, kernel_choice *choice);
 
 /* The set called name, or for NULL the first whose probe computes rightly. NULL result: not in this build,
  * or its probe computed wrongly. */

@@ -5,6 +5,9 @@
  *   n_vocab, n_ctx_train, n_embd, n_layer, n_ff, n_head, n_head_kv, head_dim
  *   file_bytes, weight_bytes      of the file by its own tables; of the weights in memory
  *   kernel                        the kernels that run it
+ *   products                      where sets of kernels raced for its products (run/race.h): [{layout,
+ * tokens
+ *                                 ("few", "many"), kernel, rates: {kernel: 10^9 multiply-adds/s}}]
  *   tokenizer                     its name
  *   bos, eos, bos_id, eos_id      texts of the special tokens, or null; their ids, or -1
  *   add_bos, eog                  whether prompts begin with bos; ids that end a generation
@@ -129,6 +132,29 @@ static void put_tensor(writer *w, const gguf_tensor *t) {
     put_f(w, "],\"bytes\":%llu}", (unsigned long long)t->n_bytes);
 }
 
+/* The race for a layout; nothing where there was none. */
+static void put_race(writer *w, const nut_model *m, kernel_width width, size_t id, const char **gap) {
+    const float *rates = m->products.rates[width][id];
+    const char *between = "";
+    const size_t chosen = m->products.set[width][id];
+    if (!(rates[chosen] > 0)) return;
+    put_f(w, "%s{\"layout\":\"%s\",\"tokens\":\"%s\",\"kernel\":\"%s\",\"rates\":{", *gap,
+          layout_table[id].name, width == KERNEL_FEW ? "few" : "many", kernel_at(chosen)->name);
+    for (size_t i = 0; i < kernel_count(); i++)
+        if (rates[i] > 0)
+            put_f(w, "%s\"%s\":%.3g", between, kernel_at(i)->name, (double)rates[i]), between = ",";
+    put(w, "}}", 2);
+    *gap = ",";
+}
+
+static void put_products(writer *w, const nut_model *m) {
+    const char *gap = "";
+    put_f(w, ",\"products\":[");
+    for (size_t id = 0; id < LAYOUT_COUNT; id++)
+        for (kernel_width width = 0; width < KERNEL_WIDTHS; width++) put_race(w, m, width, id, &gap);
+    put(w, "]", 1);
+}
+
 nut_status nut_model_info(const nut_model *m, bool tensors, char *out, size_t cap, size_t *n_out,
                           nut_error *err) {
     writer w = {.out = out, .cap = cap ? cap - 1 : 0};
@@ -136,6 +162,7 @@ nut_status nut_model_info(const nut_model *m, bool tensors, char *out, size_t ca
     put_meta(&w, m, "name", "general.name", false);
     put_sizes(&w, m);
     put_f(&w, ",\"kernel\":\"%s\"", m->kernels->name);
+    put_products(&w, m);
     put_vocab(&w, m);
     put_meta(&w, m, "chat_template", "tokenizer.chat_template", true);
     put_types(&w, m);

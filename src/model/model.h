@@ -86,7 +86,8 @@ struct nut_model {
     model_hparams hp;
     const struct arch *arch;
     const struct block_spec *const *blocks; // by block id: what is in a layer
-    const kernel_set *kernels;
+    const kernel_set *kernels;              // of everything but products
+    kernel_choice products;
     vocab *vocab;
     arena layer_memory; // of layers and of their blocks' structs
     arena weights;
@@ -98,6 +99,12 @@ struct nut_model {
     size_t n_side_scratch;   // floats per token that the sides of any one linear need; 0 without sides
     size_t n_scaled;         // columns of the widest linear that has an input_scale; 0 without
 };
+
+/* The function that multiplies n_tokens by w. */
+static inline kernel_mul_mat_fn *model_mul_mat(const nut_model *m, const matrix *w, size_t n_tokens) {
+    const layout_id id = w->format->layout->id;
+    return kernel_at(m->products.set[kernel_width_of(n_tokens)][id])->mul_mat[id];
+}
 
 /* The cache that a session with this option has; NULL where the option is not in the list. */
 const cache_kind *model_cache_kind(const model_hparams *hp, nut_kv_type type);

@@ -125,7 +125,7 @@ static void multiply(const product *p, const linear_job *job, unsigned i, unsign
     size_t begin, end;
     split_groups(w, i, n, &begin, &end);
     if (begin >= end) return;
-    kernel_mul_mat(p->s->k, w)(w, begin, end, &x, job->y, run_pad8(w->n_rows));
+    model_mul_mat(p->s->m, w, x.n_tokens)(w, begin, end, &x, job->y, run_pad8(w->n_rows));
     for (size_t t = 0; t < p->s->n; t++) complete_rows(p, job, t, begin * FORMAT_LANES, row_end(w, end));
 }
 

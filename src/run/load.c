@@ -9,6 +9,7 @@
 #include "model/splits.h"
 #include "run/block.h"
 #include "run/layer_load.h"
+#include "run/race.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,7 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
         return status;
     }
     m->kernels = kernels;
+    kernel_choose_all(kernels, &m->products);
     m->blocks = block_specs;
     l->options = *options;
     l->model = m;
@@ -254,6 +256,11 @@ static nut_status check_whole(const nut_loader *l, nut_error *err) {
     return splits_end(&l->splits, err);
 }
 
+static void finish_weights(nut_loader *l) {
+    bind_finish(l->model);
+    if (!l->options.kernel) race_products(l->model);
+}
+
 nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
     nut_status status = check_whole(l, err);
     l->failed = status != NUT_OK;
@@ -261,7 +268,7 @@ nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
     if (l->headers_only)
         bind_forget(l->model, BIND_ALL);
     else
-        bind_finish(l->model);
+        finish_weights(l);
     *out = l->model;
     l->model = NULL;
     nut_load_abort(l);

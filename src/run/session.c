@@ -130,7 +130,7 @@ nut_status nut_session_new(const nut_model *m, const nut_session_options *option
     const nut_session_options o = complete(m, options);
     workspace *ws;
     TRY(check_options(m, &o, err));
-    const workspace_options wo = {o.n_threads, o.n_batch, o.n_logits, o.kv_type, o.profile};
+    const workspace_options wo = {o.n_threads, o.n_batch, o.n_logits, o.kv_type, o.profile, o.fewer_threads};
     TRY(workspace_new(m, &wo, &ws, err));
     const nut_status status = nut_session_add(ws, o.n_ctx, out, err);
     if (status != NUT_OK) workspace_free(ws);
@@ -210,11 +210,19 @@ static size_t next_batch(const workspace *ws, size_t left, size_t n_logits) {
 }
 
 /* The whole model over the workspace's rows. */
-static void run_step(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
+static void run_rows(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
     forward_step s = step_of(ws, ws->rows, n);
     forward_embed(&s, ids);
     forward_layers(&s, 0, ws->model->hp.n_layer);
     if (n_kept) forward_head(&s, ws->kept, n_kept);
+}
+
+static void run_step(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
+    const bool timed = ws->pace.trying && n == 1 && n_kept == 1;
+    const double begin = timed ? clock_seconds() : 0;
+    threads_limit(ws->team, n == 1 ? ws->pace.now : threads_count(ws->team));
+    run_rows(ws, ids, n, n_kept);
+    if (timed) pace_took(&ws->pace, (float)(clock_seconds() - begin));
 }
 
 /* One batch of a sequence. */

@@ -21,6 +21,7 @@
 #include "base/threads.h"
 #include "model/arch.h"
 #include "run/memory.h"
+#include "run/pace.h"
 #include "run/pages.h"
 #include "run/profile.h"
 #include "run/sampler.h"
@@ -53,6 +54,7 @@ struct nut_workspace {
     const nut_model *model;
     uint32_t n_sessions;
     threads *team;
+    pace pace;
     arena memory;
     uint32_t n_batch, n_logits_max;
     const cache_kind *cache_kind;
@@ -89,7 +91,7 @@ typedef struct nut_workspace workspace;
 typedef struct workspace_options {
     uint32_t n_threads, n_batch, n_logits;
     nut_kv_type kv_type;
-    bool profile;
+    bool profile, fewer_threads;
 } workspace_options;
 
 /* Describes the memory of a workspace, whose options are set. */

@@ -83,11 +83,13 @@ nut_status workspace_new(const nut_model *m, const workspace_options *o, workspa
     ws->profile.on = o->profile;
     nut_status status = take_memory(ws, err);
     if (status == NUT_OK) status = threads_new(o->n_threads, &ws->team, err);
-    if (status == NUT_OK)
-        *out = ws;
-    else
+    if (status != NUT_OK) {
         workspace_free(ws);
-    return status;
+        return status;
+    }
+    pace_begin(&ws->pace, threads_count(ws->team), o->fewer_threads);
+    *out = ws;
+    return NUT_OK;
 }
 
 void workspace_free(workspace *ws) {

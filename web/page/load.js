@@ -177,7 +177,7 @@ export class Loads {
     };
     try {
       signal?.throwIfAborted();
-      const request = { ...rest, source: opened.source, cache, kernel };
+      const request = { ...rest, source: opened.source, cache, kernel, threads };
       const loading = host.ask('load', request, onEvent, (given) => { id = given; });
       signal?.addEventListener('abort', stop);
       const info = await loading;

@@ -156,9 +156,9 @@ export class Engine {
     this.#check('load_next', fileSize);
   }
 
-  /** @param {{ contextLength: number, kvType: string, threads: number }} options */
-  loadFinish({ contextLength, kvType, threads }) {
-    this.#check('load_finish', contextLength, numberOf(KV_TYPES, kvType), threads);
+  /** @param {{ contextLength: number, kvType: string, threads: number, fewer: boolean }} options */
+  loadFinish({ contextLength, kvType, threads, fewer }) {
+    this.#check('load_finish', contextLength, numberOf(KV_TYPES, kvType), threads, +fewer);
   }
 
   /** Frees the model, or what was loaded of it. */

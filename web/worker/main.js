@@ -98,7 +98,8 @@ async function load(request, job) {
   };
   const meter = new ProgressMeter((progress) => job.send({ progress }));
   meter.flush();
-  const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads };
+  const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads,
+    fewer: !request.threads };
   const loaded = await loadModel({ engine, sourceOf, stored: found?.stored ?? null, cache, evict, sha256, headers, options,
     meter, signal: job.abort.signal, openStore }, found?.store ?? null);
   const info = { fileName: found?.stored.name ?? sourceOf(0, 1)?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };

@@ -1,0 +1,162 @@
+/* Sets of kernels race on rows of the model. */
+#include "run/race.h"
+
+#include "base/clock.h"
+#include "model/bind.h"
+#include "run/memory.h"
+
+#define RACE_SLICE  1e-3 // seconds that a set multiplies before another has its turn
+#define RACE_TICK   2e-3 // of the coarsest clock with which sets can be told apart
+#define RACE_MARGIN 1.1f
+
+enum {
+    RACE_ROUNDS = 3,             // the best one counts: noise makes a set slower, never faster
+    RACE_MANY = 4 * KERNEL_TILE, // tokens
+    RACE_BYTES = 1 << 16,        // of weights at most: they stay in a cache
+    RACE_LEAST = 1 << 23,        // bytes of weights for which it is worth the time
+    RACE_SHARE = 16,             // a layout with less than this part of the weights does not race
+    CLOCK_READINGS = 1 << 24,    // in which a clock must have ticked
+};
+
+size_t race_choose(const float *rates, size_t n_sets) {
+    size_t best = 0;
+    for (size_t i = 1; i < n_sets; i++)
+        if (rates[i] > RACE_MARGIN * rates[best]) best = i;
+    return best;
+}
+
+/* ---- what is multiplied ---- */
+
+/* A few rows of a matrix, tokens of zeros, and room for the results. */
+typedef struct race_track {
+    matrix w;
+    size_t act_bytes;
+    kernel_act x; // RACE_MANY tokens
+    float *y;     // (RACE_MANY, rows padded to 8)
+    arena memory;
+} race_track;
+
+static void track_want(race_track *t, memory_walk *w) {
+    const size_t n = RACE_MANY * t->w.n_cols, blocks = n / KERNEL_Q8_BLOCK;
+    memory_want(w, &t->x.q, n, t->act_bytes);
+    memory_want(w, &t->x.d, blocks, sizeof(float));
+    memory_want(w, &t->x.d_sum, blocks, sizeof(float));
+    memory_want(w, &t->x.sum, blocks * KERNEL_SUMS, sizeof(int32_t));
+    memory_want(w, &t->y, RACE_MANY * matrix_groups(&t->w) * FORMAT_LANES, sizeof(float));
+}
+
+static bool track_open(race_track *t, const matrix *w, size_t act_bytes) {
+    const size_t group = matrix_group_bytes(w), groups = group < RACE_BYTES ? RACE_BYTES / group : 1;
+    *t = (race_track){.w = *w, .act_bytes = act_bytes};
+    if (groups < matrix_groups(w)) t->w.n_rows = groups * FORMAT_LANES;
+    memory_walk walk = {.a = &t->memory};
+    track_want(t, &walk);
+    if (!arena_open(&t->memory)) return false;
+    walk.taking = true;
+    track_want(t, &walk);
+    return true;
+}
+
+static void multiply(const race_track *t, kernel_mul_mat_fn *mul_mat, size_t n_tokens) {
+    kernel_act x = t->x;
+    x.n_tokens = n_tokens;
+    x.n_cols = t->w.n_cols;
+    x.lanes = kernel_lanes(n_tokens);
+    x.bytes = t->act_bytes;
+    mul_mat(&t->w, 0, matrix_groups(&t->w), &x, t->y, matrix_groups(&t->w) * FORMAT_LANES);
+}
+
+/* ---- time ---- */
+
+/* The time at which the clock changes next; 0 where it does not. */
+static double next_tick(void) {
+    const double now = clock_seconds();
+    for (long i = 0; i < CLOCK_READINGS; i++) {
+        const double t = clock_seconds();
+        if (t > now) return t;
+    }
+    return 0;
+}
+
+/* A page's clock may have ticks of a millisecond, or of a hundred where it is kept from telling much. */
+static bool clock_is_fine(void) {
+    const double first = next_tick(), second = next_tick();
+    return first > 0 && second > 0 && second - first < RACE_TICK;
+}
+
+/* Multiply-adds per nanosecond, over a slice from one tick of the clock to another. */
+static float rate_of(const race_track *t, kernel_mul_mat_fn *mul_mat, size_t n_tokens) {
+    const double work = (double)n_tokens * (double)(matrix_groups(&t->w) * FORMAT_LANES * t->w.n_cols);
+    const double begin = next_tick();
+    double n = 0, now;
+    do {
+        multiply(t, mul_mat, n_tokens);
+        n++;
+        now = clock_seconds();
+    } while (now - begin < RACE_SLICE);
+    return (float)(n * work / (now - begin) * 1e-9);
+}
+
+/* ---- the race ---- */
+
+/* Whether set i takes the activations of the model's set, and computes rightly. The last of the list is for
+ * tests. */
+static bool may_race(const nut_model *m, size_t i) {
+    return i + 1 < kernel_count() && kernel_at(i)->act_bytes == m->kernels->act_bytes &&
+           kernel_find(kernel_at(i)->name);
+}
+
+static void race(const race_track *t, const bool *runs, kernel_width width, float *rates) {
+    static const size_t n_tokens[KERNEL_WIDTHS] = {[KERNEL_FEW] = 1, [KERNEL_MANY] = RACE_MANY};
+    const layout_id id = t->w.format->layout->id;
+    for (int round = 0; round < RACE_ROUNDS; round++)
+        for (size_t i = 0; i < KERNEL_MOST_SETS; i++) {
+            const float rate = runs[i] ? rate_of(t, kernel_at(i)->mul_mat[id], n_tokens[width]) : 0;
+            if (rate > rates[i]) rates[i] = rate;
+        }
+}
+
+static void race_layout(nut_model *m, const matrix *w, const bool *runs) {
+    const layout_id id = w->format->layout->id;
+    race_track t;
+    if (!track_open(&t, w, m->kernels->act_bytes)) return;
+    for (kernel_width width = 0; width < KERNEL_WIDTHS; width++) {
+        float *rates = m->products.rates[width][id];
+        race(&t, runs, width, rates);
+        m->products.set[width][id] = (uint8_t)race_choose(rates, KERNEL_MOST_SETS);
+    }
+    arena_close(&t.memory);
+}
+
+/* The matrices of a model by their layout. */
+typedef struct race_field {
+    size_t bytes[LAYOUT_COUNT];
+    const matrix *largest[LAYOUT_COUNT];
+} race_field;
+
+static race_field survey(const nut_model *m) {
+    race_field f = {0};
+    for (uint64_t i = 0; i < m->header.n_tensors; i++) {
+        void *to;
+        const tensor_spec *spec = bind_find(m, m->header.tensors[i].name, &to);
+        if (!spec || spec->kind == TENSOR_VECTOR) continue;
+        const matrix *w = spec->kind == TENSOR_MATRIX ? to : *(matrix *const *)to; // the first of a stack
+        const layout_id id = w->format->layout->id;
+        f.bytes[id] += matrix_bytes(w) * (size_t)m->header.tensors[i].dims[2];
+        if (!f.largest[id] || matrix_bytes(w) > matrix_bytes(f.largest[id])) f.largest[id] = w;
+    }
+    return f;
+}
+
+void race_products(nut_model *m) {
+    bool runs[KERNEL_MOST_SETS] = {false};
+    size_t n_runs = 0;
+    if (m->weights.size < RACE_LEAST) return;
+    for (size_t i = 0; i < kernel_count(); i++) n_runs += runs[i] = may_race(m, i);
+    if (n_runs < 2 || !clock_is_fine()) return;
+    const race_field f = survey(m);
+    for (int id = 0; id < LAYOUT_COUNT; id++)
+        if (f.largest[id] && layout_table[id].act == FORMAT_ACT_Q8 &&
+            f.bytes[id] > m->weights.size / RACE_SHARE)
+            race_layout(m, f.largest[id], runs);
+}

@@ -1,0 +1,22 @@
+/*
+ * Which set of kernels multiplies. Machines differ in what an instruction of WebAssembly costs: the relaxed
+ * dot is one instruction where the processor has AVX-VNNI or ARM's sdot, and about five elsewhere. So the
+ * sets that compute rightly here race on a few rows of the model's own matrices, and the fastest is taken,
+ * for each layout, for few tokens and for many. All sets give the same bits: no result depends on a race.
+ */
+#ifndef NUT_RUN_RACE_H
+#define NUT_RUN_RACE_H
+
+#include "model/model.h"
+
+/* Chooses m->products by a race and keeps its figures in m->race. The weights are there. A model that is too
+ * small for it to matter keeps the first set of the list, and so does one for which there is no memory or no
+ * clock that is fine enough. Takes about 3 ms for each set, layout and number of tokens. */
+void race_products(nut_model *m);
+
+/* Which of n_sets is taken, by their rates (0: did not race) in the order of the list: the first one, unless
+ * a later one is faster by more than a tenth than the choice so far. So noise does not change a choice
+ * between equals. */
+size_t race_choose(const float *rates, size_t n_sets);
+
+#endif
