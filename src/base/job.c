@@ -38,6 +38,27 @@ void job_done(nut_job *job) {
     tell(job, (nut_job_event){.kind = NUT_JOB_DONE}, false);
 }
 
+/* ---- jobs in jobs ---- */
+
+/* What the other one waits for came by way of this one; wanted bytes are where it wanted them. */
+static nut_status pass_answer(const nut_job *job, nut_job *other, nut_error *err) {
+    if (!other->waiting) return NUT_OK;
+    if (other->event.kind == NUT_JOB_OPEN) return nut_job_open(other, job->size, err);
+    other->waiting = false;
+    return NUT_OK;
+}
+
+nut_status job_forward(nut_job *job, nut_job *other, bool *over, nut_error *err) {
+    nut_job_event e;
+    TRY(pass_answer(job, other, err));
+    TRY(nut_job_step(other, &e, err));
+    *over = e.kind == NUT_JOB_DONE;
+    if (*over) return NUT_OK;
+    if (e.kind == NUT_JOB_WANT) job->into = other->into;
+    tell(job, e, e.kind == NUT_JOB_OPEN || e.kind == NUT_JOB_WANT);
+    return NUT_OK;
+}
+
 /* ---- what the caller does ---- */
 
 nut_status nut_job_step(nut_job *job, nut_job_event *event, nut_error *err) {

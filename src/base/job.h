@@ -37,4 +37,8 @@ void job_note(nut_job *job, const char *text);
 void job_progress(nut_job *job, const char *what, uint64_t done, uint64_t total);
 void job_done(nut_job *job);
 
+/* A step of another job as a part of this one's: this one tells what that tells, and passes on what it is
+ * answered. *over: the other one is done, and nothing was told. */
+nut_status job_forward(nut_job *job, nut_job *other, bool *over, nut_error *err);
+
 #endif

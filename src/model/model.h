@@ -88,6 +88,7 @@ struct nut_model {
     const struct block_spec *const *blocks; // by block id: what is in a layer
     const kernel_set *kernels;              // of everything but products
     kernel_choice products;
+    kernel_mul_mat_fn *float_product; // by matrices of floats, where it is none of a set (kernels/gemm.h)
     vocab *vocab;
     arena layer_memory; // of layers and of their blocks' structs
     arena weights;
@@ -103,6 +104,7 @@ struct nut_model {
 /* The function that multiplies n_tokens by w. */
 static inline kernel_mul_mat_fn *model_mul_mat(const nut_model *m, const matrix *w, size_t n_tokens) {
     const layout_id id = w->format->layout->id;
+    if (m->float_product && id == LAYOUT_F32) return m->float_product;
     return kernel_at(m->products.set[kernel_width_of(n_tokens)][id])->mul_mat[id];
 }
 

@@ -179,17 +179,20 @@ static void finish_logits(const forward_step *s, size_t t) {
     if (hp->logit_softcap > 0) s->k->softcap(logits, hp->logit_softcap, hp->n_vocab);
 }
 
-/* The vocabulary's rows are the largest product: only for the rows that are kept, moved to the front first.
- */
-void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept) {
+void forward_output_norm(forward_step *s, const uint32_t *kept, size_t n_kept) {
     const size_t n_embd = s->m->hp.n_embd;
-    const linear_job job = {&s->m->output, s->ws->logits};
     for (size_t i = 0; i < n_kept; i++)
         memmove(s->residual + i * n_embd, s->residual + kept[i] * n_embd, n_embd * sizeof(float));
     s->n = n_kept;
     step_each_token(s, enter_output);
     step_done(s, PROFILE_OUTPUT_NORM);
-    linears_run(s, (linear_input){s->ws->normed, n_embd, 1}, &job, 1, NULL);
+}
+
+/* The vocabulary's rows are the largest product: only for the rows that are kept. */
+void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept) {
+    const linear_job job = {&s->m->output, s->ws->logits};
+    forward_output_norm(s, kept, n_kept);
+    linears_run(s, (linear_input){s->ws->normed, s->m->hp.n_embd, 1}, &job, 1, NULL);
     if (s->m->hp.logit_scale != 1.0f || s->m->hp.logit_softcap > 0) step_each_token(s, finish_logits);
     step_done(s, PROFILE_OUTPUT);
 }

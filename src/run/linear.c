@@ -169,7 +169,7 @@ static size_t count_together(const linear_job *jobs, size_t n) {
 
 void linears_run(const forward_step *s, linear_input in, const linear_job *jobs, size_t n,
                  linear_then *then) {
-    for (size_t j = 0; j < n && s->ws->tap; j++) s->ws->tap(s->ws->tap_ctx, jobs[j].l, in.x, s->n);
+    for (size_t j = 0; j < n && s->ws->tap; j++) s->ws->tap(s->ws->tap_ctx, jobs[j].l, in.x, s->n, j > 0);
     while (n) {
         const size_t some = count_together(jobs, n);
         run_together((product){s, in, in.x, jobs, some, some == n ? then : NULL});

@@ -89,10 +89,6 @@ static nut_status check_fit(nut_loader *l, nut_error *err) {
         .n_ctx = l->options.n_ctx, .n_threads = 1, .kv_type = l->options.kv_type};
     const uint64_t limit = l->options.memory_limit ? l->options.memory_limit : SIZE_MAX;
     uint64_t weights, need;
-    l->plan.complete = true;
-    l->plan.n_splits = l->splits.n;
-    l->plan.n_read = l->splits.i + 1;
-    l->plan.file_bytes = m->header.file_bytes;
     l->plan.weight_bytes = m->weights.overflow ? UINT64_MAX : m->weights.size;
     l->plan.cache_bytes = session_bytes(m, &session);
     if (!u64_add(l->plan.weight_bytes, l->rest.bytes, &weights)) weights = UINT64_MAX;
@@ -158,6 +154,10 @@ static nut_status finish_header(nut_loader *l, nut_error *err) {
     TRY(splits_take(&l->splits, &m->header, &l->file, err));
     if (l->splits.i == 0) TRY(read_model(l, err));
     TRY(plan_tensors(l, first, err));
+    l->plan.complete = true;
+    l->plan.n_splits = l->splits.n;
+    l->plan.n_read = l->splits.i + 1;
+    l->plan.file_bytes = m->header.file_bytes;
     if (l->headers_only) return take_header(l);
     TRY(check_fit(l, err));
     if (!arena_open(&m->weights)) return error_memory(err, m->weights.size - m->weights.opened);

@@ -40,8 +40,9 @@ typedef struct run_int8 {
     int32_t *sum;
 } run_int8;
 
-/* Sees the input of each linear that runs: x (n_tokens, n_in). For calibration. */
-typedef void linear_tap(void *ctx, const linear *l, const float *x, size_t n_tokens);
+/* Sees the input of each linear that runs: x (n_tokens, n_in); `again`: it is the one that the call before
+ * saw, for another linear. For calibration. */
+typedef void linear_tap(void *ctx, const linear *l, const float *x, size_t n_tokens, bool again);
 
 /* Room for the pointers that a kind of block keeps to its buffers (block.h). */
 enum { BLOCK_SCRATCH_BYTES = 128 };
@@ -162,6 +163,9 @@ void forward_embed(const forward_step *s, const int32_t *ids);
 /* Layers [from, to): the residual after them replaces that before. Keys and values of the rows are stored.
  */
 void forward_layers(forward_step *s, uint32_t from, uint32_t to);
+/* The input of the output product: norms of the residual's rows `kept` (n_kept, rising), which are moved to
+ * its front, to ws->normed; s->n becomes n_kept. */
+void forward_output_norm(forward_step *s, const uint32_t *kept, size_t n_kept);
 /* Logits (n_kept, n_vocab padded to 8) of the rows `kept` (n_kept, rising) to ws->logits. */
 void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept);
 

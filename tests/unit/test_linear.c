@@ -117,10 +117,12 @@ typedef struct seen {
     const linear *l[4];
     const float *x[4];
     size_t n, n_tokens;
+    bool again[4];
 } seen;
 
-static void see(void *ctx, const linear *l, const float *x, size_t n_tokens) {
+static void see(void *ctx, const linear *l, const float *x, size_t n_tokens, bool again) {
     seen *s = ctx;
+    s->again[s->n] = again;
     s->l[s->n] = l, s->x[s->n++] = x, s->n_tokens = n_tokens;
 }
 
@@ -146,7 +148,8 @@ static void check_run(fixture *f, size_t n, unsigned terms, double tolerance, co
         const double worst = worst_of(&jobs[j], x, n);
         CHECK(worst <= tolerance, "%s, %zu tokens, %u terms, job %d: %g", what, n, terms, j, worst);
     }
-    CHECK(tapped.n == 2 && tapped.l[0] == &f->up && tapped.x[1] == x && tapped.n_tokens == n,
+    CHECK(tapped.n == 2 && tapped.l[0] == &f->up && tapped.x[1] == x && tapped.n_tokens == n &&
+              !tapped.again[0] && tapped.again[1],
           "the tap sees inputs");
     CHECK(threads_count(ws->team) > 1 || then_rows == f->n_out, "%zu rows are gone on with", then_rows);
     free(x), free(y);
