@@ -86,6 +86,10 @@ typedef struct kernel_attend {
     float scale;   // > 0
     float softcap; // scores become softcap * tanh(scale * q . k / softcap) (Gemma Team 2024, arXiv
                    // 2408.00118, section 2); 0: off
+    const float *slopes; // (n_q) what is taken from a score for each position between the token and the
+                         // other (Press et al. 2021, arXiv 2108.12409), or NULL; not with a softcap
+    const float
+        *sinks; // (n_q) a score whose weight has no value (Xiao et al. 2023, arXiv 2309.17453), or NULL
 } kernel_attend;
 
 /* The first position that a token sees whose own is n_kv - 1. */
@@ -152,9 +156,10 @@ typedef enum kernel_activation {
      * CACHE_SPAN), first < n_kv; `out` is not used. Spans before the window need not be asked for. */      \
     X(attend_span, (const kernel_attend *a, size_t first, float *partials))                                 \
     /* out (v_dim) = the partial results of one head for n spans in their order, `stride` floats apart,     \
-     * joined: the same bits that attend gives. At least one span has something that the token sees.        \
-     * Of the cache only kind and v_dim are used. */                                                        \
-    X(attend_join, (const cache_head *c, const float *partials, size_t n, size_t stride, float *out))
+     * joined, with the head's sink (NULL: none): the same bits that attend gives. At least one span has    \
+     * something that the token sees. Of the cache only kind and v_dim are used. */                         \
+    X(attend_join,                                                                                          \
+      (const cache_head *c, const float *partials, size_t n, size_t stride, const float *sink, float *out))
 
 #define KERNEL_OPS(X) KERNEL_VECTOR_OPS(X) KERNEL_ATTEND_OPS(X)
 

@@ -160,6 +160,8 @@ static void ref_add(float *x, const float *y, size_t n) {
 
 /* ---- attention ---- */
 
+#define LOG2E 1.4426950408889634
+
 static void ref_rope(float *heads, size_t n_heads, size_t head_dim, const kernel_rope *r) {
     const size_t step = r->adjacent ? 2 : 1, apart = r->adjacent ? 1 : r->n_pairs;
     for (size_t h = 0; h < n_heads; h++)
@@ -208,9 +210,9 @@ static double score_of(const kernel_attend *a, double dot) {
     return cap > 0 ? cap * tanh(score / cap) : score;
 }
 
-/* The positions of the span that begins at `first`, one by one, for the query q of a token whose own
- * position is n_kv - 1: a partial result. */
-static void attend_positions(const kernel_attend *a, const float *q, size_t n_kv, size_t first,
+/* The positions of the span that begins at `first`, one by one, for the query q of head h of a token whose
+ * own position is n_kv - 1: a partial result. */
+static void attend_positions(const kernel_attend *a, size_t h, const float *q, size_t n_kv, size_t first,
                              float *partial) {
     const size_t k_dim = a->cache->k_dim, v_dim = a->cache->v_dim, seen = kernel_first_seen(n_kv, a->window);
     const size_t end = n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN;
@@ -221,7 +223,8 @@ static void attend_positions(const kernel_attend *a, const float *q, size_t n_kv
         double dot = 0;
         for (size_t i = 0; i < k_dim; i++) dot += (double)q[i] * (double)cache_key(a->cache, p, i);
         for (size_t i = 0; i < v_dim; i++) value[i] = (double)cache_value(a->cache, p, i);
-        attended_add(&all, v_dim, value, (float)(score_of(a, dot) * 1.4426950408889634), 1);
+        const double lowered = a->slopes ? (double)a->slopes[h] * (double)(n_kv - 1 - p) : 0;
+        attended_add(&all, v_dim, value, (float)((score_of(a, dot) - lowered) * LOG2E), 1);
     }
     for (size_t i = 0; i < v_dim; i++) partial[i] = (float)all.sums[i];
     partial[v_dim] = all.highest, partial[v_dim + 1] = (float)all.total;
@@ -230,7 +233,7 @@ static void attend_positions(const kernel_attend *a, const float *q, size_t n_kv
 static void ref_attend_span(const kernel_attend *a, size_t first, float *partials) {
     const size_t size = kernel_partial_size(a->cache->v_dim);
     for (size_t h = 0; h < a->n_q; h++)
-        attend_positions(a, a->q + h * a->cache->k_dim, a->n_kv, first, partials + h * size);
+        attend_positions(a, h, a->q + h * a->cache->k_dim, a->n_kv, first, partials + h * size);
 }
 
 static void partial_add(attended *to, size_t dim, const float *partial) {
@@ -239,10 +242,16 @@ static void partial_add(attended *to, size_t dim, const float *partial) {
     attended_add(to, dim, sums, partial[dim], (double)partial[dim + 1]);
 }
 
+/* Begins with the weight of a sink, where there is one. */
+static void attended_begin_with(attended *to, const float *sink) {
+    attended_begin(to);
+    if (sink) to->highest = (float)((double)*sink * LOG2E), to->total = 1;
+}
+
 static void ref_attend_join(const cache_head *c, const float *partials, size_t n, size_t stride,
-                            float *out) {
+                            const float *sink, float *out) {
     attended all;
-    attended_begin(&all);
+    attended_begin_with(&all, sink);
     for (size_t i = 0; i < n; i++) partial_add(&all, c->v_dim, partials + i * stride);
     attended_end(&all, c->v_dim, out);
 }
@@ -254,10 +263,10 @@ static void ref_attend(const kernel_attend *a) {
     for (size_t r = 0; r < a->n_tokens * a->n_q; r++) {
         const size_t token = r / a->n_q, h = r % a->n_q, n_kv = a->n_kv + token;
         const float *q = a->q + token * a->q_stride + h * k_dim;
-        attended_begin(&all);
+        attended_begin_with(&all, a->sinks ? a->sinks + h : NULL);
         size_t first = kernel_first_seen(n_kv, a->window) / CACHE_SPAN * CACHE_SPAN;
         for (; first < n_kv; first += CACHE_SPAN) {
-            attend_positions(a, q, n_kv, first, partial);
+            attend_positions(a, h, q, n_kv, first, partial);
             partial_add(&all, v_dim, partial);
         }
         attended_end(&all, v_dim, a->out + token * a->out_stride + h * v_dim);

@@ -50,10 +50,11 @@ static size_t row_begin(const rows *s, size_t r) {
     return kernel_first_seen(row_end(s, r), s->a->window);
 }
 
-/* Positions of a tile that the rows of a group see: row i sees [begin[i], end[i]), all of them together
- * [first, last), of which first is rounded down, and padded is last rounded up, to a multiple of 8. */
+/* Positions of the tile that begins at `tile` that the rows of a group see: row i sees [begin[i], end[i]),
+ * all of them together [first, last), of which first is rounded down, and padded is last rounded up, to a
+ * multiple of 8. */
 typedef struct seen {
-    size_t begin[GROUP], end[GROUP], first, last, padded;
+    size_t tile, begin[GROUP], end[GROUP], first, last, padded;
 } seen;
 
 /* Whether two rows see the same positions of a tile. */
@@ -66,7 +67,7 @@ static bool same_seen(const rows *s, size_t r, size_t other, size_t tile) {
 
 /* Rows [r, r + m) and the tile that begins at `tile`. */
 static seen tile_seen(const rows *s, size_t m, size_t r, size_t tile) {
-    seen n = {.first = TILE};
+    seen n = {.tile = tile, .first = TILE};
     for (size_t i = 0; i < m; i++) {
         const size_t begin = row_begin(s, r + i), end = row_end(s, r + i) - tile;
         n.begin[i] = begin > tile ? begin - tile : 0;
@@ -86,6 +87,10 @@ static const float *row_query(const rows *s, size_t r) {
 static float *row_out(const rows *s, size_t r) {
     const kernel_attend *a = s->a;
     return a->out + (s->first + r) / a->n_q * a->out_stride + (s->first + r) % a->n_q * a->cache->v_dim;
+}
+
+static const float *row_sink(const rows *s, size_t r) {
+    return s->a->sinks ? s->a->sinks + (s->first + r) % s->a->n_q : NULL;
 }
 
 /* ---- products of integers ---- */
@@ -250,6 +255,20 @@ static void scores_capped(float *score, size_t first, size_t end, v128_t to_cap)
         wasm_v128_store(score + p, simd_tanh(wasm_f32x4_mul(wasm_v128_load(score + p), to_cap), &c));
 }
 
+/* Scores [first, end) of a tile to score * to_log2 - slope * distance, to base 2; `own` is the token's
+ * position. */
+static void scores_sloped(float *score, size_t first, size_t end, float to_log2, float slope, float own,
+                          size_t tile) {
+    static const float lanes[4] = {0, 1, 2, 3};
+    const v128_t each = wasm_f32x4_splat(to_log2), by = wasm_f32x4_splat(slope * LOG2E);
+    for (size_t p = first; p < end; p += 4) {
+        const float at = (float)(tile + p) - own;
+        const v128_t away = wasm_f32x4_add(wasm_f32x4_splat(at), wasm_v128_load(lanes));
+        const v128_t x = wasm_f32x4_mul(wasm_v128_load(score + p), each);
+        wasm_v128_store(score + p, wasm_f32x4_add(x, wasm_f32x4_mul(away, by)));
+    }
+}
+
 /* The largest of scores [begin, end), in four lanes; -infinity is put around them up to multiples of 8. */
 static v128_t scores_most(float *score, size_t begin, size_t end) {
     v128_t most[2] = {wasm_f32x4_splat(-INFINITY), wasm_f32x4_splat(-INFINITY)};
@@ -301,23 +320,33 @@ SIMD_INLINE v128_t scores_to_weights(float *score, size_t begin, size_t end, con
     return wasm_f32x4_add(sum[0], sum[1]);
 }
 
+static void row_sloped(rows *s, size_t i, size_t r, const seen *n) {
+    scores_sloped(s->score[i], n->first, n->padded, s->to_log2[r + i],
+                  s->a->slopes[(s->first + r + i) % s->a->n_q], (float)(row_end(s, r + i) - 1), n->tile);
+}
+
 /* Scores of rows [r, r + m) to weights. */
 SIMD_INLINE void tile_softmax(rows *s, int m, size_t r, const seen *n, int degree) {
     const simd_exp2_c e = simd_exp2_consts(degree);
-    v128_t found[GROUP];
-    float base[GROUP];
+    v128_t found[GROUP], scale = wasm_v128_load(s->to_log2 + r);
+    float base[GROUP], to_log2[GROUP];
+    if (s->a->slopes) {
+        for (int i = 0; i < m; i++) row_sloped(s, (size_t)i, r, n);
+        scale = wasm_f32x4_splat(1);
+    }
+    wasm_v128_store(to_log2, scale);
     for (int i = 0; i < m && s->a->softcap > 0; i++)
         scores_capped(s->score[i], n->first, n->padded, wasm_v128_load32_splat(s->to_cap + r + i));
     for (int i = 0; i < GROUP; i++) found[i] = scores_most(s->score[i], n->begin[i], n->end[i]);
     v128_t highest = wasm_v128_load(s->highest + r);
-    v128_t top = wasm_f32x4_mul(each_reduced(found, true), wasm_v128_load(s->to_log2 + r));
+    v128_t top = wasm_f32x4_mul(each_reduced(found, true), scale);
     v128_t now = wasm_f32x4_pmax(highest, top), factor = simd_exp2(wasm_f32x4_sub(highest, now), &e, degree);
     wasm_v128_store(base, now);
     for (int i = 0; i < GROUP; i++) found[i] = wasm_f32x4_splat(0);
     for (int i = 0; i < m; i++)
-        found[i] = scores_to_weights(s->score[i], n->begin[i], n->end[i], n,
-                                     wasm_v128_load32_splat(s->to_log2 + r + i),
-                                     wasm_v128_load32_splat(base + i), &e, degree);
+        found[i] =
+            scores_to_weights(s->score[i], n->begin[i], n->end[i], n, wasm_v128_load32_splat(to_log2 + i),
+                              wasm_v128_load32_splat(base + i), &e, degree);
     v128_t total = wasm_f32x4_mul(wasm_v128_load(s->total + r), factor);
     store_lanes(s->total + r, wasm_f32x4_add(total, each_reduced(found, false)), m);
     store_lanes(s->highest + r, now, m);
@@ -504,9 +533,9 @@ typedef struct joined {
     float *out, highest, total;
 } joined;
 
-static joined join_begin(const cache_head *cache, float *out) {
+static joined join_begin(const cache_head *cache, const float *sink, float *out) {
     memset(out, 0, cache->v_dim * sizeof *out);
-    return (joined){cache, out, -INFINITY, 0};
+    return (joined){cache, out, sink ? *sink * LOG2E : -INFINITY, sink ? 1 : 0};
 }
 
 static float join_exp2(const joined *j, float x) {
@@ -538,7 +567,7 @@ void simd_attend(const kernel_attend *a) {
     rows s;
     for (size_t begin = 0; begin < all; begin += ROWS) {
         rows_begin(&s, a, begin, all - begin < ROWS ? all - begin : ROWS, sums, dim);
-        for (size_t r = 0; r < s.n; r++) out[r] = join_begin(a->cache, row_out(&s, r));
+        for (size_t r = 0; r < s.n; r++) out[r] = join_begin(a->cache, row_sink(&s, r), row_out(&s, r));
         size_t first = row_begin(&s, 0) / CACHE_SPAN * CACHE_SPAN;
         for (; first < row_end(&s, s.n - 1); first += CACHE_SPAN) {
             span_rows(&s, first);
@@ -559,9 +588,10 @@ void simd_attend_span(const kernel_attend *a, size_t first, float *partials) {
     }
 }
 
-void simd_attend_join(const cache_head *c, const float *partials, size_t n, size_t stride, float *out) {
+void simd_attend_join(const cache_head *c, const float *partials, size_t n, size_t stride, const float *sink,
+                      float *out) {
     const size_t dim = c->v_dim;
-    joined all = join_begin(c, out);
+    joined all = join_begin(c, sink, out);
     for (size_t i = 0; i < n; i++, partials += stride)
         join_add(&all, partials, partials[dim], partials[dim + 1]);
     join_end(&all);

@@ -309,7 +309,7 @@ static void run_attend_span(void *ctx, size_t i) {
 static void run_attend_join(void *ctx, size_t i) {
     op_data *o = ctx;
     const cache_head c = op_cache(o);
-    (void)i, o->set->attend_join(&c, o->partials, HEADS, HEAD_DIM + 2, o->z);
+    (void)i, o->set->attend_join(&c, o->partials, HEADS, HEAD_DIM + 2, NULL, o->z);
 }
 
 static void bench_ops(void) {

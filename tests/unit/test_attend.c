@@ -305,16 +305,20 @@ static void expected_attend(const kernel_set *s, const kernel_attend *a, const f
     const cache_head *h = a->cache;
     const size_t k_dim = h->k_dim, block = h->kind->block,
                  begin = a->window && a->window < n_kv ? n_kv - a->window : 0;
-    const double cap = (double)a->softcap;
+    const size_t head = (size_t)(q - a->q) % a->q_stride / k_dim;
+    const double cap = (double)a->softcap, slope = a->slopes ? (double)a->slopes[head] : 0;
     double query[CACHE_MAX_DIM], *p = malloc(n_kv * sizeof *p), highest = -INFINITY, total = 0, size = 0;
     taken_query(s, h->kind, q, k_dim, query);
     for (size_t i = begin; i < n_kv; i++) {
         p[i] = 0;
         for (size_t c = 0; c < k_dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * (double)a->scale;
         if (cap > 0) p[i] = cap * tanh(p[i] / cap);
+        p[i] -= slope * (double)(n_kv - 1 - i);
         highest = fmax(highest, p[i]), size = fmax(size, fabs(p[i]));
     }
     const double rounding = (in_integers(s, h->kind) ? 2e-5 : 2e-6) + 1e-6 * size;
+    if (a->sinks) highest = fmax(highest, (double)a->sinks[head]);
+    if (a->sinks) total = exp((double)a->sinks[head] - highest);
     for (size_t i = begin; i < n_kv; i++) total += p[i] = exp(p[i] - highest);
     for (size_t c = 0; c < h->v_dim; c++) {
         out[c] = bound[c] = 0;
@@ -397,6 +401,7 @@ typedef struct attend_case {
     size_t n_tokens, n_q, n_kv; // n_kv positions are seen by the first token
     size_t k_dim, v_dim, window;
     float softcap;
+    const float *slopes, *sinks;
     cache cache;
     float *q, *out;
 } attend_case;
@@ -436,6 +441,8 @@ static kernel_attend case_call(const attend_case *c, size_t token, size_t n_toke
                            .n_kv = c->n_kv + token,
                            .window = c->window,
                            .softcap = c->softcap,
+                           .slopes = c->slopes,
+                           .sinks = c->sinks,
                            .scale = 1.0f / sqrtf((float)c->k_dim)};
 }
 
@@ -467,7 +474,7 @@ static void join_spans(const attend_case *c, const float *partials, size_t first
     const size_t size = kernel_partial_size(c->v_dim);
     for (size_t h = 0; h < c->n_q; h++)
         c->set->attend_join(&c->cache.head, partials + (first * c->n_q + h) * size, n_spans - first,
-                            c->n_q * size, out + h * c->v_dim);
+                            c->n_q * size, c->sinks ? c->sinks + h : NULL, out + h * c->v_dim);
 }
 
 /* Each token alone, and each in spans, with those before its window or without, against all in one call: the
@@ -562,12 +569,14 @@ static void test_unseen(const kernel_set *s) {
     }
 }
 
-/* Windows and softcaps, at sizes around those of tiles and spans. */
+/* Windows, and softcaps or slopes or sinks, at sizes around those of tiles and spans. */
 static void test_variants(const kernel_set *s, op_counts *ran) {
     static const size_t windows[] = {0, 1, 2, 7, 8, 9, 63, 64, 65, 100, 129, 255, 256, 257, 300, 1000};
     static const size_t positions[] = {1, 9, 64, 65, 130, 257, 300, 515, 700};
     static const size_t heads[] = {1, 3, 8}, tokens[] = {1, 5, 33, 2};
     static const float softcaps[] = {0, 50, 2};
+    static const float slopes[8] = {0.5f, 0.25f, 1, 0.0625f, 0.0078125f, 0.5f, 0, 0.3f},
+                       sinks[8] = {0, 1.5f, -4, 20, 0.25f, -60, 3, 1};
     enum { WINDOWS = sizeof windows / sizeof *windows, POSITIONS = sizeof positions / sizeof *positions };
     rng r;
     rng_seed(&r, 17);
@@ -581,6 +590,8 @@ static void test_variants(const kernel_set *s, op_counts *ran) {
                              .n_kv = positions[i / WINDOWS],
                              .window = windows[i % WINDOWS],
                              .softcap = softcaps[(i + i / 3) % 3],
+                             .slopes = (i + i / 3) % 3 == 0 && i % 2 ? slopes : NULL,
+                             .sinks = i % 5 < 2 ? sinks : NULL,
                              .k_dim = dims[i % 4][0],
                              .v_dim = dims[i % 4][1]};
             run_case(&c, &r, ran);
