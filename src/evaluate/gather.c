@@ -11,14 +11,15 @@
 static size_t count_matrices(const binding *bindings, size_t n) {
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        if (bindings[i].w) count += (size_t)bindings[i].source->dims[2];
+        if (bindings[i].w[0]) count += (size_t)bindings[i].source->dims[2];
     return count;
 }
 
+/* Parts of one tensor have the same input: the first stands for all. */
 static void add_matrices(gather *g, const binding *b) {
-    for (uint32_t e = 0; b->w && e < b->source->dims[2]; e++, g->n_rows++)
+    for (uint32_t e = 0; b->w[0] && e < b->source->dims[2]; e++, g->n_rows++)
         g->rows[g->n_rows] = (gather_row){
-            .data = b->w[e].data, .tensor = b->source->name, .which = e, .s.n_cols = b->w[e].n_cols};
+            .data = b->w[0][e].data, .tensor = b->source->name, .which = e, .s.n_cols = b->w[0][e].n_cols};
 }
 
 nut_status gather_begin(gather *g, unsigned kinds, threads *team, const binding *bindings, size_t n,

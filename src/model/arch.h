@@ -12,21 +12,37 @@
 
 /* What a family has beyond what all have. */
 enum {
-    ARCH_ATTN_NORM = 1 << 0,    // a norm in front of the mixer
-    ARCH_FFN_NORM = 1 << 1,     // and of the feed-forward; without, a parallel one reads the mixer's
-    ARCH_POST_NORM = 1 << 2,    // norms of what blocks add to the residual
-    ARCH_NORM_BIAS = 1 << 3,    // norms have biases
-    ARCH_QKV_BIAS = 1 << 4,     // q, k and v have biases
-    ARCH_ANY_BIAS = 1 << 5,     // any product in a layer may have a bias
-    ARCH_QK_NORM = 1 << 6,      // each head of q and k has a norm
-    ARCH_QK_NORM_FULL = 1 << 7, // all heads of q have one norm together, and those of k
-    ARCH_PARALLEL = 1 << 8,     // mixer and feed-forward read the same residual
-    ARCH_EMBD_SQRT = 1 << 9,    // token embeddings are multiplied by sqrt(n_embd)
-    ARCH_WINDOWED = 1 << 10,    // layers have a sliding window, as window_period says
+    ARCH_ATTN_NORM = 1 << 0, // a norm in front of the mixer
+    ARCH_FFN_NORM = 1 << 1,  // and of the feed-forward; where one is missing, a parallel layer has the other
+    ARCH_POST_NORM = 1 << 2, // norms of what blocks add to the residual
+    ARCH_NORM_BIAS = 1 << 3, // norms have biases
+    ARCH_QKV_BIAS = 1 << 4,  // q, k and v have biases
+    ARCH_ANY_BIAS = 1 << 5,  // any product and norm in a layer may have a bias
+    ARCH_QK_NORM = 1 << 6,   // each head of q and k has a norm
+    ARCH_QK_NORM_FULL = 1 << 7,     // all heads of q have one norm together, and those of k
+    ARCH_PARALLEL = 1 << 8,         // mixer and feed-forward read the same residual
+    ARCH_EMBD_SQRT = 1 << 9,        // token embeddings are multiplied by sqrt(n_embd)
+    ARCH_QK_NORM_EACH = 1 << 10,    // heads of q and k may have norms with weights for each head
+    ARCH_QK_NORM_LATE = 1 << 11,    // norms of q and k come after their rotation
+    ARCH_BARE_NORM = 1 << 12,       // norms in front of blocks have no weights
+    ARCH_FUSED_UP = 1 << 13,        // ffn_up holds gate and up
+    ARCH_EMBD_NORM = 1 << 14,       // a norm of the embeddings
+    ARCH_POSITIONS = 1 << 15,       // learned positions are added to the embeddings
+    ARCH_MAY_PARALLEL = 1 << 16,    // a layer without a norm of its feed-forward is parallel
+    ARCH_ROPE_IN_WINDOWS = 1 << 17, // where layers have windows, only those rotate
+    ARCH_LOCAL_UNSCALED = 1 << 18,  // the rotation of layers with a window is not scaled
+    ARCH_ROPE_FACTORS = 1 << 19,    // files may have factors of the rotation for short and long contexts
+    ARCH_XIELU = 1 << 20,           // the activation is xIELU, with parameters for each layer
     ARCH_PRE_NORM = ARCH_ATTN_NORM | ARCH_FFN_NORM,
 };
 
 typedef enum tensor_kind { TENSOR_MATRIX, TENSOR_STACK, TENSOR_VECTOR } tensor_kind;
+
+/* One of several matrices, or vectors, that a tensor holds one after the other. */
+typedef struct tensor_part {
+    size_t to;   // as tensor_spec.to
+    char letter; // its rows, or length
+} tensor_part;
 
 /* A tensor of the model, of each layer, or of a block. */
 typedef struct tensor_spec {
@@ -35,8 +51,10 @@ typedef struct tensor_spec {
     size_t to; // offset of where it goes: a matrix, a matrix * (a stack: one matrix for each of the third
                // dimension), or a const float *; in the nut_model, the model_layer or the block's weights
     const char *shape; // letters of arch_size, row length first: "EQ"; "E" for a vector; "EFX" for a stack
-    unsigned with; // families that have all of these features must have it; 0: all families, unless `may`
-    unsigned may;  // families that have one of these may have it
+    unsigned with;   // families that have all of these features must have it; 0: all families, unless `may`
+    unsigned may;    // families that have one of these may have it
+    unsigned unless; // families that have one of these do not have it
+    const tensor_part *parts; // what it holds, where that is several; ended by one without a letter
 } tensor_spec;
 
 #define TENSOR_OPTIONAL ~0u // in `may`: of every family
@@ -52,7 +70,8 @@ typedef struct block_spec {
 /* Kinds of blocks; the order is that of ids. Each is described, and run, by run/NAME.c. */
 #define BLOCK_LIST(X)                                                                                       \
     X(mix_attention)                                                                                        \
-    X(ffn_gated)
+    X(ffn_gated)                                                                                            \
+    X(ffn_plain)
 
 enum {
 #define NUT_X(name) BLOCK_##name,
@@ -74,12 +93,18 @@ bool arch_allows(const struct arch *a, const tensor_spec *t);
 
 typedef enum arch_norm { ARCH_RMS_NORM, ARCH_LAYER_NORM } arch_norm;
 
-/* A hyperparameter, a positive number, that a family has beyond those of all. */
+/* A hyperparameter that a family has beyond those of all, or with another value where its key is absent. */
 typedef struct arch_key {
     const char *suffix; // behind "<arch>."
-    size_t to;          // offset of the float in model_hparams
-    float missing;      // its value where the key is absent
+    size_t to;          // offset in model_hparams: of a float, positive; or of a bool
+    bool is_flag;
+    float missing; // its value where the key is absent; 0 for a float: it must be there
 } arch_key;
+
+/* A tensor that the family's files call otherwise. */
+typedef struct arch_name {
+    const char *file, *name; // in the file; in the tables of tensors
+} arch_name;
 
 typedef struct arch {
     const char *name; // general.architecture
@@ -87,20 +112,28 @@ typedef struct arch {
     kernel_activation activation; // of the feed-forward
     model_rope rope;
     uint8_t mixer, ffn;     // block ids
-    uint8_t window_period;  // with ARCH_WINDOWED: each period's last layer has no window; 0: all have one
+    uint8_t window_period;  // each period's last layer has no window; 0: all have one
     uint8_t no_rope_period; // each period's last layer does not rotate; 0: all do
+    uint32_t window;        // of layers, where the file does not say
     float local_base;       // rope base of layers with a window; 0: as that of the others
     unsigned features;
-    const arch_key *keys; // ended by one without a suffix; NULL: none
+    const arch_key *keys;              // ended by one without a suffix; NULL: none
+    const arch_name *names;            // ended by one without a name; NULL: none
+    void (*derive)(model_hparams *hp); // hyperparameters that no key says; NULL: none
 } arch;
 
 const arch *arch_find(gguf_str name);
 /* "llama, qwen2, qwen3" */
 const char *arch_names(void);
 
+/* The family's name in files for a tensor of the tables, and back; the same where it has no other. */
+const char *arch_file_name(const arch *a, const char *name);
+gguf_str arch_table_name(const arch *a, gguf_str file_name);
+
 /* The length that a letter of a shape stands for in a layer:
- * V n_vocab, E n_embd, Q n_head * head_dim, K n_head_kv * head_dim, U n_head_kv * head_dim_v,
- * P n_head * head_dim_v, D head_dim, F n_ff, R n_rot / 2 */
+ * V n_vocab, E n_embd, C n_ctx_train, H n_head, h n_head_kv, D head_dim, Q n_head * head_dim,
+ * K n_head_kv * head_dim, U n_head_kv * head_dim_v, A Q + K + U, P n_head * head_dim_v, F n_ff, G 2 n_ff,
+ * R n_rot / 2 */
 uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter);
 
 /* Reads and checks the hyperparameters of a complete header but those of layers. n_vocab is the vocabulary's

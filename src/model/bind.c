@@ -107,7 +107,7 @@ static bool find_in(const nut_model *m, const place *p, gguf_str name, binding *
     for (size_t i = 0; i < p->n; i++) {
         if (!arch_allows(m->arch, &p->specs[i]) || !gguf_str_is(name, p->specs[i].name)) continue;
         b->spec = &p->specs[i];
-        b->to = p->base + p->specs[i].to;
+        b->base = p->base;
         return true;
     }
     return false;
@@ -117,15 +117,25 @@ static bool find_in(const nut_model *m, const place *p, gguf_str name, binding *
 static bool find_place(const nut_model *m, binding *b, gguf_str name, gguf_str *suffix, bool *in_layer) {
     *suffix = name;
     *in_layer = parse_layer(name, &b->layer, suffix);
+    const gguf_str known = arch_table_name(m->arch, *suffix);
     if (!*in_layer) {
         const place p = model_place(m);
-        return find_in(m, &p, name, b);
+        return find_in(m, &p, known, b);
     }
     for (int i = 0; i < LAYER_PLACES && b->layer < m->hp.n_layer; i++) {
         const place p = layer_place(m, b->layer, i);
-        if (find_in(m, &p, *suffix, b)) return true;
+        if (find_in(m, &p, known, b)) return true;
     }
     return false;
+}
+
+/* Part i of what a tensor holds: where it goes, and its rows, or its length. False beyond the last. */
+static bool part_at(const nut_model *m, const binding *b, size_t i, void **to, uint64_t *size) {
+    const tensor_part *parts = b->spec->parts;
+    if (parts ? !parts[i].letter : i > 0) return false;
+    *to = b->base + (parts ? parts[i].to : b->spec->to);
+    *size = parts ? arch_size(&m->hp, &m->layers[b->layer].hp, parts[i].letter) : b->source->dims[1];
+    return true;
 }
 
 const tensor_spec *bind_find(const nut_model *m, gguf_str name, void **to) {
@@ -133,7 +143,7 @@ const tensor_spec *bind_find(const nut_model *m, gguf_str name, void **to) {
     gguf_str suffix;
     bool in_layer;
     if (!find_place(m, &b, name, &suffix, &in_layer)) return NULL;
-    *to = b.to;
+    *to = b.base + (b.spec->parts ? b.spec->parts->to : b.spec->to);
     return b.spec;
 }
 
@@ -182,7 +192,8 @@ static nut_status check_shape(const nut_model *m, const binding *b, nut_error *e
     const gguf_tensor *t = b->source, must = shape_of(m, b->spec, b->layer);
     char found[96], expected[96];
     if (!memcmp(t->dims, must.dims, sizeof must.dims)) return NUT_OK;
-    if (b->spec->shape[1] == 'V' && t->n_dims == 2 && t->dims[0] == must.dims[0])
+    if (b->spec->kind == TENSOR_MATRIX && b->spec->shape[1] == 'V' && t->n_dims == 2 &&
+        t->dims[0] == must.dims[0])
         return padded_vocabulary(m, t, err);
     return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s is %s and must be %s",
                      (int)t->name.n, t->name.s, shape_text(t, found), shape_text(&must, expected));
@@ -207,39 +218,54 @@ static bool is_bound(const tensor_spec *spec, const void *to) {
     return *(const void *const *)to != NULL; // of a stack or a vector
 }
 
-/* Names are there once in a file, so it was an earlier one. */
-static nut_status check_unbound(const binding *b, nut_error *err) {
-    if (!is_bound(b->spec, b->to)) return NUT_OK;
-    return error_set(err, NUT_E_CORRUPT,
-                     "tensor %.*s was in an earlier split already: these are not the splits of one model",
-                     (int)b->source->name.n, b->source->name.s);
+/* Names are there once in a file, so it was an earlier one, or another name for the same. */
+static nut_status check_unbound(const nut_model *m, const binding *b, nut_error *err) {
+    void *to;
+    uint64_t size;
+    for (size_t i = 0; part_at(m, b, i, &to, &size); i++)
+        if (is_bound(b->spec, to))
+            return error_set(
+                err, NUT_E_CORRUPT,
+                "tensor %.*s was in an earlier split already: these are not the splits of one model",
+                (int)b->source->name.n, b->source->name.s);
+    return NUT_OK;
 }
 
-static matrix matrix_of(const binding *b) {
-    return (matrix){
-        .format = b->as, .n_rows = (size_t)b->source->dims[1], .n_cols = (size_t)b->source->dims[0]};
+static matrix matrix_of(const binding *b, uint64_t n_rows) {
+    return (matrix){.format = b->as, .n_rows = (size_t)n_rows, .n_cols = (size_t)b->source->dims[0]};
 }
 
-/* Plans the memory of a tensor, and marks its place as found. Factors are small: arch.c bounds them. */
-static void plan_memory(arena *memory, const binding *b) {
+/* Plans the memory of one part of a tensor, and marks its place as found. Factors are small: arch_read.c
+ * bounds them. */
+static void plan_part(arena *memory, const binding *b, void *to, uint64_t size) {
     static const float found = 0;
     static const matrix found_stack = {0};
-    const matrix w = matrix_of(b);
+    const matrix w = matrix_of(b, size);
     switch (b->spec->kind) {
-    case TENSOR_VECTOR:
-        *(const float **)b->to = &found;
-        arena_add(memory, (size_t)b->source->dims[0], sizeof(float));
+    case TENSOR_VECTOR: // the parts of one lie together
+        *(const float **)to = &found;
         return;
     case TENSOR_MATRIX:
-        *(matrix *)b->to = w;
+        *(matrix *)to = w;
         arena_add(memory, matrix_groups(&w), matrix_group_bytes(&w));
         return;
     case TENSOR_STACK:
-        *(const matrix **)b->to = &found_stack;
+        *(const matrix **)to = &found_stack;
         arena_add(memory, (size_t)b->source->dims[2], sizeof(matrix));
         for (uint64_t i = 0; i < b->source->dims[2]; i++)
             arena_add(memory, matrix_groups(&w), matrix_group_bytes(&w));
     }
+}
+
+static uint64_t count_numbers(const gguf_tensor *t) {
+    return t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
+}
+
+static void plan_memory(const nut_model *m, arena *memory, const binding *b) {
+    void *to;
+    uint64_t size;
+    if (b->spec->kind == TENSOR_VECTOR) arena_add(memory, (size_t)count_numbers(b->source), sizeof(float));
+    for (size_t i = 0; part_at(m, b, i, &to, &size); i++) plan_part(memory, b, to, size);
 }
 
 static int by_offset(const void *a, const void *b) {
@@ -260,6 +286,23 @@ static uint64_t least_bytes(const nut_model *m, const tensor_spec *t, uint32_t l
         if (bytes < least) least = bytes;
     }
     return shape.dims[0] * shape.dims[1] * shape.dims[2] * least / 256; // arch.c bounds the sizes
+}
+
+/* What a bound tensor brings of what is needed: itself, or the tensors whose places its parts take. */
+static void take_needs(const nut_model *m, const binding *b, bind_rest *rest) {
+    void *to;
+    uint64_t size;
+    for (int i = 0; i < LAYER_PLACES + 1; i++) {
+        const place p = i == LAYER_PLACES ? model_place(m) : layer_place(m, b->layer, i);
+        for (size_t k = 0; p.base == b->base && k < p.n; k++) {
+            const tensor_spec *spec = &p.specs[k];
+            for (size_t j = 0; arch_needs(m->arch, spec) && part_at(m, b, j, &to, &size); j++) {
+                if (to != p.base + spec->to) continue;
+                rest->n_tensors--;
+                rest->bytes -= least_bytes(m, spec, b->layer);
+            }
+        }
+    }
 }
 
 static void add_needs(const nut_model *m, const place *p, uint32_t layer, bind_rest *rest) {
@@ -286,7 +329,7 @@ bind_rest bind_needs(const nut_model *m) {
 static const char *missing_in(const nut_model *m, const place *p) {
     for (size_t i = 0; i < p->n; i++)
         if (arch_needs(m->arch, &p->specs[i]) && !is_bound(&p->specs[i], p->base + p->specs[i].to))
-            return p->specs[i].name;
+            return arch_file_name(m->arch, p->specs[i].name);
     return NULL;
 }
 
@@ -327,13 +370,11 @@ nut_status bind_plan(nut_model *m, int which, arena *memory, const gguf_tensor *
         *b = (binding){.source = &tensors[i]};
         TRY(choose_place(m, which, b, err));
         if (!b->spec) continue;
-        TRY(check_unbound(b, err));
         TRY(check_shape(m, b, err));
+        TRY(check_unbound(m, b, err));
         TRY(choose_formats(m, b, err));
-        plan_memory(memory, b);
-        if (!rest || !arch_needs(m->arch, b->spec)) continue;
-        rest->n_tensors--;
-        rest->bytes -= least_bytes(m, b->spec, b->layer);
+        plan_memory(m, memory, b);
+        if (rest) take_needs(m, b, rest);
     }
     sort_rows(bindings, n, sizeof *bindings, by_offset);
     return NUT_OK;
@@ -344,25 +385,34 @@ static void place_matrix(arena *memory, matrix *w, const matrix *like) {
     w->data = arena_take(memory, matrix_bytes(w), 1);
 }
 
-void bind_place(arena *memory, binding *bindings, size_t n) {
+/* Part i of a tensor, of which *n_before numbers of a vector were placed. */
+static void place_part(arena *memory, binding *b, size_t i, void *to, uint64_t size, uint64_t *n_before) {
+    const matrix like = matrix_of(b, size);
+    switch (b->spec->kind) {
+    case TENSOR_VECTOR:
+        *(const float **)to = b->floats + *n_before;
+        *n_before += size;
+        return;
+    case TENSOR_MATRIX:
+        b->w[i] = to;
+        place_matrix(memory, b->w[i], &like);
+        return;
+    case TENSOR_STACK:
+        b->w[i] = arena_take(memory, (size_t)b->source->dims[2], sizeof(matrix));
+        for (uint64_t k = 0; k < b->source->dims[2]; k++) place_matrix(memory, &b->w[i][k], &like);
+        *(matrix **)to = b->w[i];
+    }
+}
+
+void bind_place(const nut_model *m, arena *memory, binding *bindings, size_t n) {
     for (size_t i = 0; i < n; i++) {
         binding *b = &bindings[i];
+        void *to;
+        uint64_t size, n_before = 0;
         if (!b->spec) continue;
-        const matrix like = matrix_of(b);
-        switch (b->spec->kind) {
-        case TENSOR_VECTOR:
-            b->floats = arena_take(memory, (size_t)b->source->dims[0], sizeof(float));
-            *(const float **)b->to = b->floats;
-            break;
-        case TENSOR_MATRIX:
-            b->w = b->to;
-            place_matrix(memory, b->w, &like);
-            break;
-        case TENSOR_STACK:
-            b->w = arena_take(memory, (size_t)b->source->dims[2], sizeof(matrix));
-            for (uint64_t k = 0; k < b->source->dims[2]; k++) place_matrix(memory, &b->w[k], &like);
-            *(matrix **)b->to = b->w;
-        }
+        if (b->spec->kind == TENSOR_VECTOR)
+            b->floats = arena_take(memory, (size_t)count_numbers(b->source), sizeof(float));
+        for (size_t k = 0; part_at(m, b, k, &to, &size); k++) place_part(memory, b, k, to, size, &n_before);
     }
 }
 

@@ -6,16 +6,19 @@
 
 #include "model/arch.h"
 
+enum { BIND_PARTS = 3 }; // matrices that one tensor may be made of, beside a stack
+
 /* One tensor of a file and its place; in the order of the file's data. */
 typedef struct binding {
     const gguf_tensor *source;
     const tensor_spec *spec; // NULL: not bound
     uint32_t layer;          // where it is in one
-    void *to;                // the matrix, matrix * or const float * of the model that spec->to means
+    char *base;              // the struct that the offsets of spec are of
     const format *from;      // type in the file
     const format *as;        // type in memory: `from`, or F32
-    matrix *w;               // (dims[2]) matrices that take the rows, dims[1] each; NULL for a vector
-    float *floats;           // (dims[0]) of a vector
+    matrix *w[BIND_PARTS];   // matrices that take the rows, one after the other, each a stack of dims[2];
+                             // NULL for a vector
+    float *floats;           // of a vector
 } binding;
 
 /* Which tensors are bound. */
@@ -42,7 +45,7 @@ nut_status bind_plan(nut_model *m, int which, arena *memory, const gguf_tensor *
 /* E_CORRUPT where more is missing than n_to_come tensors can bring; names a tensor where none is to come. */
 nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_come, nut_error *err);
 /* Takes the arena's memory, which is open, and writes it into the model. */
-void bind_place(arena *memory, binding *bindings, size_t n);
+void bind_place(const nut_model *m, arena *memory, binding *bindings, size_t n);
 /* Unbinds what `which` means. Its memory is the caller's. */
 void bind_forget(nut_model *m, int which);
 /* What a family's tensor of that name is, and where in m it goes; NULL where it has no such tensor. */

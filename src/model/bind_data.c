@@ -15,13 +15,22 @@ static bool are_finite(const float *x, size_t n) {
     return finite;
 }
 
+/* The matrix that takes a row of the tensor, and which of its rows that is; NULL for a vector. */
+static const matrix *row_matrix(const binding *b, uint64_t *row) {
+    const uint64_t rows = b->source->dims[1];
+    size_t i = 0, of_stack = (size_t)(*row / rows);
+    if (!b->w[0]) return NULL;
+    for (*row %= rows; *row >= b->w[i]->n_rows; i++) *row -= b->w[i]->n_rows;
+    return &b->w[i][of_stack];
+}
+
 /* Puts n blocks, the first being block `first` of a row, where they belong. False where one is damaged. */
 static bool put_blocks(const binding *b, uint64_t row, size_t first, size_t n, const uint8_t *src) {
     float floats[FLOATS_AT_ONCE * FORMAT_MAX_BLOCK];
-    const uint64_t rows = b->source->dims[1];
-    const matrix *w = b->w ? &b->w[row / rows] : NULL;
-    uint8_t *group = w ? w->data + (size_t)(row % rows / FORMAT_LANES) * matrix_group_bytes(w) : NULL;
-    const uint32_t lane = (uint32_t)(row % rows % FORMAT_LANES);
+    const uint64_t first_of_row = row * b->source->dims[0];
+    const matrix *w = row_matrix(b, &row);
+    uint8_t *group = w ? matrix_group(w, (size_t)row) : NULL;
+    const uint32_t lane = (uint32_t)(row % FORMAT_LANES);
     if (w && b->as == b->from) return b->as->pack(group, lane, first, n, src);
     const size_t at_once = FLOATS_AT_ONCE * FORMAT_MAX_BLOCK / b->from->block;
     for (size_t i = 0; i < n; i += at_once) {
@@ -31,7 +40,7 @@ static bool put_blocks(const binding *b, uint64_t row, size_t first, size_t n, c
         if (w)
             b->as->pack(group, lane, col, n_floats, (const uint8_t *)floats);
         else if (are_finite(floats, n_floats))
-            memcpy(b->floats + col, floats, n_floats * sizeof(float));
+            memcpy(b->floats + first_of_row + col, floats, n_floats * sizeof(float));
         else
             return false;
     }

@@ -525,6 +525,15 @@ bool gguf_integer_at(const gguf_kv *kv, uint64_t i, int64_t *out) {
     return next_integer(&c, kv->elem, out);
 }
 
+bool gguf_float_at(const gguf_kv *kv, uint64_t i, float *out) {
+    if (!kv || (kv->type == GGUF_ARRAY ? kv->elem != GGUF_F32 || i >= kv->n : kv->type != GGUF_F32))
+        return false;
+    cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
+    c.at = kv->type == GGUF_ARRAY ? (size_t)i * sizeof(float) : 0;
+    *out = cursor_f32(&c);
+    return !c.ended && fabsf(*out) <= FLT_MAX;
+}
+
 nut_status gguf_get_u32(const gguf *g, const char *key, uint32_t missing, uint32_t *out, nut_error *err) {
     const gguf_kv *kv = gguf_find(g, key);
     int64_t v = missing;

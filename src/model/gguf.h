@@ -97,6 +97,8 @@ bool gguf_str_is(gguf_str s, const char *text);
 /* Element i of an array of integers or booleans, or the value of a single one whatever i is; false where
  * there is none. */
 bool gguf_integer_at(const gguf_kv *kv, uint64_t i, int64_t *out);
+/* The same of 32-bit floats; false for a number that is not finite too. kv NULL: there is none. */
+bool gguf_float_at(const gguf_kv *kv, uint64_t i, float *out);
 
 /* Walks the strings of an array value: pass the pair's value pointer first, then what it returned. */
 const uint8_t *gguf_next_string(const gguf *g, const uint8_t *at, gguf_str *out);

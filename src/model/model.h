@@ -20,6 +20,7 @@ enum { MODEL_ROPES = 2 }; // rotations that a model has at most
 
 /* How positions become angles: the frequency of pair i is base^(-2i / n_rot), then scaled. */
 typedef struct rope_hparams {
+    uint32_t n_rot; // leading values of a head that are rotated
     float base;
     float scale; // positions are multiplied by it: 1 / factor for linear scaling, else 1
     bool yarn; // NTK by parts (Peng et al. 2023, arXiv 2309.00071, section 3.2): `scale` for low frequencies
@@ -41,6 +42,7 @@ typedef struct layer_hparams {
     uint32_t head_dim;   // of q and k
     uint32_t head_dim_v; // of v
     uint32_t window;     // a token sees so many positions, its own included; 0: all before it
+    float xielu[4];      // alpha_p, alpha_n, beta, epsilon of ARCH_XIELU
 } layer_hparams;
 
 typedef struct model_hparams {
@@ -49,15 +51,20 @@ typedef struct model_hparams {
     uint32_t n_embd;
     uint32_t n_layer;
     bool reference; // weights are held as floats, and so are keys and values
-    uint32_t n_rot; // leading values of a head that are rotated
+    uint32_t n_rot; // the larger of rope's
     model_rope rope_kind;
     uint32_t n_ropes;               // 2 where layers with a window have a rotation of their own, else 1
     rope_hparams rope[MODEL_ROPES]; // of layers without a window, and of those with one
     float norm_eps;
+    bool parallel;        // mixer and feed-forward read the same residual
     float embd_scale;     // of token embeddings
     float residual_scale; // of what a block adds to the residual
     float attn_scale;     // of q . k; 0: 1 / sqrt(head_dim)
-    float attn_softcap;   // scores become cap * tanh(score / cap); 0: off
+    float attn_clamp;     // q, k and v are kept within +-it; 0: off
+    float max_alibi; // scores of distant positions are lowered, most in the first head, by up to 2^-(it /
+                     // n_head) for each position (Press et al. 2021, arXiv 2108.12409); 0: off
+    float attn_temperature; // queries beyond n_orig are multiplied by 1 + it * ln(1 + floor(pos / n_orig))
+    float attn_softcap;     // scores become cap * tanh(score / cap); 0: off
     float logit_scale;
     float logit_divisor; // is in logit_scale: some families divide
     float logit_softcap; // 0: off
@@ -94,11 +101,15 @@ struct nut_model {
     arena weights;
     model_layer *layers; // (n_layer)
     matrix token_embd;   // (n_vocab, n_embd)
-    linear output;       // (n_vocab, n_embd); shares token_embd's data where the model ties them
+    matrix positions;    // (n_ctx_train, n_embd), or not there
+    norm_weights embd_norm;
+    linear output; // (n_vocab, n_embd); shares token_embd's data where the model ties them
     norm_weights output_norm;
-    const float *rope_freqs; // (n_rot / 2) divisors of the rotation frequencies, or NULL (llama3 scaling)
-    size_t n_side_scratch;   // floats per token that the sides of any one linear need; 0 without sides
-    size_t n_scaled;         // columns of the widest linear that has an input_scale; 0 without
+    /* Divisors of the rotation frequencies (n_rot / 2), or NULL: for all contexts (llama3 scaling), or for
+     * those up to n_orig and beyond it (Ding et al. 2024, arXiv 2402.13753). */
+    const float *rope_freqs, *rope_short, *rope_long;
+    size_t n_side_scratch; // floats per token that the sides of any one linear need; 0 without sides
+    size_t n_scaled;       // columns of the widest linear that has an input_scale; 0 without
 };
 
 /* The function that multiplies n_tokens by w. */

@@ -13,16 +13,15 @@ enum { BLOCK_ROWS = 32 };
 
 typedef struct attend_call {
     const forward_step *s;
-    const float *q;
+    const float *q, *sinks;
     float *out;
 } attend_call;
 
-void attend_store(const forward_step *s, size_t t, const float *k, const float *v) {
+void attend_store(const forward_step *s, size_t t, const kernel_rope *r, const float *k, const float *v) {
     const layer_hparams *l = &s->layer->hp;
-    const kernel_rope r = step_rope(s, t);
     for (size_t h = 0; h < l->n_head_kv; h++) {
         const cache_head c = sequence_head(s->rows[t].seq, s->il, h);
-        s->k->store(&c, s->rows[t].pos, &r, k + h * l->head_dim, v + h * l->head_dim_v);
+        s->k->store(&c, s->rows[t].pos, r, k + h * l->head_dim, v + h * l->head_dim_v);
     }
 }
 
@@ -32,6 +31,18 @@ void attend_store(const forward_step *s, size_t t, const float *k, const float *
 static size_t block_tokens(size_t group) {
     const size_t step = group % 4 == 0 ? 1 : group % 2 == 0 ? 2 : 4, most = BLOCK_ROWS / group / step * step;
     return most ? most : step;
+}
+
+/* The slopes of all heads (Press et al. 2021, arXiv 2108.12409, section 3): a geometric sequence for a power
+ * of two of them, and every other number of the next one for the rest. */
+static void fill_slopes(const forward_step *s, float *slopes) {
+    const size_t n = s->layer->hp.n_head;
+    size_t whole = 1;
+    while (2 * whole <= n) whole *= 2;
+    for (size_t h = 0; h < n; h++) {
+        const double step = h < whole ? (double)(h + 1) : (double)(2 * (h - whole) + 1) / 2;
+        slopes[h] = (float)exp2(-(double)s->m->hp.max_alibi * step / (double)whole);
+    }
 }
 
 /* Tokens [t, t + n) of the step, which follow one another in a sequence, over key/value head h. */
@@ -49,7 +60,9 @@ static kernel_attend call_of(const attend_call *c, const cache_head *cache, size
                            .n_kv = c->s->rows[t].pos + 1,
                            .window = l->window,
                            .softcap = c->s->m->hp.attn_softcap,
-                           .scale = scale > 0 ? scale : 1.0f / sqrtf((float)k_dim)};
+                           .scale = scale > 0 ? scale : 1.0f / sqrtf((float)k_dim),
+                           .slopes = c->s->m->hp.max_alibi > 0 ? c->s->ws->slopes + h * group : NULL,
+                           .sinks = c->sinks ? c->sinks + h * group : NULL};
 }
 
 /* How many tokens from t on follow one another in one sequence. */
@@ -118,11 +131,12 @@ static void join_spans(const attend_call *c) {
     const cache_head cache = sequence_head(seq, c->s->il, 0);
     for (size_t h = 0; h < l->n_head; h++)
         c->s->k->attend_join(&cache, seq->partial + h * size, spans_seen(c->s), l->n_head * size,
-                             c->out + h * l->head_dim_v);
+                             c->sinks ? c->sinks + h : NULL, c->out + h * l->head_dim_v);
 }
 
-void attend(const forward_step *s, const float *q, float *out) {
-    attend_call c = {s, q, out};
+void attend(const forward_step *s, const float *q, const float *sinks, float *out) {
+    attend_call c = {s, q, sinks, out};
+    if (s->m->hp.max_alibi > 0) fill_slopes(s, s->ws->slopes);
     if (s->n > 1) {
         threads_run(s->ws->team, many_member, &c);
         return;

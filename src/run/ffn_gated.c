@@ -10,7 +10,14 @@ typedef struct gated_weights {
 #define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
 #define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
+static const tensor_part gate_up[] = {
+    {offsetof(gated_weights, gate.w), 'F'}, {offsetof(gated_weights, up.w), 'F'}, {0}};
+static const tensor_part gate_up_bias[] = {
+    {offsetof(gated_weights, gate.bias), 'F'}, {offsetof(gated_weights, up.bias), 'F'}, {0}};
+
 static const tensor_spec tensors[] = {
+    {"ffn_up.weight", MATRIX("EG"), .with = ARCH_FUSED_UP, .parts = gate_up},
+    {"ffn_up.bias", VECTOR("G"), .may = ARCH_FUSED_UP, .parts = gate_up_bias},
     {"ffn_gate.weight", IN(gate.w), MATRIX("EF")},
     {"ffn_up.weight", IN(up.w), MATRIX("EF")},
     {"ffn_down.weight", IN(down.w), MATRIX("FE")},
@@ -44,8 +51,8 @@ static void join(const forward_step *s, size_t t, size_t begin, size_t end) {
 static void run(forward_step *s, const float *x, float *out) {
     const gated_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_gated);
-    const linear_job gate_up[] = {{&w->gate, c->gate}, {&w->up, c->up}}, down = {&w->down, out};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, gate_up, 2, join);
+    const linear_job in[] = {{&w->gate, c->gate}, {&w->up, c->up}}, down = {&w->down, out};
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, 2, join);
     step_done(s, PROFILE_GATE_UP);
     linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1}, &down, 1, NULL);
     step_done(s, PROFILE_DOWN);

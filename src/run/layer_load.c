@@ -16,7 +16,7 @@ static nut_status plan(layer_load *l, nut_error *err) {
     TRY(bind_plan(l->m, l->which, &l->memory, g->tensors, (size_t)g->n_tensors, l->bindings, NULL, err));
     keep_bound(l);
     if (!arena_open(&l->memory)) return error_memory(err, l->memory.size);
-    bind_place(&l->memory, l->bindings, l->n_bindings);
+    bind_place(l->m, &l->memory, l->bindings, l->n_bindings);
     if (l->which == BIND_MODEL) bind_finish(l->m);
     return NUT_OK;
 }

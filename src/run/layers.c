@@ -41,8 +41,8 @@ void step_done(const forward_step *s, profile_part part) {
 }
 
 kernel_rope step_rope(const forward_step *s, size_t t) {
-    const size_t n_pairs = s->m->hp.n_rot / 2;
-    const float *row = s->ws->rope + (s->layer->hp.rope * s->ws->n_batch + t) * 2 * n_pairs;
+    const size_t which = s->layer->hp.rope, n_pairs = s->m->hp.rope[which].n_rot / 2;
+    const float *row = s->ws->rope + (which * s->ws->n_batch + t) * s->m->hp.n_rot;
     return (kernel_rope){row, row + n_pairs, s->layer->hp.rotates ? n_pairs : 0,
                          s->m->hp.rope_kind == MODEL_ROPE_NORM};
 }
@@ -56,6 +56,7 @@ static void norm(const forward_step *s, const norm_weights *w, const float *x, f
         s->k->layer_norm(x, w->weight, w->bias, n, s->m->hp.norm_eps, y);
     else
         s->k->rms_norm(x, w->weight, n, s->m->hp.norm_eps, y);
+    if (w->bias && s->m->arch->norm == ARCH_RMS_NORM) s->k->add(y, w->bias, n);
 }
 
 /* The input of a block: the norm of a token's residual, or the residual itself where there is none. */
@@ -63,7 +64,7 @@ static void norm_residual(const forward_step *s, size_t t, const norm_weights *w
     const size_t n = s->m->hp.n_embd;
     const float *x = s->residual + t * n;
     float *y = s->ws->normed + t * n;
-    if (w->weight)
+    if (w->weight || (s->m->arch->features & ARCH_BARE_NORM))
         norm(s, w, x, y);
     else
         memcpy(y, x, n * sizeof *x);
@@ -107,7 +108,6 @@ static void add_and_enter_ffn(const forward_step *s, size_t t) {
 /* ---- a layer ---- */
 
 static void run_mixer(forward_step *s) {
-    step_each_token(s, enter_mixer);
     step_done(s, PROFILE_ATTN_NORM);
     block_kinds[s->layer->hp.mixer]->run(s, s->ws->normed, s->ws->mixed);
 }
@@ -118,6 +118,7 @@ static void run_ffn(forward_step *s) {
 
 /* x += mixer(norm(x)); x += ffn(norm(x)) */
 static void run_sequential(forward_step *s) {
+    step_each_token(s, enter_mixer);
     run_mixer(s);
     step_each_token(s, add_and_enter_ffn);
     step_done(s, PROFILE_FFN_NORM);
@@ -126,10 +127,13 @@ static void run_sequential(forward_step *s) {
     step_done(s, PROFILE_ADD);
 }
 
-/* x += mixer(norm(x)) + ffn(norm(x)) (Wang and Komatsuzaki 2021, GPT-J) */
+/* x += mixer(norm(x)) + ffn(norm(x)) (Wang and Komatsuzaki 2021, GPT-J); where a norm is missing, both read
+ * the other. */
 static void run_parallel(forward_step *s) {
+    const bool one = !s->layer->attn_norm.weight || !s->layer->ffn_norm.weight;
+    step_each_token(s, s->layer->attn_norm.weight ? enter_mixer : enter_ffn);
     run_mixer(s);
-    if (s->layer->ffn_norm.weight) step_each_token(s, enter_ffn);
+    if (!one) step_each_token(s, enter_ffn);
     step_done(s, PROFILE_FFN_NORM);
     run_ffn(s);
     step_each_token(s, add_both);
@@ -141,15 +145,20 @@ static void fill_rope(const forward_step *s) {
     const size_t n_rot = s->m->hp.n_rot;
     for (size_t i = 0; i < s->m->hp.n_ropes; i++)
         for (size_t t = 0; t < s->n; t++)
-            rope_table(s->rows[t].seq->rope_freq + i * (n_rot / 2), n_rot / 2, s->rows[t].pos,
-                       (double)s->m->hp.rope[i].magnitude, s->ws->rope + (i * s->ws->n_batch + t) * n_rot);
+            rope_table(s->rows[t].seq->rope_freq + i * (n_rot / 2), s->m->hp.rope[i].n_rot / 2,
+                       s->rows[t].pos, (double)s->m->hp.rope[i].magnitude,
+                       s->ws->rope + (i * s->ws->n_batch + t) * n_rot);
+}
+
+static bool is_parallel(const forward_step *s) {
+    return s->m->hp.parallel || ((s->m->arch->features & ARCH_MAY_PARALLEL) && !s->layer->ffn_norm.weight);
 }
 
 void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
     fill_rope(s);
     for (s->il = from; s->il < to; s->il++) {
         s->layer = &s->m->layers[s->il];
-        if (s->m->arch->features & ARCH_PARALLEL)
+        if (is_parallel(s))
             run_parallel(s);
         else
             run_sequential(s);
@@ -158,12 +167,21 @@ void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
 
 /* ---- ends ---- */
 
+/* x += row i of w (n, n_embd), which a model need not have; other is scratch. */
+static void add_row(const forward_step *s, const matrix *w, size_t i, float *other, float *x) {
+    if (!w->format) return;
+    matrix_row(w, i, other);
+    s->k->add(x, other, s->m->hp.n_embd);
+}
+
 void forward_embed(const forward_step *s, const int32_t *ids) {
     const size_t n_embd = s->m->hp.n_embd;
     for (size_t t = 0; t < s->n; t++) {
         float *x = s->residual + t * n_embd;
         matrix_row(&s->m->token_embd, (size_t)ids[t], x);
         if (s->m->hp.embd_scale != 1.0f) s->k->scale(x, s->m->hp.embd_scale, n_embd);
+        add_row(s, &s->m->positions, s->rows[t].pos, s->ws->normed, x);
+        if (s->m->embd_norm.weight) norm(s, &s->m->embd_norm, x, x);
     }
     step_done(s, PROFILE_EMBED);
 }

@@ -161,7 +161,7 @@ static nut_status finish_header(nut_loader *l, nut_error *err) {
     if (l->headers_only) return take_header(l);
     TRY(check_fit(l, err));
     if (!arena_open(&m->weights)) return error_memory(err, m->weights.size - m->weights.opened);
-    bind_place(&m->weights, l->bindings, l->n_bindings);
+    bind_place(m, &m->weights, l->bindings, l->n_bindings);
     l->header_done = true;
     return NUT_OK;
 }

@@ -9,12 +9,14 @@
 #include "run/attend.h"
 #include "run/block.h"
 
+#include <math.h>
+
 typedef struct attention_weights {
     linear q;            // (n_head * head_dim, n_embd)
     linear k;            // (n_head_kv * head_dim, n_embd)
     linear v;            // (n_head_kv * head_dim_v, n_embd)
     linear o;            // (n_embd, n_head * head_dim_v)
-    const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL; or NULL
+    const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL or _EACH; or NULL
     const float *k_norm; // (head_dim), or (n_head_kv * head_dim); or NULL
 } attention_weights;
 
@@ -22,7 +24,18 @@ typedef struct attention_weights {
 #define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
 #define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
+static const tensor_part qkv[] = {{offsetof(attention_weights, q.w), 'Q'},
+                                  {offsetof(attention_weights, k.w), 'K'},
+                                  {offsetof(attention_weights, v.w), 'U'},
+                                  {0}};
+static const tensor_part qkv_bias[] = {{offsetof(attention_weights, q.bias), 'Q'},
+                                       {offsetof(attention_weights, k.bias), 'K'},
+                                       {offsetof(attention_weights, v.bias), 'U'},
+                                       {0}};
+
 static const tensor_spec tensors[] = {
+    {"attn_qkv.weight", MATRIX("EA"), .may = TENSOR_OPTIONAL, .parts = qkv},
+    {"attn_qkv.bias", VECTOR("A"), .may = ARCH_QKV_BIAS | ARCH_ANY_BIAS, .parts = qkv_bias},
     {"attn_q.weight", IN(q.w), MATRIX("EQ")},
     {"attn_k.weight", IN(k.w), MATRIX("EK")},
     {"attn_v.weight", IN(v.w), MATRIX("EU")},
@@ -35,6 +48,8 @@ static const tensor_spec tensors[] = {
     {"attn_k_norm.weight", IN(k_norm), VECTOR("D"), .with = ARCH_QK_NORM},
     {"attn_q_norm.weight", IN(q_norm), VECTOR("Q"), .with = ARCH_QK_NORM_FULL},
     {"attn_k_norm.weight", IN(k_norm), VECTOR("K"), .with = ARCH_QK_NORM_FULL},
+    {"attn_q_norm.weight", IN(q_norm), VECTOR("DH"), .may = ARCH_QK_NORM_EACH},
+    {"attn_k_norm.weight", IN(k_norm), VECTOR("Dh"), .may = ARCH_QK_NORM_EACH},
 };
 
 typedef struct scratch {
@@ -74,12 +89,31 @@ static size_t page_bytes(const layer_hparams *l, const cache_kind *kind) {
     return l->n_head_kv * cache_tile_bytes(kind, l->head_dim, l->head_dim_v);
 }
 
+static void norm(const forward_step *s, float *x, const float *weight, size_t n) {
+    if (s->m->arch->norm == ARCH_LAYER_NORM)
+        s->k->layer_norm(x, weight, NULL, n, s->m->hp.norm_eps, x);
+    else
+        s->k->rms_norm(x, weight, n, s->m->hp.norm_eps, x);
+}
+
 /* Norms of heads of q or k of one token, in place. */
 static void norm_heads(const forward_step *s, float *heads, size_t n_heads, const float *weight) {
-    const bool full = s->m->arch->features & ARCH_QK_NORM_FULL;
+    const unsigned features = s->m->arch->features;
+    const bool full = features & ARCH_QK_NORM_FULL;
     const size_t dim = full ? n_heads * s->layer->hp.head_dim : s->layer->hp.head_dim;
     for (size_t h = 0; weight && h < (full ? 1 : n_heads); h++)
-        s->k->rms_norm(heads + h * dim, weight, dim, s->m->hp.norm_eps, heads + h * dim);
+        norm(s, heads + h * dim, weight + (features & ARCH_QK_NORM_EACH ? h * dim : 0), dim);
+}
+
+static void clamp(float *x, size_t n, float most) {
+    for (size_t i = 0; most > 0 && i < n; i++) x[i] = fminf(fmaxf(x[i], -most), most);
+}
+
+/* Queries of late positions are scaled, so that attention stays sharp (Llama 4's temperature tuning). */
+static void scale_late(const forward_step *s, size_t t, float *q) {
+    const float by = s->m->hp.attn_temperature,
+                turns = floorf((float)s->rows[t].pos / s->m->hp.rope[0].n_orig);
+    if (by > 0 && turns > 0) s->k->scale(q, 1 + by * logf(1 + turns), q_width(&s->layer->hp));
 }
 
 /* Norms and rotation of a token's queries and key; the key and value go to the cache. */
@@ -88,22 +122,32 @@ static void store_token(const forward_step *s, size_t t) {
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
     const layer_hparams *l = &s->layer->hp;
     float *q = c->q + t * q_width(l), *k = c->k + t * k_width(l), *v = c->v + t * v_width(l);
-    norm_heads(s, q, l->n_head, w->q_norm);
-    norm_heads(s, k, l->n_head_kv, w->k_norm);
-    const kernel_rope r = step_rope(s, t);
+    const bool late = s->m->arch->features & ARCH_QK_NORM_LATE;
+    kernel_rope r = step_rope(s, t);
+    clamp(q, q_width(l), s->m->hp.attn_clamp);
+    clamp(k, k_width(l), s->m->hp.attn_clamp);
+    clamp(v, v_width(l), s->m->hp.attn_clamp);
+    if (!late) norm_heads(s, q, l->n_head, w->q_norm), norm_heads(s, k, l->n_head_kv, w->k_norm);
     s->k->rope(q, l->n_head, l->head_dim, &r);
-    attend_store(s, t, k, v);
+    if (late) {
+        norm_heads(s, q, l->n_head, w->q_norm);
+        s->k->rope(k, l->n_head_kv, l->head_dim, &r);
+        norm_heads(s, k, l->n_head_kv, w->k_norm);
+        r.n_pairs = 0;
+    }
+    scale_late(s, t, q);
+    attend_store(s, t, &r, k, v);
 }
 
 static void run(forward_step *s, const float *x, float *out) {
     const attention_weights *w = s->layer->mixer;
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
-    const linear_job qkv[] = {{&w->q, c->q}, {&w->k, c->k}, {&w->v, c->v}}, join = {&w->o, out};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 2}, qkv, 3, NULL);
+    const linear_job in[] = {{&w->q, c->q}, {&w->k, c->k}, {&w->v, c->v}}, join = {&w->o, out};
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 2}, in, 3, NULL);
     step_done(s, PROFILE_QKV);
     step_each_token(s, store_token);
     step_done(s, PROFILE_STORE);
-    attend(s, c->q, c->attended);
+    attend(s, c->q, NULL, c->attended);
     step_done(s, PROFILE_ATTEND);
     linears_run(s, (linear_input){c->attended, out_width(&s->layer->hp), 1}, &join, 1, NULL);
     step_done(s, PROFILE_WO);

@@ -21,13 +21,21 @@ static double yarn_kept(const rope_hparams *r, uint32_t n_rot, uint32_t i) {
     return 1 - fmin(fmax(ramp, 0), 1);
 }
 
-void rope_prepare(const nut_model *m, int which, double *freq) {
+/* Divisors of the frequencies in a context of n_ctx positions, or NULL. */
+static const float *divisors(const nut_model *m, int which, uint32_t n_ctx) {
+    if (which > 0) return NULL;
+    if (m->rope_freqs) return m->rope_freqs;
+    return (float)n_ctx > m->hp.rope[0].n_orig ? m->rope_long : m->rope_short;
+}
+
+void rope_prepare(const nut_model *m, int which, uint32_t n_ctx, double *freq) {
     const rope_hparams *r = &m->hp.rope[which];
-    for (uint32_t i = 0; i < m->hp.n_rot / 2; i++) {
-        const double f = pow((double)r->base, -2.0 * i / m->hp.n_rot), scaled = f * (double)r->scale;
-        const double kept = r->yarn ? yarn_kept(r, m->hp.n_rot, i) : 0;
+    const float *by = divisors(m, which, n_ctx);
+    for (uint32_t i = 0; i < r->n_rot / 2; i++) {
+        const double f = pow((double)r->base, -2.0 * i / r->n_rot), scaled = f * (double)r->scale;
+        const double kept = r->yarn ? yarn_kept(r, r->n_rot, i) : 0;
         freq[i] = kept > 0 ? f * kept + scaled * (1 - kept) : scaled;
-        if (m->rope_freqs) freq[i] /= (double)m->rope_freqs[i];
+        if (by) freq[i] /= (double)by[i];
     }
 }
 

@@ -41,7 +41,7 @@ nut_status sequence_open(workspace *ws, sequence *q, nut_error *err) {
     TRY(pages_promise(&ws->pages, tiles_of(q->n_ctx), err));
     q->ws = ws;
     for (int i = 0; i < MODEL_ROPES; i++)
-        rope_prepare(ws->model, i, q->rope_freq + (size_t)i * (ws->model->hp.n_rot / 2));
+        rope_prepare(ws->model, i, q->n_ctx, q->rope_freq + (size_t)i * (ws->model->hp.n_rot / 2));
     return NUT_OK;
 }
 

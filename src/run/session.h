@@ -11,7 +11,7 @@
  *     sequence.c    tokens and pages of a timeline; fork, save, restore
  *     layers.c      a step through the layers, in reading order
  *     linear.c      products, with all that they carry
- *     block.h       kinds of blocks: mix_attention.c (with attend.c, rope.c), ffn_gated.c
+ *     block.h       kinds of blocks: mix_*.c (with attend.c, rope.c), ffn_*.c
  *     session.c     the public calls; generate.c, sampler.c, stream.c: tokens sampled, to whole characters
  *     load.c        the pushed loader
  */
@@ -70,6 +70,7 @@ struct nut_workspace {
     float *rope;           // (MODEL_ROPES, n_batch, 2, n_rot / 2) cosines and sines of the tokens' positions
     float *logits;         // (n_logits_max, n_vocab padded to 8)
     block_scratch scratch[BLOCK_COUNT];
+    float *slopes;    // (n_head) of attention (attend.c)
     size_t *layer_at; // (n_layer) where a layer's keys and values begin in a page
     // of products (linear.c)
     run_int8 int8;
@@ -179,9 +180,9 @@ kernel_rope step_rope(const forward_step *s, size_t t);
 
 /* ---- rotation (rope.c) ---- */
 
-/* Fills freq (n_rot / 2) for hp.rope[which]: radians per position of each pair (Su et al. 2021, arXiv
- * 2104.09864), scaled as the model asks. */
-void rope_prepare(const nut_model *m, int which, double *freq);
+/* Fills freq (n_rot / 2) for hp.rope[which] in a context of n_ctx positions: radians per position of each
+ * pair (Su et al. 2021, arXiv 2104.09864), scaled as the model asks. */
+void rope_prepare(const nut_model *m, int which, uint32_t n_ctx, double *freq);
 /* Cosines and sines of a position, times `magnitude`: table (2, n_pairs). */
 void rope_table(const double *freq, size_t n_pairs, uint32_t pos, double magnitude, float *table);
 

@@ -3,11 +3,25 @@
 
 #include "base/error.h"
 
+/* The widest input of a block's products in the layers m->hp.most. */
+static uint64_t block_width(const nut_model *m, unsigned id) {
+    uint64_t widest = 0;
+    for (size_t i = 0; i < m->blocks[id]->n_tensors; i++) {
+        const tensor_spec *t = &m->blocks[id]->tensors[i];
+        const uint64_t width = arch_size(&m->hp, &m->hp.most, t->shape[0]);
+        if (t->kind != TENSOR_VECTOR && width > widest) widest = width;
+    }
+    return widest;
+}
+
 static void want_int8(const nut_model *m, size_t n_batch, run_int8 *to, memory_walk *w) {
-    const layer_hparams *most = &m->hp.most;
-    const uint64_t twice = 2 * (uint64_t)m->hp.n_embd, heads = (uint64_t)most->n_head * most->head_dim_v;
-    uint64_t width = twice > heads ? twice : heads;
-    if (most->n_ff > width) width = most->n_ff;
+    uint64_t width = 2 * (uint64_t)m->hp.n_embd;
+    for (uint32_t il = 0; il < m->hp.n_layer; il++) {
+        const uint64_t mixer = block_width(m, m->layers[il].hp.mixer),
+                       ffn = block_width(m, m->layers[il].hp.ffn);
+        width = mixer > width ? mixer : width;
+        width = ffn > width ? ffn : width;
+    }
     const uint64_t padded =
         (n_batch + KERNEL_TILE - 1) / KERNEL_TILE * KERNEL_TILE * width; // the last tile is whole
     memory_want(w, &to->q, padded, m->kernels->act_bytes);
@@ -36,6 +50,7 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     memory_want(w, &ws->rope, MODEL_ROPES * n * m->hp.n_rot, sizeof(float));
     memory_want(w, &ws->logits, (uint64_t)ws->n_logits_max * run_pad8(m->hp.n_vocab), sizeof(float));
     want_blocks(m, ws, w);
+    memory_want(w, &ws->slopes, m->hp.most.n_head, sizeof(float));
     memory_want(w, &ws->layer_at, m->hp.n_layer, sizeof(size_t));
     want_int8(m, ws->n_batch, &ws->int8, w);
     memory_want(w, &ws->rest, n * n_embd, sizeof(float));

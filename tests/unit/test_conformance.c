@@ -199,8 +199,11 @@ static void check_generation(const expected *e, nut_session *s) {
 
 /* Largest difference on this path. */
 static double check_path(const expected *e, const path *p, const nut_model *m) {
-    const nut_session_options o = {
-        .n_ctx = e->n_ctx, .n_threads = 1, .n_batch = 64, .n_logits = (uint32_t)e->n_ids};
+    const uint32_t trained = nut_model_n_ctx_train(m);
+    const nut_session_options o = {.n_ctx = e->n_ctx < trained ? e->n_ctx : trained,
+                                   .n_threads = 1,
+                                   .n_batch = 64,
+                                   .n_logits = (uint32_t)e->n_ids};
     nut_session *s = NULL;
     nut_error err = {NUT_OK, ""};
     if (!CHECK(nut_model_n_vocab(m) == e->n_vocab, "%s: %u tokens", e->name, nut_model_n_vocab(m))) return 0;

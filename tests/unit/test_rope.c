@@ -45,7 +45,7 @@ static void rotate(const nut_model *m, uint32_t position, size_t head_dim, float
     double freq[CACHE_MAX_DIM / 2];
     float table[CACHE_MAX_DIM];
     const size_t n_pairs = m->hp.n_rot / 2;
-    rope_prepare(m, 0, freq);
+    rope_prepare(m, 0, m->hp.n_ctx_train, freq);
     rope_table(freq, n_pairs, position, (double)m->hp.rope[0].magnitude, table);
     const kernel_rope r = {table, table + n_pairs, n_pairs, m->hp.rope_kind == MODEL_ROPE_NORM};
     m->kernels->rope(x, 1, head_dim, &r);

@@ -1,6 +1,8 @@
 /* The plain feed-forward: down(act(up(x))) (Vaswani et al. 2017, arXiv 1706.03762, section 3.3). */
 #include "run/block.h"
 
+#include <math.h>
+
 typedef struct plain_weights {
     linear up;   // (n_ff, n_embd)
     linear down; // (n_embd, n_ff)
@@ -30,19 +32,32 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     memory_want(w, &c->hidden, n_batch, n_ff * sizeof(float));
 }
 
+/* x (n) = a_p x^2 + b x for x > 0, else (e^min(x, eps) - 1 - x) a_n + b x (Huang 2025, arXiv 2411.13010). */
+static void xielu(const float *p, float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const double v = (double)x[i], low = fmin(v, (double)p[3]);
+        x[i] = (float)(v > 0 ? (double)p[0] * v * v + (double)p[2] * v
+                             : (expm1(low) - v) * (double)p[1] + (double)p[2] * v);
+    }
+}
+
 /* hidden = act(up), for rows [begin, end) of token t. */
-static void activate(const forward_step *s, size_t t, size_t begin, size_t end) {
+static void act(const forward_step *s, size_t t, size_t begin, size_t end) {
     const scratch *c = block_scratch_of(s, BLOCK_ffn_plain);
-    const size_t n_ff = s->layer->hp.n_ff, row = t * run_pad8(n_ff) + begin;
-    s->k->activate(s->m->arch->activation, c->up + row, end - begin);
-    memcpy(c->hidden + t * n_ff + begin, c->up + row, (end - begin) * sizeof(float));
+    const size_t n_ff = s->layer->hp.n_ff;
+    float *up = c->up + t * run_pad8(n_ff) + begin;
+    if (s->m->arch->features & ARCH_XIELU)
+        xielu(s->layer->hp.xielu, up, end - begin);
+    else
+        s->k->activate(s->m->arch->activation, up, end - begin);
+    memcpy(c->hidden + t * n_ff + begin, up, (end - begin) * sizeof(float));
 }
 
 static void run(forward_step *s, const float *x, float *out) {
     const plain_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_plain);
     const linear_job up = {&w->up, c->up}, down = {&w->down, out};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &up, 1, activate);
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &up, 1, act);
     step_done(s, PROFILE_GATE_UP);
     linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1}, &down, 1, NULL);
     step_done(s, PROFILE_DOWN);

@@ -1,0 +1,404 @@
+/* How a family's hyperparameters are read, and which keys are refused. Keys: ggml's docs/gguf.md. */
+#include "model/arch.h"
+
+#include "base/error.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- metadata of one family: "<arch>.<suffix>" ---- */
+
+typedef struct keys {
+    const gguf *g;
+    const char *arch;
+    char key[96];
+} keys;
+
+static const char *key_of(keys *k, const char *suffix) {
+    snprintf(k->key, sizeof k->key, "%s.%s", k->arch, suffix);
+    return k->key;
+}
+
+static nut_status lacks(const char *key, nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT, "the model file lacks \"%s\"; it was not converted completely",
+                     key);
+}
+
+static nut_status cannot_be(const char *key, double value, nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: \"%s\" is %.10g, which cannot be", key,
+                     value);
+}
+
+/* An integer in [1, most]; missing 0: it must be there. */
+static nut_status get_count(keys *k, const char *suffix, uint32_t missing, uint32_t most, uint32_t *out,
+                            nut_error *err) {
+    const char *key = key_of(k, suffix);
+    TRY(gguf_get_u32(k->g, key, missing, out, err));
+    if (*out >= 1 && *out <= most) return NUT_OK;
+    return gguf_find(k->g, key) ? cannot_be(key, *out, err) : lacks(key, err);
+}
+
+static nut_status get_positive(keys *k, const char *suffix, float missing, float *out, nut_error *err) {
+    TRY(gguf_get_f32(k->g, key_of(k, suffix), missing, out, err));
+    return *out > 0 ? NUT_OK : cannot_be(k->key, (double)*out, err);
+}
+
+/* As get_positive, but 0 where the key is absent. */
+static nut_status get_optional(keys *k, const char *suffix, float *out, nut_error *err) {
+    *out = 0;
+    return gguf_find(k->g, key_of(k, suffix)) ? get_positive(k, suffix, 1, out, err) : NUT_OK;
+}
+
+/* ---- rotation ---- */
+
+/* 1 + 0.1 by ln(factor): what yarn gives attention back (Peng et al. 2023, arXiv 2309.00071, section 3.4).
+ */
+static float yarn_magnitude(float factor, float by) {
+    return factor > 1 ? 0.1f * by * logf(factor) + 1.0f : 1.0f;
+}
+
+/* With a multiplier, the magnitude is what is left when that is taken out again (DeepSeek-AI 2024, arXiv
+ * 2405.04434, the authors' code). */
+static nut_status get_yarn(keys *k, float factor, rope_hparams *r, nut_error *err) {
+    float by;
+    TRY(get_positive(k, "rope.scaling.yarn_beta_fast", 32, &r->beta_fast, err));
+    TRY(get_positive(k, "rope.scaling.yarn_beta_slow", 1, &r->beta_slow, err));
+    TRY(get_optional(k, "rope.scaling.yarn_log_multiplier", &by, err));
+    r->yarn = true;
+    r->magnitude *= yarn_magnitude(factor, 1) / yarn_magnitude(factor, by);
+    return NUT_OK;
+}
+
+static nut_status get_scaling(keys *k, const arch *a, rope_hparams *r, nut_error *err) {
+    gguf_str type;
+    float factor, older;
+    TRY(get_positive(k, "rope.scale_linear", 1, &older, err)); // the key of older files
+    TRY(get_positive(k, "rope.scaling.factor", older, &factor, err));
+    TRY(gguf_get_str(k->g, key_of(k, "rope.scaling.type"), factor == 1.0f ? "none" : "linear", &type, err));
+    const bool is_linear = gguf_str_is(type, "linear"), is_yarn = gguf_str_is(type, "yarn"),
+               by_factors = gguf_str_is(type, "longrope") && (a->features & ARCH_ROPE_FACTORS);
+    if (is_linear || is_yarn) r->scale = 1.0f / factor;
+    if (is_yarn && factor != 1.0f) return get_yarn(k, factor, r, err);
+    if (!is_linear && !is_yarn && !by_factors && !gguf_str_is(type, "none") && factor != 1.0f)
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "rope scaling of type \"%.*s\" is not supported (none, linear and yarn are)",
+                         (int)(type.n < 32 ? type.n : 32), type.s);
+    return NUT_OK;
+}
+
+/* Layers with a window may have a base of their own, or no scaling. */
+static nut_status get_local_rope(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
+    const bool unscaled = a->features & ARCH_LOCAL_UNSCALED;
+    float base;
+    TRY(get_optional(k, "rope.freq_base_swa", &base, err));
+    if (base == 0.0f) base = a->local_base > 0 || !unscaled ? a->local_base : hp->rope[0].base;
+    hp->n_ropes = base > 0 ? 2 : 1;
+    hp->rope[1] = (rope_hparams){.base = base, .scale = 1, .magnitude = 1};
+    return NUT_OK;
+}
+
+static nut_status get_rope(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
+    rope_hparams *r = &hp->rope[0];
+    uint32_t n_orig;
+    *r = (rope_hparams){.scale = 1};
+    TRY(get_positive(k, "rope.freq_base", 10000, &r->base, err));
+    TRY(get_positive(k, "rope.scaling.attn_factor", 1, &r->magnitude, err));
+    TRY(get_count(k, "rope.scaling.original_context_length", hp->n_ctx_train, 1u << 28, &n_orig, err));
+    r->n_orig = (float)n_orig;
+    TRY(get_scaling(k, a, r, err));
+    return get_local_rope(k, a, hp, err);
+}
+
+/* ---- hyperparameters ---- */
+
+/* A model that reads text in both directions has no logits. */
+static nut_status refuse_variants(keys *k, nut_error *err) {
+    bool causal;
+    TRY(gguf_get_bool(k->g, key_of(k, "attention.causal"), true, &causal, err));
+    if (!causal)
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "this model reads text in both directions (for embeddings) and cannot write; use a "
+                         "text-generating model");
+    return NUT_OK;
+}
+
+static nut_status get_key(keys *k, const arch_key *key, model_hparams *hp, nut_error *err) {
+    char *to = (char *)hp + key->to;
+    if (key->is_flag)
+        return gguf_get_bool(k->g, key_of(k, key->suffix), key->missing > 0, (bool *)(void *)to, err);
+    if (key->missing == 0.0f && !gguf_find(k->g, key_of(k, key->suffix))) return lacks(k->key, err);
+    return get_positive(k, key->suffix, key->missing, (float *)(void *)to, err);
+}
+
+/* What any family may have, and what this one has beyond it. */
+static nut_status get_multipliers(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
+    hp->logit_scale = hp->logit_divisor = 1;
+    TRY(get_positive(k, "embedding_scale", a->features & ARCH_EMBD_SQRT ? sqrtf((float)hp->n_embd) : 1,
+                     &hp->embd_scale, err));
+    TRY(get_positive(k, "residual_scale", 1, &hp->residual_scale, err));
+    TRY(get_optional(k, "attention.scale", &hp->attn_scale, err));
+    TRY(get_optional(k, "attention.clamp_kqv", &hp->attn_clamp, err));
+    TRY(get_optional(k, "attention.max_alibi_bias", &hp->max_alibi, err));
+    TRY(get_optional(k, "attention.temperature_scale", &hp->attn_temperature, err));
+    TRY(get_optional(k, "attn_logit_softcapping", &hp->attn_softcap, err));
+    TRY(get_optional(k, "final_logit_softcapping", &hp->logit_softcap, err));
+    hp->parallel = a->features & ARCH_PARALLEL;
+    for (const arch_key *key = a->keys; key && key->suffix; key++) TRY(get_key(k, key, hp, err));
+    if (a->derive) a->derive(hp);
+    hp->logit_scale /= hp->logit_divisor;
+    return NUT_OK;
+}
+
+/* The norms' epsilon stands in the key of their kind, or of the other. */
+static nut_status get_eps(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
+    const char *rms = "attention.layer_norm_rms_epsilon", *layer = "attention.layer_norm_epsilon";
+    const char *own = a->norm == ARCH_RMS_NORM ? rms : layer,
+               *other = a->norm == ARCH_RMS_NORM ? layer : rms;
+    return get_positive(k, gguf_find(k->g, key_of(k, own)) ? own : other, 1e-5f, &hp->norm_eps, err);
+}
+
+nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hparams *hp, nut_error *err) {
+    keys k = {.g = g, .arch = a->name};
+    *hp = (model_hparams){.n_vocab = n_vocab, .rope_kind = a->rope};
+    TRY(refuse_variants(&k, err));
+    TRY(get_count(&k, "context_length", 0, 1u << 28, &hp->n_ctx_train, err));
+    TRY(get_count(&k, "embedding_length", 0, 1u << 20, &hp->n_embd, err));
+    TRY(get_count(&k, "block_count", 0, 1u << 12, &hp->n_layer, err));
+    TRY(get_rope(&k, a, hp, err));
+    TRY(get_multipliers(&k, a, hp, err));
+    return get_eps(&k, a, hp, err);
+}
+
+/* ---- keys that are not known ---- */
+
+/* Keys that are read for any family. */
+static const char *const read_keys[] = {"context_length",
+                                        "embedding_length",
+                                        "block_count",
+                                        "feed_forward_length",
+                                        "attention.head_count",
+                                        "attention.head_count_kv",
+                                        "attention.key_length",
+                                        "attention.value_length",
+                                        "attention.sliding_window",
+                                        "attention.sliding_window_pattern",
+                                        "attention.layer_norm_epsilon",
+                                        "attention.layer_norm_rms_epsilon",
+                                        "attention.causal",
+                                        "attention.scale",
+                                        "attention.clamp_kqv",
+                                        "attention.max_alibi_bias",
+                                        "attention.temperature_scale",
+                                        "embedding_scale",
+                                        "residual_scale",
+                                        "attn_logit_softcapping",
+                                        "final_logit_softcapping",
+                                        "rope.freq_base",
+                                        "rope.freq_base_swa",
+                                        "rope.dimension_count",
+                                        "rope.dimension_count_swa",
+                                        "rope.scale_linear",
+                                        "rope.scaling.type",
+                                        "rope.scaling.factor",
+                                        "rope.scaling.attn_factor",
+                                        "rope.scaling.original_context_length",
+                                        "rope.scaling.yarn_beta_fast",
+                                        "rope.scaling.yarn_beta_slow",
+                                        "rope.scaling.yarn_log_multiplier"};
+
+/* Keys that change nothing of what is computed here. */
+static const char *const harmless_keys[] = {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned",
+                                            "use_parallel_residual", "pooling_type"};
+
+static bool is_among(const char *const *list, size_t n, gguf_str suffix) {
+    for (size_t i = 0; i < n; i++)
+        if (gguf_str_is(suffix, list[i])) return true;
+    return false;
+}
+
+static bool is_key_of(const arch *a, gguf_str suffix) {
+    for (const arch_key *key = a->keys; key && key->suffix; key++)
+        if (gguf_str_is(suffix, key->suffix)) return true;
+    return false;
+}
+
+/* A number that is zero, or false: it switches something off. */
+static bool is_off(const gguf_kv *kv) {
+    for (uint64_t i = 0; i < kv->n_bytes; i++)
+        if (kv->value[i]) return false;
+    return kv->type != GGUF_STRING && kv->type != GGUF_ARRAY;
+}
+
+/* Any other key of the family may change the computation. */
+static nut_status check_known(const gguf *g, const arch *a, nut_error *err) {
+    const size_t n = strlen(a->name);
+    for (uint64_t i = 0; i < g->n_kv; i++) {
+        const gguf_kv *kv = &g->kv[i];
+        if (kv->key.n <= n || memcmp(kv->key.s, a->name, n) || kv->key.s[n] != '.') continue;
+        const gguf_str suffix = {kv->key.s + n + 1, kv->key.n - n - 1};
+        if (is_among(read_keys, sizeof read_keys / sizeof *read_keys, suffix) ||
+            is_among(harmless_keys, sizeof harmless_keys / sizeof *harmless_keys, suffix) ||
+            is_key_of(a, suffix) || is_off(kv))
+            continue;
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "the option %.*s is not supported; the model needs a newer engine or another one",
+                         (int)(kv->key.n < 80 ? kv->key.n : 80), kv->key.s);
+    }
+    return NUT_OK;
+}
+
+/* ---- hyperparameters of layers ---- */
+
+/* A key whose value is one for all layers or an array with one for each; looked up once. */
+typedef struct layer_key {
+    char name[96];
+    const gguf_kv *kv; // NULL: absent
+} layer_key;
+
+static layer_key find_layer_key(const keys *k, const char *suffix) {
+    layer_key key;
+    snprintf(key.name, sizeof key.name, "%s.%s", k->arch, suffix);
+    key.kv = gguf_find(k->g, key.name);
+    return key;
+}
+
+/* The value for layer il, in [least, most]; `missing` where the key is absent, which must be in the range
+ * too. */
+static nut_status count_at(const layer_key *key, uint32_t il, uint32_t missing, uint32_t least,
+                           uint32_t most, uint32_t *out, nut_error *err) {
+    int64_t v = missing;
+    if (!key->kv && (missing < least || missing > most)) return lacks(key->name, err);
+    if (key->kv && !gguf_integer_at(key->kv, il, &v))
+        return error_set(err, NUT_E_CORRUPT,
+                         "the model file is damaged: \"%s\" has no whole number for layer %u", key->name,
+                         il);
+    if (v < least || v > most) return cannot_be(key->name, (double)v, err);
+    *out = (uint32_t)v;
+    return NUT_OK;
+}
+
+typedef struct layer_keys {
+    layer_key n_ff, n_head, n_head_kv, key_length, value_length, window, pattern;
+} layer_keys;
+
+static layer_keys find_layer_keys(const keys *k) {
+    return (layer_keys){find_layer_key(k, "feed_forward_length"),
+                        find_layer_key(k, "attention.head_count"),
+                        find_layer_key(k, "attention.head_count_kv"),
+                        find_layer_key(k, "attention.key_length"),
+                        find_layer_key(k, "attention.value_length"),
+                        find_layer_key(k, "attention.sliding_window"),
+                        find_layer_key(k, "attention.sliding_window_pattern")};
+}
+
+static nut_status check_heads(const layer_hparams *l, nut_error *err) {
+    if (l->n_head % l->n_head_kv)
+        return error_set(err, NUT_E_CORRUPT,
+                         "the model file is damaged: %u heads do not divide into %u groups", l->n_head,
+                         l->n_head_kv);
+    if (l->head_dim % 8 || l->head_dim > CACHE_MAX_DIM || l->head_dim_v % 8 || l->head_dim_v > CACHE_MAX_DIM)
+        return error_set(
+            err, NUT_E_UNSUPPORTED, "a head size of %u is not supported: a multiple of 8 up to %d is",
+            l->head_dim % 8 || l->head_dim > CACHE_MAX_DIM ? l->head_dim : l->head_dim_v, CACHE_MAX_DIM);
+    return NUT_OK;
+}
+
+static nut_status get_heads(const layer_keys *k, uint32_t n_embd, uint32_t il, layer_hparams *l,
+                            nut_error *err) {
+    TRY(count_at(&k->n_head, il, 0, 1, 1 << 12, &l->n_head, err));
+    TRY(count_at(&k->n_head_kv, il, l->n_head, 1, l->n_head, &l->n_head_kv, err));
+    TRY(count_at(&k->key_length, il, n_embd / l->n_head, 1, 1 << 12, &l->head_dim, err));
+    TRY(count_at(&k->value_length, il, l->head_dim, 1, 1 << 12, &l->head_dim_v, err));
+    return check_heads(l, err);
+}
+
+/* Whether a layer has a window: as the file says for each layer, else by the family's period. */
+static bool is_windowed(const layer_keys *k, const arch *a, uint32_t il) {
+    int64_t windowed;
+    if (k->pattern.kv && k->pattern.kv->type == GGUF_ARRAY && gguf_integer_at(k->pattern.kv, il, &windowed))
+        return windowed != 0;
+    return !a->window_period || il % a->window_period != a->window_period - 1u;
+}
+
+static nut_status get_window(const layer_keys *k, const arch *a, uint32_t il, layer_hparams *l,
+                             nut_error *err) {
+    return is_windowed(k, a, il) ? count_at(&k->window, il, a->window, 0, UINT32_MAX, &l->window, err)
+                                 : NUT_OK;
+}
+
+static float softplus(float x) {
+    return x > 20 ? x : log1pf(expf(x));
+}
+
+/* xIELU (Huang 2025, arXiv 2411.13010, section 3.2): files have its parameters as they were trained, which
+ * keeps the slopes positive, and without the family's name. */
+static nut_status get_xielu(keys *k, uint32_t il, layer_hparams *l, nut_error *err) {
+    static const char *const names[4] = {"xielu.alpha_p", "xielu.alpha_n", "xielu.beta", "xielu.eps"};
+    for (int i = 0; i < 4; i++)
+        if (!gguf_float_at(gguf_find(k->g, names[i]), il, &l->xielu[i])) return lacks(names[i], err);
+    l->xielu[0] = softplus(l->xielu[0]);
+    l->xielu[1] = l->xielu[2] + softplus(l->xielu[1]);
+    return NUT_OK;
+}
+
+static void take_most(layer_hparams *most, const layer_hparams *l) {
+    if (l->n_ff > most->n_ff) most->n_ff = l->n_ff;
+    if (l->n_head > most->n_head) most->n_head = l->n_head;
+    if (l->n_head_kv > most->n_head_kv) most->n_head_kv = l->n_head_kv;
+    if (l->head_dim > most->head_dim) most->head_dim = l->head_dim;
+    if (l->head_dim_v > most->head_dim_v) most->head_dim_v = l->head_dim_v;
+}
+
+/* The rotary size of a rotation: as the key says, at most the smallest head that it rotates. */
+static nut_status get_rot(keys *k, const char *suffix, const model_hparams *hp, const model_layer *layers,
+                          uint8_t which, uint32_t *n_rot, nut_error *err) {
+    uint32_t least = UINT32_MAX;
+    for (uint32_t il = 0; il < hp->n_layer; il++)
+        if (layers[il].hp.rope == which && layers[il].hp.head_dim < least) least = layers[il].hp.head_dim;
+    *n_rot = 0;
+    if (least == UINT32_MAX) return NUT_OK;
+    TRY(get_count(k, suffix, least, least, n_rot, err));
+    if (*n_rot % 2)
+        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: its rotary size %u is odd", *n_rot);
+    return NUT_OK;
+}
+
+static nut_status get_rots(keys *k, model_hparams *hp, const model_layer *layers, nut_error *err) {
+    const char *local = "rope.dimension_count_swa";
+    TRY(get_rot(k, "rope.dimension_count", hp, layers, 0, &hp->rope[0].n_rot, err));
+    if (!gguf_find(k->g, key_of(k, local))) local = "rope.dimension_count";
+    TRY(get_rot(k, local, hp, layers, 1, &hp->rope[1].n_rot, err));
+    hp->n_rot = hp->rope[0].n_rot > hp->rope[1].n_rot ? hp->rope[0].n_rot : hp->rope[1].n_rot;
+    return NUT_OK;
+}
+
+/* Whether a layer rotates queries and keys: as windows or the family's period say. */
+static bool rotates(const arch *a, const layer_keys *k, uint32_t il, const layer_hparams *l) {
+    if (a->rope == MODEL_ROPE_NONE) return false;
+    if ((a->features & ARCH_ROPE_IN_WINDOWS) && k->window.kv && !l->window) return false;
+    return !a->no_rope_period || il % a->no_rope_period != a->no_rope_period - 1u;
+}
+
+static nut_status get_layer(keys *k, const layer_keys *lk, const arch *a, const model_hparams *hp,
+                            uint32_t il, layer_hparams *l, nut_error *err) {
+    *l = (layer_hparams){.mixer = a->mixer, .ffn = a->ffn};
+    TRY(count_at(&lk->n_ff, il, 0, 1, 1 << 22, &l->n_ff, err));
+    TRY(get_heads(lk, hp->n_embd, il, l, err));
+    TRY(get_window(lk, a, il, l, err));
+    l->rope = hp->n_ropes > 1 && l->window > 0;
+    l->rotates = rotates(a, lk, il, l);
+    return a->features & ARCH_XIELU ? get_xielu(k, il, l, err) : NUT_OK;
+}
+
+nut_status arch_layers(const gguf *g, const arch *a, model_hparams *hp, model_layer *layers,
+                       nut_error *err) {
+    keys k = {.g = g, .arch = a->name};
+    const layer_keys lk = find_layer_keys(&k);
+    for (uint32_t il = 0; il < hp->n_layer; il++) {
+        TRY(get_layer(&k, &lk, a, hp, il, &layers[il].hp, err));
+        take_most(&hp->most, &layers[il].hp);
+    }
+    TRY(get_rots(&k, hp, layers, err));
+    return check_known(g, a, err);
+}
