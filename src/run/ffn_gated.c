@@ -1,10 +1,6 @@
 /* The gated feed-forward: down(act(gate(x)) * up(x)) (Shazeer 2020, arXiv 2002.05202). */
 #include "run/block.h"
-
-typedef struct gated_weights {
-    linear gate, up; // (n_ff, n_embd)
-    linear down;     // (n_embd, n_ff)
-} gated_weights;
+#include "run/weights.h"
 
 #define IN(field) .to = offsetof(gated_weights, field)
 #define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s

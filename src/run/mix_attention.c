@@ -8,6 +8,7 @@
  */
 #include "run/attend.h"
 #include "run/block.h"
+<<<<<<< HEAD
 
 #include <math.h>
 
@@ -19,6 +20,9 @@ typedef struct attention_weights {
     const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL or _EACH; or NULL
     const float *k_norm; // (head_dim), or (n_head_kv * head_dim); or NULL
 } attention_weights;
+=======
+#include "run/weights.h"
+>>>>>>> b6bc67d (Dense products, factors of Hessians, rounding with feedback, and gradients through the blocks)
 
 #define IN(field) .to = offsetof(attention_weights, field)
 #define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s

@@ -23,7 +23,7 @@ const C_ARROWS = {
   'src/model': [BOUNDARY, ...HOUSE.slice(2)],
   'src/run': [BOUNDARY, ...HOUSE.slice(1)],
   'src/evaluate': [BOUNDARY, ...HOUSE],
-  'src/compress': [BOUNDARY, 'src/evaluate', ...HOUSE],
+  'src/compress': [BOUNDARY, 'src/evaluate', 'src/train', ...HOUSE],
   'src/train': [BOUNDARY, 'src/evaluate', ...HOUSE],
   'src/cli': [BOUNDARY],
   wasm: [BOUNDARY],

@@ -1,0 +1,126 @@
+/* The Cholesky factor of a Hessian from its last column on, in blocks. */
+#include "compress/factor.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK = 64 };
+static const double first_damping = 0.003, most_damping = 10;
+
+typedef struct decomposition {
+    dense *d;
+    size_t n;
+    double *r;     // (n, n) H, of which R's columns replace the last ones
+    double *panel; // (n, BLOCK)
+    double inverse[BLOCK * BLOCK];
+} decomposition;
+
+/* The upper factor of the block of b columns at `at`, in place; false where it is not positive definite. */
+static bool decompose_block(double *at, size_t ld, size_t b) {
+    for (size_t j = b; j-- > 0;) {
+        double sum = at[j * ld + j];
+        for (size_t k = j + 1; k < b; k++) sum -= at[j * ld + k] * at[j * ld + k];
+        if (!(sum > 0) || !(sum <= 1e300)) return false;
+        const double diagonal = at[j * ld + j] = sqrt(sum);
+        for (size_t i = 0; i < j; i++) {
+            double x = at[i * ld + j];
+            for (size_t k = j + 1; k < b; k++) x -= at[i * ld + k] * at[j * ld + k];
+            at[i * ld + j] = x / diagonal;
+        }
+    }
+    return true;
+}
+
+/* out (b, b) = the inverse of the upper triangular block at `at` */
+static void invert_block(const double *at, size_t ld, size_t b, double *out) {
+    memset(out, 0, b * b * sizeof *out);
+    for (size_t j = 0; j < b; j++) {
+        out[j * b + j] = 1 / at[j * ld + j];
+        for (size_t i = j; i-- > 0;) {
+            double sum = 0;
+            for (size_t k = i + 1; k <= j; k++) sum += at[i * ld + k] * out[k * b + j];
+            out[i * b + j] = -sum / at[i * ld + i];
+        }
+    }
+}
+
+/* The rows above a finished block: R = H (block^-1)^T, and what they take from the columns before. */
+static void eliminate(decomposition *c, size_t from, size_t b) {
+    const size_t n = c->n;
+    double *right = c->r + from; // (from, b), rows n apart
+    invert_block(c->r + from * n + from, n, b, c->inverse);
+    for (size_t i = 0; i < from; i++) memcpy(c->panel + i * b, right + i * n, b * sizeof(double));
+    const dense_product solve = {.m = from, .n = b, .k = b, .ldc = n};
+    dense_mul_f64(c->d, &solve, (dense_f64){c->panel, b, 1}, (dense_f64){c->inverse, 1, b}, 1, right);
+    const dense_product update = {.m = from, .n = from, .k = b, .ldc = n, .add = true, .part = DENSE_UPPER};
+    dense_mul_f64(c->d, &update, (dense_f64){right, n, 1}, (dense_f64){right, 1, n}, -1, c->r);
+}
+
+static bool decompose(decomposition *c) {
+    for (size_t end = c->n; end;) {
+        const size_t b = end % BLOCK ? end % BLOCK : BLOCK;
+        end -= b;
+        if (!decompose_block(c->r + end * c->n + end, c->n, b)) return false;
+        eliminate(c, end, b);
+    }
+    return true;
+}
+
+static void load_damped(decomposition *c, const float *h, double by) {
+    for (size_t i = 0; i < c->n; i++) {
+        for (size_t j = i; j < c->n; j++) c->r[i * c->n + j] = (double)h[i * c->n + j];
+        c->r[i * c->n + i] += by;
+    }
+}
+
+static void store(const decomposition *c, factor *f) {
+    const size_t n = c->n;
+    for (size_t j = 0; j < n; j++) f->spread[j] = (float)(1 / c->r[j * n + j]);
+    for (size_t i = 0; i < n; i++) {
+        memset(f->feedback + i * n, 0, i * sizeof(float));
+        for (size_t j = i; j < n; j++) f->feedback[i * n + j] = (float)(c->r[i * n + j] / c->r[j * n + j]);
+    }
+}
+
+static nut_status decompose_damped(decomposition *c, const float *h, factor *f, nut_error *err) {
+    double mean = 0;
+    for (size_t i = 0; i < c->n; i++) mean += (double)h[i * c->n + i] / (double)c->n;
+    for (f->damping = first_damping; mean > 0 && f->damping < most_damping; f->damping *= 10) {
+        load_damped(c, h, f->damping * mean);
+        if (!decompose(c)) continue;
+        store(c, f);
+        return NUT_OK;
+    }
+    return error_set(err, NUT_E_CORRUPT,
+                     "the statistics of a matrix' inputs are no sums of squares; calibrate again");
+}
+
+static nut_status take_memory(decomposition *c, factor *f, size_t n, nut_error *err) {
+    size_t square, bytes;
+    if (!size_mul(n, n, &square) || !size_mul(square + n * BLOCK, sizeof(double), &bytes))
+        return error_memory(err, UINT64_MAX);
+    *f = (factor){
+        .n = n, .feedback = mem_alloc(square * sizeof(float)), .spread = mem_alloc(n * sizeof(float))};
+    c->r = mem_alloc(bytes);
+    if (!c->r || !f->feedback || !f->spread) return error_memory(err, bytes);
+    c->panel = c->r + square;
+    return NUT_OK;
+}
+
+nut_status factor_new(dense *d, const float *h, size_t n, factor *out, nut_error *err) {
+    decomposition c = {.d = d, .n = n};
+    nut_status status = take_memory(&c, out, n, err);
+    if (status == NUT_OK) status = decompose_damped(&c, h, out, err);
+    mem_free(c.r);
+    if (status != NUT_OK) factor_free(out);
+    return status;
+}
+
+void factor_free(factor *f) {
+    mem_free(f->feedback);
+    mem_free(f->spread);
+    *f = (factor){0};
+}

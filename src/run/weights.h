@@ -1,0 +1,24 @@
+/* The weights of the kinds of blocks: what their tensors are bound to. Beside the kinds themselves, those
+ * who go backwards through them read this (train/). */
+#ifndef NUT_RUN_WEIGHTS_H
+#define NUT_RUN_WEIGHTS_H
+
+#include "model/linear.h"
+
+/* mix_attention */
+typedef struct attention_weights {
+    linear q;            // (n_head * head_dim, n_embd)
+    linear k;            // (n_head_kv * head_dim, n_embd)
+    linear v;            // (n_head_kv * head_dim_v, n_embd)
+    linear o;            // (n_embd, n_head * head_dim_v)
+    const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL; or NULL
+    const float *k_norm; // (head_dim), or (n_head_kv * head_dim); or NULL
+} attention_weights;
+
+/* ffn_gated */
+typedef struct gated_weights {
+    linear gate, up; // (n_ff, n_embd)
+    linear down;     // (n_embd, n_ff)
+} gated_weights;
+
+#endif
