@@ -14,8 +14,8 @@ typedef struct factor {
     size_t n;
     float *feedback; // (n, n) row i, from i + 1 on: R_ij / R_jj, the share of column i's error that column j
                      // takes; what is below is 0 and the diagonal 1
-    float *spread;  // (n) U_jj = 1 / R_jj: the deviation that an error in column j costs at the least
-    double damping; // that was added to the diagonal, as a part of its mean
+    float *spread;   // (n) U_jj = 1 / R_jj: the deviation that an error in column j costs at the least
+    double damping;  // that was added to the diagonal, as a part of its mean
 } factor;
 
 /* h (n, n): its upper half is read. Where H is not positive definite with 0.003 of its mean diagonal added,

@@ -9,11 +9,17 @@
 // Lanes of a register of floats, and the tile of a result that stays in registers: rows, and two registers
 // wide.
 #if defined __AVX512F__
-enum { LANES = 8, TILE_ROWS = 12 }; // compilers keep to half of its registers
+enum { LANES = 16, TILE_ROWS = 12 };
+#ifdef __clang__ // which else keeps to half of a register
+#define WHOLE_REGISTERS __attribute__((min_vector_width(512)))
+#endif
 #elif defined __AVX__
 enum { LANES = 8, TILE_ROWS = 6 };
 #else
 enum { LANES = 4, TILE_ROWS = 4 };
+#endif
+#ifndef WHOLE_REGISTERS
+#define WHOLE_REGISTERS
 #endif
 enum { BLOCK_K = 256, BLOCK_ROWS = 96, BLOCK_COLS = 1024 }; // rows: a multiple of every TILE_ROWS
 enum { PACKED_A = BLOCK_K * BLOCK_ROWS, PACKED_B = BLOCK_K * BLOCK_COLS };
