@@ -41,11 +41,12 @@ cases = [('gptq_nearest', quantize(0, True)), ('gptq_dead_zone', quantize(0.06, 
 print('nearest to a border:', nearest)
 lines = ['/* Made by gptq.py beside this file, in NumPy float64. Do not edit. */', '// clang-format off',
          '#include <stdint.h>', f'enum {{ GPTQ_ROWS = {ROWS}, GPTQ_COLS = {COLS}, GPTQ_TOKENS = {TOKENS} }};']
-spread = ', '.join(f'{v:.8g}' for v in np.diag(upper))
-lines.append(f'static const double gptq_spread[GPTQ_COLS] = {{{spread}}}; // U_jj')
+wrap = lambda values, n: ['    ' + ' '.join(f'{v},' for v in values[i:i + n]) for i in range(0, len(values), n)]
+spread = [f'{v:.8g}' for v in np.diag(upper)]
+lines += ['static const double gptq_spread[GPTQ_COLS] = { // U_jj', *wrap(spread, 8), '};']
 for name, z in cases:
-    lines.append(f'static const int16_t {name}[GPTQ_ROWS][GPTQ_COLS] = {{')
-    lines += ['    {' + ','.join(str(v) for v in row) + '},' for row in z]
+    lines.append(f'static const int16_t {name}[GPTQ_ROWS * GPTQ_COLS] = {{')
+    lines += wrap(z.flatten(), 25)
     lines.append('};')
 lines.append('// clang-format on')
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'gptq.h'), 'w') as out:

@@ -95,7 +95,8 @@ lines = ['/* Made by gradients.py beside this file, by PyTorch in float64. Do no
          f'enum {{ GRADIENTS_N_WINDOWS = {N_WINDOWS}, GRADIENTS_WINDOW = {WINDOW}, GRADIENTS_LAYERS = 2, GRADIENTS_LINEARS = 7 }};',
          'static const struct gradients_of {', '    const char *file;', '    double loss;',
          '    double embedded[5];                                     // of the embeddings',
-         '    double linears[GRADIENTS_LAYERS][GRADIENTS_LINEARS][5]; // q, k, v, output, gate, up, down', '} gradients_golden[] = {']
+         '    double linears[GRADIENTS_LAYERS][GRADIENTS_LINEARS][5]; // q, k, v, output, gate, up, down',
+        '} gradients_golden[] = {']
 for name in ['llama-mistral', 'olmo2-post-norm', 'qwen2-tied', 'qwen3-tied']:
     loss, embedded, rows = model(name)
     text = lambda row: '{' + ', '.join(f'{v:.9g}' for v in row) + '}'

@@ -84,7 +84,7 @@ static void test_factor(void) {
 
 /* ---- rounding ---- */
 
-static void check_rounded(const char *what, const gptq_rows *g, const int16_t want[GPTQ_ROWS][GPTQ_COLS]) {
+static void check_rounded(const char *what, const gptq_rows *g, const int16_t *want) {
     int32_t z[GPTQ_ROWS * GPTQ_COLS];
     float error[GPTQ_ROWS * GPTQ_COLS];
     size_t n_wrong = 0;
@@ -93,7 +93,7 @@ static void check_rounded(const char *what, const gptq_rows *g, const int16_t wa
     for (size_t i = 0; i < GPTQ_ROWS * GPTQ_COLS; i++) {
         const size_t r = i / GPTQ_COLS, c = i % GPTQ_COLS;
         const float stands_for = (float)z[i] * (g->row_scale[r] * g->col_scale[c]);
-        n_wrong += z[i] != want[r][c];
+        n_wrong += z[i] != want[i];
         worst = fmax(worst, fabs((double)(g->weights[i] - stands_for - error[i])));
     }
     CHECK(!n_wrong, "%s: %zu integers differ", what, n_wrong);
