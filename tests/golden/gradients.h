@@ -1,6 +1,7 @@
 /* Made by gradients.py beside this file, by PyTorch in float64. Do not edit. */
 // clang-format off
-enum { GRADIENTS_N_WINDOWS = 2, GRADIENTS_WINDOW = 24, GRADIENTS_LAYERS = 2, GRADIENTS_LINEARS = 7 };
+enum { GRADIENTS_N_WINDOWS = 2, GRADIENTS_WINDOW = 24 };
+enum { GRADIENTS_LAYERS = 2, GRADIENTS_LINEARS = 7 };
 static const struct gradients_of {
     const char *file;
     double loss;

@@ -92,7 +92,8 @@ def model(name):
 
 
 lines = ['/* Made by gradients.py beside this file, by PyTorch in float64. Do not edit. */', '// clang-format off',
-         f'enum {{ GRADIENTS_N_WINDOWS = {N_WINDOWS}, GRADIENTS_WINDOW = {WINDOW}, GRADIENTS_LAYERS = 2, GRADIENTS_LINEARS = 7 }};',
+         f'enum {{ GRADIENTS_N_WINDOWS = {N_WINDOWS}, GRADIENTS_WINDOW = {WINDOW} }};',
+         'enum { GRADIENTS_LAYERS = 2, GRADIENTS_LINEARS = 7 };',
          'static const struct gradients_of {', '    const char *file;', '    double loss;',
          '    double embedded[5];                                     // of the embeddings',
          '    double linears[GRADIENTS_LAYERS][GRADIENTS_LINEARS][5]; // q, k, v, output, gate, up, down',
