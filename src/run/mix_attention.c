@@ -8,21 +8,9 @@
  */
 #include "run/attend.h"
 #include "run/block.h"
-<<<<<<< HEAD
+#include "run/weights.h"
 
 #include <math.h>
-
-typedef struct attention_weights {
-    linear q;            // (n_head * head_dim, n_embd)
-    linear k;            // (n_head_kv * head_dim, n_embd)
-    linear v;            // (n_head_kv * head_dim_v, n_embd)
-    linear o;            // (n_embd, n_head * head_dim_v)
-    const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL or _EACH; or NULL
-    const float *k_norm; // (head_dim), or (n_head_kv * head_dim); or NULL
-} attention_weights;
-=======
-#include "run/weights.h"
->>>>>>> b6bc67d (Dense products, factors of Hessians, rounding with feedback, and gradients through the blocks)
 
 #define IN(field) .to = offsetof(attention_weights, field)
 #define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s

@@ -11,7 +11,7 @@ typedef struct attention_weights {
     linear k;            // (n_head_kv * head_dim, n_embd)
     linear v;            // (n_head_kv * head_dim_v, n_embd)
     linear o;            // (n_embd, n_head * head_dim_v)
-    const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL; or NULL
+    const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL or _EACH; or NULL
     const float *k_norm; // (head_dim), or (n_head_kv * head_dim); or NULL
 } attention_weights;
 

@@ -45,9 +45,9 @@ static buffers buffers_of(const pass *p) {
 /* ---- heads of queries and keys: norm, then rotation ---- */
 
 static kernel_rope rope_of(const pass *p, size_t t) {
-    const size_t n_rot = p->m->hp.n_rot;
-    const float *row = p->rope + (p->layer->hp.rope * p->window + t % p->window) * n_rot;
-    return (kernel_rope){row, row + n_rot / 2, p->layer->hp.rotates ? n_rot / 2 : 0,
+    const size_t which = p->layer->hp.rope, n_pairs = p->m->hp.rope[which].n_rot / 2;
+    const float *row = p->rope + (which * p->window + t % p->window) * p->m->hp.n_rot;
+    return (kernel_rope){row, row + n_pairs, p->layer->hp.rotates ? n_pairs : 0,
                          p->m->hp.rope_kind == MODEL_ROPE_NORM};
 }
 

@@ -9,10 +9,15 @@
 #include <string.h>
 
 const grad_kind *const grad_kinds[BLOCK_COUNT] = {
-#define NUT_X(name) &grad_##name,
-    BLOCK_LIST(NUT_X)
-#undef NUT_X
+    [BLOCK_mix_attention] = &grad_mix_attention,
+    [BLOCK_ffn_gated] = &grad_ffn_gated,
 };
+
+/* What of families' features this room computes. */
+static const unsigned known_features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS |
+                                       ARCH_ANY_BIAS | ARCH_QK_NORM | ARCH_QK_NORM_FULL | ARCH_PARALLEL |
+                                       ARCH_EMBD_SQRT | ARCH_FUSED_UP | ARCH_ROPE_IN_WINDOWS |
+                                       ARCH_LOCAL_UNSCALED;
 
 /* ---- memory ---- */
 
@@ -51,9 +56,9 @@ static void fill_rope(pass *p) {
     const model_hparams *hp = &p->m->hp;
     double freq[CACHE_MAX_DIM];
     for (uint32_t i = 0; i < hp->n_ropes; i++) {
-        rope_prepare(p->m, (int)i, freq);
+        rope_prepare(p->m, (int)i, (uint32_t)p->window, freq);
         for (size_t t = 0; t < p->window; t++)
-            rope_table(freq, hp->n_rot / 2, (uint32_t)t, (double)hp->rope[i].magnitude,
+            rope_table(freq, hp->rope[i].n_rot / 2, (uint32_t)t, (double)hp->rope[i].magnitude,
                        p->rope + (i * p->window + t) * hp->n_rot);
     }
 }
@@ -77,7 +82,9 @@ static nut_status take_members(pass *p, threads *team, nut_error *err) {
 
 static nut_status begin(pass *p, threads *team, nut_error *err) {
     const arch *a = p->m->arch;
-    if (!grad_kinds[a->mixer] || !grad_kinds[a->ffn])
+    const model_hparams *hp = &p->m->hp;
+    const bool plain = hp->attn_clamp <= 0 && hp->max_alibi <= 0 && hp->attn_temperature <= 0;
+    if (!grad_kinds[a->mixer] || !grad_kinds[a->ffn] || (a->features & ~known_features) || !plain)
         return error_set(err, NUT_E_UNSUPPORTED, "there are no gradients for models of family %s", a->name);
     TRY(take_members(p, team, err));
     return take_memory(p, err);
@@ -177,6 +184,7 @@ static void norm_token(pass *p, size_t t, unsigned member, void *ctx) {
                                   c->y + t * n);
     else
         p->m->kernels->rms_norm(c->x + t * n, c->w->weight, n, p->m->hp.norm_eps, c->y + t * n);
+    if (c->w->bias && p->m->arch->norm == ARCH_RMS_NORM) p->m->kernels->add(c->y + t * n, c->w->bias, n);
 }
 
 void pass_norm(pass *p, const norm_weights *w, const float *x, float *y) {
@@ -222,7 +230,7 @@ static const grad_kind *ffn_of(const pass *p) {
 }
 
 static bool is_parallel(const pass *p) {
-    return p->m->arch->features & ARCH_PARALLEL;
+    return p->m->hp.parallel;
 }
 
 /* The input of the feed-forward, p->normed, which holds that of the mixer. */

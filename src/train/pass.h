@@ -71,12 +71,10 @@ typedef struct grad_kind {
 
 /* By block id; NULL: a kind that this room cannot compute. */
 extern const grad_kind *const grad_kinds[BLOCK_COUNT];
-#define NUT_X(name) extern const grad_kind grad_##name;
-BLOCK_LIST(NUT_X)
-#undef NUT_X
+extern const grad_kind grad_mix_attention, grad_ffn_gated;
 
 /* For n tokens at a time in windows of `window`. The team and the model, whose layers need not be bound,
- * must outlive it. E_UNSUPPORTED where a layer has a kind of block that is not known here. */
+ * must outlive it. E_UNSUPPORTED where its family has what is not known here. */
 nut_status pass_new(const nut_model *m, threads *team, size_t n, size_t window, bool backward, pass **out,
                     nut_error *err);
 void pass_free(pass *p); // NULL is allowed

@@ -3,8 +3,8 @@
     python3 tests/golden/gptq.py
 
 Written from Frantar et al. 2023, arXiv 2210.17323, algorithm 1 (one column at a time, with the upper Cholesky factor of the
-inverse Hessian), not from this project's code. Rounding is to the nearest integer, or towards zero within a dead zone. The data are
-formulas, which the test has too. That no value lies near a border, where floats could round otherwise, is checked here.
+inverse Hessian), not from this project's code. Rounding is to the nearest integer, or towards zero within a dead zone. The data
+are formulas, which the test has too. How near values come to a border, where floats could round otherwise, is printed.
 """
 import os
 

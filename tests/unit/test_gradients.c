@@ -152,6 +152,7 @@ static void check_variant(const char *what, kernel_activation a, arch_norm norm,
     row.activation = a;
     row.norm = norm;
     row.features |= features;
+    f.m->hp.parallel = features & ARCH_PARALLEL;
     f.m->arch = &row;
     f.m->hp.attn_softcap = cap / 20;
     f.m->hp.logit_softcap = cap;
