@@ -12,6 +12,7 @@
 #   npm        bundler, type checker, bundled libraries, browser drivers         -> node_modules/
 #   browsers   Chromium, Firefox ESR, WebKitGTK's driver, Xvfb
 #   peers      llama.cpp and wllama 2.2.1 and 3.8.1, to compare with            -> .toolchain/peers/node_modules/
+#   rivals     transformers.js, which make bench measures where it is asked for  -> .toolchain/rivals/node_modules/
 #   model      SmolLM2-135M-Instruct, Q4_1 (98 MB), for the demo and the tests that need a real model -> models/
 #
 # For Debian 12 (bookworm) on x86-64. Where things come from, and why:
@@ -322,13 +323,26 @@ install_peers() {
     place "$tmp/peers" peers
 }
 
+part_rivals() {
+    part_node
+    stamped rivals
+}
+
+install_rivals() {
+    mkdir "$tmp/rivals"
+    cp "$root/tests/bench/transformers/"{package.json,package-lock.json} "$tmp/rivals"
+    npm_ci "$tmp/rivals" --omit=optional
+    place "$tmp/rivals" rivals
+}
+
 # The demo fetches it the same way where nothing else is installed, so the work is in its script.
 install_model() { python3 "$root/demo/fetch_model.py"; }
 
 # --- stamps -----------------------------------------------------------------------------------------------------------
 
 # Files other than toolchain.lock that pin a part's versions.
-declare -A pinned_by=([npm]=package-lock.json [peers]=tests/peers/package-lock.json)
+declare -A pinned_by=([npm]=package-lock.json [peers]=tests/peers/package-lock.json
+    [rivals]=tests/bench/transformers/package-lock.json)
 
 # What a part leaves outside .toolchain/, where it may be deleted without its stamp.
 model=models/SmolLM2-135M-Instruct-Q4_1.gguf
@@ -354,7 +368,7 @@ stamped() {
 
 part() {
     case $1 in
-        native | arm | wasm | wasi | node | npm | browsers | peers) "part_$1" ;;
+        native | arm | wasm | wasi | node | npm | browsers | peers | rivals) "part_$1" ;;
         wasmtime | model) stamped "$1" ;;
         *) die "there is no part $1; the parts are listed at the top of wasm/toolchain.sh" ;;
     esac

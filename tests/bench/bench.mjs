@@ -24,7 +24,7 @@ import { appendRows, printSizes, readRuns, tableOf } from './report.mjs';
 import { drawChart } from './chart.mjs';
 import { ALL_MODELS, DEFAULT_MODEL, modelFile } from './models.mjs';
 import { faultOf, summarize } from './summary.mjs';
-import { PEERS, ROOT, SURFACES, tokenize } from './surfaces.mjs';
+import { ONNX, PEERS, RIVALS, ROOT, SURFACES, tokenize } from './surfaces.mjs';
 
 /** @typedef {import('./surfaces.mjs').Surface} Surface */
 /** @typedef {import('./surfaces.mjs').Case} Case */
@@ -58,6 +58,10 @@ function layOutSite(model) {
   symlinkSync(join(import.meta.dirname, 'wllama'), join(site, 'demo/wllama'));
   symlinkSync(join(PEERS, '@wllama/wllama/esm'), join(site, 'demo/wllama-2.2.1'));
   symlinkSync(join(PEERS, 'wllama-3/esm'), join(site, 'demo/wllama-3.8.1'));
+  symlinkSync(join(import.meta.dirname, 'transformers'), join(site, 'demo/transformers'));
+  symlinkSync(join(RIVALS, '@huggingface/transformers/dist'), join(site, 'demo/transformers-lib'));
+  symlinkSync(join(RIVALS, 'onnxruntime-web/dist'), join(site, 'demo/onnxruntime-lib'));
+  symlinkSync(ONNX, join(site, 'demo/onnx'));
   symlinkSync(model, join(site, 'models', basename(model)));
   return site;
 }

@@ -10,7 +10,7 @@
 //   heldBytes of that, the memory for most of the time, without that of the browser's own program
 //   wasmBytes of that, the memory of the WebAssembly module: the largest mapping of the process
 import { spawn } from 'node:child_process';
-import { readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { startChromium, startFirefox } from '../browser/drivers.mjs';
 import { DRAWN_TOKENS, SHORT_PROMPT, WARM_UP, median } from '../../demo/bench/bench.js';
@@ -20,6 +20,8 @@ export const ROOT = join(import.meta.dirname, '../..');
 export const PEERS = join(ROOT, '.toolchain/peers/node_modules');
 const NATIVE = join(ROOT, 'build/native/nutshell');
 const CLI_WASM = 'dist/nutshell-cli.wasm';
+export const RIVALS = join(ROOT, '.toolchain/rivals/node_modules');
+export const ONNX = join(ROOT, 'build/bench/onnx');
 const WITHOUT_AMX = join(ROOT, 'build/bench/llama-vnni/node_modules');
 const WASMTIME = join(ROOT, '.toolchain/bin/wasmtime');
 const BROWSER_TIMEOUT = 15 * 60 * 1000; // wllama 3.8.1 reads two tokens of a 1B model a second
@@ -216,6 +218,20 @@ function measureWllama(version, c, threads) {
   });
 }
 
+/**
+ * transformers.js runs ONNX folders, which ../shared/peers/export_onnx.py makes of a GGUF (its head says with what):
+ * `plain-last` is the older form of such models with the logits of the last position alone, its fastest at reading.
+ * @param {typeof startChromium} start @param {Case} c @param {number} threads
+ */
+function measureTransformers(start, c, threads) {
+  const page = { path: '/demo/transformers/', module: 'transformers.js', profile: 'transformers' };
+  const { ids, shortIds, warmUpIds } = c;
+  return measurePage(start, c, page, { variant: 'plain-last', dtype: 'q8', threads, ids, shortIds, warmUpIds, drawn: DRAWN_TOKENS });
+}
+
+/** Chromium as it is on an x86 processor without AVX-VNNI, which most have today: the relaxed dot is five instructions. */
+const startWithoutVnni = (options) => startChromium({ ...options, args: ['--js-flags=--no-enable-avx-vnni'] });
+
 // --- all of them ------------------------------------------------------------------------------------------------------
 
 /** @param {string} version @returns {Pick<Surface, 'name' | 'threads' | 'prepare' | 'measure'>} */
@@ -248,6 +264,11 @@ export const SURFACES = [
     measure: (c, threads) => measureNutshell(startChromium, c, { threads, kernel: 'simd128' }),
   },
   {
+    id: 'no-vnni', name: 'Nutshell, Chromium, no AVX-VNNI', threads: [1, 2], kernel: 'relaxed', extra: true, long: true,
+    prepare: (c) => measureNutshell(startWithoutVnni, c, { threads: 1 }),
+    measure: (c, threads) => measureNutshell(startWithoutVnni, c, { threads }),
+  },
+  {
     id: 'firefox', name: 'Nutshell, Firefox', threads: [1, 2], kernel: 'relaxed', extra: true, long: true,
     prepare: (c) => measureNutshell(startFirefox, c, { threads: 1 }),
     measure: (c, threads) => measureNutshell(startFirefox, c, { threads }),
@@ -262,6 +283,13 @@ export const SURFACES = [
   },
   { id: 'wllama', ...wllama('2.2.1') },
   { id: 'wllama3', ...wllama('3.8.1') },
+  ...([['transformers', startChromium, ''], ['transformers-no-vnni', startWithoutVnni, ', no AVX-VNNI']].map(
+    ([id, start, more]) => ({
+      id, name: `transformers.js 4.3.2 q8, Chromium${more}`, threads: [1, 2], extra: true,
+      missing: existsSync(ONNX) ? undefined : `there is no ${ONNX}: make it with ../shared/peers/export_onnx.py`,
+      prepare: (c) => measureTransformers(start, c, 1),
+      measure: (c, threads) => measureTransformers(start, c, threads),
+    }))),
 ];
 
 /** Token ids of a text, with the model's beginning token where it asks for one. @param {string} model @param {string} text */
