@@ -4,7 +4,7 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { PEERS, ROOT } from './surfaces.mjs';
+import { PEERS, RIVALS, ROOT } from './surfaces.mjs';
 
 /** @typedef {import('./summary.mjs').Row} Row */
 /** @typedef {import('./summary.mjs').Run} Run */
@@ -95,6 +95,9 @@ export function printSizes() {
   const old = (kind) => peer(`@wllama/wllama/esm/${kind}-thread/wllama.wasm`);
   console.log(`  wllama 2.2.1: ${old('single')} wasm, threads ${old('multi')}`);
   console.log(`  wllama 3.8.1: ${peer('wllama-3/esm/wasm/wllama.wasm')} wasm, ${peer('wllama-3/esm/index.min.js')} JavaScript`);
+  const rival = (name) => (existsSync(join(RIVALS, name)) ? kilobytes(zipped(join(RIVALS, name))) : 'not here');
+  console.log(`  transformers.js 4.3.2: ${rival('onnxruntime-web/dist/ort-wasm-simd-threaded.wasm')} wasm, `
+    + `${rival('@huggingface/transformers/dist/transformers.min.js')} JavaScript`);
 }
 
 // --- CSV --------------------------------------------------------------------------------------------------------------
