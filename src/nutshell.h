@@ -489,6 +489,60 @@ nut_status nut_perplexity_begin(nut_session *session, const int32_t *ids, size_t
 /* What that job has found once it is done; E_STATE before. */
 nut_status nut_perplexity_get(const nut_job *job, nut_perplexity_result *out, nut_error *err);
 
+/* A mean with its standard error. */
+typedef struct nut_estimate {
+    double value, error;
+} nut_estimate;
+
+/* A fraction of n trials, with Wilson's interval at 95 %. */
+typedef struct nut_fraction {
+    uint64_t n;
+    double value, low, high;
+} nut_fraction;
+
+/* A model beside a reference, over the same tokens. */
+typedef struct nut_comparison {
+    nut_estimate reference_perplexity;
+    nut_estimate kl; // Kullback-Leibler divergence from the reference's probabilities, nats a token
+    double kl_median, kl_p90, kl_p99, kl_p999, kl_max;
+    nut_fraction same_top; // both find the same token likeliest
+    nut_estimate flips;    // where they do not: how much less likely the model's choice is than the
+                        // reference's, by the reference; a mean over all tokens
+    nut_estimate rms_delta_p; // root of the mean square change of the probability of the token that came
+} nut_comparison;
+
+typedef struct nut_evaluation {
+    uint32_t n_windows;
+    uint64_t n_scored; // tokens
+    uint64_t n_bytes;  // of their text
+    nut_estimate nll;  // nats a token
+    nut_estimate perplexity;
+    nut_estimate bits_per_byte;
+    bool compared; // with a reference
+    nut_comparison comparison;
+} nut_evaluation;
+
+typedef struct nut_evaluate_options {
+    uint32_t window;        // tokens; 0: 512
+    uint32_t max_windows;   // 0: all
+    nut_session *reference; // of a model with the same vocabulary, to compare with; NULL: none
+    bool stored;            // compare with stored logits, which are the file that the job reads
+    bool store;             // write the model's logits for that
+} nut_evaluate_options;
+
+/* A job that evaluates a session's model on a text: perplexity as nut_perplexity_begin counts it, and how
+ * far the model is from a reference. Logits are stored as half floats, 2 bytes for each token of the
+ * vocabulary and each scored token. The text must outlive the job; of the sessions, which need n_ctx >=
+ * window, the same is asked as there. */
+nut_status nut_evaluate_begin(nut_session *session, const char *text, size_t n_text,
+                              const nut_evaluate_options *options, nut_job **out, nut_error *err);
+/* What that job has found once it is done; E_STATE before. */
+nut_status nut_evaluate_get(const nut_job *job, nut_evaluation *out, nut_error *err);
+
+/* Lets a model that was loaded with `reference` multiply as fast as the machine can, before it has sessions.
+ * The last bits of its results then differ from machine to machine. Other models stay as they are. */
+void nut_evaluate_fast(nut_model *model);
+
 #ifdef __cplusplus
 }
 #endif

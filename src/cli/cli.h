@@ -60,6 +60,9 @@ nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error
 /* A whole text, terminated, from a file or a pipe; free with free(). */
 nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *err);
 
+/* Whether a file begins with these characters. */
+nut_status file_begins_with(const char *path, const char *mark, bool *out, nut_error *err);
+
 /* The next line of a stream, of any length, terminated and without its line end; zero bytes in it are
  * left out. *line, of *cap bytes, grows as with getline; free() it after the last line. *more is false at
  * the end of the stream. */
@@ -112,6 +115,7 @@ nut_status chat_render(const nut_model *model, const char *system, const char *u
     X(info, "print what is in a model file, and the kernel that runs it")                                   \
     X(logits, "write what a model computes for token ids, as floats")                                       \
     X(perplexity, "measure how well a model predicts a text")                                               \
+    X(evaluate, "measure a model, and how far it is from a reference")                                      \
     X(quantize, "write a smaller model")
 
 #define NUT_X(name, help) nut_status command_##name(int argc, char **argv, nut_error *err);

@@ -197,6 +197,17 @@ nut_status file_read_text(const char *path, char **out, size_t *n, nut_error *er
     return status;
 }
 
+nut_status file_begins_with(const char *path, const char *mark, bool *out, nut_error *err) {
+    char bytes[16];
+    const size_t n = strlen(mark) < sizeof bytes ? strlen(mark) : sizeof bytes;
+    FILE *f;
+    uint64_t size;
+    TRY(open_sized(path, &f, &size, err));
+    *out = fread(bytes, 1, n, f) == n && !memcmp(bytes, mark, n);
+    fclose(f);
+    return NUT_OK;
+}
+
 nut_status file_read_line(FILE *from, char **line, size_t *cap, bool *more, nut_error *err) {
     errno = 0;
     ssize_t n = getline(line, cap, from);

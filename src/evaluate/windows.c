@@ -9,7 +9,7 @@ static void count(windows *w) {
 
 nut_status windows_of_text(windows *w, const vocab *v, const char *text, size_t n_text, bool special,
                            uint32_t window, nut_error *err) {
-    const unsigned flags = special ? NUT_TOKENIZE_SPECIAL : 0;
+    const unsigned flags = NUT_TOKENIZE_ADD_BOS | (special ? NUT_TOKENIZE_SPECIAL : 0u);
     *w = (windows){.window = window};
     const nut_status counted = vocab_tokenize(v, text, n_text, flags, NULL, 0, &w->n_ids, err);
     if (counted != NUT_E_ARGUMENT) return counted; // no tokens, or none could be counted

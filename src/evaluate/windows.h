@@ -1,7 +1,7 @@
 /*
  * Evaluation windows: the tokens of a text, cut into pieces that are evaluated from an empty cache each. As
- * in llama.cpp's tools, a model that wants BOS in front of a prompt finds it as the first token of every
- * window, in the place of the text's own.
+ * in llama.cpp's tools, a model that wants BOS in front of a prompt finds it in front of the text, and then
+ * as the first token of every window, in the place of the text's own.
  */
 #ifndef NUT_EVALUATE_WINDOWS_H
 #define NUT_EVALUATE_WINDOWS_H
