@@ -505,9 +505,9 @@ typedef struct nut_comparison {
     nut_estimate reference_perplexity;
     nut_estimate kl; // Kullback-Leibler divergence from the reference's probabilities, nats a token
     double kl_median, kl_p90, kl_p99, kl_p999, kl_max;
-    nut_fraction same_top; // both find the same token likeliest
-    nut_estimate flips;    // where they do not: how much less likely the model's choice is than the
-                        // reference's, by the reference; a mean over all tokens
+    nut_fraction same_top;    // both find the same token likeliest
+    nut_estimate flips;       // where they do not: how much less likely the model's choice is than the
+                              // reference's, by the reference; a mean over all tokens
     nut_estimate rms_delta_p; // root of the mean square change of the probability of the token that came
 } nut_comparison;
 

@@ -121,7 +121,7 @@ await test('evaluate: a model beside itself, its stored logits, and a rounded on
   const text = file('owl.txt', readFileSync('LICENSE').subarray(0, 1500)), stored = join(work, 'tiny.logits');
   const common = ['--text', text, '--context', '64', '--windows', '4', '--json'], q4 = join(work, 'worse.gguf');
   const alone = JSON.parse(ok(NATIVE, 'evaluate', TINY, ...common, '--store', stored, '--float').out);
-  const plain = JSON.parse(ok(NATIVE, 'perplexity', TINY, text, '--context', '64', '--windows', '4', '--json', '--reference').out);
+  const plain = JSON.parse(ok(NATIVE, 'perplexity', TINY, text, ...common.slice(2), '--reference').out);
   assert.ok(Math.abs(alone.perplexity / plain.perplexity - 1) < 1e-4 && alone.perplexity_error > 0, JSON.stringify(alone));
   const same = JSON.parse(ok(NATIVE, 'evaluate', TINY, ...common, '--reference', stored, '--float').out);
   assert.ok(same.kl < 1e-5 && same.same_top > 0.99, JSON.stringify(same));
@@ -130,7 +130,8 @@ await test('evaluate: a model beside itself, its stored logits, and a rounded on
   const again = JSON.parse(ok(WASI, 'evaluate', q4, ...common, '--reference', stored).out);
   assert.ok(live.kl > 0.001 && live.same_top < 1 && live.kl_p99 > live.kl_median, JSON.stringify(live));
   assert.ok(Math.abs(again.kl / live.kl - 1) < 0.01, `${again.kl} and ${live.kl}`);
-  assert.match(ok(NATIVE, 'evaluate', q4, ...common.slice(0, -1), '--reference', stored).out, /KL divergence [\d.]+ \+- [\d.]+, median/);
+  const { out } = ok(NATIVE, 'evaluate', q4, ...common.slice(0, -1), '--reference', stored);
+  assert.match(out, /KL divergence [\d.]+ \+- [\d.]+, median/);
 });
 
 // ---- values ------------------------------------------------------------------------------------------------------
@@ -216,8 +217,8 @@ const REFUSALS = [
   ['an unknown type to quantize to', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q2_z'], 'bad-argument', /q8_0/],
   ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /which type/],
   ['an evaluation of nothing', ['evaluate', TINY], 'bad-argument', /--text/],
-  ['stored logits of another text', ['evaluate', TINY, '--text', 'LICENSE', '--reference', file('bad.logits', 'NUTLOG01'.padEnd(80))],
-    'bad-argument', /store them again/],
+  ['stored logits of another text', ['evaluate', TINY, '--text', 'LICENSE', '--reference',
+    file('bad.logits', 'NUTLOG01'.padEnd(80))], 'bad-argument', /store them again/],
   ['a text too short to evaluate', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],
 ];
 for (const [name, args, code, words] of REFUSALS) await test(`refused: ${name}`, () => refused(args, code, words));

@@ -178,7 +178,8 @@ nut_status gather_check(const gather *g, nut_error *err) {
 const statistics *gather_find(const gather *g, gguf_str tensor, uint32_t which) {
     for (size_t i = 0; i < g->n_rows; i++) {
         const gather_row *row = &g->rows[i], *from = &g->rows[row->shared];
-        if (row->which == which && row->tensor.n == tensor.n && !memcmp(row->tensor.s, tensor.s, tensor.n))
+        if (row->which == which && row->tensor.n == tensor.n &&
+            !memcmp(row->tensor.s, tensor.s, (size_t)tensor.n))
             return from->memory ? &from->s : NULL;
     }
     return NULL;

@@ -1,7 +1,8 @@
 /* Made by figures.py beside this file, with NumPy 2.4.6. Do not edit. */
 // clang-format off
 enum { FIGURES_N = 50, FIGURES_TOKENS = 40 };
-static const double figures_golden[FIGURES_TOKENS][6] = { // nll, of the reference, kl, same top, flip, change of p
+static const double figures_golden[FIGURES_TOKENS][6] = {
+    // nll, of the reference, kl, same top, flip, change of p
     {2.95810447939, 2.13154092214, 0.425582568054, 0, 0.154644492262, -0.0667370816998},
     {10.3292478573, 11.1942842185, 0.382298822559, 0, 0.177418842234, 1.891106691e-05},
     {3.88972823019, 5.21844345407, 0.433670193709, 0, 0.217914363115, 0.0150351507842},
