@@ -14,23 +14,23 @@
 // 4,096 tokens. The program prints a table and appends a row per surface to results.csv; after three rounds or more of
 // everything it draws comparison.svg from the newest rows of each model. The exit status is 1 when a surface fails, uses
 // another kernel than its fast one, or does not read and generate as many tokens as the others.
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { PROMPT_TOKENS, SHORT_PROMPT, WARM_UP, fitPrompt } from '../../demo/bench/bench.js';
+import { PROMPT_TOKENS } from '../../demo/bench/bench.js';
 import { startServer } from '../../demo/serve.mjs';
 import { appendRows, printSizes, readRuns, tableOf } from './report.mjs';
 import { drawChart } from './chart.mjs';
 import { ALL_MODELS, DEFAULT_MODEL, modelFile } from './models.mjs';
 import { faultOf, summarize } from './summary.mjs';
-import { ONNX, PEERS, RIVALS, ROOT, SURFACES, tokenize } from './surfaces.mjs';
+import { caseOf, layOutSite } from './site.mjs';
+import { SURFACES } from './surfaces.mjs';
 
 /** @typedef {import('./surfaces.mjs').Surface} Surface */
 /** @typedef {import('./surfaces.mjs').Case} Case */
 /** @typedef {import('./summary.mjs').Series & { surface: Surface }} Series */
 
-const WORK = join(ROOT, 'build/bench');
 const ROUNDS_FOR_CHART = 3;
 const QUIET = 0.7; // load average below which a machine is quiet enough for figures to be quoted
 const CONTEXT = 2048;
@@ -44,39 +44,6 @@ function atEnd(action) {
 }
 for (const [signal, status] of /** @type {const} */ ([['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]])) {
   process.on(signal, () => process.exit(status));
-}
-
-// --- what is measured -------------------------------------------------------------------------------------------------
-
-/** A folder that the demo's server can serve: the pages, dist/, wllama and the model, by links. @param {string} model */
-function layOutSite(model) {
-  const site = join(WORK, 'site');
-  rmSync(site, { recursive: true, force: true });
-  for (const folder of ['demo', 'models']) mkdirSync(join(site, folder), { recursive: true });
-  symlinkSync(join(ROOT, 'dist'), join(site, 'dist'));
-  symlinkSync(join(ROOT, 'demo/bench'), join(site, 'demo/bench'));
-  symlinkSync(join(import.meta.dirname, 'wllama'), join(site, 'demo/wllama'));
-  symlinkSync(join(PEERS, '@wllama/wllama/esm'), join(site, 'demo/wllama-2.2.1'));
-  symlinkSync(join(PEERS, 'wllama-3/esm'), join(site, 'demo/wllama-3.8.1'));
-  symlinkSync(join(import.meta.dirname, 'transformers'), join(site, 'demo/transformers'));
-  symlinkSync(join(RIVALS, '@huggingface/transformers/dist'), join(site, 'demo/transformers-lib'));
-  symlinkSync(join(RIVALS, 'onnxruntime-web/dist'), join(site, 'demo/onnxruntime-lib'));
-  symlinkSync(ONNX, join(site, 'demo/onnx'));
-  symlinkSync(model, join(site, 'models', basename(model)));
-  return site;
-}
-
-/**
- * @param {string} model @param {string} site @param {string} profiles @param {number} n  tokens of the prompt
- * @param {number} contextLength @returns {Promise<Case>}
- */
-async function caseOf(model, site, profiles, n, contextLength) {
-  const prompt = await fitPrompt(async (text) => (await tokenize(model, text)).length, n);
-  return {
-    model, modelUrl: `/models/${encodeURIComponent(basename(model))}`, site, contextLength, prompt,
-    ids: await tokenize(model, prompt), shortIds: await tokenize(model, SHORT_PROMPT),
-    warmUpIds: await tokenize(model, WARM_UP), profile: (name) => join(profiles, name),
-  };
 }
 
 // --- rounds -----------------------------------------------------------------------------------------------------------
