@@ -33,15 +33,17 @@ static void bloom_alibi(model_hparams *hp) {
 /* ---- families ---- */
 
 /* The blocks of most families. */
-#define GATED .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_gated
-#define PLAIN .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_plain
-#define LAYER .norm = ARCH_LAYER_NORM
+#define GATED   .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_gated
+#define PLAIN   .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_plain
+/* Chosen by softmax, with weights that add up to 1. */
+#define EXPERTS {MODEL_GATE_SOFTMAX, true}
+#define LAYER   .norm = ARCH_LAYER_NORM
 
 /* Order of rotation as the families' converters left the weights: llama's were permuted to adjacent pairs.
  */
 // clang-format off
 #define ARCH_LIST(X)                                                                                        \
-    X("llama", GATED, .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                   \
+    X("llama", GATED, .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .experts = EXPERTS) \
     X("qwen2", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                   \
     X("qwen3", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)                    \
     X("gemma", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                              \
@@ -103,7 +105,26 @@ static void bloom_alibi(model_hparams *hp) {
       .features = ARCH_FFN_NORM | ARCH_NORM_BIAS | ARCH_PARALLEL, .names = falcon_names)                    \
     X("bloom", PLAIN, LAYER, .activation = KERNEL_GELU_TANH, .derive = bloom_alibi,                         \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_ANY_BIAS | ARCH_QKV_BIAS | ARCH_EMBD_NORM)          \
-    X("mpt", PLAIN, LAYER, .activation = KERNEL_GELU, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)
+    X("mpt", PLAIN, LAYER, .activation = KERNEL_GELU, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)            \
+    X("qwen2moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                          \
+      .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                                                            \
+    X("qwen3moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = EXPERTS,                                       \
+      .features = ARCH_PRE_NORM | ARCH_QK_NORM)                                                             \
+    X("olmoe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                             \
+      .features = ARCH_PRE_NORM | ARCH_QK_NORM_FULL)                                                        \
+    X("granitemoe", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                     \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = logit_divisor_keys)                                \
+    X("phimoe", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SPARSE, false},                      \
+      .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS | ARCH_ANY_BIAS | ARCH_ROPE_FACTORS)       \
+    X("ernie4_5-moe", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                   \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
+    X("hunyuan-moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = EXPERTS,                                    \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_QK_NORM | ARCH_QK_NORM_LATE)                         \
+    X("glm4moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SIGMOID, true},                     \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_QK_NORM_MAYBE, .names = late_ffn_norm)                 \
+    X("gpt-oss", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_QUICK, .window_period = 2,       \
+      .experts = {MODEL_GATE_CHOSEN, false}, .names = late_ffn_norm,                                               \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_SINKS | ARCH_YARN_EXACT | ARCH_CLAMPED_GLU)
 // clang-format on
 
 static const arch archs[] = {
@@ -205,6 +226,9 @@ uint64_t arch_size(const model_hparams *hp, const layer_hparams *l, char letter)
     case 'F': return l->n_ff;
     case 'G': return 2 * (uint64_t)l->n_ff;
     case 'R': return hp->n_rot / 2;
+    case 'X': return hp->experts.n;
+    case 'M': return hp->experts.n_ff;
+    case 'S': return hp->experts.n_ff_shared;
     default: return 1;
     }
 }

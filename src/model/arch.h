@@ -33,6 +33,10 @@ enum {
     ARCH_LOCAL_UNSCALED = 1 << 18,  // the rotation of layers with a window is not scaled
     ARCH_ROPE_FACTORS = 1 << 19,    // files may have factors of the rotation for short and long contexts
     ARCH_XIELU = 1 << 20,           // the activation is xIELU, with parameters for each layer
+    ARCH_SINKS = 1 << 21,           // attention has sinks
+    ARCH_YARN_EXACT = 1 << 22,      // the bounds of yarn's ramp are not rounded to whole pairs
+    ARCH_CLAMPED_GLU = 1 << 23,     // experts: act(min(gate, 7)) * (1 + up within +-7)
+    ARCH_QK_NORM_MAYBE = 1 << 24,   // as ARCH_QK_NORM, in some files
     ARCH_PRE_NORM = ARCH_ATTN_NORM | ARCH_FFN_NORM,
 };
 
@@ -71,7 +75,8 @@ typedef struct block_spec {
 #define BLOCK_LIST(X)                                                                                       \
     X(mix_attention)                                                                                        \
     X(ffn_gated)                                                                                            \
-    X(ffn_plain)
+    X(ffn_plain)                                                                                            \
+    X(ffn_experts)
 
 enum {
 #define NUT_X(name) BLOCK_##name,
@@ -106,6 +111,12 @@ typedef struct arch_name {
     const char *file, *name; // in the file; in the tables of tensors
 } arch_name;
 
+/* How the experts of a family are weighted, where a file does not say. */
+typedef struct arch_experts {
+    model_gating gating; // MODEL_GATE_NONE: the family has none
+    bool normalize;
+} arch_experts;
+
 typedef struct arch {
     const char *name; // general.architecture
     arch_norm norm;
@@ -117,6 +128,7 @@ typedef struct arch {
     uint32_t window;        // of layers, where the file does not say
     float local_base;       // rope base of layers with a window; 0: as that of the others
     unsigned features;
+    arch_experts experts;
     const arch_key *keys;              // ended by one without a suffix; NULL: none
     const arch_name *names;            // ended by one without a name; NULL: none
     void (*derive)(model_hparams *hp); // hyperparameters that no key says; NULL: none
@@ -133,7 +145,7 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name);
 /* The length that a letter of a shape stands for in a layer:
  * V n_vocab, E n_embd, C n_ctx_train, H n_head, h n_head_kv, D head_dim, Q n_head * head_dim,
  * K n_head_kv * head_dim, U n_head_kv * head_dim_v, A Q + K + U, P n_head * head_dim_v, F n_ff, G 2 n_ff,
- * R n_rot / 2 */
+ * R n_rot / 2, X experts, M their n_ff, S that of the shared one */
 uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter);
 
 /* Reads and checks the hyperparameters of a complete header but those of layers. n_vocab is the vocabulary's

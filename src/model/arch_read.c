@@ -150,6 +150,52 @@ static nut_status get_multipliers(keys *k, const arch *a, model_hparams *hp, nut
     return NUT_OK;
 }
 
+/* A number of an optional key: `missing` where it is absent or 0. */
+static nut_status get_size(keys *k, const char *suffix, uint32_t missing, uint32_t *out, nut_error *err) {
+    TRY(gguf_get_u32(k->g, key_of(k, suffix), 0, out, err));
+    if (!*out) *out = missing;
+    return *out <= 1 << 22 ? NUT_OK : cannot_be(k->key, *out, err);
+}
+
+/* feed_forward_length of the first layer, or 0. */
+static uint32_t first_ff(keys *k) {
+    const gguf_kv *kv = gguf_find(k->g, key_of(k, "feed_forward_length"));
+    int64_t n;
+    return kv && gguf_integer_at(kv, 0, &n) && n > 0 && n <= 1 << 22 ? (uint32_t)n : 0;
+}
+
+static nut_status check_experts(const expert_hparams *x, nut_error *err) {
+    if (x->n_used >= 1 && x->n_used <= x->n && x->n <= 4096 && x->n % x->n_group == 0 &&
+        x->n_group_used <= x->n_group && x->n_used <= x->n / x->n_group * x->n_group_used &&
+        x->gating > MODEL_GATE_NONE && x->gating <= MODEL_GATE_SPARSE)
+        return NUT_OK;
+    return error_set(err, NUT_E_CORRUPT,
+                     "the model file is damaged: %u of %u experts, %u of %u groups and gating %d cannot be",
+                     x->n_used, x->n, x->n_group_used, x->n_group, (int)x->gating);
+}
+
+static nut_status get_experts(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
+    expert_hparams *x = &hp->experts;
+    uint32_t n_ff, n_shared, gating;
+    if (a->experts.gating == MODEL_GATE_NONE) return NUT_OK;
+    TRY(get_size(k, "expert_count", 0, &x->n, err));
+    if (!x->n) return NUT_OK;
+    n_ff = first_ff(k);
+    TRY(get_size(k, "expert_used_count", 0, &x->n_used, err));
+    TRY(get_size(k, "expert_group_count", 1, &x->n_group, err));
+    TRY(get_size(k, "expert_group_used_count", x->n_group, &x->n_group_used, err));
+    TRY(get_size(k, "expert_feed_forward_length", n_ff, &x->n_ff, err));
+    TRY(get_size(k, "expert_shared_count", 0, &n_shared, err));
+    TRY(get_size(k, "expert_shared_feed_forward_length", n_shared ? n_shared * x->n_ff : n_ff,
+                 &x->n_ff_shared, err));
+    TRY(get_size(k, "expert_gating_func", a->experts.gating, &gating, err));
+    TRY(gguf_get_bool(k->g, key_of(k, "expert_weights_norm"), a->experts.normalize, &x->normalize, err));
+    TRY(get_optional(k, "expert_weights_scale", &x->scale, err));
+    if (x->scale == 0.0f) x->scale = 1;
+    x->gating = (model_gating)gating;
+    return check_experts(x, err);
+}
+
 /* The norms' epsilon stands in the key of their kind, or of the other. */
 static nut_status get_eps(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
     const char *rms = "attention.layer_norm_rms_epsilon", *layer = "attention.layer_norm_epsilon";
@@ -167,6 +213,7 @@ nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hp
     TRY(get_count(&k, "block_count", 0, 1u << 12, &hp->n_layer, err));
     TRY(get_rope(&k, a, hp, err));
     TRY(get_multipliers(&k, a, hp, err));
+    TRY(get_experts(&k, a, hp, err));
     return get_eps(&k, a, hp, err);
 }
 
@@ -207,6 +254,20 @@ static const char *const read_keys[] = {"context_length",
                                         "rope.scaling.yarn_beta_slow",
                                         "rope.scaling.yarn_log_multiplier"};
 
+/* Keys that are read for families with experts. */
+static const char *const expert_keys[] = {"expert_count",
+                                          "expert_used_count",
+                                          "expert_group_count",
+                                          "expert_group_used_count",
+                                          "expert_feed_forward_length",
+                                          "expert_shared_count",
+                                          "expert_shared_feed_forward_length",
+                                          "expert_gating_func",
+                                          "expert_weights_norm",
+                                          "expert_weights_scale",
+                                          "leading_dense_block_count",
+                                          "interleave_moe_layer_step"};
+
 /* Keys that change nothing of what is computed here. */
 static const char *const harmless_keys[] = {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned",
                                             "use_parallel_residual", "pooling_type"};
@@ -218,6 +279,9 @@ static bool is_among(const char *const *list, size_t n, gguf_str suffix) {
 }
 
 static bool is_key_of(const arch *a, gguf_str suffix) {
+    if (a->experts.gating != MODEL_GATE_NONE &&
+        is_among(expert_keys, sizeof expert_keys / sizeof *expert_keys, suffix))
+        return true;
     for (const arch_key *key = a->keys; key && key->suffix; key++)
         if (gguf_str_is(suffix, key->suffix)) return true;
     return false;
@@ -279,7 +343,7 @@ static nut_status count_at(const layer_key *key, uint32_t il, uint32_t missing, 
 }
 
 typedef struct layer_keys {
-    layer_key n_ff, n_head, n_head_kv, key_length, value_length, window, pattern;
+    layer_key n_ff, n_head, n_head_kv, key_length, value_length, window, pattern, dense_lead, expert_step;
 } layer_keys;
 
 static layer_keys find_layer_keys(const keys *k) {
@@ -289,7 +353,9 @@ static layer_keys find_layer_keys(const keys *k) {
                         find_layer_key(k, "attention.key_length"),
                         find_layer_key(k, "attention.value_length"),
                         find_layer_key(k, "attention.sliding_window"),
-                        find_layer_key(k, "attention.sliding_window_pattern")};
+                        find_layer_key(k, "attention.sliding_window_pattern"),
+                        find_layer_key(k, "leading_dense_block_count"),
+                        find_layer_key(k, "interleave_moe_layer_step")};
 }
 
 static nut_status check_heads(const layer_hparams *l, nut_error *err) {
@@ -380,9 +446,17 @@ static bool rotates(const arch *a, const layer_keys *k, uint32_t il, const layer
     return !a->no_rope_period || il % a->no_rope_period != a->no_rope_period - 1u;
 }
 
+/* Whether a layer has experts: not the leading ones that the file says, and those of a period. */
+static bool has_experts(const layer_keys *k, const model_hparams *hp, uint32_t il) {
+    int64_t dense = 0, step = 1;
+    if (k->dense_lead.kv) gguf_integer_at(k->dense_lead.kv, 0, &dense);
+    if (k->expert_step.kv) gguf_integer_at(k->expert_step.kv, 0, &step);
+    return hp->experts.n > 0 && il >= dense && (step < 2 || (il + 1) % step == 0);
+}
+
 static nut_status get_layer(keys *k, const layer_keys *lk, const arch *a, const model_hparams *hp,
                             uint32_t il, layer_hparams *l, nut_error *err) {
-    *l = (layer_hparams){.mixer = a->mixer, .ffn = a->ffn};
+    *l = (layer_hparams){.mixer = a->mixer, .ffn = has_experts(lk, hp, il) ? BLOCK_ffn_experts : a->ffn};
     TRY(count_at(&lk->n_ff, il, 0, 1, 1 << 22, &l->n_ff, err));
     TRY(get_heads(lk, hp->n_embd, il, l, err));
     TRY(get_window(lk, a, il, l, err));

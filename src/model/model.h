@@ -31,6 +31,26 @@ typedef struct rope_hparams {
     float magnitude;            // cosines and sines are multiplied by it (yarn's attention factor), else 1
 } rope_hparams;
 
+/* How a token's experts are chosen and weighted (Shazeer et al. 2017, arXiv 1701.06538). */
+typedef enum model_gating {
+    MODEL_GATE_NONE,
+    MODEL_GATE_SOFTMAX, // of all scores; 1 to 3 are the numbers that files have
+    MODEL_GATE_SIGMOID, // of each score
+    MODEL_GATE_CHOSEN,  // softmax of the scores of those that were chosen
+    MODEL_GATE_SPARSE,  // softmax of the scores near the largest of those that are left (SparseMixer; Liu et
+                        // al. 2023, arXiv 2310.00811)
+} model_gating;
+
+typedef struct expert_hparams {
+    uint32_t n, n_used;
+    uint32_t n_group, n_group_used; // groups of which only the best ones' experts are chosen; 1: all
+    uint32_t n_ff;                  // of an expert
+    uint32_t n_ff_shared;           // of what all tokens go through
+    model_gating gating;
+    bool normalize; // the chosen ones' weights add up to 1
+    float scale;    // of their weights
+} expert_hparams;
+
 /* What may differ from layer to layer. */
 typedef struct layer_hparams {
     uint8_t mixer, ffn; // block ids of model/arch.h
@@ -55,6 +75,7 @@ typedef struct model_hparams {
     model_rope rope_kind;
     uint32_t n_ropes;               // 2 where layers with a window have a rotation of their own, else 1
     rope_hparams rope[MODEL_ROPES]; // of layers without a window, and of those with one
+    expert_hparams experts;
     float norm_eps;
     bool parallel;        // mixer and feed-forward read the same residual
     float embd_scale;     // of token embeddings

@@ -36,10 +36,11 @@ static const tensor_spec tensors[] = {
     {"attn_k.bias", IN(k.bias), VECTOR("K"), .with = ARCH_QKV_BIAS, .may = ARCH_ANY_BIAS},
     {"attn_v.bias", IN(v.bias), VECTOR("U"), .with = ARCH_QKV_BIAS, .may = ARCH_ANY_BIAS},
     {"attn_output.bias", IN(o.bias), VECTOR("E"), .may = ARCH_ANY_BIAS},
-    {"attn_q_norm.weight", IN(q_norm), VECTOR("D"), .with = ARCH_QK_NORM},
-    {"attn_k_norm.weight", IN(k_norm), VECTOR("D"), .with = ARCH_QK_NORM},
+    {"attn_q_norm.weight", IN(q_norm), VECTOR("D"), .with = ARCH_QK_NORM, .may = ARCH_QK_NORM_MAYBE},
+    {"attn_k_norm.weight", IN(k_norm), VECTOR("D"), .with = ARCH_QK_NORM, .may = ARCH_QK_NORM_MAYBE},
     {"attn_q_norm.weight", IN(q_norm), VECTOR("Q"), .with = ARCH_QK_NORM_FULL},
     {"attn_k_norm.weight", IN(k_norm), VECTOR("K"), .with = ARCH_QK_NORM_FULL},
+    {"attn_sinks.weight", IN(sinks), VECTOR("H"), .with = ARCH_SINKS},
     {"attn_q_norm.weight", IN(q_norm), VECTOR("DH"), .may = ARCH_QK_NORM_EACH},
     {"attn_k_norm.weight", IN(k_norm), VECTOR("Dh"), .may = ARCH_QK_NORM_EACH},
 };
@@ -139,7 +140,7 @@ static void run(forward_step *s, const float *x, float *out) {
     step_done(s, PROFILE_QKV);
     step_each_token(s, store_token);
     step_done(s, PROFILE_STORE);
-    attend(s, c->q, NULL, c->attended);
+    attend(s, c->q, w->sinks, c->attended);
     step_done(s, PROFILE_ATTEND);
     linears_run(s, (linear_input){c->attended, out_width(&s->layer->hp), 1}, &join, 1, NULL);
     step_done(s, PROFILE_WO);

@@ -13,10 +13,12 @@ static double pair_of(const rope_hparams *r, uint32_t n_rot, double rotations) {
 
 /* The part of pair i's frequency that is kept unscaled: 1 for those that rotate often, 0 for slow ones, in
  * between a ramp (Peng et al. 2023, arXiv 2309.00071, section 3.2; bounds in whole pairs, as the authors'
- * code). */
-static double yarn_kept(const rope_hparams *r, uint32_t n_rot, uint32_t i) {
-    const double low = fmax(floor(pair_of(r, n_rot, (double)r->beta_fast)), 0),
-                 high = fmin(ceil(pair_of(r, n_rot, (double)r->beta_slow)), n_rot - 1);
+ * code, or exact). */
+static double yarn_kept(const rope_hparams *r, bool exact, uint32_t i) {
+    const double first = pair_of(r, r->n_rot, (double)r->beta_fast),
+                 last = pair_of(r, r->n_rot, (double)r->beta_slow);
+    const double low = fmax(exact ? first : floor(first), 0),
+                 high = fmin(exact ? last : ceil(last), r->n_rot - 1);
     const double ramp = (i - low) / fmax(high - low, 0.001);
     return 1 - fmin(fmax(ramp, 0), 1);
 }
@@ -31,9 +33,10 @@ static const float *divisors(const nut_model *m, int which, uint32_t n_ctx) {
 void rope_prepare(const nut_model *m, int which, uint32_t n_ctx, double *freq) {
     const rope_hparams *r = &m->hp.rope[which];
     const float *by = divisors(m, which, n_ctx);
+    const bool exact = m->arch->features & ARCH_YARN_EXACT;
     for (uint32_t i = 0; i < r->n_rot / 2; i++) {
         const double f = pow((double)r->base, -2.0 * i / r->n_rot), scaled = f * (double)r->scale;
-        const double kept = r->yarn ? yarn_kept(r, r->n_rot, i) : 0;
+        const double kept = r->yarn ? yarn_kept(r, exact, i) : 0;
         freq[i] = kept > 0 ? f * kept + scaled * (1 - kept) : scaled;
         if (by) freq[i] /= (double)by[i];
     }
