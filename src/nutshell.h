@@ -186,6 +186,7 @@ nut_status nut_model_info(const nut_model *model, bool tensors, char *out, size_
                           nut_error *err);
 
 uint32_t nut_model_n_vocab(const nut_model *model);
+uint32_t nut_model_n_embd(const nut_model *model);      // numbers of a token's row, and of an embedding
 uint32_t nut_model_n_ctx_train(const nut_model *model); // context length that the model was trained with
 const char *nut_model_kernel(const nut_model *model);   // name of the kernels that run it
 
@@ -274,6 +275,14 @@ nut_status nut_session_eval(nut_session *session, const int32_t *ids, size_t n, 
 /* Row i of the logits that the last eval kept, (n_vocab); row n_logits - 1 is the last token's. NULL
  * outside, and where another session of the workspace was evaluated since. */
 const float *nut_session_logits(const nut_session *session, size_t i);
+
+/* What the model makes of n tokens (1 .. n_ctx) as a text, in place of what the session held: hidden (n,
+ * n_embd) receives their rows behind the last layer and norm, and pooled (n_embd) the text's embedding, of
+ * length 1: the mean of the rows, the first or the last, as the file says, or else the mean. Either may be
+ * NULL. A model that reads in both directions, which no other call can run, takes at most n_batch tokens
+ * (default 512). E_CORRUPT where a number is not finite. E_BUSY while a generation runs. */
+nut_status nut_session_embed(nut_session *session, const int32_t *ids, size_t n, float *hidden,
+                             float *pooled, nut_error *err);
 
 /* A token that is appended to a session in a step with others. */
 typedef struct nut_row {

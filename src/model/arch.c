@@ -26,6 +26,12 @@ static const arch_name falcon_names[] = {{"attn_norm.weight", "ffn_norm.weight"}
                                          {"attn_norm_2.bias", "attn_norm.bias"},
                                          {NULL, NULL}};
 
+static const arch_name bert_names[] = {{"attn_output_norm.weight", "post_attention_norm.weight"},
+                                       {"attn_output_norm.bias", "post_attention_norm.bias"},
+                                       {"layer_output_norm.weight", "post_ffw_norm.weight"},
+                                       {"layer_output_norm.bias", "post_ffw_norm.bias"},
+                                       {NULL, NULL}};
+
 static void bloom_alibi(model_hparams *hp) {
     hp->max_alibi = 8;
 }
@@ -33,8 +39,12 @@ static void bloom_alibi(model_hparams *hp) {
 /* ---- families ---- */
 
 /* The blocks of most families. */
-#define GATED   .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_gated
-#define PLAIN   .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_plain
+#define GATED .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_gated
+#define PLAIN .mixer = BLOCK_mix_attention, .ffn = BLOCK_ffn_plain
+/* What BERT has in common with those that followed it. */
+#define BERT                                                                                                \
+    ARCH_POST_NORM | ARCH_NORM_AFTER | ARCH_NORM_BIAS | ARCH_ANY_BIAS | ARCH_EMBD_NORM | ARCH_TOKEN_TYPES | \
+        ARCH_BOTH_WAYS
 /* Chosen by softmax, with weights that add up to 1. */
 #define EXPERTS {MODEL_GATE_SOFTMAX, true}
 #define LAYER   .norm = ARCH_LAYER_NORM
@@ -124,7 +134,18 @@ static void bloom_alibi(model_hparams *hp) {
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_QK_NORM_MAYBE, .names = late_ffn_norm)                 \
     X("gpt-oss", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_QUICK, .window_period = 2,       \
       .experts = {MODEL_GATE_CHOSEN, false}, .names = late_ffn_norm,                                               \
-      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_SINKS | ARCH_YARN_EXACT | ARCH_CLAMPED_GLU)
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_SINKS | ARCH_YARN_EXACT | ARCH_CLAMPED_GLU)    \
+    X("bert", PLAIN, LAYER, .activation = KERNEL_GELU, .features = BERT | ARCH_POSITIONS,                   \
+      .names = bert_names)                                                                                  \
+    X("nomic-bert", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .features = BERT, .names = bert_names)           \
+    X("modern-bert", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU, .window_period = 3,  \
+      .features = ARCH_ATTN_NORM_MAYBE | ARCH_FFN_NORM | ARCH_EMBD_NORM | ARCH_FUSED_UP | ARCH_ANY_BIAS |   \
+                  ARCH_BOTH_WAYS | ARCH_FULL_FIRST)                                                         \
+    X("eurobert", GATED, .rope = MODEL_ROPE_NEOX,                                                           \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_BOTH_WAYS)                                           \
+    X("gemma-embedding", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                    \
+      .window_period = 6, .local_base = 10000,                                                              \
+      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_BOTH_WAYS)
 // clang-format on
 
 static const arch archs[] = {
@@ -155,11 +176,13 @@ const arch *arch_find(gguf_str name) {
 const tensor_spec arch_model_tensors[] = {
     {"token_embd.weight", IN_MODEL(token_embd), MATRIX("EV")},
     {"position_embd.weight", IN_MODEL(positions), MATRIX("EC"), .with = ARCH_POSITIONS},
+    {"token_types.weight", IN_MODEL(types), MATRIX("ET"), .may = ARCH_TOKEN_TYPES},
     {"token_embd_norm.weight", IN_MODEL(embd_norm.weight), VECTOR("E"), .with = ARCH_EMBD_NORM},
     {"token_embd_norm.bias", IN_MODEL(embd_norm.bias), VECTOR("E"), .with = ARCH_EMBD_NORM | ARCH_NORM_BIAS},
-    {"output_norm.weight", IN_MODEL(output_norm.weight), VECTOR("E"), .unless = ARCH_BARE_NORM},
+    {"output_norm.weight", IN_MODEL(output_norm.weight), VECTOR("E"),
+     .unless = ARCH_BARE_NORM | ARCH_NORM_AFTER},
     {"output_norm.bias", IN_MODEL(output_norm.bias), VECTOR("E"), .with = ARCH_NORM_BIAS,
-     .may = ARCH_ANY_BIAS},
+     .may = ARCH_ANY_BIAS, .unless = ARCH_NORM_AFTER},
     {"output.weight", IN_MODEL(output.w), MATRIX("EV"), .may = TENSOR_OPTIONAL},
     {"output.bias", IN_MODEL(output.bias), VECTOR("V"), .may = ARCH_ANY_BIAS},
     {"rope_freqs.weight", IN_MODEL(rope_freqs), VECTOR("R"), .may = TENSOR_OPTIONAL},
@@ -170,7 +193,7 @@ const size_t arch_n_model_tensors = sizeof arch_model_tensors / sizeof *arch_mod
 
 const tensor_spec arch_layer_tensors[] = {
     {"attn_norm.weight", IN_LAYER(attn_norm.weight), VECTOR("E"), .with = ARCH_ATTN_NORM,
-     .may = ARCH_PARALLEL},
+     .may = ARCH_PARALLEL | ARCH_ATTN_NORM_MAYBE},
     {"attn_norm.bias", IN_LAYER(attn_norm.bias), VECTOR("E"), .with = ARCH_ATTN_NORM | ARCH_NORM_BIAS,
      .may = ARCH_ANY_BIAS | ARCH_PARALLEL},
     {"post_attention_norm.weight", IN_LAYER(attn_post_norm.weight), VECTOR("E"), .with = ARCH_POST_NORM},
@@ -178,7 +201,11 @@ const tensor_spec arch_layer_tensors[] = {
      .may = ARCH_PARALLEL | ARCH_MAY_PARALLEL},
     {"ffn_norm.bias", IN_LAYER(ffn_norm.bias), VECTOR("E"), .with = ARCH_FFN_NORM | ARCH_NORM_BIAS,
      .may = ARCH_ANY_BIAS | ARCH_PARALLEL},
+    {"post_attention_norm.bias", IN_LAYER(attn_post_norm.bias), VECTOR("E"),
+     .with = ARCH_POST_NORM | ARCH_NORM_BIAS},
     {"post_ffw_norm.weight", IN_LAYER(ffn_post_norm.weight), VECTOR("E"), .with = ARCH_POST_NORM},
+    {"post_ffw_norm.bias", IN_LAYER(ffn_post_norm.bias), VECTOR("E"),
+     .with = ARCH_POST_NORM | ARCH_NORM_BIAS},
 };
 const size_t arch_n_layer_tensors = sizeof arch_layer_tensors / sizeof *arch_layer_tensors;
 
@@ -225,6 +252,7 @@ uint64_t arch_size(const model_hparams *hp, const layer_hparams *l, char letter)
     case 'P': return (uint64_t)l->n_head * l->head_dim_v;
     case 'F': return l->n_ff;
     case 'G': return 2 * (uint64_t)l->n_ff;
+    case 'T': return hp->n_types;
     case 'R': return hp->n_rot / 2;
     case 'X': return hp->experts.n;
     case 'M': return hp->experts.n_ff;

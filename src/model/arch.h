@@ -37,6 +37,11 @@ enum {
     ARCH_YARN_EXACT = 1 << 22,      // the bounds of yarn's ramp are not rounded to whole pairs
     ARCH_CLAMPED_GLU = 1 << 23,     // experts: act(min(gate, 7)) * (1 + up within +-7)
     ARCH_QK_NORM_MAYBE = 1 << 24,   // as ARCH_QK_NORM, in some files
+    ARCH_NORM_AFTER = 1 << 25,      // norms follow the additions to the residual; the output has none
+    ARCH_TOKEN_TYPES = 1 << 26,     // embeddings of the first token type may be added
+    ARCH_BOTH_WAYS = 1 << 27,       // tokens see those after them, too
+    ARCH_ATTN_NORM_MAYBE = 1 << 28, // as ARCH_ATTN_NORM, in some layers
+    ARCH_FULL_FIRST = 1 << 29,      // each period's first layer has no window, instead of its last
     ARCH_PRE_NORM = ARCH_ATTN_NORM | ARCH_FFN_NORM,
 };
 
@@ -145,7 +150,7 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name);
 /* The length that a letter of a shape stands for in a layer:
  * V n_vocab, E n_embd, C n_ctx_train, H n_head, h n_head_kv, D head_dim, Q n_head * head_dim,
  * K n_head_kv * head_dim, U n_head_kv * head_dim_v, A Q + K + U, P n_head * head_dim_v, F n_ff, G 2 n_ff,
- * R n_rot / 2, X experts, M their n_ff, S that of the shared one */
+ * T token types, R n_rot / 2, X experts, M their n_ff, S that of the shared one */
 uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter);
 
 /* Reads and checks the hyperparameters of a complete header but those of layers. n_vocab is the vocabulary's

@@ -112,15 +112,33 @@ static nut_status get_rope(keys *k, const arch *a, model_hparams *hp, nut_error 
 
 /* ---- hyperparameters ---- */
 
-/* A model that reads text in both directions has no logits. */
-static nut_status refuse_variants(keys *k, nut_error *err) {
-    bool causal;
-    TRY(gguf_get_bool(k->g, key_of(k, "attention.causal"), true, &causal, err));
-    if (!causal)
-        return error_set(err, NUT_E_UNSUPPORTED,
-                         "this model reads text in both directions (for embeddings) and cannot write; use a "
-                         "text-generating model");
-    return NUT_OK;
+/* Which way a model reads, and what it makes of a text. */
+static nut_status get_reading(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
+    uint32_t pooling;
+    TRY(gguf_get_bool(k->g, key_of(k, "attention.causal"), !(a->features & ARCH_BOTH_WAYS), &hp->causal,
+                      err));
+    TRY(gguf_get_u32(k->g, "tokenizer.ggml.token_type_count", 1, &hp->n_types, err));
+    TRY(gguf_get_u32(k->g, key_of(k, "pooling_type"), MODEL_POOL_NONE, &pooling, err));
+    hp->pooling = (model_pooling)pooling;
+    if (pooling <= MODEL_POOL_LAST) return NUT_OK;
+    return error_set(err, NUT_E_UNSUPPORTED,
+                     "pooling of type %u is not supported: none, mean, first and last (0 to 3) are",
+                     pooling);
+}
+
+/* The activation that a file names must be the family's. */
+static nut_status check_activation(keys *k, const arch *a, nut_error *err) {
+    static const struct {
+        const char *name;
+        kernel_activation is;
+    } names[] = {{"gelu", KERNEL_GELU}, {"silu", KERNEL_SILU}, {"gelu_pytorch_tanh", KERNEL_GELU_TANH}};
+    gguf_str name;
+    TRY(gguf_get_str(k->g, key_of(k, "hidden_activation"), "", &name, err));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (gguf_str_is(name, names[i].name) && names[i].is == a->activation) return NUT_OK;
+    if (!name.n) return NUT_OK;
+    return error_set(err, NUT_E_UNSUPPORTED, "the activation \"%.*s\" is not supported for a %s model",
+                     (int)(name.n < 32 ? name.n : 32), name.s, a->name);
 }
 
 static nut_status get_key(keys *k, const arch_key *key, model_hparams *hp, nut_error *err) {
@@ -207,13 +225,14 @@ static nut_status get_eps(keys *k, const arch *a, model_hparams *hp, nut_error *
 nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hparams *hp, nut_error *err) {
     keys k = {.g = g, .arch = a->name};
     *hp = (model_hparams){.n_vocab = n_vocab, .rope_kind = a->rope};
-    TRY(refuse_variants(&k, err));
+    TRY(get_reading(&k, a, hp, err));
     TRY(get_count(&k, "context_length", 0, 1u << 28, &hp->n_ctx_train, err));
     TRY(get_count(&k, "embedding_length", 0, 1u << 20, &hp->n_embd, err));
     TRY(get_count(&k, "block_count", 0, 1u << 12, &hp->n_layer, err));
     TRY(get_rope(&k, a, hp, err));
     TRY(get_multipliers(&k, a, hp, err));
     TRY(get_experts(&k, a, hp, err));
+    TRY(check_activation(&k, a, err));
     return get_eps(&k, a, hp, err);
 }
 
@@ -233,6 +252,8 @@ static const char *const read_keys[] = {"context_length",
                                         "attention.layer_norm_epsilon",
                                         "attention.layer_norm_rms_epsilon",
                                         "attention.causal",
+                                        "pooling_type",
+                                        "hidden_activation",
                                         "attention.scale",
                                         "attention.clamp_kqv",
                                         "attention.max_alibi_bias",
@@ -270,7 +291,7 @@ static const char *const expert_keys[] = {"expert_count",
 
 /* Keys that change nothing of what is computed here. */
 static const char *const harmless_keys[] = {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned",
-                                            "use_parallel_residual", "pooling_type"};
+                                            "use_parallel_residual"};
 
 static bool is_among(const char *const *list, size_t n, gguf_str suffix) {
     for (size_t i = 0; i < n; i++)
@@ -379,12 +400,16 @@ static nut_status get_heads(const layer_keys *k, uint32_t n_embd, uint32_t il, l
     return check_heads(l, err);
 }
 
-/* Whether a layer has a window: as the file says for each layer, else by the family's period. */
+/* Whether a layer has a window: as the file says for each layer, else by a period, the file's or the
+ * family's. */
 static bool is_windowed(const layer_keys *k, const arch *a, uint32_t il) {
-    int64_t windowed;
-    if (k->pattern.kv && k->pattern.kv->type == GGUF_ARRAY && gguf_integer_at(k->pattern.kv, il, &windowed))
-        return windowed != 0;
-    return !a->window_period || il % a->window_period != a->window_period - 1u;
+    const gguf_kv *kv = k->pattern.kv;
+    int64_t value = 0, period = a->window_period;
+    if (kv && gguf_integer_at(kv, il, &value)) {
+        if (kv->type == GGUF_ARRAY) return value != 0;
+        if (value > 0) period = value;
+    }
+    return !period || il % period != (a->features & ARCH_FULL_FIRST ? 0 : period - 1);
 }
 
 static nut_status get_window(const layer_keys *k, const arch *a, uint32_t il, layer_hparams *l,

@@ -20,6 +20,9 @@ const cache_kind *model_cache_kind(const model_hparams *hp, nut_kv_type type) {
 uint32_t nut_model_n_vocab(const nut_model *m) {
     return m->hp.n_vocab;
 }
+uint32_t nut_model_n_embd(const nut_model *m) {
+    return m->hp.n_embd;
+}
 uint32_t nut_model_n_ctx_train(const nut_model *m) {
     return m->hp.n_ctx_train;
 }

@@ -31,6 +31,14 @@ typedef struct rope_hparams {
     float magnitude;            // cosines and sines are multiplied by it (yarn's attention factor), else 1
 } rope_hparams;
 
+/* What is made of the last rows of a text's tokens; the numbers are those of files. */
+typedef enum model_pooling {
+    MODEL_POOL_NONE,
+    MODEL_POOL_MEAN,
+    MODEL_POOL_FIRST,
+    MODEL_POOL_LAST
+} model_pooling;
+
 /* How a token's experts are chosen and weighted (Shazeer et al. 2017, arXiv 1701.06538). */
 typedef enum model_gating {
     MODEL_GATE_NONE,
@@ -76,6 +84,9 @@ typedef struct model_hparams {
     uint32_t n_ropes;               // 2 where layers with a window have a rotation of their own, else 1
     rope_hparams rope[MODEL_ROPES]; // of layers without a window, and of those with one
     expert_hparams experts;
+    uint32_t n_types; // of tokens, where their embeddings are added
+    bool causal;      // tokens see those before them only; else there are no logits
+    model_pooling pooling;
     float norm_eps;
     bool parallel;        // mixer and feed-forward read the same residual
     float embd_scale;     // of token embeddings
@@ -123,6 +134,7 @@ struct nut_model {
     model_layer *layers; // (n_layer)
     matrix token_embd;   // (n_vocab, n_embd)
     matrix positions;    // (n_ctx_train, n_embd), or not there
+    matrix types;        // (n_types, n_embd), or not there
     norm_weights embd_norm;
     linear output; // (n_vocab, n_embd); shares token_embd's data where the model ties them
     norm_weights output_norm;

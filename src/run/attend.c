@@ -65,6 +65,14 @@ static kernel_attend call_of(const attend_call *c, const cache_head *cache, size
                            .sinks = c->sinks ? c->sinks + h * group : NULL};
 }
 
+/* A token at `pos` of a text that is all there, up to `last`, sees half its window before it and half behind
+ * it, or all. */
+static void see_both_ways(kernel_attend *a, uint32_t window, uint32_t pos, uint32_t last) {
+    const uint32_t half = window / 2, end = window && half < last - pos ? pos + half : last;
+    a->n_kv = (size_t)end + 1;
+    a->window = window && half < pos ? end - pos + half + 1 : 0;
+}
+
 /* How many tokens from t on follow one another in one sequence. */
 static size_t run_length(const forward_step *s, size_t t) {
     size_t n = 1;
@@ -78,13 +86,15 @@ static size_t run_length(const forward_step *s, size_t t) {
 static void attend_run(const attend_call *c, size_t t, size_t n, unsigned i, unsigned n_members,
                        size_t *n_before) {
     const layer_hparams *l = &c->s->layer->hp;
-    const size_t n_kv = l->n_head_kv, each = block_tokens(l->n_head / n_kv);
+    const bool causal = c->s->m->hp.causal;
+    const size_t n_kv = l->n_head_kv, each = causal ? block_tokens(l->n_head / n_kv) : 1;
     const size_t n_blocks = (n + each - 1) / each * n_kv;
     for (size_t u = 0; u < n_blocks; u++, ++*n_before) {
         if (*n_before % n_members != i) continue;
         const size_t first = u / n_kv * each, h = u % n_kv;
         const cache_head cache = sequence_head(c->s->rows[t].seq, c->s->il, h);
-        const kernel_attend a = call_of(c, &cache, h, t + first, n - first < each ? n - first : each);
+        kernel_attend a = call_of(c, &cache, h, t + first, n - first < each ? n - first : each);
+        if (!causal) see_both_ways(&a, l->window, c->s->rows[t + first].pos, c->s->rows[t + n - 1].pos);
         c->s->k->attend(&a);
     }
 }
@@ -137,7 +147,7 @@ static void join_spans(const attend_call *c) {
 void attend(const forward_step *s, const float *q, const float *sinks, float *out) {
     attend_call c = {s, q, sinks, out};
     if (s->m->hp.max_alibi > 0) fill_slopes(s, s->ws->slopes);
-    if (s->n > 1) {
+    if (s->n > 1 || !s->m->hp.causal) {
         threads_run(s->ws->team, many_member, &c);
         return;
     }

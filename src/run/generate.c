@@ -20,6 +20,7 @@ static uint32_t common_prefix(const sequence *q, const int32_t *ids, size_t n) {
 static nut_status check_prompt(const nut_session *s, const int32_t *ids, size_t n, nut_error *err) {
     if (s->generation.state != GENERATION_IDLE)
         return error_set(err, NUT_E_BUSY, "a generation is running in this session; end it first");
+    TRY(session_check_causal(s->seq.ws->model, err));
     if (n == 0) return error_set(err, NUT_E_ARGUMENT, "the prompt is empty; give at least one token");
     if (n >= s->seq.n_ctx)
         return error_set(

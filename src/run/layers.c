@@ -70,13 +70,16 @@ static void norm_residual(const forward_step *s, size_t t, const norm_weights *w
         memcpy(y, x, n * sizeof *x);
 }
 
-/* residual += residual_scale * norm(what a block made of token t), the norm being optional */
+/* residual += residual_scale * norm(what a block made of token t), the norm being optional; or norm(residual
+ * + ..) (Xiong et al. 2020, arXiv 2002.04745, figure 1) */
 static void add_block(const forward_step *s, size_t t, float *made, const norm_weights *post) {
     const size_t n = s->m->hp.n_embd;
-    float *y = made + t * run_pad8(n);
-    if (post->weight) norm(s, post, y, y);
+    const bool after = s->m->arch->features & ARCH_NORM_AFTER;
+    float *y = made + t * run_pad8(n), *x = s->residual + t * n;
+    if (post->weight && !after) norm(s, post, y, y);
     if (s->m->hp.residual_scale != 1.0f) s->k->scale(y, s->m->hp.residual_scale, n);
-    s->k->add(s->residual + t * n, y, n);
+    s->k->add(x, y, n);
+    if (after) norm(s, post, x, x);
 }
 
 static void add_mixed(const forward_step *s, size_t t) {
@@ -180,6 +183,7 @@ void forward_embed(const forward_step *s, const int32_t *ids) {
         float *x = s->residual + t * n_embd;
         matrix_row(&s->m->token_embd, (size_t)ids[t], x);
         if (s->m->hp.embd_scale != 1.0f) s->k->scale(x, s->m->hp.embd_scale, n_embd);
+        add_row(s, &s->m->types, 0, s->ws->normed, x);
         add_row(s, &s->m->positions, s->rows[t].pos, s->ws->normed, x);
         if (s->m->embd_norm.weight) norm(s, &s->m->embd_norm, x, x);
     }
@@ -202,6 +206,11 @@ void forward_output_norm(forward_step *s, const uint32_t *kept, size_t n_kept) {
     for (size_t i = 0; i < n_kept; i++)
         memmove(s->residual + i * n_embd, s->residual + kept[i] * n_embd, n_embd * sizeof(float));
     s->n = n_kept;
+    step_each_token(s, enter_output);
+    step_done(s, PROFILE_OUTPUT_NORM);
+}
+
+void forward_hidden(const forward_step *s) {
     step_each_token(s, enter_output);
     step_done(s, PROFILE_OUTPUT_NORM);
 }

@@ -5,7 +5,12 @@
 
 #include <stdio.h>
 
-enum { DEFAULT_CTX = 4096, DEFAULT_BATCH = 64, MAX_BATCH = 4096 };
+enum {
+    DEFAULT_CTX = 4096,
+    DEFAULT_BATCH = 64,
+    WHOLE_BATCH = 512, // of a model that reads a text as a whole
+    MAX_BATCH = 4096
+};
 
 nut_session_options nut_session_defaults(void) {
     return (nut_session_options){.n_threads = 1};
@@ -22,7 +27,7 @@ static nut_session_options complete(const nut_model *m, const nut_session_option
     const uint32_t trained = m->hp.n_ctx_train;
     nut_session_options all = *o;
     all.n_ctx = or_default(o->n_ctx, trained < DEFAULT_CTX ? trained : DEFAULT_CTX);
-    all.n_batch = or_default(o->n_batch, DEFAULT_BATCH);
+    all.n_batch = or_default(o->n_batch, m->hp.causal ? DEFAULT_BATCH : WHOLE_BATCH);
     if (all.n_batch <= MAX_BATCH && all.n_batch > all.n_ctx) all.n_batch = all.n_ctx;
     all.n_logits = or_default(o->n_logits, 1);
     all.n_threads = or_default(o->n_threads, 1);
@@ -180,7 +185,15 @@ nut_status session_check_ids(const nut_model *m, const int32_t *ids, size_t n, n
     return NUT_OK;
 }
 
-static nut_status check_idle(const nut_session *s, nut_error *err) {
+nut_status session_check_causal(const nut_model *m, nut_error *err) {
+    if (m->hp.causal) return NUT_OK;
+    return error_set(
+        err, NUT_E_UNSUPPORTED,
+        "this model reads text in both directions, for embeddings, and cannot write; use a model "
+        "that generates text");
+}
+
+nut_status session_check_idle(const nut_session *s, nut_error *err) {
     if (s->generation.state == GENERATION_IDLE) return NUT_OK;
     return error_set(err, NUT_E_BUSY, "a generation is running in this session; end it first");
 }
@@ -199,6 +212,7 @@ static nut_status check_eval(const nut_session *s, const int32_t *ids, size_t n,
         return error_set(err, NUT_E_ARGUMENT,
                          "cannot keep %zu rows of logits of %zu tokens (the session holds %u)", n_logits, n,
                          ws->n_logits_max);
+    TRY(session_check_causal(ws->model, err));
     TRY(check_room(&s->seq, n, err));
     return session_check_ids(ws->model, ids, n, err);
 }
@@ -225,15 +239,32 @@ static void run_step(workspace *ws, const int32_t *ids, size_t n, size_t n_kept)
     if (timed) pace_took(&ws->pace, (float)(clock_seconds() - begin));
 }
 
-/* One batch of a sequence. */
-static void eval_batch(sequence *q, const int32_t *ids, size_t n, size_t n_logits) {
-    workspace *ws = q->ws;
+/* Rows of the next n positions of a sequence. */
+static void take_rows(sequence *q, size_t n) {
     sequence_claim(q, n);
-    for (size_t i = 0; i < n; i++) ws->rows[i] = (step_row){q, q->n_past + (uint32_t)i};
-    for (size_t i = 0; i < n_logits; i++) ws->kept[i] = (uint32_t)(n - n_logits + i);
-    run_step(ws, ids, n, n_logits);
+    for (size_t i = 0; i < n; i++) q->ws->rows[i] = (step_row){q, q->n_past + (uint32_t)i};
+}
+
+static void keep_tokens(sequence *q, const int32_t *ids, size_t n) {
     memcpy(q->tokens + q->n_past, ids, n * sizeof *ids);
     q->n_past += (uint32_t)n;
+}
+
+/* One batch of a sequence. */
+static void eval_batch(sequence *q, const int32_t *ids, size_t n, size_t n_logits) {
+    take_rows(q, n);
+    for (size_t i = 0; i < n_logits; i++) q->ws->kept[i] = (uint32_t)(n - n_logits + i);
+    run_step(q->ws, ids, n, n_logits);
+    keep_tokens(q, ids, n);
+}
+
+void session_hidden(sequence *q, const int32_t *ids, size_t n) {
+    take_rows(q, n);
+    forward_step s = step_of(q->ws, q->ws->rows, n);
+    forward_embed(&s, ids);
+    forward_layers(&s, 0, q->ws->model->hp.n_layer);
+    forward_hidden(&s);
+    keep_tokens(q, ids, n);
 }
 
 nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err) {
@@ -251,7 +282,7 @@ nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_l
 }
 
 nut_status nut_session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err) {
-    TRY(check_idle(s, err));
+    TRY(session_check_idle(s, err));
     return session_eval(s, ids, n, n_logits, err);
 }
 
@@ -282,7 +313,7 @@ nut_status nut_session_truncate(nut_session *s, uint32_t n_past, nut_error *err)
 static nut_status check_row(const nut_workspace *ws, const nut_row *row, nut_error *err) {
     if (row->session->seq.ws != ws)
         return error_set(err, NUT_E_ARGUMENT, "all sessions of a step must be of its workspace");
-    TRY(check_idle(row->session, err));
+    TRY(session_check_idle(row->session, err));
     return session_check_ids(ws->model, &row->id, 1, err);
 }
 
@@ -297,6 +328,7 @@ static size_t count_same(const nut_row *rows, size_t n) {
 static nut_status check_rows(const nut_workspace *ws, const nut_row *rows, size_t n, size_t *n_kept,
                              nut_error *err) {
     *n_kept = 0;
+    TRY(session_check_causal(ws->model, err));
     for (size_t i = 0; i < n; i++) {
         TRY(check_row(ws, &rows[i], err));
         *n_kept += rows[i].logits;
@@ -357,7 +389,7 @@ nut_status nut_session_save(const nut_session *s, void *out, size_t cap, size_t 
 }
 
 nut_status nut_session_restore(nut_session *s, const void *bytes, size_t n, nut_error *err) {
-    TRY(check_idle(s, err));
+    TRY(session_check_idle(s, err));
     TRY(sequence_restore(&s->seq, bytes, n, err));
     if (s->seq.ws->logits_of == s) s->seq.ws->n_logits = 0;
     return NUT_OK;

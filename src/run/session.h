@@ -12,8 +12,8 @@
  *     layers.c      a step through the layers, in reading order
  *     linear.c      products, with all that they carry
  *     block.h       kinds of blocks: mix_*.c (with attend.c, rope.c), ffn_*.c
- *     session.c     the public calls; generate.c, sampler.c, stream.c: tokens sampled, to whole characters
- *     load.c        the pushed loader
+ *     session.c     the public calls; embed.c: rows and vectors; generate.c, sampler.c, stream.c: tokens
+ * sampled, to whole characters load.c        the pushed loader
  */
 #ifndef NUT_RUN_SESSION_H
 #define NUT_RUN_SESSION_H
@@ -167,6 +167,8 @@ void forward_layers(forward_step *s, uint32_t from, uint32_t to);
 /* The input of the output product: norms of the residual's rows `kept` (n_kept, rising), which are moved to
  * its front, to ws->normed; s->n becomes n_kept. */
 void forward_output_norm(forward_step *s, const uint32_t *kept, size_t n_kept);
+/* The rows behind the last layer, (n, n_embd), to ws->normed. */
+void forward_hidden(const forward_step *s);
 /* Logits (n_kept, n_vocab padded to 8) of the rows `kept` (n_kept, rising) to ws->logits. */
 void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept);
 
@@ -235,6 +237,16 @@ nut_status session_check_ids(const nut_model *m, const int32_t *ids, size_t n, n
 
 /* Evaluates n tokens, as nut_session_eval, whether a generation runs or not. */
 nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err);
+
+/* Appends n tokens, at most a batch, and leaves their rows behind the last layer, (n, n_embd), in
+ * ws->normed. */
+void session_hidden(sequence *q, const int32_t *ids, size_t n);
+
+/* E_BUSY while a generation runs. */
+nut_status session_check_idle(const nut_session *s, nut_error *err);
+
+/* E_UNSUPPORTED where the model has no logits. */
+nut_status session_check_causal(const nut_model *m, nut_error *err);
 
 /* Forgets positions from n_past on; see sequence_truncate. */
 nut_status session_rewind(nut_session *s, uint32_t n_past, nut_error *err);
