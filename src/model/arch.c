@@ -53,7 +53,8 @@ static void bloom_alibi(model_hparams *hp) {
  */
 // clang-format off
 #define ARCH_LIST(X)                                                                                        \
-    X("llama", GATED, .rope = MODEL_ROPE_NORM, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .experts = EXPERTS) \
+    X("llama", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                          \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
     X("qwen2", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                   \
     X("qwen3", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)                    \
     X("gemma", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                              \
@@ -116,25 +117,25 @@ static void bloom_alibi(model_hparams *hp) {
     X("bloom", PLAIN, LAYER, .activation = KERNEL_GELU_TANH, .derive = bloom_alibi,                         \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_ANY_BIAS | ARCH_QKV_BIAS | ARCH_EMBD_NORM)          \
     X("mpt", PLAIN, LAYER, .activation = KERNEL_GELU, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)            \
-    X("qwen2moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                          \
+    X("qwen2moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                   \
       .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                                                            \
     X("qwen3moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = EXPERTS,                                       \
       .features = ARCH_PRE_NORM | ARCH_QK_NORM)                                                             \
-    X("olmoe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                             \
+    X("olmoe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                      \
       .features = ARCH_PRE_NORM | ARCH_QK_NORM_FULL)                                                        \
     X("granitemoe", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                     \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = logit_divisor_keys)                                \
-    X("phimoe", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SPARSE, false},                      \
+    X("phimoe", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SPARSE, false},               \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS | ARCH_ANY_BIAS | ARCH_ROPE_FACTORS)       \
     X("ernie4_5-moe", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                   \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
     X("hunyuan-moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = EXPERTS,                                    \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_QK_NORM | ARCH_QK_NORM_LATE)                         \
     X("glm4moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SIGMOID, true},                     \
-      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_QK_NORM_MAYBE, .names = late_ffn_norm)                 \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_QK_NORM_MAYBE, .names = late_ffn_norm)               \
     X("gpt-oss", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_QUICK, .window_period = 2,       \
-      .experts = {MODEL_GATE_CHOSEN, false}, .names = late_ffn_norm,                                               \
-      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_SINKS | ARCH_YARN_EXACT | ARCH_CLAMPED_GLU)    \
+      .experts = {MODEL_GATE_CHOSEN, false}, .names = late_ffn_norm,                                        \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_SINKS | ARCH_YARN_EXACT | ARCH_CLAMPED_GLU)          \
     X("bert", PLAIN, LAYER, .activation = KERNEL_GELU, .features = BERT | ARCH_POSITIONS,                   \
       .names = bert_names)                                                                                  \
     X("nomic-bert", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .features = BERT, .names = bert_names)           \

@@ -192,7 +192,6 @@ static void test_variants(void) {
         {"llama.logit_scale", 'f', 8, NUT_E_UNSUPPORTED, "the option llama.logit_scale is not supported"},
         {"llama.attention.causal", 'u', 0, NUT_E_CORRUPT, "causal"},
         {"split.count", 's', 0, NUT_E_CORRUPT, "split.count"},
-        {"llama.attention.causal", 'b', 0, NUT_E_UNSUPPORTED, "both directions"},
         {"split.count", 'u', 3, NUT_E_CORRUPT, "split.no"},
         {"llama.rope.dimension_count", 'u', 7, NUT_E_CORRUPT, "is odd"},
         {"llama.rope.dimension_count", 'u', 18, NUT_E_CORRUPT, "dimension_count\" is 18"},

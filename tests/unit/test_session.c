@@ -189,6 +189,38 @@ static void test_refusals(const nut_model *m) {
     nut_session_free(s);
 }
 
+/* An embedding is the mean of the rows, of length 1, however the text is cut; one of a model that reads both
+ * ways needs it whole, and such a model has no logits. */
+static void test_embedding(const nut_model *m, nut_model *both) {
+    const uint32_t n_embd = nut_model_n_embd(m);
+    float *rows = malloc(40 * n_embd * sizeof *rows), *pooled = malloc(n_embd * sizeof *pooled);
+    double off = 0, squares = 0;
+    nut_session *s = open_session(m, 1, 16);
+    nut_error err;
+    nut_generate_options o = nut_generate_defaults();
+    CHECK(nut_session_embed(s, prompt, 40, rows, pooled, &err) == NUT_OK, "%s", err.message);
+    for (uint32_t i = 0; i < n_embd; i++) {
+        double sum = 0;
+        for (size_t t = 0; t < 40; t++) sum += (double)rows[t * n_embd + i];
+        rows[i] = (float)(sum / 40), squares += sum * sum / 1600;
+    }
+    for (uint32_t i = 0; i < n_embd; i++)
+        off = fmax(off, fabs((double)rows[i] / sqrt(squares) - (double)pooled[i]));
+    CHECK(off < 1e-6, "the pooled row is not the mean: %g off", off);
+    CHECK(nut_session_embed(s, prompt, 0, NULL, pooled, &err) == NUT_E_ARGUMENT, "no text");
+    CHECK(nut_session_embed(s, prompt, N_CTX + 1, NULL, pooled, &err) == NUT_E_CONTEXT,
+          "more than the context");
+    nut_session_free(s);
+    both->hp.causal = false;
+    s = open_session(both, 1, 16);
+    CHECK(nut_session_embed(s, prompt, 16, NULL, pooled, &err) == NUT_OK, "a whole text");
+    CHECK(nut_session_embed(s, prompt, 17, NULL, pooled, &err) == NUT_E_CONTEXT, "more than a batch");
+    CHECK(nut_session_eval(s, prompt, 4, 1, &err) == NUT_E_UNSUPPORTED, "no logits");
+    CHECK(nut_generate_begin(s, prompt, 4, &o, &err) == NUT_E_UNSUPPORTED, "no generation");
+    nut_session_free(s);
+    free(rows), free(pooled);
+}
+
 /* Evaluation looks up the logit of each token, the last of a window too, which is never an input. */
 static void test_evaluated_ids(const nut_model *m) {
     const nut_session_options so = {.n_ctx = 64, .n_threads = 1, .n_batch = 16, .n_logits = 16};
@@ -285,6 +317,9 @@ int main(void) {
     test_evaluated_ids(m);
     test_perplexity_steps(m);
     for (int kv = 0; kv < NUT_KV_COUNT; kv++) test_memory(m, (nut_kv_type)kv);
+    nut_model *both = load(FORMAT_Q8_0);
+    test_embedding(m, both);
+    nut_model_free(both);
     nut_model_free(m);
     return check_report();
 }
