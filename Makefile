@@ -68,13 +68,13 @@ RUN_wasi128 := $(RUN_wasi)
 EXE_wasi := .wasm
 EXE_wasi128 := .wasm
 
-# Relaxed instructions are allowed in one file alone, so that no other code can come to depend on them; and in
+# Relaxed instructions are allowed in two files alone, so that no other code can come to depend on them; and in
 # the benchmark that counts how many of them a thread computes.
-build/wasi/src/kernels/relaxed.o build/wasi/tests/bench/bounds.o: CF_wasi += -mrelaxed-simd
+build/wasi/src/kernels/relaxed.o build/wasi/src/kernels/pairs.o build/wasi/tests/bench/bounds.o: CF_wasi += -mrelaxed-simd
 
 # Overflow of pointers is not checked where nothing but products is computed: the check takes two thirds of the time that
 # these files compile, and the address sanitizer sees each access that such a pointer is used for.
-UNCHECKED := $(patsubst %,src/kernels/%.o,simd128 relaxed simd_attend)
+UNCHECKED := $(patsubst %,src/kernels/%.o,simd128 relaxed pairs simd_attend)
 $(UNCHECKED:%=build/asan/%): CF_asan += -fno-sanitize=pointer-overflow
 $(UNCHECKED:%=build/fuzz/%): CF_fuzz += -fno-sanitize=pointer-overflow
 

@@ -1,12 +1,12 @@
 # The four browser modules that run models: {simd128, relaxed} x {one thread, threads}, from the same sources as every
 # other build; and nutshell-compress, which makes models (at the end of the file).
-# Objects are shared by simd128 and relaxed but for the files of those two kernel sets. A module has one of them, and ref:
+# Objects are shared by simd128 and relaxed but for the files of the kernel sets. A module has simd128, or relaxed and pairs, and ref:
 # JavaScript tries what a browser computes before it fetches a module (web/page/host.js). Other builds have all sets.
 # Included by the Makefile, which has LIB_SRC, CBASE and T.
 
 EMCC := $(TOOLS)/bin/emcc
 WEB_C := wasm/nut_wasm.c $(filter-out src/evaluate/% src/compress/% src/train/%,$(LIB_SRC))
-WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/simd128.c
+WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/pairs.c src/kernels/simd128.c
 CF_RELAXED := -mrelaxed-simd -DNUT_RELAXED_ALONE
 WEB_MODULES := $(patsubst %,build/web/nutshell-%.wasm,simd128 relaxed simd128-mt relaxed-mt)
 

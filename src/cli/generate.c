@@ -38,7 +38,7 @@ static void list_options(generate_args *a, arg_option o[N_SAMPLING + N_MORE]) {
          "positions of the context (0: the model's own, at most 4096)"},
         {"--kv-type", ARG_TEXT, &a->file.kv_type, "keys and values: f16, or q8_0 in half the memory (f16)"},
         {"--kernel", ARG_TEXT, &a->file.kernel,
-         "ref, simd128 or relaxed (the fastest that computes rightly)"},
+         "ref, simd128, pairs or relaxed (the fastest that computes rightly)"},
         {"--reference", ARG_FLAG, &a->file.reference, "hold all weights as floats"},
         {"--json", ARG_FLAG, &a->json, "one JSON object on stdout instead of the text"},
         {"--profile", ARG_FLAG, &a->profile, "say where the time goes, in a table"},

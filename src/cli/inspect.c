@@ -61,7 +61,7 @@ nut_status command_info(int argc, char **argv, nut_error *err) {
     bool json = false;
     const arg_option options[] = {
         {"--json", ARG_FLAG, &json, "one JSON object on one line"},
-        {"--kernel", ARG_TEXT, &file.kernel, "ref, simd128 or relaxed"},
+        {"--kernel", ARG_TEXT, &file.kernel, "ref, simd128, pairs or relaxed"},
     };
     const char *p[1];
     arg_set set = {"info", "MODEL", options, COUNT(options), p, 1};
@@ -126,7 +126,7 @@ nut_status command_perplexity(int argc, char **argv, nut_error *err) {
         {"--windows", ARG_U32, &a.windows, "at most so many windows (0: all)"},
         {"--threads", ARG_U32, &a.n_threads, "threads (1)"},
         {"--kv-type", ARG_TEXT, &a.file.kv_type, "keys and values: f16 or q8_0 (f16)"},
-        {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128 or relaxed"},
+        {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128, pairs or relaxed"},
         {"--reference", ARG_FLAG, &a.file.reference, "hold all weights as floats"},
         {"--json", ARG_FLAG, &a.json, "one JSON object"},
     };

@@ -4,10 +4,11 @@
  * ref      plain C, always linked, the oracle of the tests
  * simd128  wasm SIMD128 intrinsics (natively the same file through compat/)
  * relaxed  simd128 with the relaxed integer dot product; relaxed.c says with which operands
+ * pairs    the same with the relaxed dot of two columns, for machines that have no instruction for four
  *
- * simd128 and relaxed give the same bits: integer dots are exact, floats are never contracted, and every
- * output is computed by the same sequence of operations whatever the number of threads, rows or tokens of
- * the call. ref agrees within the tolerance of the table of layouts.
+ * simd128, relaxed and pairs give the same bits: integer dots are exact, floats are never contracted, and
+ * every output is computed by the same sequence of operations whatever the number of threads, rows or tokens
+ * of the call. ref agrees within the tolerance of the table of layouts.
  *
  * Which set runs is decided at start by computing with it (kernel_find probes), never by the name of a
  * browser.
@@ -173,7 +174,7 @@ typedef struct kernel_set {
 } kernel_set;
 
 /* Sets linked into this build, best first; the last is ref. */
-#define KERNEL_SETS(X) X(relaxed) X(simd128) X(ref)
+#define KERNEL_SETS(X) X(relaxed) X(pairs) X(simd128) X(ref)
 
 #define NUT_X(name) +1
 enum { KERNEL_MOST_SETS = KERNEL_SETS(NUT_X) }; // that a build may link

@@ -4,15 +4,14 @@
  * the sum of two neighbouring products fits in 16 bits. Which operands it gets here:
  *
  * - Unsigned codes (4 to 6 bits). The activations come first, -127..127, the codes second, 0..63: defined.
- * - Signed codes (int8). The codes come first. The activations are split into a = p - n, both in 0..127, and
- * come second, in two dots: defined. The second dot takes ~w = -w - 1, so that all is added: the sum of w *
- * a is that of w * p, of ~w * n and of n.
- * - Signed codes and many tokens. Two dots would cost twice the time, and beyond 127 WebAssembly leaves an
- * engine the choice how it reads the second operand, which it keeps to. So set_form computes with extremes,
- * once, and one dot is used where it was right: codes second and 128 higher where the engine reads 0..255,
- * codes second as they are where it reads -128..127. An engine that is right with neither (its 16-bit sums
- * saturate) goes on with two dots. This is the only use of operands for which the specification defines no
- * single result.
+ * - Signed codes (int8). The codes come first, with the signs of the activations, and these second, 0..127:
+ * defined. signs.inc says how.
+ * - Signed codes and many tokens. Moving signs costs as much as the dot, and beyond 127 WebAssembly leaves
+ * an engine the choice how it reads the second operand, which it keeps to. So set_form computes with
+ * extremes, once, and the codes come second where that was right: 128 higher where the engine reads 0..255,
+ * as they are where it reads -128..127. An engine that is right with neither (its 16-bit sums saturate) goes
+ * on with moved signs. This is the only use of operands for which the specification defines no single
+ * result.
  *
  * All forms give the same bits. tests/unit/test_relaxed.c runs each on an engine of its own.
  */
@@ -32,6 +31,8 @@ SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) {
     return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, w, acc);
 }
 
+#include "kernels/wide.inc"
+
 SIMD_INLINE v128_t set_codes(v128_t bytes, int part) {
     (void)part;
     return bytes;
@@ -42,27 +43,12 @@ SIMD_INLINE v128_t set_weights(v128_t bytes, int part) {
     return bytes;
 }
 
-SIMD_INLINE v128_t set_begin_signed(v128_t magic, const int32_t *sum, int m) {
-    return wasm_i32x4_add(magic, wasm_v128_load32_splat(sum + (int)KERNEL_SUM_NEGATIVE * m));
+SIMD_INLINE v128_t set_signed_dot(v128_t acc, v128_t w, v128_t a) {
+    return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(w, a, acc);
 }
 
-SIMD_INLINE void set_signed_product(pair w, const uint8_t *q, int m, pair *acc) {
-    const pair inverse = {{wasm_v128_not(w.v[0]), wasm_v128_not(w.v[1])}};
-    SIMD_UNROLL
-    for (int t = 0; t < m; t++) {
-        const v128_t a = wasm_v128_load32_splat(q + 4 * t);
-        const v128_t p = wasm_i8x16_max(a, wasm_i32x4_splat(0)), n = wasm_i8x16_sub(p, a);
-        SIMD_UNROLL
-        for (int k = 0; k < 2; k++) {
-            acc[t].v[k] = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(w.v[k], p, acc[t].v[k]);
-            acc[t].v[k] = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(inverse.v[k], n, acc[t].v[k]);
-        }
-    }
-}
-
-SIMD_INLINE void set_signed_panel(const uint8_t *codes, const uint8_t *q, int m, pair *acc) {
-    set_signed_product(pair_load(codes), q, m, acc);
-}
+#include "kernels/dots.inc"
+#include "kernels/signs.inc"
 
 /* The sum of four products of a with b, by the instruction itself. */
 static int32_t dot_of(int8_t a, int8_t b) {

@@ -12,11 +12,15 @@
 #if defined(__wasm_relaxed_simd__) || defined(__SSSE3__) || defined(__ARM_FEATURE_DOTPROD)
 #define KERNEL_HAS_RELAXED 1
 #endif
+#if defined(__wasm_relaxed_simd__) || defined(__SSSE3__) || defined(__aarch64__)
+#define KERNEL_HAS_PAIRS 1
+#endif
 #endif
 
 extern const kernel_set kernel_set_ref;
 extern const kernel_set kernel_set_simd128;
 extern const kernel_set kernel_set_relaxed;
+extern const kernel_set kernel_set_pairs;
 
 /* The set, or NULL where its file was compiled without its instructions. Only that file knows, so that a set
  * cannot be lost because another file had other flags. */
@@ -30,7 +34,7 @@ bool kernel_probe(const kernel_set *set);
 /* A block of activations all below this is taken as zeros: its scale would have no finite inverse. */
 #define KERNEL_Q8_LOWEST 0x1p-100f
 
-/* The operations of both SIMD sets but mul_mat, which have no use for the relaxed dot: simd_ops.c,
+/* The operations of all SIMD sets but mul_mat, which have no use for relaxed dots: simd_ops.c,
  * simd_cache.c, simd_attend.c. */
 #define NUT_X(name, params) void simd_##name params;
 KERNEL_OPS(NUT_X)

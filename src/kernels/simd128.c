@@ -18,6 +18,8 @@ SIMD_INLINE v128_t set_dot(v128_t acc, v128_t w, v128_t a) {
     return wasm_i32x4_add(acc, wasm_i32x4_dot_i16x8(w, a));
 }
 
+#include "kernels/wide.inc"
+
 SIMD_INLINE v128_t set_codes(v128_t bytes, int part) {
     return part == 0 ? wasm_v128_and(bytes, wasm_i16x8_splat(255)) : wasm_u16x8_shr(bytes, 8);
 }
@@ -31,15 +33,7 @@ SIMD_INLINE v128_t set_begin_signed(v128_t magic, const int32_t *sum, int m) {
     return magic;
 }
 
-/* Part p of a step's weights, with all tokens. */
-SIMD_INLINE void part_product(pair w, int p, const uint8_t *q, int m, pair *acc) {
-    SIMD_UNROLL
-    for (int t = 0; t < m; t++) {
-        const v128_t a = wasm_v128_load32_splat(q + 4 * (p * m + t));
-        acc[t].v[0] = set_dot(acc[t].v[0], w.v[0], a);
-        acc[t].v[1] = set_dot(acc[t].v[1], w.v[1], a);
-    }
-}
+#include "kernels/dots.inc"
 
 SIMD_INLINE void set_signed_product(pair bytes, const uint8_t *q, int m, pair *acc) {
     SIMD_UNROLL

@@ -4,13 +4,15 @@
  * one thread computes from registers. Natively and under wasmtime a program of its own; kernels.mjs also
  * runs it in browsers. Prints tables.
  *
- *     bench_kernels [--set NAME] [--format NAME] [--only products|ops|attend|pack] [--seconds S] [--rows
- * yes]
+ *     bench_kernels [--set NAME] [--format NAME] [--only products|ops|attend|pack] [--seconds S]
+ *                   [--resident yes] [--rows yes]
  *
- * Weights are several copies of a matrix, together larger than the last cache, used in turn as layers are.
- * Each figure is the best slice of 0.3 ms within S seconds (0.3): short, so that some fall between other
- * programs' turns. Where the clock is coarse, as in browsers, a slice is 100 of its steps. --rows writes
- * each figure to stderr too, for a program to read: what,set,size,value,unit.
+ * Weights are several copies of a matrix, together larger than the last cache, used in turn as layers are;
+ * with --resident one copy, which stays in a cache where it fits: what the instructions allow, whatever
+ * other programs do to the memory's bandwidth. Each figure is the best slice of 0.3 ms within S seconds
+ * (0.3): short, so that some fall between other programs' turns. Where the clock is coarse, as in browsers,
+ * a slice is 100 of its steps. --rows writes each figure to stderr too, for a program to read:
+ * what,set,size,value,unit.
  */
 #include "bounds.h"
 #include "base/half.h"
@@ -25,7 +27,7 @@ enum { TOKENS_MAX = 64, WORKING_SET = 96 << 20, READ_BYTES = 2 << 20, SETS_MAX =
 
 static double seconds = 0.3, slice = 3e-4;
 static const char *only_set, *only_format, *only_part;
-static bool rows;
+static bool rows, resident;
 
 static double now(void) {
     struct timespec t;
@@ -187,7 +189,7 @@ static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t
     rng_seed(&r, 1);
     if (n_cols % f->block) return;
     fill_weights(&p.w, WORKING_SET, &r);
-    p.n_copies = WORKING_SET / bytes;
+    p.n_copies = resident ? 1 : WORKING_SET / bytes;
     p.act.n_cols = n_cols;
     for (size_t i = 0; i < kernel_count(); i++) {
         p.set = kernel_at(i);
@@ -455,6 +457,8 @@ int main(int argc, char **argv) {
             only_part = argv[i + 1];
         else if (strcmp(argv[i], "--rows") == 0)
             rows = true;
+        else if (strcmp(argv[i], "--resident") == 0)
+            resident = true;
         else if (strcmp(argv[i], "--seconds") == 0)
             seconds = atof(argv[i + 1]);
         else

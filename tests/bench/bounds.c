@@ -1,4 +1,5 @@
-/* Compiled with the flags of src/kernels/relaxed.c: the only other file with relaxed instructions. */
+/* Compiled with the flags of src/kernels/relaxed.c and pairs.c: the only other file with relaxed
+ * instructions. */
 #include "bounds.h"
 
 #include <string.h>
@@ -73,9 +74,20 @@ static uint32_t run_relaxed(uint32_t any) {
 }
 #endif
 
+#ifdef KERNEL_HAS_PAIRS
+#define DOT_PAIRS(i)                                                                                        \
+    s##i = wasm_i16x8_add(s##i, wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_v128_load(a + i), w));
+static uint32_t run_pairs(uint32_t any) {
+    DOT_LOOP(DOT_PAIRS);
+}
+#endif
+
 static const bound_dots table[] = {
 #ifdef KERNEL_HAS_RELAXED
     {"relaxed", SUMS *ROUNDS *MACS_I8, run_relaxed},
+#endif
+#ifdef KERNEL_HAS_PAIRS
+    {"pairs", SUMS *ROUNDS *MACS_I8, run_pairs},
 #endif
 #ifdef KERNEL_HAS_SIMD128
     {"simd128", SUMS *ROUNDS *MACS_I16, run_simd128},

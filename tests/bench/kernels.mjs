@@ -2,9 +2,10 @@
 // of integer dots that the same program measures there (see bench_kernels.c).
 //
 //   node tests/bench/kernels.mjs [--surface ID,ID...] [--csv] [--set NAME] [--format NAME] [--only products|ops|pack]
-//                                [--seconds S]
+//                                [--seconds S] [--resident yes]
 //
-// Surfaces: native, wasmtime, chromium, firefox; default: all. The programs are built first if sources changed. --csv appends
+// Surfaces: native, wasmtime, chromium, chromium-no-vnni, firefox; default: all. chromium-no-vnni is Chromium as it computes on
+// x86 without AVX-VNNI (before Alder Lake and Zen 5), where the relaxed dot is five instructions. The programs are built first if sources changed. --csv appends
 // a row per figure to kernels.csv.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
@@ -18,7 +19,9 @@ import { ROOT } from './surfaces.mjs';
 const CSV = join(import.meta.dirname, 'kernels.csv');
 const SITE = join(ROOT, 'build/bench/kernels-site');
 const TOOLS = join(ROOT, '.toolchain/bin');
-const SETS = ['relaxed', 'simd128']; // a browser module for each, as pages have
+/** The browser modules, as pages have them, and the sets in each. @type {Record<string, string[]>} */
+const MODULES = { relaxed: ['relaxed', 'pairs'], simd128: ['simd128'] };
+const NO_VNNI = '--js-flags=--no-enable-avx-vnni';
 const LOOK_EVERY = 200; // ms
 
 /** @typedef {(text: string) => void} Listener */
@@ -47,14 +50,14 @@ function layOutSite() {
   return SITE;
 }
 
-/** @param {typeof startChromium} start @param {string} set */
-function page(start, set) {
+/** @param {typeof startChromium} start @param {string} module @param {string[]} flags  of the browser */
+function page(start, module, flags) {
   return async (args, out, err) => {
     const server = await startServer({ port: 0, root: layOutSite() });
-    const browser = await start();
+    const browser = await start({ args: flags });
     try {
       await browser.goto(`${server.url}/demo/kernels/`);
-      await browser.evaluate(`start('/dist/bench_kernels-${set}.wasm', ${JSON.stringify(['bench_kernels', ...args])})`);
+      await browser.evaluate(`start('/dist/bench_kernels-${module}.wasm', ${JSON.stringify(['bench_kernels', ...args])})`);
       for (;;) {
         const taken = await browser.evaluate('take()');
         out(taken.out);
@@ -71,15 +74,11 @@ function page(start, set) {
   };
 }
 
-/** @param {typeof startChromium} start @returns {Surface} */
-const browserSurface = (start) => ({
-  programs: (only) => SETS.filter((set) => !only || set === only).map((set) => {
-    const run = page(start, set);
-    return {
-      target: `build/web/bench_kernels-${set}.wasm`,
-      run: (args, out, err) => run(only ? args : [...args, '--set', set], out, err),
-    };
-  }),
+/** @param {typeof startChromium} start @param {string[]} flags @returns {Surface} */
+const browserSurface = (start, ...flags) => ({
+  programs: (only) => Object.keys(MODULES).filter((module) => !only || MODULES[module].includes(only)).map((module) => ({
+    target: `build/web/bench_kernels-${module}.wasm`, run: page(start, module, flags),
+  })),
 });
 
 /** @type {Record<string, Surface>} */
@@ -91,6 +90,7 @@ const SURFACES = {
     }],
   },
   chromium: browserSurface(startChromium),
+  'chromium-no-vnni': browserSurface(startChromium, NO_VNNI),
   firefox: browserSurface(startFirefox),
 };
 
@@ -110,7 +110,7 @@ async function measure(surface, { target, run }, args) {
 }
 
 async function main() {
-  const passed = ['set', 'format', 'only', 'seconds'];
+  const passed = ['set', 'format', 'only', 'seconds', 'resident'];
   const { values } = parseArgs({
     options: {
       surface: { type: 'string', default: Object.keys(SURFACES).join() }, csv: { type: 'boolean', default: false },

@@ -159,6 +159,10 @@ COMPAT v128_t wasm_i32x4_sub(v128_t a, v128_t b) {
     return (v128_t)((compat_u32)a - (compat_u32)b);
 }
 
+COMPAT v128_t wasm_i16x8_add(v128_t a, v128_t b) {
+    return (v128_t)((compat_u16)a + (compat_u16)b);
+}
+
 COMPAT v128_t wasm_i8x16_sub(v128_t a, v128_t b) {
     return (v128_t)((compat_u8)a - (compat_u8)b);
 }
@@ -184,6 +188,19 @@ COMPAT v128_t wasm_i8x16_max(v128_t a, v128_t b) {
     return (v128_t)_mm_max_epi8((__m128i)a, (__m128i)b);
 #else
     return wasm_v128_bitselect(a, b, (v128_t)((compat_i8)a > (compat_i8)b));
+#endif
+}
+
+COMPAT v128_t wasm_i8x16_lt(v128_t a, v128_t b) {
+    return (v128_t)((compat_i8)a < (compat_i8)b);
+}
+
+COMPAT v128_t wasm_i8x16_abs(v128_t a) {
+#if defined(__SSSE3__)
+    return (v128_t)_mm_abs_epi8((__m128i)a);
+#else
+    const v128_t sign = wasm_i8x16_lt(a, wasm_i32x4_splat(0));
+    return (v128_t)((compat_u8)(a ^ sign) - (compat_u8)sign);
 #endif
 }
 
@@ -259,6 +276,15 @@ COMPAT v128_t wasm_i32x4_dot_i16x8(v128_t a, v128_t b) {
 #endif
 }
 
+/* Sums of two neighbours. */
+COMPAT v128_t wasm_i32x4_extadd_pairwise_i16x8(v128_t a) {
+#if defined(__ARM_NEON)
+    return (v128_t)vpaddlq_s16((int16x8_t)a);
+#else
+    return wasm_i32x4_dot_i16x8(a, wasm_i16x8_splat(1));
+#endif
+}
+
 /* ---- floats ---- */
 
 COMPAT v128_t wasm_f32x4_add(v128_t a, v128_t b) {
@@ -325,7 +351,7 @@ COMPAT v128_t wasm_i32x4_trunc_sat_f32x4(v128_t a) {
     return (v128_t)inside | ends;
 }
 
-/* ---- the relaxed dot ---- */
+/* ---- the relaxed dots ---- */
 
 /* Four products of int8 a and b in 0..127 added to each lane of acc. Beyond 127 machines differ. */
 #if defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && defined(__AVX512VL__))
@@ -340,6 +366,18 @@ COMPAT v128_t wasm_i32x4_relaxed_dot_i8x16_i7x16_add(v128_t a, v128_t b, v128_t 
 #elif defined(__ARM_FEATURE_DOTPROD)
 COMPAT v128_t wasm_i32x4_relaxed_dot_i8x16_i7x16_add(v128_t a, v128_t b, v128_t acc) {
     return (v128_t)vdotq_s32((int32x4_t)acc, (int8x16_t)a, (int8x16_t)b);
+}
+#endif
+
+/* Sums of two products of int8 a and b in 0..127, in int16. Beyond 127 machines differ. */
+#if defined(__SSSE3__)
+COMPAT v128_t wasm_i16x8_relaxed_dot_i8x16_i7x16(v128_t a, v128_t b) {
+    return (v128_t)_mm_maddubs_epi16((__m128i)b, (__m128i)a);
+}
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+COMPAT v128_t wasm_i16x8_relaxed_dot_i8x16_i7x16(v128_t a, v128_t b) {
+    const int8x16_t x = (int8x16_t)a, y = (int8x16_t)b;
+    return (v128_t)vpaddq_s16(vmull_s8(vget_low_s8(x), vget_low_s8(y)), vmull_high_s8(x, y));
 }
 #endif
 
