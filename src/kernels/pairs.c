@@ -25,9 +25,10 @@ static inline set_signed_form set_form(void) {
     return SET_AS_SPLIT;
 }
 
-/* The largest sum of a lane over one step is 2 * 127 * (2^n_bits - 1). */
+/* The largest sum of a lane over one step is 2 * 127 * (2^n_bits - 1). Of 8 bits there are no unsigned
+ * codes. */
 SIMD_INLINE int set_stretch(uint32_t n_bits) {
-    const int steps = INT16_MAX / (2 * 127 * ((1 << n_bits) - 1));
+    const int steps = n_bits < 8 ? INT16_MAX / (2 * 127 * ((1 << n_bits) - 1)) : UNIT_WORDS;
     return steps < UNIT_WORDS ? steps : UNIT_WORDS;
 }
 
