@@ -5,8 +5,8 @@
 //                                [--seconds S] [--resident yes]
 //
 // Surfaces: native, wasmtime, chromium, chromium-no-vnni, firefox; default: all. chromium-no-vnni is Chromium as it computes on
-// x86 without AVX-VNNI (before Alder Lake and Zen 5), where the relaxed dot is five instructions. The programs are built first if sources changed. --csv appends
-// a row per figure to kernels.csv.
+// x86 without AVX-VNNI (before Alder Lake and Zen 5), where the relaxed dot is five instructions. The programs are built first
+// if sources changed. --csv appends a row per figure to kernels.csv.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
