@@ -142,9 +142,10 @@ typedef struct nut_load_plan {
  *
  * Memory: until the header is complete a load holds at most 20 bytes for each byte fed and 64 KiB more, and
  * of the vocabulary and tables about as much stays. Then the weights are taken at once, plan.weight_bytes.
- * Of a file of known size that is at most 8 times file_size (matrices of a single row are held as eight), 64
- * times with `reference`, whatever the tables claim. In a file of unknown size nothing vouches for its
- * tables: set memory_limit, which refuses the model before anything is taken. */
+ * Of a file of known size that is at most 24 times file_size (matrices of a single row are held as eight,
+ * codes of one bit as four), 164 times with `reference`, whatever the tables claim. In a file of unknown
+ * size nothing vouches for its tables: set memory_limit, which refuses the model before anything is taken.
+ */
 nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, nut_loader **out,
                           nut_error *err);
 

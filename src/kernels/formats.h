@@ -3,8 +3,8 @@
  *
  * A *format* is a tensor type of GGUF: rows of blocks. A *layout* is what the kernels read: the same codes
  * and scales in another order. Loading *packs* the blocks of a format into its layout. Packing loses
- * nothing, and a packed matrix is as large as the file's, but for rows of zeros up to a multiple of 8.
- * Formats may share a layout.
+ * nothing. A packed matrix is as large as the file's, but for rows of zeros up to a multiple of 8; codes of
+ * fewer than four bits become four, so that they take no longer to multiply. Formats may share a layout.
  *
  * Both are lists of rows. A format is a row of FLOAT_FORMAT_LIST or CODE_FORMAT_LIST. A layout is a row of
  * FLOAT_LAYOUT_LIST or CODE_LAYOUT_LIST: a kind of codes (codes_*.inc) with a kind of scales (scales.inc).
@@ -35,15 +35,22 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
 
 /* X(name, codes, scales, offset). A weight is a scale times its code less the offset (0 or a power of two),
  * plus a minimum where the scales have one; activations are int8. */
-#define CODE_LAYOUT_LIST(X)      \
-    X(I8,   int8,  d,      0)    \
-    X(U4,   bits4, d,      8)    \
-    X(U4_M, bits4, d_min,  0)    \
-    X(U5,   bits5, d,      16)   \
-    X(U5_M, bits5, d_min,  0)    \
-    X(U4_K, bits4, k_min,  0)    \
-    X(U5_K, bits5, k_min,  0)    \
-    X(U6_K, bits6, k_half, 32)
+#define CODE_LAYOUT_LIST(X)           \
+    X(I8,     int8,   d,      0)      \
+    X(U4,     bits4,  d,      8)      \
+    X(U4_M,   bits4,  d_min,  0)      \
+    X(U5,     bits5,  d,      16)     \
+    X(U5_M,   bits5,  d_min,  0)      \
+    X(U4_K,   bits4,  k_min,  0)      \
+    X(U5_K,   bits5,  k_min,  0)      \
+    X(U6_K,   bits6,  k_half, 32)     \
+    X(U4_H,   bits4,  k_half, 8)      \
+    X(GRID2,  grid2,  k_half, 64)     \
+    X(GRID3X, grid3x, k,      32)     \
+    X(GRID3S, grid3s, k,      16)     \
+    X(NL4_K,  nl,     k,      0)      \
+    X(NL4,    nl,     d,      0)      \
+    X(MX4,    mx,     e,      16)
 
 /* X(name, layout, type, bytes): ggml's type number and the bytes of a number. A block is one number. */
 #define FLOAT_FORMAT_LIST(X) \
@@ -55,15 +62,28 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
  * of a block in a file. `quantize` makes blocks of floats; NULL: files are only read. `read` takes a block
  * apart (blocks.inc), and `places` are the byte offsets of its half floats, scales, high bits and low bits,
  * and the order of the low bits. */
-#define CODE_FORMAT_LIST(X)                                                                            \
-    X(Q8_0, I8,   8,  32,  34,  quantize_Q8_0, read_bytes, {{0, 0},     0,   0,   2,  ORDER_HALVES})   \
-    X(Q4_0, U4,   2,  32,  18,  quantize_Q4_0, read_bits,  {{0, 0},     0,   0,   2,  ORDER_HALVES})   \
-    X(Q4_1, U4_M, 3,  32,  20,  quantize_Q4_1, read_bits,  {{0, 2},     0,   0,   4,  ORDER_HALVES})   \
-    X(Q5_0, U5,   6,  32,  22,  NULL,          read_bits,  {{0, 0},     0,   2,   6,  ORDER_HALVES})   \
-    X(Q5_1, U5_M, 7,  32,  24,  NULL,          read_bits,  {{0, 2},     0,   4,   8,  ORDER_HALVES})   \
-    X(Q4_K, U4_K, 12, 256, 144, NULL,          read_bits,  {{0, 2},     4,   0,   16, ORDER_PAIRS})    \
-    X(Q5_K, U5_K, 13, 256, 176, NULL,          read_bits,  {{0, 2},     4,   16,  48, ORDER_PAIRS})    \
-    X(Q6_K, U6_K, 14, 256, 210, NULL,          read_bits,  {{208, 208}, 192, 128, 0,  ORDER_Q6_K})
+#define CODE_FORMAT_LIST(X)                                                                                 \
+    X(Q8_0,    I8,     8,  32,  34,  quantize_Q8_0, read_bytes,   {{0, 0},     0,   0,   2,  ORDER_HALVES}) \
+    X(Q4_0,    U4,     2,  32,  18,  quantize_Q4_0, read_bits,    {{0, 0},     0,   0,   2,  ORDER_HALVES}) \
+    X(Q4_1,    U4_M,   3,  32,  20,  quantize_Q4_1, read_bits,    {{0, 2},     0,   0,   4,  ORDER_HALVES}) \
+    X(Q5_0,    U5,     6,  32,  22,  NULL,          read_bits,    {{0, 0},     0,   2,   6,  ORDER_HALVES}) \
+    X(Q5_1,    U5_M,   7,  32,  24,  NULL,          read_bits,    {{0, 2},     0,   4,   8,  ORDER_HALVES}) \
+    X(Q3_K,    U4_H,   11, 256, 110, NULL,          read_q3_k,    {{108, 0},   96,  0,   32, ORDER_PAIRS})  \
+    X(Q4_K,    U4_K,   12, 256, 144, NULL,          read_bits,    {{0, 2},     4,   0,   16, ORDER_PAIRS})  \
+    X(Q5_K,    U5_K,   13, 256, 176, NULL,          read_bits,    {{0, 2},     4,   16,  48, ORDER_PAIRS})  \
+    X(Q6_K,    U6_K,   14, 256, 210, NULL,          read_bits,    {{208, 208}, 192, 128, 0,  ORDER_Q6_K})   \
+    X(IQ2_XXS, GRID2,  16, 256, 66,  NULL,          read_iq2_xxs, {{0, 0},     0,   0,   2,  ORDER_HALVES}) \
+    X(IQ2_XS,  GRID2,  17, 256, 74,  NULL,          read_iq2_xs,  {{0, 0},     66,  0,   2,  ORDER_HALVES}) \
+    X(IQ3_XXS, GRID3X, 18, 256, 98,  NULL,          read_iq3_xxs, {{0, 0},     66,  0,   2,  ORDER_HALVES}) \
+    X(IQ1_S,   GRID2,  19, 256, 50,  NULL,          read_iq1_s,   {{0, 0},     0,   34,  2,  ORDER_HALVES}) \
+    X(IQ4_NL,  NL4,    20, 32,  18,  NULL,          read_bits,    {{0, 0},     0,   0,   2,  ORDER_HALVES}) \
+    X(IQ3_S,   GRID3S, 21, 256, 110, NULL,          read_iq3_s,   {{0, 0},     106, 66,  2,  ORDER_HALVES}) \
+    X(IQ2_S,   GRID2,  22, 256, 82,  NULL,          read_iq2_s,   {{0, 0},     74,  66,  2,  ORDER_HALVES}) \
+    X(IQ4_XS,  NL4_K,  23, 256, 136, NULL,          read_iq4_xs,  {{0, 0},     4,   2,   8,  ORDER_HALVES}) \
+    X(IQ1_M,   GRID2,  29, 256, 56,  NULL,          read_iq1_m,   {{0, 0},     48,  32,  0,  ORDER_HALVES}) \
+    X(TQ1_0,   GRID2,  34, 256, 54,  NULL,          read_tq1,     {{52, 0},    0,   0,   0,  ORDER_HALVES}) \
+    X(TQ2_0,   GRID2,  35, 256, 66,  NULL,          read_tq2,     {{64, 0},    0,   0,   0,  ORDER_HALVES}) \
+    X(MXFP4,   MX4,    39, 32,  17,  NULL,          read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES})
 // clang-format on
 
 #define LAYOUT_LIST(X) FLOAT_LAYOUT_LIST(X) CODE_LAYOUT_LIST(X)

@@ -282,7 +282,8 @@ static uint64_t least_bytes(const nut_model *m, const tensor_spec *t, uint32_t l
     const gguf_tensor shape = shape_of(m, t, layer);
     size_t least = floats;
     for (int id = 0; id < FORMAT_COUNT && !m->hp.reference && t->kind != TENSOR_VECTOR; id++) {
-        const size_t bytes = 256u / format_table[id].block * format_table[id].bytes;
+        const layout *l = format_table[id].layout;
+        const size_t bytes = 256u / l->block * l->bytes;
         if (bytes < least) least = bytes;
     }
     return shape.dims[0] * shape.dims[1] * shape.dims[2] * least / 256; // arch.c bounds the sizes

@@ -17,6 +17,7 @@
 #include "bounds.h"
 #include "base/half.h"
 #include "base/rng.h"
+#include "../unit/halves.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,8 +144,9 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
                 float x = (float)rng_f64(r) - 0.5f;
                 f->quantize(&x, 1, block);
             } else {
-                memcpy(block + (f->id == FORMAT_Q6_K ? 208 : 0), &scale, 2);
-                if (f->id != FORMAT_Q8_0 && f->id != FORMAT_Q6_K) memcpy(block + 2, &scale, 2);
+                int at[2];
+                for (int k = halves_of(f->id, at); k-- > 0;) half_put(block, at[k], scale);
+                if (f->id == FORMAT_MXFP4) block[0] = 120;
             }
             f->pack(w->data, lane, b, 1, block);
         }

@@ -1,4 +1,4 @@
-"""Writes tests/golden/formats.h: tensor blocks and their floats, and floats and their quantized blocks.
+"""Writes tests/golden/formats.h and formats_iq.h: tensor blocks and their floats, and floats and their quantized blocks.
 
 The expected values are computed by the `gguf` package of llama.cpp (PyPI, MIT; gguf/quants.py, numpy), an implementation
 independent of this project's. Run by hand: `pip install gguf==0.19.0 && python3 tests/golden/formats.py`.
@@ -9,8 +9,13 @@ from gguf import quants
 from gguf.constants import GGMLQuantizationType as T, GGML_QUANT_SIZES
 
 rng = np.random.default_rng(20240814)
-READ = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q5_K', 'Q6_K']
-HALVES = {'Q8_0': [0], 'Q4_0': [0], 'Q4_1': [0, 2], 'Q5_0': [0], 'Q5_1': [0, 2], 'Q4_K': [0, 2], 'Q5_K': [0, 2], 'Q6_K': [208]}
+READ = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'TQ1_0',
+        'TQ2_0', 'MXFP4']
+READ_IQ = ['IQ1_S', 'IQ1_M', 'IQ2_XXS', 'IQ2_XS', 'IQ2_S', 'IQ3_XXS', 'IQ3_S', 'IQ4_NL', 'IQ4_XS']
+HALVES = {'Q4_1': [0, 2], 'Q5_1': [0, 2], 'Q3_K': [108], 'Q4_K': [0, 2], 'Q5_K': [0, 2], 'Q6_K': [208], 'TQ1_0': [52],
+          'TQ2_0': [64]}  # others: [0]
+SCALES = [None, 1e-7, 40, 2e-5, 0]  # of the blocks: ordinary, the smallest subnormal, large, subnormal, none
+EXPONENTS = [120, 2, 1, 0, 132, 255]  # of MXFP4
 WRITE = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1']
 
 
@@ -20,12 +25,20 @@ def blocks_of(name):
     if block == 1:
         values = rng.normal(0, 1, 64).astype(np.float32) * 10.0 ** rng.integers(-6, 4, 64)
         return quants.quantize(values.astype(np.float32), T[name]).view(np.uint8)
-    n = 1 if block == 256 else 3
+    n = len(EXPONENTS) if name == 'MXFP4' else len(SCALES) if block == 32 else 3
     data = rng.integers(0, 256, (n, size), dtype=np.uint8)
     for b in range(n):
-        for at in HALVES[name]:
-            half = np.float16(rng.normal(0, 0.05 if b != 1 else 2e-5))
-            data[b, at:at + 2] = np.frombuffer(half.tobytes(), np.uint8)
+        if name == 'MXFP4':
+            data[b, 0] = EXPONENTS[b]
+            continue
+        for at in HALVES.get(name, [0]):
+            scale = rng.normal(0, 0.05) if SCALES[b] is None else SCALES[b] * rng.choice([-1, 1])
+            half = np.frombuffer(np.float16(scale).tobytes(), np.uint8)
+            if name == 'IQ1_M':  # four bits of it in each word of scales
+                word = data[b, 48:56].view(np.uint16)
+                word[:] = word & 0xfff | np.array([int(half.view(np.uint16)[0]) >> 4 * i & 15 for i in range(4)]) << 12
+            else:
+                data[b, at:at + 2] = half
     return data.reshape(-1)
 
 
@@ -46,25 +59,35 @@ def entry(name, blocks, floats):
     return f'    {{"{name}", {blocks.nbytes}, {floats.size},\n{literal(blocks)},\n{literal(floats)}}},\n'
 
 
-out = '''/* Made by formats.py beside this file with the Python package gguf (llama.cpp, MIT). Do not edit.
+HEAD = '''/* Made by formats.py beside this file with the Python package gguf (llama.cpp, MIT). Do not edit.
  * Bytes are hexadecimal, floats are their four bytes, little-endian. */
 // clang-format off
-typedef struct golden_blocks {
+'''
+STRUCT = '''typedef struct golden_blocks {
     const char *format;
     unsigned n_bytes, n_floats;
     const char *bytes, *floats;
 } golden_blocks;
 
-static const golden_blocks golden_dequantize[] = {
 '''
-for name in READ:
-    data = blocks_of(name)
-    floats = quants.dequantize(data.view(np.float16) if name == 'F16' else data, T[name]).astype(np.float32)
-    out += entry(name, data, floats.reshape(-1))
-out += '};\n\nstatic const golden_blocks golden_quantize[] = {\n'
+
+
+def write(name, text):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), name), 'w') as f:
+        f.write(HEAD + text)
+
+
+def dequantized(names):
+    out = ''
+    for name in names:
+        data = blocks_of(name)
+        floats = quants.dequantize(data.view(np.float16) if name == 'F16' else data, T[name]).astype(np.float32)
+        out += entry(name, data, floats.reshape(-1))
+    return out
+
+
 floats = floats_to_quantize()
-for name in WRITE:
-    out += entry(name, quants.quantize(floats, T[name]), floats)
-out += '};\n'
-with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'formats.h'), 'w') as f:
-    f.write(out)
+write('formats.h', STRUCT + 'static const golden_blocks golden_dequantize[] = {\n' + dequantized(READ) +
+      '};\n\nstatic const golden_blocks golden_quantize[] = {\n' +
+      ''.join(entry(name, quants.quantize(floats, T[name]), floats) for name in WRITE) + '};\n')
+write('formats_iq.h', 'static const golden_blocks golden_dequantize_iq[] = {\n' + dequantized(READ_IQ) + '};\n')

@@ -14,6 +14,7 @@
 #include "base/half.h"
 #include "base/rng.h"
 #include "kernels/formats.h"
+#include "halves.h"
 #include "nutshell.h"
 
 #include <math.h>
@@ -132,24 +133,14 @@ static inline float make_random(make_gguf *g) {
 /* Random blocks of a format that is only read: any bytes are valid codes and scales, but half floats must
  * be moderate. */
 static inline void make_blocks(make_gguf *g, const format *f, size_t n_blocks, float size, make_bytes *out) {
-    static const struct {
-        format_id id;
-        uint8_t n, at[2];
-        float largest; // code times scale
-    } halves[] = {{FORMAT_Q5_0, 1, {0, 0}, 16},
-                  {FORMAT_Q5_1, 2, {0, 2}, 31},
-                  {FORMAT_Q4_K, 2, {0, 2}, 945},
-                  {FORMAT_Q5_K, 2, {0, 2}, 1953},
-                  {FORMAT_Q6_K, 1, {208, 0}, 4064}};
+    int at[2];
+    const int n = halves_of(f->id, at);
     for (size_t b = 0; b < n_blocks; b++) {
         uint8_t block[FORMAT_MAX_BYTES];
         for (size_t i = 0; i < f->bytes; i++) block[i] = (uint8_t)rng_u64(&g->random);
-        for (size_t h = 0; h < sizeof halves / sizeof *halves; h++) {
-            const float scale = size * (float)(0.5 + rng_f64(&g->random)) / halves[h].largest;
-            const uint16_t d = half_f32_to_f16(scale);
-            for (size_t k = 0; halves[h].id == f->id && k < halves[h].n; k++)
-                memcpy(block + halves[h].at[k], &d, 2);
-        }
+        const float scale = size * (float)(0.5 + rng_f64(&g->random));
+        for (int k = 0; k < n; k++) half_put(block, at[k], half_f32_to_f16(scale / halves_largest(f->id)));
+        if (f->id == FORMAT_MXFP4) block[0] = (uint8_t)(ilogbf(scale / 12) + 128);
         make_put(out, block, f->bytes);
     }
 }

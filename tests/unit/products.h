@@ -23,9 +23,9 @@ static inline void random_block(const format *f, rng *r, uint8_t *block) {
     int at[2];
     for (int k = halves_of(f->id, at); k-- > 0;) {
         double scale = rng_u64(r) % 8 == 0 ? 2e-5 : rng_u64(r) % 16 == 0 ? 0 : 0.02;
-        uint16_t half = half_f32_to_f16(random_float(r, scale));
-        memcpy(block + at[k], &half, 2);
+        half_put(block, at[k], half_f32_to_f16(random_float(r, scale)));
     }
+    if (f->id == FORMAT_MXFP4) block[0] = (uint8_t)(rng_u64(r) % 8 == 0 ? 100 : 118 + block[0] % 8);
 }
 
 static inline matrix random_matrix(const format *f, size_t n_rows, size_t n_cols, rng *r) {

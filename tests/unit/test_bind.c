@@ -102,8 +102,8 @@ static void test_unknown_types(void) {
     static const struct {
         uint32_t type;
         const char *words;
-    } types[] = {{10, "type Q2_K (10)"},  {24, "type I8 (24)"},          {4, "type Q4_2 (4)"},
-                 {39, "type MXFP4 (39)"}, {1000, "type unknown (1000)"}, {UINT32_MAX, "type unknown"}};
+    } types[] = {{10, "type Q2_K (10)"},       {24, "type I8 (24)"},          {4, "type Q4_2 (4)"},
+                 {36, "type IQ4_NL_4_4 (36)"}, {1000, "type unknown (1000)"}, {UINT32_MAX, "type unknown"}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         make_gguf g = make_model(&(make_options){0});
         make_find(&g, "blk.1.ffn_up.weight")->type = types[i].type;

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "halves.h"
 #include "../golden/formats.h"
+#include "../golden/formats_iq.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -32,8 +33,7 @@ static void test_dequantize(const golden_blocks *g) {
     for (size_t i = 0; i < g->n_floats; i++) {
         float e;
         memcpy(&e, expected + 4 * i, 4);
-        CHECK(fabsf(got[i] - e) <= 1e-7f * fabsf(e), "%s[%zu]: %.9g, not %.9g", f->name, i, (double)got[i],
-              (double)e);
+        CHECK(got[i] == e, "%s[%zu]: %.9g, not %.9g", f->name, i, (double)got[i], (double)e);
     }
     free(bytes), free(expected), free(got);
 }
@@ -75,17 +75,6 @@ static void test_round_trip_error(const char *name, float steps, bool ranged) {
 
 enum { ROUND_TRIP_BLOCKS = 5 };
 
-/* Makes the halves of a random block ordinary: below 64, as pack wants them. */
-static void tame_halves(const format *f, uint8_t *block) {
-    int at[2];
-    for (int k = halves_of(f->id, at); k-- > 0;) {
-        uint16_t h;
-        memcpy(&h, block + at[k], 2);
-        h = (uint16_t)((h & 0x83ff) | (h >> 10 & 31) % 21 << 10);
-        memcpy(block + at[k], &h, 2);
-    }
-}
-
 static bool is_half(const format *f, size_t byte) {
     int at[2];
     for (int k = halves_of(f->id, at); k-- > 0;)
@@ -102,35 +91,49 @@ static bool same_floats(const format *f, const uint8_t *group, uint32_t lane, si
     return memcmp(expected, got, n * f->block * sizeof(float)) == 0;
 }
 
-/* Every half below 64 is packed as 2^10 times its value and stays what it was; all others are refused. */
+/* Every half below 64 is packed as 2^10 times its value, times the format's factor, and stays what it was;
+ * all others are refused. */
 static void test_pack_halves(const format *f) {
     int at[2];
     const int n = halves_of(f->id, at);
+    const float factor = halves_factor(f->id);
     size_t wrong = 0;
     for (uint32_t bits = 0; bits < 0x10000 && n; bits++) {
         uint8_t block[FORMAT_MAX_BYTES], group[FORMAT_MAX_BYTES * FORMAT_LANES] = {0};
         const uint16_t h = (uint16_t)bits;
         uint16_t packed;
         memset(block, 0x11, sizeof block); // codes and scales that are not zero
-        for (int k = 0; k < n; k++) memcpy(block + at[k], &h, 2);
-        const bool ordinary = fabsf(half_f16_to_f32(h)) < 64;
+        for (int k = 0; k < n; k++) half_put(block, at[k], h);
+        const bool ordinary = fabsf(half_f16_to_f32(h)) * factor < 64;
         if (f->pack(group, 5, 0, 1, block) != ordinary) wrong++;
         if (!ordinary) continue;
         memcpy(&packed, group + 2 * 5, 2);
-        wrong +=
-            half_f16_to_f32(packed) != 1024 * half_f16_to_f32(h) || !same_floats(f, group, 5, 0, 1, block);
+        wrong += half_f16_to_f32(packed) != 1024 * factor * half_f16_to_f32(h) ||
+                 !same_floats(f, group, 5, 0, 1, block);
     }
     CHECK(wrong == 0, "%s: %zu halves are packed wrongly", f->name, wrong);
 }
 
+/* The same of exponents: all up to 2^5 are packed. */
+static void test_pack_exponents(const format *f) {
+    for (unsigned e = 0; e < 256 && f->id == FORMAT_MXFP4; e++) {
+        uint8_t block[17], group[17 * FORMAT_LANES] = {0};
+        memset(block, 0x1f, sizeof block);
+        block[0] = (uint8_t)e;
+        CHECK(f->pack(group, 5, 0, 1, block) == (e < 134), "%s: exponent %u", f->name, e);
+        CHECK(e >= 134 || same_floats(f, group, 5, 0, 1, block), "%s: exponent %u is changed", f->name, e);
+    }
+}
+
 /* Random bytes packed into every lane, in several calls, keep their values, and fill exactly the group. */
 static void test_pack(const format *f) {
-    const size_t row = ROUND_TRIP_BLOCKS * f->bytes, group_bytes = row * FORMAT_LANES, guard = 64;
-    uint8_t *rows = malloc(group_bytes), *group = malloc(group_bytes + 2 * guard);
+    const size_t row = ROUND_TRIP_BLOCKS * f->bytes, n_rows = row * FORMAT_LANES, guard = 64,
+                 group_bytes = ROUND_TRIP_BLOCKS * f->layout->bytes * FORMAT_LANES;
+    uint8_t *rows = malloc(n_rows), *group = malloc(group_bytes + 2 * guard);
     rng r;
     rng_seed(&r, 100 + f->id);
-    for (size_t i = 0; i < group_bytes; i++) rows[i] = (uint8_t)rng_u64(&r);
-    for (size_t i = 0; i < group_bytes; i += f->bytes) tame_halves(f, rows + i);
+    for (size_t i = 0; i < n_rows; i++) rows[i] = (uint8_t)rng_u64(&r);
+    for (size_t i = 0; i < n_rows; i += f->bytes) tame_scales(f, rows + i);
     memset(group, 0xee, group_bytes + 2 * guard);
     memset(group + guard, 0, group_bytes);
     for (uint32_t lane = 0; lane < FORMAT_LANES; lane++) {
@@ -148,8 +151,10 @@ static void test_pack(const format *f) {
     free(rows), free(group);
 }
 
-/* Every bit of a packed group belongs to one bit of one row: packing a single bit sets a single bit. */
+/* Where a packed block is as large as the file's, every bit of a packed group belongs to one bit of one row:
+ * packing a single bit sets a single bit. */
 static void test_pack_permutes(const format *f) {
+    if (f->bytes != f->layout->bytes) return;
     uint8_t block[FORMAT_MAX_BYTES], group[FORMAT_MAX_BYTES * FORMAT_LANES];
     uint8_t seen[FORMAT_MAX_BYTES * FORMAT_LANES] = {0};
     for (size_t bit = 0; bit < 8 * (size_t)f->bytes * FORMAT_LANES; bit++) {
@@ -218,13 +223,15 @@ static void test_table(void) {
         const layout *l = f->layout;
         CHECK(f->id == (format_id)i && f->block <= FORMAT_MAX_BLOCK && f->bytes <= FORMAT_MAX_BYTES,
               "row %zu", i);
-        CHECK(l == &layout_table[l->id] && l->block == f->block && l->bytes == f->bytes,
+        CHECK(l == &layout_table[l->id] && l->block == f->block && l->bytes >= f->bytes &&
+                  l->bytes <= FORMAT_MAX_BYTES,
               "%s: a block is %u weights in %u bytes, in its layout %s %u in %u", f->name, f->block,
               f->bytes, l->name, l->block, l->bytes);
         CHECK(format_by_ggml(f->ggml_type) == f, "%s is not found by its number", f->name);
         CHECK(strcmp(format_ggml_name(f->ggml_type), f->name) == 0, "%s has another name in ggml", f->name);
         test_pack(f);
         test_pack_halves(f);
+        test_pack_exponents(f);
         test_pack_permutes(f);
         test_matrix_row(f);
     }
@@ -238,6 +245,8 @@ static void test_table(void) {
 int main(void) {
     for (size_t i = 0; i < sizeof golden_dequantize / sizeof *golden_dequantize; i++)
         test_dequantize(&golden_dequantize[i]);
+    for (size_t i = 0; i < sizeof golden_dequantize_iq / sizeof *golden_dequantize_iq; i++)
+        test_dequantize(&golden_dequantize_iq[i]);
     for (size_t i = 0; i < sizeof golden_quantize / sizeof *golden_quantize; i++)
         test_quantize(&golden_quantize[i]);
     test_round_trip_error("q8_0", 0.5f / 127 + 2e-3f, false);

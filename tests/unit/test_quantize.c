@@ -330,8 +330,8 @@ static void test_refusals(void) {
     make_gguf g = make_model(&(make_options){0});
     refuse(&g, 0, "a type whose name is much longer than any", NUT_E_ARGUMENT, "no type \"a type whose");
     g = make_model(&(make_options){0});
-    make_find(&g, "blk.0.ffn_norm.weight")->type = 20;
-    refuse(&g, 0, "q8_0", NUT_E_UNSUPPORTED, "blk.0.ffn_norm.weight has type IQ4_NL");
+    make_find(&g, "blk.0.ffn_norm.weight")->type = 36;
+    refuse(&g, 0, "q8_0", NUT_E_UNSUPPORTED, "blk.0.ffn_norm.weight has type IQ4_NL_4_4");
     g = make_model(&(make_options){0});
     while (g.n_tensors) make_remove(&g, g.tensors[0].name);
     refuse(&g, 0, "q8_0", NUT_E_CORRUPT, "no tensors");
@@ -372,7 +372,10 @@ static void test_bad_weights(void) {
         make_gguf g = make_model(&(make_options){.matrices = (format_id)id, .n_embd = 256, .n_ff = 256});
         uint8_t *last = make_find(&g, "blk.0.attn_v.weight")->data.p + 7 * f->bytes;
         const uint16_t nan = id == FORMAT_BF16 ? 0x7fc0 : 0x7e00;
-        memcpy(last + (id == FORMAT_Q6_K ? 208 : 0), &nan, 2);
+        int at[2] = {0, 0};
+        halves_of(f->id, at);
+        half_put(last, at[0], nan);
+        if (id == FORMAT_MXFP4) last[0] = 255, last[1] = 0x77; // 2^127 * 12
         refuse(&g, 0, f->quantize ? f->name : "q8_0", NUT_E_CORRUPT,
                "tensor blk.0.attn_v.weight holds weights");
     }

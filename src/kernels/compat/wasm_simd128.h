@@ -149,6 +149,19 @@ COMPAT v128_t wasm_u16x8_shr(v128_t a, uint32_t n) {
     return (v128_t)((compat_u16)a >> (compat_u16)wasm_i16x8_splat((int16_t)(n & 15)));
 }
 
+/* Byte i is that of a whose number is byte i of b; 0 where there is no such. */
+COMPAT v128_t wasm_i8x16_swizzle(v128_t a, v128_t b) {
+#if defined(__SSSE3__)
+    return (v128_t)_mm_shuffle_epi8((__m128i)a, _mm_adds_epu8((__m128i)b, _mm_set1_epi8(0x70)));
+#elif defined(__ARM_NEON)
+    return (v128_t)vqtbl1q_u8((uint8x16_t)a, (uint8x16_t)b);
+#else
+    compat_u8 of = (compat_u8)a, at = (compat_u8)b, to;
+    for (int i = 0; i < 16; i++) to[i] = at[i] < 16 ? of[at[i]] : 0;
+    return (v128_t)to;
+#endif
+}
+
 /* ---- integers ---- */
 
 COMPAT v128_t wasm_i32x4_add(v128_t a, v128_t b) {
@@ -352,6 +365,15 @@ COMPAT v128_t wasm_i32x4_trunc_sat_f32x4(v128_t a) {
 }
 
 /* ---- the relaxed dots ---- */
+
+/* wasm_i8x16_swizzle for numbers of 0..15. */
+COMPAT v128_t wasm_i8x16_relaxed_swizzle(v128_t a, v128_t b) {
+#if defined(__SSSE3__)
+    return (v128_t)_mm_shuffle_epi8((__m128i)a, (__m128i)b);
+#else
+    return wasm_i8x16_swizzle(a, b);
+#endif
+}
 
 /* Four products of int8 a and b in 0..127 added to each lane of acc. Beyond 127 machines differ. */
 #if defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && defined(__AVX512VL__))
