@@ -241,8 +241,13 @@ static double check_path(const expected *e, const path *p, const nut_model *m) {
     const uint32_t width = e->causal ? nut_model_n_vocab(m) : nut_model_n_embd(m);
     if (!CHECK(width == e->n_vocab, "%s: rows of %u numbers", e->name, width)) return 0;
     if (!CHECK(nut_session_new(m, &o, &s, &err) == NUT_OK, "%s: %s", e->name, err.message)) return 0;
-    const double worst = e->causal ? check_logits(e, p, s) : check_embedding(e, p, s);
-    if (e->causal) check_greedy(e, p, s);
+    /* Of a file of quantized weights the fast path is as far off as llama.cpp, which rounds activations as it
+     * does; where that says little, no choice of a token is clear. */
+    const double quantised = json_number(e->doc.root, "llama_cpp", "max_diff_over_std_quantised");
+    path as = *p;
+    if (!p->reference && quantised > 0) as.tolerance = fmax(p->tolerance, quantised);
+    const double worst = e->causal ? check_logits(e, &as, s) : check_embedding(e, &as, s);
+    if (e->causal && as.tolerance <= p->tolerance) check_greedy(e, p, s);
     if (e->causal && p->reference) check_generation(e, s);
     nut_session_free(s);
     return worst;
