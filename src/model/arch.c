@@ -12,13 +12,17 @@
 
 static const arch_key softcap_keys[] = {KEY("attn_logit_softcapping", attn_softcap, 50),
                                         KEY("final_logit_softcapping", logit_softcap, 30), KEYS_END};
-static const arch_key logit_divisor_keys[] = {KEY("logit_scale", logit_divisor, 1), KEYS_END};
+static const arch_key granite_keys[] = {FLAG("rope.scaling.finetuned", rotates, true),
+                                        KEY("logit_scale", logit_divisor, 1), KEYS_END};
 static const arch_key logit_scale_keys[] = {KEY("logit_scale", logit_scale, 1), KEYS_END};
+static const arch_key mamba_keys[] = {FLAG("ssm.dt_b_c_rms", ssm.normed, false), KEYS_END};
 static const arch_key minicpm_keys[] = {KEY("embedding_scale", embd_scale, 0),
                                         KEY("residual_scale", residual_scale, 0),
                                         KEY("logit_scale", logit_divisor, 0), KEYS_END};
 static const arch_key parallel_keys[] = {FLAG("use_parallel_residual", parallel, true), KEYS_END};
 
+static const arch_name lfm2_names[] = {{"token_embd_norm.weight", "output_norm.weight"}, {NULL, NULL}};
+static const arch_name h1_names[] = {{"ffn_norm", "ffn_norm.weight"}, {NULL, NULL}};
 static const arch_name late_ffn_norm[] = {{"post_attention_norm.weight", "ffn_norm.weight"}, {NULL, NULL}};
 static const arch_name falcon_names[] = {{"attn_norm.weight", "ffn_norm.weight"},
                                          {"attn_norm.bias", "ffn_norm.bias"},
@@ -65,7 +69,7 @@ static void bloom_alibi(model_hparams *hp) {
       .local_base = 10000,                                                                                  \
       .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM)                           \
     X("granite", GATED, .rope = MODEL_ROPE_NORM,                                                            \
-      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = logit_divisor_keys)                                \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = granite_keys)                                      \
     X("minicpm", GATED, .rope = MODEL_ROPE_NORM,                                                            \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_ROPE_FACTORS, .keys = minicpm_keys)                  \
     X("smollm3", GATED, .rope = MODEL_ROPE_NORM, .no_rope_period = 4,                                       \
@@ -124,7 +128,7 @@ static void bloom_alibi(model_hparams *hp) {
     X("olmoe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                      \
       .features = ARCH_PRE_NORM | ARCH_QK_NORM_FULL)                                                        \
     X("granitemoe", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                     \
-      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = logit_divisor_keys)                                \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = granite_keys)                                      \
     X("phimoe", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SPARSE, false},               \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS | ARCH_ANY_BIAS | ARCH_ROPE_FACTORS)       \
     X("ernie4_5-moe", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                   \
@@ -146,7 +150,25 @@ static void bloom_alibi(model_hparams *hp) {
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_BOTH_WAYS)                                           \
     X("gemma-embedding", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                    \
       .window_period = 6, .local_base = 10000,                                                              \
-      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_BOTH_WAYS)
+      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_BOTH_WAYS)          \
+    X("lfm2", GATED, .recurrent = BLOCK_mix_shortconv, .rope = MODEL_ROPE_NEOX, .names = lfm2_names,        \
+      .features = ARCH_PRE_NORM | ARCH_QK_NORM)                                                             \
+    X("lfm2moe", GATED, .recurrent = BLOCK_mix_shortconv, .rope = MODEL_ROPE_NEOX, .names = lfm2_names,     \
+      .features = ARCH_PRE_NORM | ARCH_QK_NORM, .experts = {MODEL_GATE_SIGMOID, true})                      \
+    X("mamba", .mixer = BLOCK_mix_mamba, .ffn = BLOCK_NONE, .features = ARCH_ATTN_NORM, .keys = mamba_keys) \
+    X("mamba2", .mixer = BLOCK_mix_mamba2, .ffn = BLOCK_NONE, .features = ARCH_ATTN_NORM)                   \
+    X("jamba", GATED, .recurrent = BLOCK_mix_mamba, .experts = {MODEL_GATE_SOFTMAX, false},                 \
+      .features = ARCH_PRE_NORM | ARCH_EXPERTS_BY_TENSOR)                                                   \
+    X("falcon-h1", GATED, .beside = BLOCK_mix_mamba2, .rope = MODEL_ROPE_NEOX, .names = h1_names,           \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
+    X("granitehybrid", GATED, .recurrent = BLOCK_mix_mamba2, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,   \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = granite_keys)                                      \
+    X("nemotron_h", PLAIN, .recurrent = BLOCK_mix_mamba2, .activation = KERNEL_RELU_SQUARED,                \
+      .features = ARCH_ATTN_NORM | ARCH_ANY_BIAS | ARCH_ONE_BLOCK)                                          \
+    X("qwen3next", GATED, .recurrent = BLOCK_mix_delta, .interval = 4, .rope = MODEL_ROPE_NEOX,             \
+      .features = ARCH_PRE_NORM | ARCH_QK_NORM | ARCH_GATED_OUT, .experts = EXPERTS, .names = late_ffn_norm)\
+    X("qwen35", GATED, .recurrent = BLOCK_mix_delta, .interval = 4, .rope = MODEL_ROPE_NEOX,                \
+      .features = ARCH_PRE_NORM | ARCH_QK_NORM | ARCH_GATED_OUT | ARCH_TILED_HEADS, .names = late_ffn_norm)
 // clang-format on
 
 static const arch archs[] = {
@@ -221,6 +243,7 @@ bool arch_needs(const arch *a, const tensor_spec *t) {
 }
 
 bool arch_allows(const arch *a, const tensor_spec *t) {
+    if (a->features & t->unless) return false;
     return has(a, t) || t->may == TENSOR_OPTIONAL || (a->features & t->may) != 0;
 }
 
@@ -234,6 +257,25 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name) {
     for (const arch_name *n = a->names; n && n->file; n++)
         if (gguf_str_is(file_name, n->file)) return (gguf_str){n->name, strlen(n->name)};
     return file_name;
+}
+
+static uint64_t ssm_size(const ssm_hparams *h, char letter) {
+    const uint64_t i = h->inner, mixed = i + 2 * (uint64_t)h->groups * h->state;
+    switch (letter) {
+    case 'c': return h->conv;
+    case 'i': return i;
+    case 'n': return h->state;
+    case 'r': return h->rank;
+    case 'g': return h->groups;
+    case '2': return 2 * i;
+    case 'x': return (uint64_t)h->rank + 2 * h->state;
+    case 'm': return mixed;
+    case 'z': return mixed + i + h->rank;
+    case 'p': return h->groups ? i / h->groups : 0;
+    case 'w': return h->rank ? i / h->rank : 0;
+    case 't': return 2 * (uint64_t)h->rank;
+    default: return 1;
+    }
 }
 
 uint64_t arch_size(const model_hparams *hp, const layer_hparams *l, char letter) {
@@ -255,9 +297,11 @@ uint64_t arch_size(const model_hparams *hp, const layer_hparams *l, char letter)
     case 'G': return 2 * (uint64_t)l->n_ff;
     case 'T': return hp->n_types;
     case 'R': return hp->n_rot / 2;
+    case 'B': return 2 * q;
+    case 'e': return 3 * (uint64_t)hp->n_embd;
     case 'X': return hp->experts.n;
     case 'M': return hp->experts.n_ff;
     case 'S': return hp->experts.n_ff_shared;
-    default: return 1;
+    default: return ssm_size(&hp->ssm, letter);
     }
 }

@@ -44,6 +44,10 @@ enum {
     ARCH_FULL_FIRST = 1 << 29,      // each period's first layer has no window, instead of its last
     ARCH_PRE_NORM = ARCH_ATTN_NORM | ARCH_FFN_NORM,
 };
+#define ARCH_GATED_OUT         (UINT64_C(1) << 30) // queries come with gates of attention's result
+#define ARCH_EXPERTS_BY_TENSOR (UINT64_C(1) << 31) // layers have experts where a file has their router
+#define ARCH_ONE_BLOCK         (UINT64_C(1) << 32) // a layer is a mixer or a feed-forward
+#define ARCH_TILED_HEADS       (UINT64_C(1) << 33) // value head h has key head h % n, not h / (n_v / n)
 
 typedef enum tensor_kind { TENSOR_MATRIX, TENSOR_STACK, TENSOR_VECTOR } tensor_kind;
 
@@ -60,13 +64,13 @@ typedef struct tensor_spec {
     size_t to; // offset of where it goes: a matrix, a matrix * (a stack: one matrix for each of the third
                // dimension), or a const float *; in the nut_model, the model_layer or the block's weights
     const char *shape; // letters of arch_size, row length first: "EQ"; "E" for a vector; "EFX" for a stack
-    unsigned with;   // families that have all of these features must have it; 0: all families, unless `may`
-    unsigned may;    // families that have one of these may have it
-    unsigned unless; // families that have one of these do not have it
+    uint64_t with;   // families that have all of these features must have it; 0: all families, unless `may`
+    uint64_t may;    // families that have one of these may have it
+    uint64_t unless; // families that have one of these do not have it
     const tensor_part *parts; // what it holds, where that is several; ended by one without a letter
 } tensor_spec;
 
-#define TENSOR_OPTIONAL ~0u // in `may`: of every family
+#define TENSOR_OPTIONAL UINT64_MAX // in `may`: of every family
 
 /* What the kind of a block has in a file. */
 typedef struct block_spec {
@@ -79,6 +83,10 @@ typedef struct block_spec {
 /* Kinds of blocks; the order is that of ids. Each is described, and run, by run/NAME.c. */
 #define BLOCK_LIST(X)                                                                                       \
     X(mix_attention)                                                                                        \
+    X(mix_shortconv)                                                                                        \
+    X(mix_mamba)                                                                                            \
+    X(mix_mamba2)                                                                                           \
+    X(mix_delta)                                                                                            \
     X(ffn_gated)                                                                                            \
     X(ffn_plain)                                                                                            \
     X(ffn_experts)
@@ -87,7 +95,8 @@ enum {
 #define NUT_X(name) BLOCK_##name,
     BLOCK_LIST(NUT_X)
 #undef NUT_X
-        BLOCK_COUNT
+        BLOCK_COUNT,
+    BLOCK_NONE = 255 // a layer lacks this block
 };
 
 extern const tensor_spec arch_model_tensors[]; // of the model itself
@@ -127,12 +136,15 @@ typedef struct arch {
     arch_norm norm;
     kernel_activation activation; // of the feed-forward
     model_rope rope;
-    uint8_t mixer, ffn;     // block ids
-    uint8_t window_period;  // each period's last layer has no window; 0: all have one
+    uint8_t mixer, ffn;    // block ids
+    uint8_t recurrent;     // of layers without attention's heads, in place of mixer; 0: none
+    uint8_t beside;        // a second mixer, which reads what the first does; 0: none
+    uint32_t interval;     // the last layer of so many has attention, the others do not; 0: as its heads say
+    uint8_t window_period; // each period's last layer has no window; 0: all have one
     uint8_t no_rope_period; // each period's last layer does not rotate; 0: all do
     uint32_t window;        // of layers, where the file does not say
     float local_base;       // rope base of layers with a window; 0: as that of the others
-    unsigned features;
+    uint64_t features;
     arch_experts experts;
     const arch_key *keys;              // ended by one without a suffix; NULL: none
     const arch_name *names;            // ended by one without a name; NULL: none
@@ -150,7 +162,9 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name);
 /* The length that a letter of a shape stands for in a layer:
  * V n_vocab, E n_embd, C n_ctx_train, H n_head, h n_head_kv, D head_dim, Q n_head * head_dim,
  * K n_head_kv * head_dim, U n_head_kv * head_dim_v, A Q + K + U, P n_head * head_dim_v, F n_ff, G 2 n_ff,
- * T token types, R n_rot / 2, X experts, M their n_ff, S that of the shared one */
+ * T token types, R n_rot / 2, X experts, M their n_ff, S that of the shared one; of
+ * recurrent blocks: c conv, i inner, n state, r rank, g groups, 2 2 i, x r + 2 n, m i + 2 g n, z m + i + r,
+ * p i / g, w i / r, t 2 r, e 3 n_embd, B 2 Q */
 uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter);
 
 /* Reads and checks the hyperparameters of a complete header but those of layers. n_vocab is the vocabulary's

@@ -182,6 +182,31 @@ static uint32_t first_ff(keys *k) {
     return kv && gguf_integer_at(kv, 0, &n) && n > 0 && n <= 1 << 22 ? (uint32_t)n : 0;
 }
 
+static nut_status get_ssm(keys *k, ssm_hparams *h, nut_error *err) {
+    TRY(get_size(k, "ssm.conv_kernel", 0, &h->conv, err));
+    if (!h->conv) TRY(get_size(k, "shortconv.l_cache", 0, &h->conv, err));
+    TRY(get_size(k, "ssm.inner_size", 0, &h->inner, err));
+    TRY(get_size(k, "ssm.state_size", 0, &h->state, err));
+    TRY(get_size(k, "ssm.time_step_rank", 0, &h->rank, err));
+    return get_size(k, "ssm.group_count", 1, &h->groups, err);
+}
+
+/* What recurrent blocks divide by. */
+static nut_status check_ssm(const model_hparams *hp, const layer_hparams *l, nut_error *err) {
+    const ssm_hparams *h = &hp->ssm;
+    const bool conv_only = l->mixer == BLOCK_mix_shortconv,
+               heads = l->mixer != BLOCK_mix_mamba || l->beside != BLOCK_NONE;
+    if (h->conv >= 2 && h->conv <= 64 &&
+        (conv_only || (h->inner && h->state && h->rank && h->state <= 4096 && h->rank <= h->inner &&
+                       (!heads || (h->inner % h->rank == 0 && h->rank % h->groups == 0)))))
+        return NUT_OK;
+    return error_set(
+        err, NUT_E_CORRUPT,
+        "the model file is damaged: a convolution of %u, %u channels, states of %u, rank %u and %u groups "
+        "cannot be",
+        h->conv, h->inner, h->state, h->rank, h->groups);
+}
+
 static nut_status check_experts(const expert_hparams *x, nut_error *err) {
     if (x->n_used >= 1 && x->n_used <= x->n && x->n <= 4096 && x->n % x->n_group == 0 &&
         x->n_group_used <= x->n_group && x->n_used <= x->n / x->n_group * x->n_group_used &&
@@ -224,7 +249,7 @@ static nut_status get_eps(keys *k, const arch *a, model_hparams *hp, nut_error *
 
 nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hparams *hp, nut_error *err) {
     keys k = {.g = g, .arch = a->name};
-    *hp = (model_hparams){.n_vocab = n_vocab, .rope_kind = a->rope};
+    *hp = (model_hparams){.n_vocab = n_vocab, .rope_kind = a->rope, .rotates = true};
     TRY(get_reading(&k, a, hp, err));
     TRY(get_count(&k, "context_length", 0, 1u << 28, &hp->n_ctx_train, err));
     TRY(get_count(&k, "embedding_length", 0, 1u << 20, &hp->n_embd, err));
@@ -232,6 +257,7 @@ nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hp
     TRY(get_rope(&k, a, hp, err));
     TRY(get_multipliers(&k, a, hp, err));
     TRY(get_experts(&k, a, hp, err));
+    TRY(get_ssm(&k, &hp->ssm, err));
     TRY(check_activation(&k, a, err));
     return get_eps(&k, a, hp, err);
 }
@@ -289,9 +315,19 @@ static const char *const expert_keys[] = {"expert_count",
                                           "leading_dense_block_count",
                                           "interleave_moe_layer_step"};
 
+/* Keys that are read for families with recurrent blocks. */
+static const char *const recurrent_keys[] = {"ssm.conv_kernel",
+                                             "ssm.inner_size",
+                                             "ssm.state_size",
+                                             "ssm.time_step_rank",
+                                             "ssm.group_count",
+                                             "shortconv.l_cache",
+                                             "attention.recurrent_layers",
+                                             "full_attention_interval"};
+
 /* Keys that change nothing of what is computed here. */
 static const char *const harmless_keys[] = {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned",
-                                            "use_parallel_residual"};
+                                            "rope.dimension_sections", "use_parallel_residual"};
 
 static bool is_among(const char *const *list, size_t n, gguf_str suffix) {
     for (size_t i = 0; i < n; i++)
@@ -302,6 +338,9 @@ static bool is_among(const char *const *list, size_t n, gguf_str suffix) {
 static bool is_key_of(const arch *a, gguf_str suffix) {
     if (a->experts.gating != MODEL_GATE_NONE &&
         is_among(expert_keys, sizeof expert_keys / sizeof *expert_keys, suffix))
+        return true;
+    if ((a->recurrent || a->beside || a->mixer != BLOCK_mix_attention) &&
+        is_among(recurrent_keys, sizeof recurrent_keys / sizeof *recurrent_keys, suffix))
         return true;
     for (const arch_key *key = a->keys; key && key->suffix; key++)
         if (gguf_str_is(suffix, key->suffix)) return true;
@@ -364,7 +403,8 @@ static nut_status count_at(const layer_key *key, uint32_t il, uint32_t missing, 
 }
 
 typedef struct layer_keys {
-    layer_key n_ff, n_head, n_head_kv, key_length, value_length, window, pattern, dense_lead, expert_step;
+    layer_key n_ff, n_head, n_head_kv, key_length, value_length, window, pattern, dense_lead, expert_step,
+        recurrent, interval;
 } layer_keys;
 
 static layer_keys find_layer_keys(const keys *k) {
@@ -376,7 +416,9 @@ static layer_keys find_layer_keys(const keys *k) {
                         find_layer_key(k, "attention.sliding_window"),
                         find_layer_key(k, "attention.sliding_window_pattern"),
                         find_layer_key(k, "leading_dense_block_count"),
-                        find_layer_key(k, "interleave_moe_layer_step")};
+                        find_layer_key(k, "interleave_moe_layer_step"),
+                        find_layer_key(k, "attention.recurrent_layers"),
+                        find_layer_key(k, "full_attention_interval")};
 }
 
 static nut_status check_heads(const layer_hparams *l, nut_error *err) {
@@ -433,6 +475,10 @@ static nut_status get_xielu(keys *k, uint32_t il, layer_hparams *l, nut_error *e
     return NUT_OK;
 }
 
+static bool has_heads(const layer_hparams *l) {
+    return l->mixer == BLOCK_mix_attention;
+}
+
 static void take_most(layer_hparams *most, const layer_hparams *l) {
     if (l->n_ff > most->n_ff) most->n_ff = l->n_ff;
     if (l->n_head > most->n_head) most->n_head = l->n_head;
@@ -446,7 +492,8 @@ static nut_status get_rot(keys *k, const char *suffix, const model_hparams *hp, 
                           uint8_t which, uint32_t *n_rot, nut_error *err) {
     uint32_t least = UINT32_MAX;
     for (uint32_t il = 0; il < hp->n_layer; il++)
-        if (layers[il].hp.rope == which && layers[il].hp.head_dim < least) least = layers[il].hp.head_dim;
+        if (layers[il].hp.rope == which && has_heads(&layers[il].hp) && layers[il].hp.head_dim < least)
+            least = layers[il].hp.head_dim;
     *n_rot = 0;
     if (least == UINT32_MAX) return NUT_OK;
     TRY(get_count(k, suffix, least, least, n_rot, err));
@@ -479,15 +526,55 @@ static bool has_experts(const layer_keys *k, const model_hparams *hp, uint32_t i
     return hp->experts.n > 0 && il >= dense && (step < 2 || (il + 1) % step == 0);
 }
 
+/* Whether a layer has no attention: as the file says, or by a period, or by its heads. */
+static bool is_recurrent(const layer_keys *k, const arch *a, uint32_t il) {
+    int64_t value, interval = a->interval;
+    if (!a->recurrent) return false;
+    if (k->recurrent.kv && gguf_integer_at(k->recurrent.kv, il, &value)) return value != 0;
+    if (k->interval.kv && gguf_integer_at(k->interval.kv, 0, &value) && value > 0) interval = value;
+    if (interval) return (il + 1) % interval != 0;
+    return k->n_head_kv.kv && gguf_integer_at(k->n_head_kv.kv, il, &value) && value == 0;
+}
+
+/* Which blocks a layer has. A feed-forward of no width is none. */
+static void choose_blocks(const layer_keys *k, const arch *a, const model_hparams *hp, uint32_t il,
+                          layer_hparams *l) {
+    int64_t n_ff = 1;
+    const bool has_ff = k->n_ff.kv && gguf_integer_at(k->n_ff.kv, il, &n_ff) && n_ff != 0;
+    l->mixer = is_recurrent(k, a, il) ? a->recurrent : a->mixer;
+    l->beside = a->beside ? a->beside : BLOCK_NONE;
+    l->ffn = has_experts(k, hp, il) && !(a->features & ARCH_EXPERTS_BY_TENSOR) ? BLOCK_ffn_experts : a->ffn;
+    if (a->features & ARCH_ONE_BLOCK) {
+        if (has_ff) l->mixer = BLOCK_NONE;
+        if (!has_ff) l->ffn = BLOCK_NONE;
+    }
+}
+
 static nut_status get_layer(keys *k, const layer_keys *lk, const arch *a, const model_hparams *hp,
                             uint32_t il, layer_hparams *l, nut_error *err) {
-    *l = (layer_hparams){.mixer = a->mixer, .ffn = has_experts(lk, hp, il) ? BLOCK_ffn_experts : a->ffn};
-    TRY(count_at(&lk->n_ff, il, 0, 1, 1 << 22, &l->n_ff, err));
-    TRY(get_heads(lk, hp->n_embd, il, l, err));
-    TRY(get_window(lk, a, il, l, err));
+    *l = (layer_hparams){0};
+    choose_blocks(lk, a, hp, il, l);
+    if (l->ffn != BLOCK_NONE) TRY(count_at(&lk->n_ff, il, 0, 1, 1 << 22, &l->n_ff, err));
+    if (has_heads(l)) TRY(get_heads(lk, hp->n_embd, il, l, err));
+    if (has_heads(l)) TRY(get_window(lk, a, il, l, err));
+    if ((l->mixer != BLOCK_NONE && !has_heads(l)) || l->beside != BLOCK_NONE) TRY(check_ssm(hp, l, err));
     l->rope = hp->n_ropes > 1 && l->window > 0;
-    l->rotates = rotates(a, lk, il, l);
+    l->rotates = hp->rotates && rotates(a, lk, il, l);
     return a->features & ARCH_XIELU ? get_xielu(k, il, l, err) : NUT_OK;
+}
+
+/* Layers whose router is among the tensors have experts. */
+static void find_routers(const gguf *g, const model_hparams *hp, model_layer *layers) {
+    for (uint64_t i = 0; i < g->n_tensors && hp->experts.n; i++) {
+        const gguf_str name = g->tensors[i].name;
+        const char *at = name.s + 4, *end = name.s + name.n;
+        uint32_t il = 0;
+        if (name.n < 5 || memcmp(name.s, "blk.", 4)) continue;
+        for (; at < end && *at >= '0' && *at <= '9' && il < 100000; at++)
+            il = il * 10 + (uint32_t)(*at - '0');
+        if (il < hp->n_layer && gguf_str_is((gguf_str){at, (uint64_t)(end - at)}, ".ffn_gate_inp.weight"))
+            layers[il].hp.ffn = BLOCK_ffn_experts;
+    }
 }
 
 nut_status arch_layers(const gguf *g, const arch *a, model_hparams *hp, model_layer *layers,
@@ -498,6 +585,7 @@ nut_status arch_layers(const gguf *g, const arch *a, model_hparams *hp, model_la
         TRY(get_layer(&k, &lk, a, hp, il, &layers[il].hp, err));
         take_most(&hp->most, &layers[il].hp);
     }
+    if (a->features & ARCH_EXPERTS_BY_TENSOR) find_routers(g, hp, layers);
     TRY(get_rots(&k, hp, layers, err));
     return check_known(g, a, err);
 }

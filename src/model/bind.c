@@ -34,10 +34,11 @@ typedef struct place {
     char *base; // what the specs' offsets are of
 } place;
 
-enum { LAYER_PLACES = 3 };
+enum { LAYER_PLACES = 4 };
 
 static const block_spec *block_of(const nut_model *m, unsigned id) {
-    return m->blocks[id];
+    static const block_spec none = {0};
+    return id == BLOCK_NONE ? &none : m->blocks[id];
 }
 
 static place model_place(const nut_model *m) {
@@ -47,8 +48,9 @@ static place model_place(const nut_model *m) {
 static place layer_place(const nut_model *m, uint32_t il, int i) {
     model_layer *l = &m->layers[il];
     if (i == 0) return (place){arch_layer_tensors, arch_n_layer_tensors, (char *)l};
-    const block_spec *b = block_of(m, i == 1 ? l->hp.mixer : l->hp.ffn);
-    return (place){b->tensors, b->n_tensors, i == 1 ? l->mixer : l->ffn};
+    const unsigned id = i == 1 ? l->hp.mixer : i == 2 ? l->hp.beside : l->hp.ffn;
+    const block_spec *b = block_of(m, id);
+    return (place){b->tensors, b->n_tensors, i == 1 ? l->mixer : i == 2 ? l->beside : l->ffn};
 }
 
 /* ---- layers ---- */
@@ -74,11 +76,13 @@ static bool take_blocks(nut_model *m) {
     arena *a = &m->layer_memory;
     for (uint32_t il = 0; il < m->hp.n_layer; il++) {
         arena_add(a, 1, block_of(m, m->layers[il].hp.mixer)->weights);
+        arena_add(a, 1, block_of(m, m->layers[il].hp.beside)->weights);
         arena_add(a, 1, block_of(m, m->layers[il].hp.ffn)->weights);
     }
     if (!arena_open(a)) return false;
     for (uint32_t il = 0; il < m->hp.n_layer; il++) {
         m->layers[il].mixer = arena_take(a, 1, block_of(m, m->layers[il].hp.mixer)->weights);
+        m->layers[il].beside = arena_take(a, 1, block_of(m, m->layers[il].hp.beside)->weights);
         m->layers[il].ffn = arena_take(a, 1, block_of(m, m->layers[il].hp.ffn)->weights);
     }
     return true;

@@ -59,9 +59,20 @@ typedef struct expert_hparams {
     float scale;    // of their weights
 } expert_hparams;
 
+/* Sizes of recurrent blocks, as files name them. */
+typedef struct ssm_hparams {
+    uint32_t conv;   // positions of the convolution
+    uint32_t inner;  // channels
+    uint32_t state;  // numbers that a channel keeps, or a key's
+    uint32_t rank;   // of time steps, or value heads
+    uint32_t groups; // that share B and C, or key heads
+    bool normed;     // time steps, B and C have norms without weights
+} ssm_hparams;
+
 /* What may differ from layer to layer. */
 typedef struct layer_hparams {
     uint8_t mixer, ffn; // block ids of model/arch.h
+    uint8_t beside;     // a second mixer
     bool rotates;       // rope is applied
     uint8_t rope;       // which of hp.rope, where it rotates
     uint32_t n_ff;
@@ -84,10 +95,12 @@ typedef struct model_hparams {
     uint32_t n_ropes;               // 2 where layers with a window have a rotation of their own, else 1
     rope_hparams rope[MODEL_ROPES]; // of layers without a window, and of those with one
     expert_hparams experts;
+    ssm_hparams ssm;
     uint32_t n_types; // of tokens, where their embeddings are added
     bool causal;      // tokens see those before them only; else there are no logits
     model_pooling pooling;
     float norm_eps;
+    bool rotates;         // otherwise no layer does
     bool parallel;        // mixer and feed-forward read the same residual
     float embd_scale;     // of token embeddings
     float residual_scale; // of what a block adds to the residual
@@ -117,7 +130,7 @@ typedef struct model_layer {
     norm_weights attn_post_norm; // (n_embd) of what the mixer adds
     norm_weights ffn_norm;       // (n_embd) in front of the feed-forward
     norm_weights ffn_post_norm;  // (n_embd) of what the feed-forward adds
-    void *mixer, *ffn;           // weights, as the block kinds have them
+    void *mixer, *beside, *ffn;  // weights, as the block kinds have them
 } model_layer;
 
 struct nut_model {

@@ -18,9 +18,9 @@ typedef struct block_kind {
     size_t (*page_bytes)(const layer_hparams *l, const cache_kind *kind);
     /* out (n, n_embd padded to 8) = block(x), x (n, n_embd), for the step's layer. */
     void (*run)(forward_step *s, const float *x, float *out);
-    /* The last position <= n_past that the state of a sequence's layer can go back to; NULL: any. What is
-     * beyond it is computed again from the tokens. */
-    uint32_t (*rewind)(sequence *q, size_t layer, uint32_t n_past);
+    /* Floats that a layer keeps of a sequence's past, of any length: step_state. Zeros at position 0. NULL:
+     * none. */
+    size_t (*state)(const model_hparams *hp);
 } block_kind;
 
 /* By block id. */

@@ -36,6 +36,33 @@ void step_each_token(const forward_step *s, token_fn *fn) {
         threads_run(s->ws->team, token_member, &r);
 }
 
+typedef struct part_region {
+    const forward_step *s;
+    part_fn *fn;
+    size_t n;
+} part_region;
+
+static void part_member(void *ctx, unsigned i, unsigned n) {
+    const part_region *r = ctx;
+    size_t begin, end;
+    threads_split(r->n, i, n, &begin, &end);
+    for (size_t k = begin; k < end; k++) r->fn(r->s, k);
+}
+
+void step_each_part(const forward_step *s, size_t n, part_fn *fn) {
+    part_region r = {s, fn, n};
+    threads_run(s->ws->team, part_member, &r);
+}
+
+const void *step_weights(const forward_step *s) {
+    const model_layer *l = s->layer;
+    return s->place == STEP_MIXER ? l->mixer : s->place == STEP_BESIDE ? l->beside : l->ffn;
+}
+
+float *step_state(const forward_step *s, size_t t) {
+    return s->rows[t].seq->state + s->ws->state_at[s->il * STEP_PLACES + s->place];
+}
+
 void step_done(const forward_step *s, profile_part part) {
     profile_end(&s->ws->profile, part);
 }
@@ -112,10 +139,16 @@ static void add_and_enter_ffn(const forward_step *s, size_t t) {
 
 static void run_mixer(forward_step *s) {
     step_done(s, PROFILE_ATTN_NORM);
+    s->place = STEP_MIXER;
     block_kinds[s->layer->hp.mixer]->run(s, s->ws->normed, s->ws->mixed);
+    if (s->layer->hp.beside == BLOCK_NONE) return;
+    s->place = STEP_BESIDE;
+    block_kinds[s->layer->hp.beside]->run(s, s->ws->normed, s->ws->fed);
+    s->k->add(s->ws->mixed, s->ws->fed, s->n * run_pad8(s->m->hp.n_embd));
 }
 
 static void run_ffn(forward_step *s) {
+    s->place = STEP_FFN;
     block_kinds[s->layer->hp.ffn]->run(s, s->ws->normed, s->ws->fed);
 }
 
@@ -153,6 +186,20 @@ static void fill_rope(const forward_step *s) {
                        s->ws->rope + (i * s->ws->n_batch + t) * n_rot);
 }
 
+/* x += block(norm(x)) of a layer that has but one. */
+static void run_alone(forward_step *s) {
+    const bool mixes = s->layer->hp.mixer != BLOCK_NONE;
+    step_each_token(s, enter_mixer);
+    if (mixes) run_mixer(s);
+    if (!mixes) run_ffn(s);
+    step_each_token(s, mixes ? add_mixed : add_fed);
+    step_done(s, PROFILE_ADD);
+}
+
+static bool is_alone(const layer_hparams *l) {
+    return l->mixer == BLOCK_NONE || l->ffn == BLOCK_NONE;
+}
+
 static bool is_parallel(const forward_step *s) {
     return s->m->hp.parallel || ((s->m->arch->features & ARCH_MAY_PARALLEL) && !s->layer->ffn_norm.weight);
 }
@@ -161,7 +208,9 @@ void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
     fill_rope(s);
     for (s->il = from; s->il < to; s->il++) {
         s->layer = &s->m->layers[s->il];
-        if (is_parallel(s))
+        if (is_alone(&s->layer->hp))
+            run_alone(s);
+        else if (is_parallel(s))
             run_parallel(s);
         else
             run_sequential(s);

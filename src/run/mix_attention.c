@@ -26,9 +26,10 @@ static const tensor_part qkv_bias[] = {{offsetof(attention_weights, q.bias), 'Q'
                                        {0}};
 
 static const tensor_spec tensors[] = {
-    {"attn_qkv.weight", MATRIX("EA"), .may = TENSOR_OPTIONAL, .parts = qkv},
+    {"attn_qkv.weight", MATRIX("EA"), .may = TENSOR_OPTIONAL, .unless = ARCH_GATED_OUT, .parts = qkv},
     {"attn_qkv.bias", VECTOR("A"), .may = ARCH_QKV_BIAS | ARCH_ANY_BIAS, .parts = qkv_bias},
-    {"attn_q.weight", IN(q.w), MATRIX("EQ")},
+    {"attn_q.weight", IN(q.w), MATRIX("EQ"), .unless = ARCH_GATED_OUT},
+    {"attn_q.weight", IN(q.w), MATRIX("EB"), .with = ARCH_GATED_OUT},
     {"attn_k.weight", IN(k.w), MATRIX("EK")},
     {"attn_v.weight", IN(v.w), MATRIX("EU")},
     {"attn_output.weight", IN(o.w), MATRIX("PE")},
@@ -46,10 +47,11 @@ static const tensor_spec tensors[] = {
 };
 
 typedef struct scratch {
-    float *q;        // (2 * n_batch, n_head * head_dim)
-    float *k;        // (2 * n_batch, n_head_kv * head_dim)
-    float *v;        // (2 * n_batch, n_head_kv * head_dim_v)
-    float *attended; // (n_batch, n_head * head_dim_v)
+    float *q;         // (2 * n_batch, n_head * head_dim)
+    float *k;         // (2 * n_batch, n_head_kv * head_dim)
+    float *v;         // (2 * n_batch, n_head_kv * head_dim_v)
+    float *attended;  // (n_batch, n_head * head_dim_v)
+    float *with_gate; // (2 * n_batch, n_head, 2, head_dim) queries with gates, of ARCH_GATED_OUT
 } scratch;
 _Static_assert(sizeof(scratch) <= BLOCK_SCRATCH_BYTES, "scratch");
 
@@ -76,6 +78,8 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     memory_want(w, &c->k, 2 * n_batch, k_width(most) * sizeof(float));
     memory_want(w, &c->v, 2 * n_batch, v_width(most) * sizeof(float));
     memory_want(w, &c->attended, n_batch, out_width(most) * sizeof(float));
+    memory_want(w, &c->with_gate, m->arch->features & ARCH_GATED_OUT ? 2 * n_batch : 0,
+                2 * q_width(most) * sizeof(float));
 }
 
 static size_t page_bytes(const layer_hparams *l, const cache_kind *kind) {
@@ -91,7 +95,7 @@ static void norm(const forward_step *s, float *x, const float *weight, size_t n)
 
 /* Norms of heads of q or k of one token, in place. */
 static void norm_heads(const forward_step *s, float *heads, size_t n_heads, const float *weight) {
-    const unsigned features = s->m->arch->features;
+    const uint64_t features = s->m->arch->features;
     const bool full = features & ARCH_QK_NORM_FULL;
     const size_t dim = full ? n_heads * s->layer->hp.head_dim : s->layer->hp.head_dim;
     for (size_t h = 0; weight && h < (full ? 1 : n_heads); h++)
@@ -132,15 +136,36 @@ static void store_token(const forward_step *s, size_t t) {
     attend_store(s, t, &r, k, v);
 }
 
+static void take_queries(const forward_step *s, size_t t) {
+    const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
+    const size_t n_head = s->layer->hp.n_head, dim = s->layer->hp.head_dim;
+    for (size_t h = t * n_head; h < (t + 1) * n_head; h++)
+        memcpy(c->q + h * dim, c->with_gate + 2 * h * dim, dim * sizeof(float));
+}
+
+/* attended *= sigmoid(gate) */
+static void apply_gates(const forward_step *s, size_t t) {
+    const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
+    const size_t n_head = s->layer->hp.n_head, dim = s->layer->hp.head_dim;
+    for (size_t h = t * n_head; h < (t + 1) * n_head; h++) {
+        const float *gate = c->with_gate + (2 * h + 1) * dim;
+        for (size_t i = 0; i < dim; i++) c->attended[h * dim + i] /= 1 + kernel_exp(-gate[i]);
+    }
+}
+
 static void run(forward_step *s, const float *x, float *out) {
     const attention_weights *w = s->layer->mixer;
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
-    const linear_job in[] = {{&w->q, c->q}, {&w->k, c->k}, {&w->v, c->v}}, join = {&w->o, out};
+    const bool gated = s->m->arch->features & ARCH_GATED_OUT;
+    const linear_job in[] = {{&w->q, gated ? c->with_gate : c->q}, {&w->k, c->k}, {&w->v, c->v}},
+                     join = {&w->o, out};
     linears_run(s, (linear_input){x, s->m->hp.n_embd, 2}, in, 3, NULL);
     step_done(s, PROFILE_QKV);
+    if (gated) step_each_token(s, take_queries);
     step_each_token(s, store_token);
     step_done(s, PROFILE_STORE);
     attend(s, c->q, w->sinks, c->attended);
+    if (gated) step_each_token(s, apply_gates);
     step_done(s, PROFILE_ATTEND);
     linears_run(s, (linear_input){c->attended, out_width(&s->layer->hp), 1}, &join, 1, NULL);
     step_done(s, PROFILE_WO);

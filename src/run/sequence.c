@@ -10,6 +10,7 @@
  *     4, 4    n_past; bytes of a page
  *     4 each  n_past tokens
  *     pages   as they are in memory, the last one whole
+ *     4 each  what recurrent blocks keep
  *     8       checksum (FNV-1a, 64 bits) of all before
  *
  * A sequence is restored by the same kernels' layout on a machine of the same byte order; numbers in a cache
@@ -34,6 +35,7 @@ void sequence_want(const nut_model *m, sequence *q, memory_walk *w) {
     memory_want(w, &q->pages, tiles_of(q->n_ctx), sizeof(uint8_t *));
     memory_want(w, &q->partial, (uint64_t)cache_spans(q->n_ctx) * most->n_head,
                 kernel_partial_size(most->head_dim_v) * sizeof(float));
+    memory_want(w, &q->state, (1 + SEQUENCE_MARKS) * workspace_state_size(m), sizeof(float));
     memory_want(w, &q->rope_freq, (uint64_t)MODEL_ROPES * (m->hp.n_rot / 2), sizeof(double));
 }
 
@@ -90,12 +92,37 @@ void sequence_claim(sequence *q, size_t n) {
     }
 }
 
-void sequence_truncate(sequence *q, uint32_t n_past) {
-    for (size_t il = 0; il < q->ws->model->hp.n_layer; il++) {
-        const block_kind *mixer = block_kinds[q->ws->model->layers[il].hp.mixer];
-        const uint32_t possible = mixer->rewind ? mixer->rewind(q, il, n_past) : n_past;
-        if (possible < n_past) n_past = possible;
+/* ---- states ---- */
+
+static float *marked_state(const sequence *q, size_t i) {
+    return q->state + (1 + i) * q->ws->n_state;
+}
+
+/* The state as it was at the last mark up to n_past, or at 0. Later marks are gone. Returns its position. */
+static uint32_t state_back(sequence *q, uint32_t n_past) {
+    size_t best = 0;
+    for (size_t i = 0; i < SEQUENCE_MARKS; i++) {
+        if (q->mark[i] > n_past) q->mark[i] = 0;
+        if (q->mark[i] > q->mark[best]) best = i;
     }
+    if (q->mark[best])
+        memcpy(q->state, marked_state(q, best), q->ws->n_state * sizeof *q->state);
+    else
+        memset(q->state, 0, q->ws->n_state * sizeof *q->state);
+    return q->mark[best];
+}
+
+void sequence_mark(sequence *q, size_t n) {
+    size_t oldest = 0;
+    if (!q->ws->n_state || n < 2) return;
+    for (size_t i = 1; i < SEQUENCE_MARKS; i++)
+        if (q->mark[i] < q->mark[oldest]) oldest = i;
+    q->mark[oldest] = q->n_past;
+    memcpy(marked_state(q, oldest), q->state, q->ws->n_state * sizeof *q->state);
+}
+
+void sequence_truncate(sequence *q, uint32_t n_past) {
+    if (q->ws->n_state && n_past < q->n_past) n_past = state_back(q, n_past);
     while (q->n_pages > tiles_of(n_past)) drop_page(q);
     q->n_past = n_past;
 }
@@ -104,6 +131,8 @@ void sequence_fork(sequence *q, const sequence *from) {
     const uint32_t whole = from->n_past / CACHE_TILE;
     memcpy(q->tokens, from->tokens, from->n_past * sizeof *q->tokens);
     q->n_past = from->n_past;
+    memcpy(q->mark, from->mark, sizeof q->mark);
+    memcpy(q->state, from->state, (1 + SEQUENCE_MARKS) * q->ws->n_state * sizeof *q->state);
     for (; q->n_pages < from->n_pages; q->n_pages++) {
         q->pages[q->n_pages] = from->pages[q->n_pages];
         page_share(from->pages[q->n_pages]);
@@ -131,7 +160,7 @@ static uint64_t fingerprint(const workspace *ws) {
 
 static size_t saved_size(const workspace *ws, uint32_t n_past) {
     return HEADER_BYTES + n_past * sizeof(int32_t) + tiles_of(n_past) * ws->pages.page_bytes +
-           CHECKSUM_BYTES;
+           ws->n_state * sizeof(float) + CHECKSUM_BYTES;
 }
 
 size_t sequence_saved_size(const sequence *q) {
@@ -149,6 +178,7 @@ void sequence_save(const sequence *q, uint8_t *out) {
     uint8_t *to = put(put(put(out, magic, 8), &print, 8), sizes, 8);
     to = put(to, q->tokens, q->n_past * sizeof *q->tokens);
     for (size_t i = 0; i < tiles_of(q->n_past); i++) to = put(to, q->pages[i], q->ws->pages.page_bytes);
+    to = put(to, q->state, q->ws->n_state * sizeof *q->state);
     const uint64_t sum = fnv(0xcbf29ce484222325u, out, (size_t)(to - out));
     put(to, &sum, 8);
 }
@@ -220,11 +250,22 @@ static bool page_fits(const sequence *q, uint8_t *page) {
     return true;
 }
 
+/* The bytes need not be aligned. */
+static bool state_fits(const uint8_t *bytes, size_t n) {
+    bool fits = true;
+    for (size_t i = 0; i < n; i++) {
+        float x;
+        memcpy(&x, bytes + i * sizeof x, sizeof x);
+        fits &= fabsf(x) <= 0x1p100f;
+    }
+    return fits;
+}
+
 nut_status sequence_restore(sequence *q, const uint8_t *bytes, size_t n, nut_error *err) {
     uint32_t n_past;
     TRY(check_saved(q, bytes, n, &n_past, err));
     int32_t *tokens = mem_alloc(n_past * sizeof *tokens); // the bytes need not be aligned
-    uint8_t *page = mem_alloc(q->ws->pages.page_bytes);
+    uint8_t *page = mem_alloc(q->ws->pages.page_bytes + 1);
     bool fits = tokens && page;
     const uint8_t *at = bytes + HEADER_BYTES, *pages = at + n_past * sizeof *tokens;
     if (fits) memcpy(tokens, at, n_past * sizeof *tokens), fits = tokens_fit(q, tokens, n_past);
@@ -232,9 +273,12 @@ nut_status sequence_restore(sequence *q, const uint8_t *bytes, size_t n, nut_err
         memcpy(page, pages + i * q->ws->pages.page_bytes, q->ws->pages.page_bytes);
         fits = page_fits(q, page);
     }
+    const uint8_t *state = pages + tiles_of(n_past) * q->ws->pages.page_bytes;
     const bool taken = tokens && page;
+    fits = fits && state_fits(state, q->ws->n_state);
     if (fits) {
         sequence_truncate(q, 0);
+        memcpy(q->state, state, q->ws->n_state * sizeof *q->state);
         sequence_claim(q, n_past);
         memcpy(q->tokens, tokens, n_past * sizeof *tokens);
         for (size_t i = 0; i < tiles_of(n_past); i++)

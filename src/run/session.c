@@ -248,6 +248,7 @@ static void take_rows(sequence *q, size_t n) {
 static void keep_tokens(sequence *q, const int32_t *ids, size_t n) {
     memcpy(q->tokens + q->n_past, ids, n * sizeof *ids);
     q->n_past += (uint32_t)n;
+    sequence_mark(q, n);
 }
 
 /* One batch of a sequence. */
@@ -362,6 +363,8 @@ nut_status nut_workspace_eval(nut_workspace *ws, const nut_row *rows, size_t n, 
         q->n_past += (uint32_t)k;
     }
     run_step(ws, ws->ids, n, n_kept);
+    for (size_t i = 0, k; i < n; i += k)
+        sequence_mark(&rows[i].session->seq, k = count_same(rows + i, n - i));
     ws->logits_of = NULL;
     ws->n_logits = n_kept;
     return NUT_OK;

@@ -71,6 +71,8 @@ struct nut_workspace {
     float *logits;         // (n_logits_max, n_vocab padded to 8)
     block_scratch scratch[BLOCK_COUNT];
     float *slopes;    // (n_head) of attention (attend.c)
+    size_t *state_at; // (n_layer, STEP_PLACES) where the states of a layer's blocks begin in a sequence's
+    size_t n_state;   // floats of those
     size_t *layer_at; // (n_layer) where a layer's keys and values begin in a page
     // of products (linear.c)
     run_int8 int8;
@@ -88,6 +90,9 @@ struct nut_workspace {
     profile profile;
 };
 
+/* Places of blocks in a layer. */
+enum { STEP_MIXER, STEP_BESIDE, STEP_FFN, STEP_PLACES };
+
 typedef struct nut_workspace workspace;
 
 typedef struct workspace_options {
@@ -98,6 +103,8 @@ typedef struct workspace_options {
 
 /* Describes the memory of a workspace, whose options are set. */
 void workspace_want(const nut_model *m, workspace *ws, memory_walk *w);
+/* Floats of the states of a sequence. */
+uint64_t workspace_state_size(const nut_model *m);
 /* Bytes of a page: what all layers keep for a tile of positions. */
 uint64_t workspace_page_bytes(const nut_model *m, const cache_kind *kind);
 /* Options are checked by session.c. The model must outlive it. */
@@ -106,13 +113,19 @@ void workspace_free(workspace *ws); // NULL is allowed
 
 /* ---- sequence (sequence.c) ---- */
 
+enum { SEQUENCE_MARKS = 2 }; // positions that the state can go back to beside 0
+
 typedef struct sequence {
     workspace *ws;
     uint32_t n_ctx, n_past;
     int32_t *tokens; // (n_ctx) the n_past tokens in the cache
     uint8_t **pages; // (tiles of n_ctx) their first n_pages are the cache's, see pages.h
     uint32_t n_pages;
-    float *partial;    // (spans of n_ctx, n_head, kernel_partial_size) of a token that attends alone
+    float *partial; // (spans of n_ctx, n_head, kernel_partial_size) of a token that attends alone
+    /* What recurrent blocks keep: (1 + SEQUENCE_MARKS, ws->n_state), as it is at n_past and as it was at the
+     * positions `mark` (0: there is none). */
+    float *state;
+    uint32_t mark[SEQUENCE_MARKS];
     double *rope_freq; // (MODEL_ROPES, n_rot / 2) radians per position
 } sequence;
 
@@ -125,6 +138,8 @@ void sequence_close(sequence *q);
 void sequence_claim(sequence *q, size_t n);
 /* Forgets positions from n_past on, and some before it where a block's state cannot go back to it. */
 void sequence_truncate(sequence *q, uint32_t n_past);
+/* After a step of n tokens: what was read at once can be gone back to. */
+void sequence_mark(sequence *q, size_t n);
 /* Makes q, which is empty, the same as `from`, sharing its full pages. Both have the same workspace, and q's
  * n_ctx holds from's positions. */
 void sequence_fork(sequence *q, const sequence *from);
@@ -154,7 +169,8 @@ typedef struct forward_step {
     const step_row *rows; // (n) those of one sequence follow one another, in order
     float *residual;      // (n, n_embd), the workspace's or a caller's
     const model_layer *layer;
-    size_t il; // its index
+    size_t il;      // its index
+    unsigned place; // of the block that runs
 } forward_step;
 
 forward_step step_of(workspace *ws, const step_row *rows, size_t n);
@@ -175,6 +191,12 @@ void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept);
 typedef void token_fn(const forward_step *s, size_t t);
 /* Calls fn for each token, shared among the threads. */
 void step_each_token(const forward_step *s, token_fn *fn);
+typedef void part_fn(const forward_step *s, size_t part);
+/* Calls fn for each of n parts of the work, shared among the threads. */
+void step_each_part(const forward_step *s, size_t n, part_fn *fn);
+/* The weights of the block that runs, and what it keeps of the past of token t's sequence. */
+const void *step_weights(const forward_step *s);
+float *step_state(const forward_step *s, size_t t);
 /* The end of a part of a step, for profiles. */
 void step_done(const forward_step *s, profile_part part);
 /* How the heads of token t are rotated in this layer. */

@@ -6,6 +6,7 @@
 /* The widest input of a block's products in the layers m->hp.most. */
 static uint64_t block_width(const nut_model *m, unsigned id) {
     uint64_t widest = 0;
+    if (id == BLOCK_NONE) return 0;
     for (size_t i = 0; i < m->blocks[id]->n_tensors; i++) {
         const tensor_spec *t = &m->blocks[id]->tensors[i];
         const uint64_t width = arch_size(&m->hp, &m->hp.most, t->shape[0]);
@@ -18,7 +19,9 @@ static void want_int8(const nut_model *m, size_t n_batch, run_int8 *to, memory_w
     uint64_t width = 2 * (uint64_t)m->hp.n_embd;
     for (uint32_t il = 0; il < m->hp.n_layer; il++) {
         const uint64_t mixer = block_width(m, m->layers[il].hp.mixer),
-                       ffn = block_width(m, m->layers[il].hp.ffn);
+                       ffn = block_width(m, m->layers[il].hp.ffn),
+                       beside = block_width(m, m->layers[il].hp.beside);
+        width = beside > width ? beside : width;
         width = mixer > width ? mixer : width;
         width = ffn > width ? ffn : width;
     }
@@ -30,10 +33,29 @@ static void want_int8(const nut_model *m, size_t n_batch, run_int8 *to, memory_w
     memory_want(w, &to->sum, (padded / 32 + 1) * KERNEL_SUMS, sizeof(int32_t));
 }
 
+static unsigned block_at(const nut_model *m, uint32_t il, int place) {
+    const layer_hparams *l = &m->layers[il].hp;
+    return place == STEP_MIXER ? l->mixer : place == STEP_BESIDE ? l->beside : l->ffn;
+}
+
+/* Floats that the block keeps. */
+static uint64_t state_size(const nut_model *m, uint32_t il, int place) {
+    const unsigned id = block_at(m, il, place);
+    return id != BLOCK_NONE && block_kinds[id]->state ? block_kinds[id]->state(&m->hp) : 0;
+}
+
+uint64_t workspace_state_size(const nut_model *m) {
+    uint64_t n = 0;
+    for (uint32_t il = 0; il < m->hp.n_layer; il++)
+        for (int place = 0; place < STEP_PLACES; place++) n += state_size(m, il, place);
+    return n;
+}
+
 static void want_blocks(const nut_model *m, workspace *ws, memory_walk *w) {
     bool wanted[BLOCK_COUNT] = {false};
     for (uint32_t il = 0; il < m->hp.n_layer; il++)
-        wanted[m->layers[il].hp.mixer] = wanted[m->layers[il].hp.ffn] = true;
+        for (int place = 0; place < STEP_PLACES; place++)
+            if (block_at(m, il, place) != BLOCK_NONE) wanted[block_at(m, il, place)] = true;
     for (unsigned id = 0; id < BLOCK_COUNT; id++)
         if (wanted[id]) block_kinds[id]->want(m, ws->n_batch, ws->scratch[id].bytes, w);
 }
@@ -51,6 +73,7 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     memory_want(w, &ws->logits, (uint64_t)ws->n_logits_max * run_pad8(m->hp.n_vocab), sizeof(float));
     want_blocks(m, ws, w);
     memory_want(w, &ws->slopes, m->hp.most.n_head, sizeof(float));
+    memory_want(w, &ws->state_at, (uint64_t)m->hp.n_layer * STEP_PLACES, sizeof(size_t));
     memory_want(w, &ws->layer_at, m->hp.n_layer, sizeof(size_t));
     want_int8(m, ws->n_batch, &ws->int8, w);
     memory_want(w, &ws->rest, n * n_embd, sizeof(float));
@@ -62,14 +85,21 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
 
 static uint64_t layer_bytes(const nut_model *m, uint32_t il, const cache_kind *kind) {
     const layer_hparams *l = &m->layers[il].hp;
-    const block_kind *mixer = block_kinds[l->mixer];
-    return mixer->page_bytes ? mixer->page_bytes(l, kind) : 0;
+    if (l->mixer == BLOCK_NONE || !block_kinds[l->mixer]->page_bytes) return 0;
+    return block_kinds[l->mixer]->page_bytes(l, kind);
 }
 
 uint64_t workspace_page_bytes(const nut_model *m, const cache_kind *kind) {
     uint64_t bytes = 0;
     for (uint32_t il = 0; il < m->hp.n_layer; il++) bytes += layer_bytes(m, il, kind);
     return bytes;
+}
+
+static void place_states(workspace *ws) {
+    for (uint32_t i = 0; i < ws->model->hp.n_layer * STEP_PLACES; i++) {
+        ws->state_at[i] = ws->n_state;
+        ws->n_state += (size_t)state_size(ws->model, i / STEP_PLACES, (int)(i % STEP_PLACES));
+    }
 }
 
 static nut_status take_memory(workspace *ws, nut_error *err) {
@@ -83,6 +113,7 @@ static nut_status take_memory(workspace *ws, nut_error *err) {
     w.taking = true;
     workspace_want(ws->model, ws, &w);
     pages_open(&ws->pages, (size_t)page);
+    place_states(ws);
     for (uint32_t il = 0; il + 1 < ws->model->hp.n_layer; il++)
         ws->layer_at[il + 1] = ws->layer_at[il] + (size_t)layer_bytes(ws->model, il, ws->cache_kind);
     return NUT_OK;

@@ -14,7 +14,7 @@ const grad_kind *const grad_kinds[BLOCK_COUNT] = {
 };
 
 /* What of families' features this room computes. */
-static const unsigned known_features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS |
+static const uint64_t known_features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS |
                                        ARCH_ANY_BIAS | ARCH_QK_NORM | ARCH_QK_NORM_FULL | ARCH_PARALLEL |
                                        ARCH_EMBD_SQRT | ARCH_FUSED_UP | ARCH_ROPE_IN_WINDOWS |
                                        ARCH_LOCAL_UNSCALED;

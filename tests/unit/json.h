@@ -147,7 +147,8 @@ static inline json *json_scalar(json_parser *p, json *v) {
     char *end;
     v->type = JSON_NUMBER;
     v->number = strtod(p->s + p->at, &end);
-    if (end == p->s + p->at || !strchr("-0123456789", p->s[p->at])) return json_fail(p, "no value");
+    // Infinity is no JSON, but Python writes it.
+    if (end == p->s + p->at || !strchr("-0123456789I", p->s[p->at])) return json_fail(p, "no value");
     p->at = (size_t)(end - p->s);
     return v;
 }

@@ -5,7 +5,8 @@
  * were made.
  *
  * The reference path must agree to rounding, the fast path within what half floats in its cache cost. Both
- * read the same ids in one batch, one by one, in odd batches, and after a truncate.
+ * read the same ids in one batch, one by one, in odd batches, after a truncate, and with another sequence in
+ * the same steps, which began as a fork or was saved and restored.
  */
 #include "check.h"
 #include "json.h"
@@ -128,6 +129,54 @@ static double eval_after_truncate(const expected *e, nut_session *s) {
     return fmax(worst, eval_range(e, s, e->n_ids / 2, e->n_ids, 3));
 }
 
+/* Appends the next n ids of two sessions in one step, and compares the logits behind them. */
+static double eval_both(const expected *e, nut_session *const *s, const size_t *from, size_t n) {
+    nut_row rows[16];
+    double worst = 0;
+    for (size_t i = 0; i < 2 * n; i++) rows[i] = (nut_row){s[i / n], e->ids[from[i / n] + i % n], true};
+    if (!CHECK(nut_workspace_eval(nut_session_workspace(s[0]), rows, 2 * n, NULL) == NUT_OK, "%s: a step",
+               e->name))
+        return (double)INFINITY;
+    for (size_t i = 0; i < 2 * n; i++) {
+        const size_t row = from[i / n] + i % n;
+        size_t at = count_values(e, row);
+        worst = compare_row(e, row, nut_workspace_logits(nut_session_workspace(s[0]), i), &at, worst);
+    }
+    return worst;
+}
+
+/* Two sessions at different positions, in one step and in turns; the second is a fork of the first, and then
+ * what was saved of it. */
+static double eval_two(const expected *e, nut_session *s) {
+    enum { FIRST = 5, AHEAD = 3, EACH = 4 };
+    nut_session *both[2] = {s, NULL};
+    nut_error err = {NUT_OK, ""};
+    size_t n_saved = 0;
+    double worst = eval_range(e, s, 0, FIRST, FIRST);
+    nut_session_save(s, NULL, 0, &n_saved, NULL);
+    uint8_t *saved = malloc(n_saved);
+    if (!CHECK(nut_session_save(s, saved, n_saved, &n_saved, &err) == NUT_OK, "%s: %s", e->name,
+               err.message) ||
+        !CHECK(nut_session_fork(s, &both[1], &err) == NUT_OK, "%s: %s", e->name, err.message)) {
+        free(saved);
+        return (double)INFINITY;
+    }
+    for (int restored = 0; restored < 2; restored++) {
+        size_t from[2] = {FIRST + AHEAD, FIRST};
+        if (restored) {
+            nut_session_truncate(s, FIRST, NULL);
+            CHECK(nut_session_restore(both[1], saved, n_saved, &err) == NUT_OK, "%s: %s", e->name,
+                  err.message);
+        }
+        worst = fmax(worst, eval_range(e, s, FIRST, FIRST + AHEAD, 2));
+        for (size_t n = 1; from[0] + n <= e->n_ids; from[0] += n, from[1] += n, n = n % EACH + 1)
+            worst = fmax(worst, eval_both(e, both, from, n));
+    }
+    nut_session_free(both[1]);
+    free(saved);
+    return worst;
+}
+
 static double check_logits(const expected *e, const path *p, nut_session *s) {
     static const struct {
         const char *name;
@@ -142,6 +191,11 @@ static double check_logits(const expected *e, const path *p, nut_session *s) {
               p->name, ways[i].name, worst);
         most = fmax(most, worst);
     }
+    nut_session_truncate(s, 0, NULL);
+    const double worst = eval_two(e, s);
+    CHECK(worst < p->tolerance, "%s, %s path, two sequences: logits differ by %g of their deviation",
+          e->name, p->name, worst);
+    most = fmax(most, worst);
     return most;
 }
 
