@@ -14,7 +14,11 @@ CODE_FORMAT_LIST(NUT_X)
 #define FLOATS(name, layout, type, bytes) ROW(name, layout, type, 1, bytes, quantize_##name)
 #define CODES(name, layout, type, block, bytes, quantize, read, ...)                                        \
     ROW(name, layout, type, block, bytes, quantize)
-const format format_table[FORMAT_COUNT] = {FLOAT_FORMAT_LIST(FLOATS) CODE_FORMAT_LIST(CODES)};
+#define CODED(name, layout, type)                                                                           \
+    [FORMAT_##name] = {FORMAT_##name, #name, type, FORMAT_UNIT, 0, &layout_table[LAYOUT_##layout],          \
+                       NULL,          NULL,  NULL},
+const format format_table[FORMAT_ALL] = {
+    FLOAT_FORMAT_LIST(FLOATS) CODE_FORMAT_LIST(CODES) CODED_FORMAT_LIST(CODED)};
 
 /* Type numbers of ggml.h (llama.cpp, MIT), those that were withdrawn included. */
 static const char *const ggml_names[] = {
@@ -30,11 +34,12 @@ static const char *const ggml_names[] = {
 
 const char *format_ggml_name(uint32_t ggml_type) {
     const char *name = ggml_type < sizeof ggml_names / sizeof *ggml_names ? ggml_names[ggml_type] : NULL;
-    return name ? name : "unknown";
+    const format *f = name ? NULL : format_by_ggml(ggml_type);
+    return name ? name : f ? f->name : "unknown";
 }
 
 const format *format_by_ggml(uint32_t ggml_type) {
-    for (size_t i = 0; i < FORMAT_COUNT; i++)
+    for (size_t i = 0; i < FORMAT_ALL; i++)
         if (format_table[i].ggml_type == ggml_type) return &format_table[i];
     return NULL;
 }
@@ -49,7 +54,7 @@ static bool same_name(const char *a, const char *b) {
 }
 
 const format *format_by_name(const char *name) {
-    for (size_t i = 0; i < FORMAT_COUNT; i++)
+    for (size_t i = 0; i < FORMAT_ALL; i++)
         if (same_name(format_table[i].name, name)) return &format_table[i];
     return NULL;
 }

@@ -4,15 +4,18 @@
  * A *format* is a tensor type of GGUF: rows of blocks. A *layout* is what the kernels read: the same codes
  * and scales in another order. Loading *packs* the blocks of a format into its layout. Packing loses
  * nothing. A packed matrix is as large as the file's, but for rows of zeros up to a multiple of 8; codes of
- * fewer than four bits become four, so that they take no longer to multiply. Formats may share a layout.
+ * fewer than four bits become four, so that they take no longer to multiply. Formats may share a layout. A
+ * *coded* format has no blocks: its tensors are compressed streams (docs/format.md), which are decoded into
+ * the layout.
  *
- * Both are lists of rows. A format is a row of FLOAT_FORMAT_LIST or CODE_FORMAT_LIST. A layout is a row of
- * FLOAT_LAYOUT_LIST or CODE_LAYOUT_LIST: a kind of codes (codes_*.inc) with a kind of scales (scales.inc).
- * The tables, the packing and the products of all kernel sets are made from these rows.
+ * All are lists of rows. A format is a row of FLOAT_FORMAT_LIST, CODE_FORMAT_LIST or CODED_FORMAT_LIST. A
+ * layout is a row of FLOAT_LAYOUT_LIST or CODE_LAYOUT_LIST: a kind of codes (codes_*.inc) with a kind of
+ * scales (scales.inc). The tables, the packing and the products of all kernel sets are made from these rows.
  *
  * In a packed matrix rows stand in *groups* of 8. A *step* is 4 columns. The same step of 8 rows stands
  * together, so that a SIMD lane is a row, no kernel adds across lanes, and memory is read from front to
- * back. A group is its blocks in order. A packed block is its scales, then its *units* of 32 columns; the
+ * back. A group is its blocks in order, after the scales of its rows where the layout has those. A packed
+ * block is its scales, then its *units* of 32 columns; the
  * .inc files say how those lie. A group of floats is eight numbers for each column. Columns are numbered by
  * their place in the row, not by ggml's order inside a block.
  */
@@ -50,7 +53,11 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(GRID3S, grid3s, k,      16)     \
     X(NL4_K,  nl,     k,      0)      \
     X(NL4,    nl,     d,      0)      \
-    X(MX4,    mx,     e,      16)
+    X(MX4,    mx,     e,      16)      \
+    X(R4,     bits4,  row,    8)      \
+    X(R5,     bits5,  row,    16)     \
+    X(R6,     bits6,  row,    32)     \
+    X(R8,     int8,   row,    0)
 
 /* X(name, layout, type, bytes): ggml's type number and the bytes of a number. A block is one number. */
 #define FLOAT_FORMAT_LIST(X) \
@@ -84,6 +91,15 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(TQ1_0,   GRID2,  34, 256, 54,  NULL,          read_tq1,     {{52, 0},    0,   0,   0,  ORDER_HALVES}) \
     X(TQ2_0,   GRID2,  35, 256, 66,  NULL,          read_tq2,     {{64, 0},    0,   0,   0,  ORDER_HALVES}) \
     X(MXFP4,   MX4,    39, 32,  17,  NULL,          read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES})
+
+/* X(name, layout, type): coded tensors, by the layout that holds their integers. Their type numbers are
+ * "NUT" and the bits of a weight in memory: far from ggml's, so that other programs refuse the file, and so
+ * that none of ggml's to come can be taken for one. */
+#define CODED_FORMAT_LIST(X)    \
+    X(CODED_4, R4, 0x4e555404u) \
+    X(CODED_5, R5, 0x4e555405u) \
+    X(CODED_6, R6, 0x4e555406u) \
+    X(CODED_8, R8, 0x4e555408u)
 // clang-format on
 
 #define LAYOUT_LIST(X) FLOAT_LAYOUT_LIST(X) CODE_LAYOUT_LIST(X)
@@ -106,6 +122,7 @@ typedef struct layout {
     const char *name;
     uint32_t block; // columns of a block
     uint32_t bytes; // of a packed block, of one row
+    uint32_t head;  // bytes of a group in front of its blocks: a float for each row, or nothing
     format_act act;
     float tolerance; // largest error of a product, relative to sum |w||x|, against the ref kernels
 
@@ -121,7 +138,12 @@ typedef enum format_id {
 #define NUT_X(name, ...) FORMAT_##name,
     FORMAT_LIST(NUT_X)
 #undef NUT_X
-        FORMAT_COUNT
+        FORMAT_COUNT, // those that are made of blocks
+    FORMAT_BEFORE_CODED = FORMAT_COUNT - 1,
+#define NUT_X(name, ...) FORMAT_##name,
+    CODED_FORMAT_LIST(NUT_X)
+#undef NUT_X
+        FORMAT_ALL
 } format_id;
 
 typedef struct format {
@@ -129,7 +151,7 @@ typedef struct format {
     const char *name;   // "Q4_0"
     uint32_t ggml_type; // its number in GGUF files
     uint32_t block;     // weights of a block
-    uint32_t bytes;     // of a block in a file
+    uint32_t bytes;     // of a block in a file; 0: coded, and none of the functions below is there
     const layout *layout;
 
     /* Packs n blocks of row `lane` from src into a group, from block `first` on. `group` is its first byte
@@ -142,12 +164,15 @@ typedef struct format {
     void (*quantize)(const float *src, size_t n, uint8_t *dst);
 } format;
 
-extern const format format_table[FORMAT_COUNT];
+extern const format format_table[FORMAT_ALL];
 
 /* The row of a ggml type number or of a name in any case ("q4_0"); NULL when there is none. */
 const format *format_by_ggml(uint32_t ggml_type);
 const format *format_by_name(const char *name);
-/* ggml's name for any type number that ggml has or had, for messages; "unknown" otherwise. */
+static inline bool format_is_coded(const format *f) {
+    return f->id >= FORMAT_COUNT;
+}
+/* The name of a type number that is in the table, or that ggml has or had; "unknown" otherwise. */
 const char *format_ggml_name(uint32_t ggml_type);
 
 /* ---- matrices ---- */
@@ -165,7 +190,8 @@ static inline size_t matrix_groups(const matrix *m) {
     return (m->n_rows + FORMAT_LANES - 1) / FORMAT_LANES;
 }
 static inline size_t matrix_group_bytes(const matrix *m) {
-    return m->n_cols / m->format->layout->block * m->format->layout->bytes * FORMAT_LANES;
+    const layout *l = m->format->layout;
+    return m->n_cols / l->block * l->bytes * FORMAT_LANES + l->head;
 }
 static inline size_t matrix_bytes(const matrix *m) {
     return matrix_groups(m) * matrix_group_bytes(m);

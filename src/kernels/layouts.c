@@ -39,7 +39,9 @@ BLOCK_INLINE void block_get(const code_layout *l, const uint8_t *block, uint32_t
 #define NUT_X(name, ...)                                                                                    \
     static void floats_##name(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {    \
         const code_layout *l = &layout_##name;                                                              \
-        block_parts parts;                                                                                  \
+        block_parts parts = {.row = 0};                                                                     \
+        if (l->scales->row) memcpy(&parts.row, group + sizeof(float) * lane, sizeof(float));                \
+        group += layout_group_head(l);                                                                      \
         for (size_t b = first; b < first + n; b++, dst += layout_columns(l)) {                              \
             block_get(l, group + b * layout_bytes(l), lane, &parts);                                        \
             layout_floats(l, &parts, dst);                                                                  \
@@ -51,10 +53,10 @@ CODE_LAYOUT_LIST(NUT_X)
 /* ---- the table ---- */
 
 #define FLOATS(name, bytes)                                                                                 \
-    [LAYOUT_##name] = {LAYOUT_##name, #name, 1, bytes, FORMAT_ACT_F32, FLOAT_TOLERANCE, floats_##name},
+    [LAYOUT_##name] = {LAYOUT_##name, #name, 1, bytes, 0, FORMAT_ACT_F32, FLOAT_TOLERANCE, floats_##name},
 #define CODES(name, ...)                                                                                    \
-    [LAYOUT_##name] = {LAYOUT_##name, #name,          COLUMNS_##name, BYTES_##name,                         \
-                       FORMAT_ACT_Q8, CODE_TOLERANCE, floats_##name},
+    [LAYOUT_##name] = {LAYOUT_##name, #name,         COLUMNS_##name, BYTES_##name,                          \
+                       HEAD_##name,   FORMAT_ACT_Q8, CODE_TOLERANCE, floats_##name},
 const layout layout_table[LAYOUT_COUNT] = {FLOAT_LAYOUT_LIST(FLOATS) CODE_LAYOUT_LIST(CODES)};
 
 void matrix_row(const matrix *m, size_t row, float *out) {

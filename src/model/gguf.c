@@ -334,16 +334,44 @@ static nut_status bad_tensor(const gguf_tensor *t, const char *what, nut_error *
                      (int)t->name.n, t->name.s, what);
 }
 
-/* Checks one tensor's sizes and makes its offset absolute. */
-static nut_status place_tensor(gguf *g, gguf_tensor *t, nut_error *err) {
+/* What the metadata says of coded tensors, and how many of them were found. */
+typedef struct coded_sizes {
+    const gguf_kv *bytes, *outliers; // or NULL
+    uint64_t n;
+} coded_sizes;
+
+/* Takes the size of a coded tensor of n weights. */
+static nut_status size_coded(gguf_tensor *t, uint64_t n, coded_sizes *sizes, nut_error *err) {
+    int64_t n_bytes, n_outliers;
+    const uint64_t i = sizes->n++;
+    if (!sizes->bytes || !sizes->outliers || i >= sizes->bytes->n || i >= sizes->outliers->n ||
+        !gguf_integer_at(sizes->bytes, i, &n_bytes) || !gguf_integer_at(sizes->outliers, i, &n_outliers))
+        return bad_tensor(t, "the metadata lacks its size", err);
+    if (n_bytes <= 0 || n_outliers < 0 || (uint64_t)n_outliers > n)
+        return bad_tensor(t, "its size is impossible", err);
+    t->n_bytes = (uint64_t)n_bytes;
+    t->n_outliers = (uint64_t)n_outliers;
+    return NUT_OK;
+}
+
+/* Checks one tensor's shape and finds its size. */
+static nut_status size_tensor(gguf_tensor *t, coded_sizes *sizes, nut_error *err) {
     const format *f = format_by_ggml(t->ggml_type);
-    uint64_t n = 1, end;
+    uint64_t n = 1;
     for (uint32_t i = 0; i < GGUF_MAX_DIMS; i++)
         if (t->dims[i] == 0 || !u64_mul(n, t->dims[i], &n))
             return bad_tensor(t, "its shape is impossible", err);
-    if (f && t->dims[0] % f->block) return bad_tensor(t, "its rows are not whole blocks", err);
-    if (f && !u64_mul(n / f->block, f->bytes, &t->n_bytes))
+    if (!f) return NUT_OK;
+    if (t->dims[0] % f->block) return bad_tensor(t, "its rows are not whole blocks", err);
+    if (format_is_coded(f)) return size_coded(t, n, sizes, err);
+    if (!u64_mul(n / f->block, f->bytes, &t->n_bytes))
         return bad_tensor(t, "its size is impossible", err);
+    return NUT_OK;
+}
+
+/* Makes one tensor's offset absolute, and checks it. */
+static nut_status place_tensor(gguf *g, gguf_tensor *t, nut_error *err) {
+    uint64_t end;
     if (t->offset % g->alignment) return bad_tensor(t, "its data is not aligned", err);
     if (!u64_add(t->offset, g->data_offset, &t->offset) || !u64_add(t->offset, t->n_bytes, &end))
         return bad_tensor(t, "its place is impossible", err);
@@ -360,7 +388,11 @@ static nut_status place_tensor(gguf *g, gguf_tensor *t, nut_error *err) {
 static nut_status place_tensors(gguf *g, nut_error *err) {
     const void **sorted = NULL;
     const gguf_tensor *over = NULL;
-    for (uint64_t i = 0; i < g->n_tensors; i++) TRY(place_tensor(g, &g->tensors[i], err));
+    coded_sizes sizes = {gguf_find(g, GGUF_CODED_BYTES), gguf_find(g, GGUF_CODED_OUTLIERS), 0};
+    for (uint64_t i = 0; i < g->n_tensors; i++) {
+        TRY(size_tensor(&g->tensors[i], &sizes, err));
+        TRY(place_tensor(g, &g->tensors[i], err));
+    }
     TRY(in_order(g->tensors, g->n_tensors, sizeof *g->tensors, by_offset, &sorted, err));
     for (size_t i = 1; i < g->n_tensors && !over; i++) {
         const gguf_tensor *before = sorted[i - 1], *t = sorted[i];

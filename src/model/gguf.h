@@ -43,6 +43,11 @@ typedef struct gguf_kv {
 
 enum { GGUF_MAX_DIMS = 4 };
 
+/* Arrays with an element for each coded tensor of a file, in the order of its table: what a shape does not
+ * tell. */
+#define GGUF_CODED_BYTES    "nutshell.coded.bytes"    // of its data
+#define GGUF_CODED_OUTLIERS "nutshell.coded.outliers" // gguf_tensor.n_outliers
+
 typedef struct gguf_tensor {
     gguf_str name;
     uint32_t n_dims;
@@ -50,6 +55,7 @@ typedef struct gguf_tensor {
     uint32_t ggml_type;
     uint64_t offset;  // in its file, absolute
     uint64_t n_bytes; // 0 where the type is not in the formats table
+    uint64_t n_outliers; // of a coded one: integers that its layout does not hold
     uint32_t split;   // which of the model's files it lies in, from 0
 } gguf_tensor;
 

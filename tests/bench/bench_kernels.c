@@ -136,7 +136,12 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
     const size_t group_bytes = matrix_group_bytes(w);
     uint8_t block[FORMAT_MAX_BYTES];
     memset(w->data, 0, group_bytes);
-    for (uint32_t lane = 0; lane < FORMAT_LANES; lane++)
+    if (format_is_coded(f)) {
+        for (size_t i = f->layout->head; i < group_bytes; i++) w->data[i] = (uint8_t)(rng_u64(r) % 255 + 129);
+        for (size_t lane = 0; lane < FORMAT_LANES; lane++)
+            memcpy(w->data + 4 * lane, &(float){(float)rng_f64(r) * 0.01f + 0.001f}, 4);
+    }
+    for (uint32_t lane = 0; !format_is_coded(f) && lane < FORMAT_LANES; lane++)
         for (size_t b = 0; b < w->n_cols / f->block; b++) {
             uint16_t scale = half_f32_to_f16((float)rng_f64(r) * 0.01f + 0.001f);
             for (size_t i = 0; i < f->bytes; i++) block[i] = (uint8_t)(rng_u64(r) % 255 + 129);
@@ -212,7 +217,7 @@ static void bench_products(uint8_t *weights) {
     const kernel_act act = {.x = x, .q = q, .d = d, .d_sum = d + n / 32, .sum = sum};
     printf("\n%-14s %13s %7s %7s %7s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "of read",
            "GMAC 1", "GMAC 4", "GMAC 16", "GMAC 64", "of peak");
-    for (size_t id = 0; id < FORMAT_COUNT; id++)
+    for (size_t id = 0; id < FORMAT_ALL; id++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             if (!only_format || format_by_name(only_format) == &format_table[id])
                 bench_product(&format_table[id], shapes[s][0], shapes[s][1], weights, &act, y);

@@ -28,11 +28,32 @@ static inline void random_block(const format *f, rng *r, uint8_t *block) {
     if (f->id == FORMAT_MXFP4) block[0] = (uint8_t)(rng_u64(r) % 8 == 0 ? 100 : 118 + block[0] % 8);
 }
 
+/* Of a layout with scales of rows, all codes mean something: random bytes, in a third of the groups extremes.
+ */
+static inline void random_coded(matrix *m, rng *r) {
+    const size_t head = m->format->layout->head;
+    for (size_t g = 0; g < matrix_groups(m); g++) {
+        uint8_t *group = m->data + g * matrix_group_bytes(m);
+        for (size_t i = head; i < matrix_group_bytes(m); i++) {
+            group[i] = (uint8_t)rng_u64(r);
+            if (g % 3 == 2) group[i] = m->format->id == FORMAT_CODED_8 ? 127 + group[i] % 3 : -(group[i] % 2);
+        }
+        for (size_t lane = 0; lane < FORMAT_LANES && g * FORMAT_LANES + lane < m->n_rows; lane++) {
+            const float scale = random_float(r, 0.02);
+            memcpy(group + lane * sizeof scale, &scale, sizeof scale);
+        }
+    }
+}
+
 static inline matrix random_matrix(const format *f, size_t n_rows, size_t n_cols, rng *r) {
     matrix m = {f, n_rows, n_cols, NULL};
     const size_t n_bytes = matrix_groups(&m) * matrix_group_bytes(&m);
     m.data = guard_new(n_bytes);
     memset(m.data, 0, n_bytes);
+    if (format_is_coded(f)) {
+        random_coded(&m, r);
+        return m;
+    }
     for (size_t row = 0; row < n_rows; row++)
         for (size_t b = 0; b < n_cols / f->block; b++) {
             uint8_t block[FORMAT_MAX_BYTES];

@@ -114,7 +114,7 @@ static void check_same_bits(const product_case *c, const float *y, size_t n_floa
     guard_free(again, "outputs");
 }
 
-static size_t n_products[8][FORMAT_COUNT]; // by set, format: cases that ran
+static size_t n_products[8][FORMAT_ALL]; // by set, format: cases that ran
 
 static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n_tokens, rng *r) {
     matrix w = random_matrix(f, n_rows, n_cols, r);
@@ -152,7 +152,7 @@ static void test_products(void) {
     static const size_t tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 33};
     rng r;
     rng_seed(&r, 3);
-    for (size_t id = 0; id < FORMAT_COUNT; id++) {
+    for (size_t id = 0; id < FORMAT_ALL; id++) {
         const format *f = &format_table[id];
         size_t n_sizes = f->block == 1 ? 5 : f->block == 32 ? 4 : 2;
         for (size_t i = 0; i < 5; i++)
@@ -166,7 +166,7 @@ static void test_products(void) {
                 test_product(f, many_rows[i], 256, tokens[k], &r); // more than the streams take at once
     }
     for (size_t i = 0; i < kernel_count(); i++)
-        for (size_t id = 0; id < FORMAT_COUNT && usable(i); id++)
+        for (size_t id = 0; id < FORMAT_ALL && usable(i); id++)
             CHECK(n_products[i][id] > 0, "%s %s ran no case", kernel_at(i)->name, format_table[id].name);
 }
 

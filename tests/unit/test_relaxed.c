@@ -30,7 +30,7 @@ static bool is_signed(layout_id id) {
 /* Few tokens, and layouts of unsigned codes, never have an operand beyond 127. */
 static void test_formats(bool beyond, rng *r) {
     static const size_t tokens[] = {1, 2, 4, 5, 9, 70};
-    for (size_t id = 0; id < FORMAT_COUNT; id++) {
+    for (size_t id = 0; id < FORMAT_ALL; id++) {
         const format *f = &format_table[id];
         for (size_t i = 0; f->layout->act == FORMAT_ACT_Q8 && i < 6; i++) {
             const bool may = beyond && is_signed(f->layout->id) && tokens[i] > KERNEL_TILE;
