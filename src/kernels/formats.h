@@ -177,6 +177,20 @@ const char *format_ggml_name(uint32_t ggml_type);
 
 /* ---- matrices ---- */
 
+/* What a coded matrix has beside its codes and their scales. */
+typedef struct matrix_outlier {
+    uint16_t col, lane;
+    float value; // is added to the weight, before the scale of its column
+} matrix_outlier;
+
+typedef struct matrix_coded {
+    const float *col_scale;         // (n_cols) what columns are multiplied with: the input of a product is
+    const uint32_t *first;          // (groups + 1) where the outliers of each group begin
+    const matrix_outlier *outliers; // in the order of the groups
+} matrix_coded;
+
+enum { MATRIX_MAX_CODED_COLS = 1 << 16 };
+
 /* A packed matrix, or a plain row of floats where n_rows is 1 and format F32 (norms and biases are never
  * packed). */
 typedef struct matrix {
@@ -184,6 +198,7 @@ typedef struct matrix {
     size_t n_rows;
     size_t n_cols; // a multiple of format->block
     uint8_t *data; // groups of 8 rows, each matrix_group_bytes long, 64-byte aligned
+    const matrix_coded *coded; // or NULL
 } matrix;
 
 static inline size_t matrix_groups(const matrix *m) {
@@ -204,5 +219,8 @@ static inline uint8_t *matrix_group(const matrix *m, size_t row) {
 
 /* Row `row` of a packed matrix as floats, (n_cols). */
 void matrix_row(const matrix *m, size_t row, float *out);
+/* y[row] += the outliers of rows [begin, end) times x (n_cols), whose columns are scaled; whole groups but
+ * for the last row. m->coded is there. */
+void matrix_add_outliers(const matrix *m, size_t begin, size_t end, const float *x, float *y);
 
 #endif

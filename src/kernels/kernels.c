@@ -106,7 +106,7 @@ static bool probe_product(const kernel_set *set, const format *f, uint32_t state
         f->pack(group, r, 0, PROBE_COLS / 32, blocks);
     }
     probe_act(&state, x);
-    const matrix w = {f, PROBE_ROWS, PROBE_COLS, group};
+    const matrix w = {f, PROBE_ROWS, PROBE_COLS, group, NULL};
     for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
         probe_tokens(set, &w, x, counts[k], y);
         for (size_t i = 0; i < counts[k] * PROBE_ROWS; i++) {

@@ -61,5 +61,20 @@ const layout layout_table[LAYOUT_COUNT] = {FLOAT_LAYOUT_LIST(FLOATS) CODE_LAYOUT
 
 void matrix_row(const matrix *m, size_t row, float *out) {
     const layout *l = m->format->layout;
-    l->floats(matrix_group(m, row), (uint32_t)(row % L), 0, m->n_cols / l->block, out);
+    const matrix_coded *coded = m->coded;
+    const size_t g = row / L, lane = row % L;
+    l->floats(matrix_group(m, row), (uint32_t)lane, 0, m->n_cols / l->block, out);
+    if (!coded) return;
+    for (size_t i = coded->first[g]; i < coded->first[g + 1]; i++)
+        if (coded->outliers[i].lane == lane) out[coded->outliers[i].col] += coded->outliers[i].value;
+    for (size_t c = 0; c < m->n_cols; c++) out[c] *= coded->col_scale[c];
+}
+
+void matrix_add_outliers(const matrix *m, size_t begin, size_t end, const float *x, float *y) {
+    const uint32_t *first = m->coded->first;
+    for (size_t g = begin / L; g < (end + L - 1) / L; g++)
+        for (size_t i = first[g]; i < first[g + 1]; i++) {
+            const matrix_outlier *o = &m->coded->outliers[i];
+            y[L * g + o->lane] += o->value * x[o->col];
+        }
 }

@@ -46,7 +46,7 @@ static inline void random_coded(matrix *m, rng *r) {
 }
 
 static inline matrix random_matrix(const format *f, size_t n_rows, size_t n_cols, rng *r) {
-    matrix m = {f, n_rows, n_cols, NULL};
+    matrix m = {.format = f, .n_rows = n_rows, .n_cols = n_cols};
     const size_t n_bytes = matrix_groups(&m) * matrix_group_bytes(&m);
     m.data = guard_new(n_bytes);
     memset(m.data, 0, n_bytes);

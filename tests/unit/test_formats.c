@@ -197,7 +197,7 @@ static void test_layout(void) {
 static void test_matrix_row(const format *f) {
     enum { ROWS = 11 };
     const size_t n_cols = 2 * (size_t)f->block;
-    matrix m = {f, ROWS, n_cols, NULL};
+    matrix m = {.format = f, .n_rows = ROWS, .n_cols = n_cols};
     const size_t row_bytes = 2 * (size_t)f->bytes;
     m.data = calloc(matrix_groups(&m), matrix_group_bytes(&m));
     uint8_t *rows = malloc(ROWS * row_bytes);
