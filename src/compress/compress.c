@@ -115,11 +115,12 @@ static nut_status reserve_row(compress *c, const gguf_tensor *t, nut_error *err)
 static nut_status plan_tensor(compress *c, uint64_t i, nut_error *err) {
     const gguf_tensor *from = &c->header.tensors[i];
     gguf_tensor *t = &c->tensors[i];
+    const format *is = format_by_ggml(from->ggml_type);
+    if (!is || format_is_coded(is))
+        return error_set(err, NUT_E_UNSUPPORTED, "tensor %.*s has type %s, which cannot be read here",
+                         (int)from->name.n, from->name.s, format_ggml_name(from->ggml_type));
     const format *to = c->method->plan(&c->options, &c->header, from);
     *t = *from;
-    if (!format_by_ggml(t->ggml_type))
-        return error_set(err, NUT_E_UNSUPPORTED, "tensor %.*s has type %s, which cannot be read",
-                         (int)t->name.n, t->name.s, format_ggml_name(t->ggml_type));
     if (!to || to->ggml_type == from->ggml_type || t->dims[0] % to->block) return NUT_OK;
     t->ggml_type = to->ggml_type;
     if (!u64_mul(t->dims[0] / to->block * n_rows(t), to->bytes, &t->n_bytes)) return too_large(t, err);

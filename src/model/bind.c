@@ -203,6 +203,15 @@ static nut_status check_shape(const nut_model *m, const binding *b, nut_error *e
                      (int)t->name.n, t->name.s, shape_text(t, found), shape_text(&must, expected));
 }
 
+/* Matrices; those of a stack, or parts of a tensor, are whole groups. */
+static bool can_be_coded(const nut_model *m, const binding *b) {
+    void *to;
+    uint64_t size;
+    bool whole = true;
+    for (size_t i = 0; part_at(m, b, i, &to, &size); i++) whole &= size % FORMAT_LANES == 0;
+    return b->spec->kind != TENSOR_VECTOR && (whole || (!b->spec->parts && b->source->dims[2] == 1));
+}
+
 static nut_status choose_formats(const nut_model *m, binding *b, nut_error *err) {
     const gguf_tensor *t = b->source;
     b->from = format_by_ggml(t->ggml_type);
@@ -213,6 +222,9 @@ static nut_status choose_formats(const nut_model *m, binding *b, nut_error *err)
             "this model",
             (int)t->name.n, t->name.s, format_ggml_name(t->ggml_type), t->ggml_type);
     const bool plain = m->hp.reference || b->spec->kind == TENSOR_VECTOR;
+    if (format_is_coded(b->from) && !can_be_coded(m, b))
+        return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s cannot be coded",
+                         (int)t->name.n, t->name.s);
     b->as = plain ? &format_table[FORMAT_F32] : b->from;
     return NUT_OK;
 }
@@ -265,11 +277,26 @@ static uint64_t count_numbers(const gguf_tensor *t) {
     return t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
 }
 
+/* Groups of rows of a coded tensor. */
+static size_t count_groups(const gguf_tensor *t) {
+    return (size_t)((t->dims[1] * t->dims[2] + FORMAT_LANES - 1) / FORMAT_LANES);
+}
+
+/* What a coded tensor has beside its codes. */
+static void plan_coded(arena *memory, const binding *b) {
+    const gguf_tensor *t = b->source;
+    arena_add(memory, BIND_PARTS * (size_t)t->dims[2], sizeof(matrix_coded));
+    arena_add(memory, (size_t)t->dims[0], sizeof(float));
+    arena_add(memory, count_groups(t) + 1, sizeof(uint32_t));
+    arena_add(memory, t->n_outliers < SIZE_MAX ? (size_t)t->n_outliers : SIZE_MAX, sizeof(matrix_outlier));
+}
+
 static void plan_memory(const nut_model *m, arena *memory, const binding *b) {
     void *to;
     uint64_t size;
     if (b->spec->kind == TENSOR_VECTOR) arena_add(memory, (size_t)count_numbers(b->source), sizeof(float));
     for (size_t i = 0; part_at(m, b, i, &to, &size); i++) plan_part(memory, b, to, size);
+    if (format_is_coded(b->as)) plan_coded(memory, b);
 }
 
 static int by_offset(const void *a, const void *b) {
@@ -279,15 +306,14 @@ static int by_offset(const void *a, const void *b) {
 
 /* ---- what is missing ---- */
 
-/* Bytes that a tensor's weights take at least: of 256 weights, which are whole blocks of every format, in
+/* Bytes that a tensor's weights take at least: of 256 weights, which are whole blocks of every layout, in
  * the smallest one. */
 static uint64_t least_bytes(const nut_model *m, const tensor_spec *t, uint32_t layer) {
     const size_t floats = 256 * sizeof(float);
     const gguf_tensor shape = shape_of(m, t, layer);
     size_t least = floats;
-    for (int id = 0; id < FORMAT_COUNT && !m->hp.reference && t->kind != TENSOR_VECTOR; id++) {
-        const layout *l = format_table[id].layout;
-        const size_t bytes = 256u / l->block * l->bytes;
+    for (int id = 0; id < LAYOUT_COUNT && !m->hp.reference && t->kind != TENSOR_VECTOR; id++) {
+        const size_t bytes = 256u / layout_table[id].block * layout_table[id].bytes;
         if (bytes < least) least = bytes;
     }
     return shape.dims[0] * shape.dims[1] * shape.dims[2] * least / 256; // arch.c bounds the sizes
@@ -379,6 +405,8 @@ nut_status bind_plan(nut_model *m, int which, arena *memory, const gguf_tensor *
         TRY(check_unbound(m, b, err));
         TRY(choose_formats(m, b, err));
         plan_memory(m, memory, b);
+        if (format_is_coded(b->as) && b->source->dims[0] > m->n_scaled)
+            m->n_scaled = (size_t)b->source->dims[0];
         if (rest) take_needs(m, b, rest);
     }
     sort_rows(bindings, n, sizeof *bindings, by_offset);
@@ -409,6 +437,22 @@ static void place_part(arena *memory, binding *b, size_t i, void *to, uint64_t s
     }
 }
 
+/* What plan_coded planned; the matrices follow one another as in the file. */
+static void place_coded(arena *memory, binding *b, size_t n_parts) {
+    const gguf_tensor *t = b->source;
+    coded_target *to = &b->coded;
+    matrix_coded *coded = arena_take(memory, BIND_PARTS * (size_t)t->dims[2], sizeof *coded);
+    to->col_scale = arena_take(memory, (size_t)t->dims[0], sizeof(float));
+    uint32_t *first = to->to.first = arena_take(memory, count_groups(t) + 1, sizeof(uint32_t));
+    to->to.outliers = arena_take(memory, (size_t)t->n_outliers, sizeof(matrix_outlier));
+    for (size_t k = 0; k < t->dims[2]; k++)
+        for (size_t i = 0; i < n_parts; i++, coded++) {
+            *coded = (matrix_coded){to->col_scale, first, to->to.outliers};
+            first += matrix_groups(&b->w[i][k]);
+            b->w[i][k].coded = coded;
+        }
+}
+
 void bind_place(const nut_model *m, arena *memory, binding *bindings, size_t n) {
     for (size_t i = 0; i < n; i++) {
         binding *b = &bindings[i];
@@ -417,7 +461,12 @@ void bind_place(const nut_model *m, arena *memory, binding *bindings, size_t n) 
         if (!b->spec) continue;
         if (b->spec->kind == TENSOR_VECTOR)
             b->floats = arena_take(memory, (size_t)count_numbers(b->source), sizeof(float));
-        for (size_t k = 0; part_at(m, b, k, &to, &size); k++) place_part(memory, b, k, to, size, &n_before);
+        size_t n_parts = 0;
+        for (; part_at(m, b, n_parts, &to, &size); n_parts++)
+            place_part(memory, b, n_parts, to, size, &n_before);
+        if (format_is_coded(b->as)) place_coded(memory, b, n_parts);
+        b->coded.to.format = b->as;
+        for (size_t k = 0; k < n_parts; k++) b->coded.to.w[k] = b->w[k];
     }
 }
 

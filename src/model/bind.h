@@ -5,8 +5,9 @@
 #define NUT_MODEL_BIND_H
 
 #include "model/arch.h"
+#include "model/coded.h"
 
-enum { BIND_PARTS = 3 }; // matrices that one tensor may be made of, beside a stack
+enum { BIND_PARTS = RANS_PARTS }; // matrices that one tensor may be made of, beside a stack
 
 /* One tensor of a file and its place; in the order of the file's data. */
 typedef struct binding {
@@ -19,6 +20,7 @@ typedef struct binding {
     matrix *w[BIND_PARTS];   // matrices that take the rows, one after the other, each a stack of dims[2];
                              // NULL for a vector
     float *floats;           // of a vector
+    coded_target coded;      // of a coded tensor
 } binding;
 
 /* Which tensors are bound. */
@@ -55,17 +57,19 @@ void bind_finish(nut_model *m);
 
 /* ---- data ---- */
 
-/* The bytes of tensors on their way to their places: at most one unfinished block is kept between calls. */
+/* The bytes of tensors on their way to their places: at most one unfinished block is kept between calls, of a
+ * coded tensor its head and an unfinished chunk. Starts as {0}. */
 typedef struct bind_fill {
     size_t n_kept;
     uint8_t kept[FORMAT_MAX_BYTES];
+    coded_feed coded;
 } bind_fill;
 
-/* Takes n bytes of the data of b's tensor from byte `at` of it on; they come in order. False where the
- * tensor is damaged: a vector has a number that is not finite, or a matrix a scale that is not one or out of
- * range. */
-bool bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, size_t n);
-/* The error for it. */
-nut_status bind_damaged(const binding *b, nut_error *err);
+/* Takes n bytes of the data of b's tensor from byte `at` of it on; they come in order. E_CORRUPT where the
+ * tensor is damaged: a vector has a number that is not finite, a matrix a scale that is not one or out of
+ * range, a coded tensor what cannot be. */
+nut_status bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, size_t n,
+                     nut_error *err);
+void bind_fill_free(bind_fill *f); // what it holds
 
 #endif

@@ -62,8 +62,8 @@ static bool take_blocks(const binding *b, uint64_t at, const uint8_t *src, size_
     return true;
 }
 
-bool bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, size_t n) {
-    if (!b->spec) return true;
+/* Whole blocks, and a piece of one that is kept. */
+static bool take_pieces(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, size_t n) {
     const size_t bytes = b->from->bytes;
     if (f->n_kept) {
         const size_t more = bytes - f->n_kept < n ? bytes - f->n_kept : n;
@@ -80,10 +80,18 @@ bool bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, 
     return true;
 }
 
-nut_status bind_damaged(const binding *b, nut_error *err) {
+nut_status bind_data(bind_fill *f, const binding *b, uint64_t at, const uint8_t *src, size_t n,
+                     nut_error *err) {
+    if (!b->spec) return NUT_OK;
+    if (format_is_coded(b->from)) return coded_take(&f->coded, b->source, &b->coded, src, n, err);
+    if (take_pieces(f, b, at, src, n)) return NUT_OK;
     return error_set(
         err, NUT_E_CORRUPT,
         "the model file is damaged: the tensor %.*s holds a number that is not finite, or a scale out of "
         "range; download the file again",
         (int)b->source->name.n, b->source->name.s);
+}
+
+void bind_fill_free(bind_fill *f) {
+    coded_drop(&f->coded);
 }

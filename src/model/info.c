@@ -114,7 +114,7 @@ static void put_vocab(writer *w, const nut_model *m) {
 static void put_types(writer *w, const nut_model *m) {
     const char *gap = "";
     put_f(w, ",\"types\":{");
-    for (int id = 0; id < FORMAT_COUNT; id++) {
+    for (int id = 0; id < FORMAT_ALL; id++) {
         uint64_t n = 0;
         for (uint64_t i = 0; i < m->header.n_tensors; i++)
             n += m->header.tensors[i].ggml_type == format_table[id].ggml_type;

@@ -155,7 +155,7 @@ struct nut_model {
      * those up to n_orig and beyond it (Ding et al. 2024, arXiv 2402.13753). */
     const float *rope_freqs, *rope_short, *rope_long;
     size_t n_side_scratch; // floats per token that the sides of any one linear need; 0 without sides
-    size_t n_scaled;       // columns of the widest linear that has an input_scale; 0 without
+    size_t n_scaled;       // columns of the widest linear that scales its input; 0 without
 };
 
 /* The function that multiplies n_tokens by w. */

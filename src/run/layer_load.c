@@ -45,7 +45,7 @@ nut_status layer_load_feed(layer_load *l, const uint8_t *bytes, size_t n, nut_er
     if (!layer_load_wants(l, &file, &offset, &left) || n > left)
         return error_set(err, NUT_E_ARGUMENT, "more bytes than the tensor has");
     const binding *b = &l->bindings[l->current];
-    if (!bind_data(&l->fill, b, l->at, bytes, n)) return bind_damaged(b, err);
+    TRY(bind_data(&l->fill, b, l->at, bytes, n, err));
     l->at += n;
     if (n == left) l->current++, l->at = 0;
     return NUT_OK;
@@ -53,6 +53,7 @@ nut_status layer_load_feed(layer_load *l, const uint8_t *bytes, size_t n, nut_er
 
 void layer_load_free(layer_load *l) {
     if (l->m) bind_forget(l->m, l->which);
+    bind_fill_free(&l->fill);
     mem_free(l->bindings);
     arena_close(&l->memory);
     *l = (layer_load){0};

@@ -8,6 +8,8 @@
  */
 #include "run/linear.h"
 
+#include <string.h>
+
 enum { ROWS_PER_UNIT = 32 / FORMAT_LANES }; // groups
 
 typedef struct product {
@@ -73,9 +75,11 @@ static void quantize_token(const product *p, size_t t) {
 
 static void scale_token(const product *p, size_t t) {
     const size_t width = p->in.width;
-    const float *x = p->in.x + t * width, *scale = p->jobs->l->input_scale;
+    const linear *l = p->jobs->l;
     float *to = p->s->ws->scaled + t * width;
-    for (size_t i = 0; i < width; i++) to[i] = x[i] * scale[i];
+    memcpy(to, p->in.x + t * width, width * sizeof *to);
+    for (size_t i = 0; l->input_scale && i < width; i++) to[i] *= l->input_scale[i];
+    for (size_t i = 0; l->w.coded && i < width; i++) to[i] *= l->w.coded->col_scale[i];
 }
 
 /* ---- results ---- */
@@ -103,6 +107,7 @@ static void complete_rows(const product *p, const linear_job *job, size_t t, siz
     float *y = job->y + t * width;
     if (p->in.terms == 2 && takes_int8(job->l))
         p->s->k->add(y + begin, job->y + (p->s->n + t) * width + begin, end - begin);
+    if (job->l->w.coded) matrix_add_outliers(&job->l->w, begin, end, p->in.x + t * p->in.width, y);
     if (job->l->bias) p->s->k->add(y + begin, job->l->bias + begin, end - begin);
     if (job->l->sides) add_sides(p, job, t, begin, end, y);
 }
@@ -151,7 +156,7 @@ static bool any_takes_int8(const product *p) {
 /* Jobs with one input; one that has sides is alone. */
 static void run_together(product p) {
     if (p.jobs->l->sides) each_token(&p, prepare_sides);
-    if (p.jobs->l->input_scale) {
+    if (p.jobs->l->input_scale || p.jobs->l->w.coded) {
         each_token(&p, scale_token);
         p.in.x = p.s->ws->scaled;
     }
@@ -159,11 +164,19 @@ static void run_together(product p) {
     threads_run(p.s->ws->team, multiply_member, &p);
 }
 
+/* Whether both scale their input in the same way. Coded matrices that read the same input have scales of
+ * their own, which are usually equal. */
+static bool same_scales(const linear *a, const linear *b) {
+    const matrix_coded *x = a->w.coded, *y = b->w.coded;
+    if (a->input_scale != b->input_scale || !x != !y) return false;
+    return !x || !memcmp(x->col_scale, y->col_scale, a->w.n_cols * sizeof(float));
+}
+
 /* How many of the first jobs of n can go together. */
 static size_t count_together(const linear_job *jobs, size_t n) {
     const linear *first = jobs->l;
     size_t i = 1;
-    while (i < n && !first->sides && !jobs[i].l->sides && jobs[i].l->input_scale == first->input_scale) i++;
+    while (i < n && !first->sides && !jobs[i].l->sides && same_scales(jobs[i].l, first)) i++;
     return i;
 }
 

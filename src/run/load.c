@@ -175,8 +175,8 @@ static nut_status take_bytes(nut_loader *l, const uint8_t *src, size_t n, nut_er
         const binding *b = &l->bindings[l->current];
         uint64_t begin = b->source->offset, last = begin + b->source->n_bytes;
         uint64_t from = begin > l->at ? begin : l->at, to = last < end ? last : end;
-        if (from < to && !bind_data(&l->fill, b, from - begin, src + (from - l->at), (size_t)(to - from)))
-            return bind_damaged(b, err);
+        if (from < to)
+            TRY(bind_data(&l->fill, b, from - begin, src + (from - l->at), (size_t)(to - from), err));
         if (last > end) break;
         l->current++;
     }
@@ -279,6 +279,7 @@ void nut_load_abort(nut_loader *l) {
     if (!l) return;
     model_free(l->model);
     gguf_free(&l->file);
+    bind_fill_free(&l->fill);
     mem_free(l->bindings);
     mem_free(l);
 }
