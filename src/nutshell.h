@@ -470,13 +470,16 @@ void nut_job_free(nut_job *job);
 
 typedef struct nut_compress_options {
     const char *method; // NULL: "round", to the nearest value that the type has
-    const char *type;   // of the large matrices: "q8_0", "q4_0", "q4_1", "f16", "bf16", "f32"
+    const char *type;   // of the large matrices: "q8_0", "q4_0", "q4_1", "f16", "bf16", "f32"; of method
+                      // "coded", which rounds too and codes the integers (docs/format.md): "coded_4",
+                      // "coded_5", "coded_6", "coded_8", about so many bits a weight
 } nut_compress_options;
 
 /* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and
  * matrices whose rows do not fit the type's blocks stay as they are. Rounding to 4 bits leaves 8 to the
  * matrix that gives the logits. A model in several files becomes one file. Memory: about 1 MB and 20 bytes
- * for each byte of the headers. Options are copied. */
+ * for each byte of the headers; of method "coded" twice the largest matrix as floats more. Options are
+ * copied. */
 nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
 
 /* ---- evaluating models ---- */

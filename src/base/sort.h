@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-enum { SORT_MAX_ROW = 64 }; // bytes
+enum { SORT_MAX_ROW = 160 }; // bytes
 
 /* Negative, zero or positive: a sorts before, with or behind b. */
 typedef int sort_compare(const void *a, const void *b);

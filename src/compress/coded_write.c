@@ -1,6 +1,6 @@
 /*
  * The encoder. Integers are sorted into classes by the deviation that their row and column let expect, in
- * steps of an eighth of an octave; neighbouring classes share a table where that is shorter. Tables hold the
+ * steps of a quarter of an octave; neighbouring classes share a table where that is shorter. Tables hold the
  * counts of what is there. Source of the coder: kernels/rans.h.
  */
 #include "compress/coded_write.h"
@@ -19,7 +19,7 @@ enum {
     CHUNK_TARGET = 64 << 10, // bytes: small enough to be decoded while the next ones come
 };
 
-#define CLASSES_OF_OCTAVE 8.0
+#define CLASSES_OF_OCTAVE 4.0
 #define OUTLIER_BITS      400.0 // what an outlier is worth: it takes more time than memory
 #define SLOTS             ((double)RANS_SLOTS)
 
@@ -51,7 +51,7 @@ typedef struct encoder {
     int32_t least, most; // integers that are no outliers
     chunk_entry *chunks; // (n_groups) at most
     uint32_t n_chunks;
-    uint8_t *words, *escapes; // (CODED_MAX_CHUNK) of a chunk; words are filled from the end
+    uint8_t *words, *escapes;  // (CODED_MAX_CHUNK) of a chunk; words are filled from the end
     size_t n_words, n_escapes; // bytes
 } encoder;
 
@@ -258,7 +258,8 @@ static void share_tables(encoder *e) {
         join_tables(&e->tables[best], &e->tables[best + 1], &both);
         e->tables[best] = both;
         e->n_tables--;
-        for (uint32_t i = best + 1; i < e->n_tables; i++) e->tables[i] = e->tables[i + 1], gain[i - 1] = gain[i];
+        for (uint32_t i = best + 1; i < e->n_tables; i++)
+            e->tables[i] = e->tables[i + 1], gain[i - 1] = gain[i];
         for (uint32_t k = 0; k < e->n_classes; k++) e->table_of[k] -= e->table_of[k] > best;
         if (best > 0) gain[best - 1] = gain_of(&e->tables[best - 1], &e->tables[best]);
         if (best + 1 < e->n_tables) gain[best] = gain_of(&e->tables[best], &e->tables[best + 1]);
@@ -503,7 +504,8 @@ static bool take_memory(encoder *e) {
     arena_add(a, e->n_groups, sizeof(chunk_entry));
     arena_add(a, CODED_MAX_CHUNK, 1), arena_add(a, CODED_MAX_CHUNK, 1);
     if (!arena_open(a)) return false;
-    e->row_power = arena_take(a, n_rows, sizeof(double)), e->col_power = arena_take(a, n_cols, sizeof(double));
+    e->row_power = arena_take(a, n_rows, sizeof(double)),
+    e->col_power = arena_take(a, n_cols, sizeof(double));
     e->sums = arena_take(a, n_cols, sizeof(double));
     e->row_class = arena_take(a, n_rows, 1), e->col_class = arena_take(a, n_cols, 1);
     e->tables = arena_take(a, RANS_MAX_CLASSES, sizeof(table));

@@ -4,6 +4,9 @@
  * check, encode or copy, write. Memory is three slices, the header, and a table of tensors. A matrix that is
  * quantized already is dequantized first, or copied where it has the format that is asked for. A model in
  * several files becomes one file.
+ *
+ * A coded matrix is encoded as a whole, so memory then is that of the largest one's floats. How many bytes
+ * it takes is known afterwards: the header, which says so in numbers of fixed width, is written twice.
  */
 #include "compress/method.h"
 
@@ -37,18 +40,22 @@ typedef struct compress {
     gguf_meta meta;
     gguf_tensor *tensors; // (header.n_tensors) as they will be written
     gguf_writer writer;
-    uint64_t written;   // bytes of the output
-    uint64_t tensor;    // that is worked on
-    uint64_t row, col;  // of its next weight
-    method_slice slice; // that is worked on
-    uint64_t pad;       // zeros that are still to follow the tensor
+    uint64_t written;                       // bytes of the output, in order
+    uint64_t *coded_bytes, *coded_outliers; // (n_coded) for the metadata
+    uint64_t n_coded, coded;                // coded tensors, and those that are done
+    coded_data data;                        // of the one that is written
+    uint64_t tensor;                        // that is worked on
+    uint64_t row, col;                      // of its next weight
+    method_slice slice;                     // that is worked on
+    uint64_t pad;                           // zeros that are still to follow the tensor
     char note[320];
     char name[65]; // of the tensor, terminated
     // buffers
     uint8_t *bytes;  // from a file
     uint8_t *blocks; // to the output
     float *floats;
-    size_t room; // weights that fit in each
+    size_t room;        // weights that fit in each
+    size_t room_floats; // that fit in `floats`: a whole matrix where some are coded
 } compress;
 
 /* ---- headers ---- */
@@ -112,6 +119,18 @@ static nut_status reserve_row(compress *c, const gguf_tensor *t, nut_error *err)
     return NUT_OK;
 }
 
+/* A matrix that is encoded as a whole. Its size is not known yet. */
+static nut_status plan_coded(compress *c, gguf_tensor *t, const format *to, nut_error *err) {
+    uint64_t n;
+    if (!coded_can_write(n_rows(t), t->dims[0])) return NUT_OK;
+    if (!u64_mul(t->dims[0], n_rows(t), &n) || n > SIZE_MAX / 8) return too_large(t, err);
+    if (n > c->room_floats) c->room_floats = (size_t)n;
+    t->ggml_type = to->ggml_type;
+    t->n_bytes = 0;
+    c->n_coded++;
+    return NUT_OK;
+}
+
 static nut_status plan_tensor(compress *c, uint64_t i, nut_error *err) {
     const gguf_tensor *from = &c->header.tensors[i];
     gguf_tensor *t = &c->tensors[i];
@@ -122,6 +141,7 @@ static nut_status plan_tensor(compress *c, uint64_t i, nut_error *err) {
     const format *to = c->method->plan(&c->options, &c->header, from);
     *t = *from;
     if (!to || to->ggml_type == from->ggml_type || t->dims[0] % to->block) return NUT_OK;
+    if (format_is_coded(to)) return plan_coded(c, t, to, err);
     t->ggml_type = to->ggml_type;
     if (!u64_mul(t->dims[0] / to->block * n_rows(t), to->bytes, &t->n_bytes)) return too_large(t, err);
     return c->method->whole_rows ? reserve_row(c, t, err) : NUT_OK;
@@ -150,8 +170,27 @@ static nut_status take_buffers(compress *c, nut_error *err) {
     mem_free(c->bytes);
     c->bytes = mem_alloc(c->room * sizeof(float));
     c->blocks = mem_alloc(c->room * sizeof(float));
-    c->floats = mem_alloc(c->room * sizeof(float));
-    return c->bytes && c->blocks && c->floats ? NUT_OK : error_memory(err, 3 * c->room * sizeof(float));
+    if (c->room_floats < c->room) c->room_floats = c->room;
+    c->floats = mem_alloc(c->room_floats * sizeof(float));
+    return c->bytes && c->blocks && c->floats
+               ? NUT_OK
+               : error_memory(err, (2 * c->room + c->room_floats) * sizeof(float));
+}
+
+/* The header says the sizes of coded tensors, those that are known. */
+static nut_status begin_writer(compress *c, nut_error *err) {
+    if (c->n_coded) {
+        TRY(gguf_meta_array(&c->meta, GGUF_CODED_BYTES, GGUF_U64, c->coded_bytes, c->n_coded, err));
+        TRY(gguf_meta_array(&c->meta, GGUF_CODED_OUTLIERS, GGUF_U64, c->coded_outliers, c->n_coded, err));
+    }
+    return gguf_write_begin(&c->writer, &c->header, &c->meta, c->tensors, c->header.n_tensors, err);
+}
+
+static nut_status plan_sizes(compress *c, nut_error *err) {
+    if (!c->n_coded) return NUT_OK;
+    c->coded_bytes = mem_calloc((size_t)c->n_coded, sizeof *c->coded_bytes);
+    c->coded_outliers = mem_calloc((size_t)c->n_coded, sizeof *c->coded_outliers);
+    return c->coded_bytes && c->coded_outliers ? NUT_OK : error_memory(err, c->n_coded * 16);
 }
 
 static nut_status plan_model(compress *c, nut_error *err) {
@@ -162,7 +201,8 @@ static nut_status plan_model(compress *c, nut_error *err) {
     if (!c->tensors) return error_memory(err, n * sizeof *c->tensors);
     for (uint64_t i = 0; i < n; i++) TRY(plan_tensor(c, i, err));
     TRY(take_buffers(c, err));
-    TRY(gguf_write_begin(&c->writer, &c->header, &c->meta, c->tensors, n, err));
+    TRY(plan_sizes(c, err));
+    TRY(begin_writer(c, err));
     note_twice(c);
     c->phase = write_header;
     return NUT_OK;
@@ -183,6 +223,10 @@ static nut_status write_header(compress *c, nut_error *err) {
         c->phase = want_slice;
     (void)err;
     return NUT_OK;
+}
+
+static bool is_coded(const compress *c) {
+    return format_is_coded(format_by_ggml(c->tensors[c->tensor].ggml_type));
 }
 
 static bool is_copied(const compress *c) {
@@ -219,11 +263,16 @@ static nut_status find_statistics(compress *c, nut_error *err) {
 
 /* Rows follow each other without gaps, so a tensor is one long row of blocks. */
 static nut_status write_slice(compress *c, nut_error *err);
+static nut_status code_tensor(compress *c, nut_error *err);
 static nut_status finish_tensor(compress *c, nut_error *err);
 
 static nut_status want_slice(compress *c, nut_error *err) {
     const gguf_tensor *t = &c->header.tensors[c->tensor];
     const format *f = format_by_ggml(t->ggml_type);
+    if (c->row == n_rows(t) && is_coded(c) && !c->data.n) {
+        c->phase = code_tensor;
+        return NUT_OK;
+    }
     if (c->row == n_rows(t)) {
         c->pad = gguf_padding(c->tensors[c->tensor].n_bytes, c->header.alignment);
         c->phase = finish_tensor;
@@ -249,12 +298,15 @@ static nut_status write_slice(compress *c, nut_error *err) {
     const method_slice *s = &c->slice;
     const format *from = format_by_ggml(s->tensor->ggml_type);
     const size_t n = s->n_rows * s->n_cols;
+    float *floats = c->floats;
+    if (is_coded(c)) floats += s->row * s->tensor->dims[0] + s->col;
     c->phase = want_slice;
-    from->dequantize(c->bytes, n / from->block, c->floats);
-    if (!all_finite(c->floats, n))
+    from->dequantize(c->bytes, n / from->block, floats);
+    if (!all_finite(floats, n))
         return error_set(err, NUT_E_CORRUPT,
                          "tensor %.*s holds weights that are infinite or no numbers; the file is damaged",
                          (int)s->tensor->name.n, s->tensor->name.s);
+    if (is_coded(c)) return NUT_OK;
     if (is_copied(c)) {
         write_bytes(c, c->bytes, c->n);
         return NUT_OK;
@@ -264,9 +316,46 @@ static nut_status write_slice(compress *c, nut_error *err) {
     return NUT_OK;
 }
 
+/* All weights of the tensor are there as floats. */
+static nut_status code_tensor(compress *c, nut_error *err) {
+    gguf_tensor *t = &c->tensors[c->tensor];
+    method_slice whole = {.tensor = &c->header.tensors[c->tensor],
+                          .to = format_by_ggml(t->ggml_type),
+                          .weights = c->floats,
+                          .statistics = c->slice.statistics,
+                          .n_rows = (size_t)n_rows(t),
+                          .n_cols = (size_t)t->dims[0]};
+    coded_data_free(&c->data);
+    TRY(c->method->code(&whole, &c->data, err));
+    t->ggml_type = c->data.format->ggml_type;
+    t->n_bytes = c->coded_bytes[c->coded] = c->data.n;
+    c->coded_outliers[c->coded++] = c->data.n_outliers;
+    write_bytes(c, c->data.bytes, c->data.n);
+    c->phase = want_slice;
+    return NUT_OK;
+}
+
 static nut_status finish_job(compress *c, nut_error *err) {
     (void)err;
     job_done(&c->job);
+    return NUT_OK;
+}
+
+/* The header once more: it has as many bytes as before. */
+static nut_status rewrite_header(compress *c, nut_error *err) {
+    const uint64_t at = c->writer.n_bytes;
+    const size_t n = gguf_write_header(&c->writer, c->blocks, c->room * sizeof(float));
+    if (n)
+        job_write(&c->job, at, c->blocks, n);
+    else
+        c->phase = finish_job;
+    (void)err;
+    return NUT_OK;
+}
+
+static nut_status finish_data(compress *c, nut_error *err) {
+    TRY(begin_writer(c, err));
+    c->phase = rewrite_header;
     return NUT_OK;
 }
 
@@ -284,7 +373,8 @@ static nut_status finish_tensor(compress *c, nut_error *err) {
     for (size_t i = 0; i < name.n; i++) c->name[i] = name.s[i] ? name.s[i] : '?'; // 64 bytes at most: gguf.c
     c->name[name.n] = 0;
     c->row = c->col = 0;
-    c->phase = ++c->tensor < c->header.n_tensors ? want_slice : finish_job;
+    coded_data_free(&c->data);
+    c->phase = ++c->tensor < c->header.n_tensors ? want_slice : c->n_coded ? finish_data : finish_job;
     job_progress(&c->job, c->name, c->tensor, c->header.n_tensors);
     return NUT_OK;
 }
@@ -301,6 +391,9 @@ static void free_job(nut_job *job) {
     gguf_free(&c->file);
     gguf_free(&c->header);
     gguf_meta_free(&c->meta);
+    coded_data_free(&c->data);
+    mem_free(c->coded_bytes);
+    mem_free(c->coded_outliers);
     mem_free(c->tensors);
     mem_free(c->bytes);
     mem_free(c->blocks);

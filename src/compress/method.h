@@ -8,13 +8,15 @@
 #define NUT_COMPRESS_METHOD_H
 
 #include "base/job.h"
+#include "compress/coded_write.h"
 #include "evaluate/statistics.h"
 #include "kernels/formats.h"
 #include "model/gguf_write.h"
 
 // clang-format off
 #define METHOD_LIST(X) \
-    X(round)
+    X(round)           \
+    X(coded)
 // clang-format on
 
 /* Rows of a matrix to encode, or a stretch of one row where rows are very long. */
@@ -39,11 +41,16 @@ typedef struct method {
     const format *(*plan)(const nut_compress_options *options, const gguf *model, const gguf_tensor *t);
     /* Encodes a slice as blocks of slice->to. */
     nut_status (*encode)(const method_slice *slice, uint8_t *blocks, nut_error *err);
+    /* Encodes a whole matrix where the planned format is a coded one; the format of the result may be
+     * another of them. NULL: the method plans none. */
+    nut_status (*code)(const method_slice *whole, coded_data *out, nut_error *err);
 } method;
 
 #define NUT_X(name) extern const method method_##name;
 METHOD_LIST(NUT_X)
 #undef NUT_X
+
+enum { METHOD_FILE_TYPE_UNSAID = 1024 }; // general.file_type: LLAMA_FTYPE_GUESSED of llama.cpp
 
 /* Whether t is one of the large matrices, which nearly all methods are for: two dimensions, more than one
  * row, a name that ends in "weight". Norms, biases and tables of other kinds are not. */

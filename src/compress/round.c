@@ -21,12 +21,11 @@ static const struct {
     {7, 9} /* Q5_1 */,   {8, 7} /* Q8_0 */,   {10, 10} /* Q2_K */, {11, 12} /* Q3_K */, {12, 15} /* Q4_K */,
     {13, 17} /* Q5_K */, {14, 18} /* Q6_K */, {30, 32} /* BF16 */,
 };
-enum { FILE_TYPE_UNSAID = 1024 }; // LLAMA_FTYPE_GUESSED
 
 static uint32_t file_type(const format *f) {
     for (size_t i = 0; i < sizeof file_types / sizeof *file_types; i++)
         if (file_types[i].ggml_type == f->ggml_type) return file_types[i].file_type;
-    return FILE_TYPE_UNSAID;
+    return METHOD_FILE_TYPE_UNSAID;
 }
 
 static const format *target(const nut_compress_options *o) {

@@ -17,8 +17,8 @@ CODE_FORMAT_LIST(NUT_X)
 #define CODED(name, layout, type)                                                                           \
     [FORMAT_##name] = {FORMAT_##name, #name, type, FORMAT_UNIT, 0, &layout_table[LAYOUT_##layout],          \
                        NULL,          NULL,  NULL},
-const format format_table[FORMAT_ALL] = {
-    FLOAT_FORMAT_LIST(FLOATS) CODE_FORMAT_LIST(CODES) CODED_FORMAT_LIST(CODED)};
+const format format_table[FORMAT_ALL] = {FLOAT_FORMAT_LIST(FLOATS) CODE_FORMAT_LIST(CODES)
+                                             CODED_FORMAT_LIST(CODED)};
 
 /* Type numbers of ggml.h (llama.cpp, MIT), those that were withdrawn included. */
 static const char *const ggml_names[] = {

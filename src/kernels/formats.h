@@ -196,8 +196,8 @@ enum { MATRIX_MAX_CODED_COLS = 1 << 16 };
 typedef struct matrix {
     const format *format;
     size_t n_rows;
-    size_t n_cols; // a multiple of format->block
-    uint8_t *data; // groups of 8 rows, each matrix_group_bytes long, 64-byte aligned
+    size_t n_cols;             // a multiple of format->block
+    uint8_t *data;             // groups of 8 rows, each matrix_group_bytes long, 64-byte aligned
     const matrix_coded *coded; // or NULL
 } matrix;
 

@@ -147,7 +147,9 @@ static void settle_codes(decoder *d, const float *row_scale, size_t n_lanes, siz
             uint8_t *code = &codes[FORMAT_UNIT * lane + c];
             const int32_t byte = (int8_t)(uint8_t)(*code - l->offset);
             if (byte >= least && byte <= most) continue;
-            const int64_t z = integer_of(d, *code, l->offset), held = z < least ? least : z > most ? most : z;
+            const int64_t z = integer_of(d, *code, l->offset), held = z < least  ? least
+                                                                      : z > most ? most
+                                                                                 : z;
             *code = (uint8_t)(held + l->offset);
             if (z != held) add_outlier(d, lane, col + c, (float)(z - held) * row_scale[lane]);
         }
@@ -175,14 +177,25 @@ static void put_floats(decoder *d, uint8_t *group, size_t n_lanes, const float *
 
 /* ---- groups ---- */
 
+/* The matrix that a row belongs to, and which of its rows that is. */
+static const matrix *find_matrix(const rans_target *to, size_t *row) {
+    size_t each = 0, i = 0;
+    for (size_t k = 0; k < RANS_PARTS && to->w[k]; k++) each += to->w[k]->n_rows;
+    const size_t of_stack = *row / each;
+    for (*row %= each; *row >= to->w[i]->n_rows; i++) *row -= to->w[i]->n_rows;
+    return &to->w[i][of_stack];
+}
+
 static void decode_group(decoder *d, size_t g, const uint32_t *const *empty) {
     const rans_target *to = d->to;
-    const size_t each = matrix_groups(to->w), row = g / each * to->w->n_rows + g % each * L,
-                 left = to->w->n_rows - g % each * L, n_lanes = left < L ? left : L;
+    const size_t row = g * L;
+    size_t own_row = row;
+    const matrix *w = find_matrix(to, &own_row);
+    const size_t n_lanes = w->n_rows - own_row < L ? w->n_rows - own_row : L;
     const bool coded = format_is_coded(to->format);
     const float *row_scale = d->m->row_scale + row;
     const uint32_t *const *tables[L];
-    uint8_t *group = matrix_group(&to->w[g / each], g % each * L), codes[L * FORMAT_UNIT];
+    uint8_t *group = matrix_group(w, own_row), codes[L * FORMAT_UNIT];
     for (size_t lane = 0; lane < L; lane++)
         tables[lane] = lane < n_lanes ? d->m->tables + d->m->row_class[row + lane] : empty;
     if (coded) memcpy(group, row_scale, n_lanes * sizeof *row_scale);

@@ -15,9 +15,10 @@
 #include "kernels/formats.h"
 
 enum { RANS_BITS = 11, RANS_SLOTS = 1 << RANS_BITS };
-enum { RANS_LOW = 1 << 16 };   // a lane is not below it between two integers, and begins as it when encoding
-enum { RANS_ESCAPE = -128 };   // stands for an integer that is written apart
+enum { RANS_LOW = 1 << 16 }; // a lane is not below it between two integers, and begins as it when encoding
+enum { RANS_ESCAPE = -128 }; // stands for an integer that is written apart
 enum { RANS_MAX_CLASSES = 64 };
+enum { RANS_PARTS = 3 }; // matrices that a row of a stack may be made of
 
 /* A slot of a table: bits 0..7 the integer's code, 8..19 the slot less the integer's first one, 20..31 how
  * many slots it has. */
@@ -49,7 +50,8 @@ typedef struct rans_stream {
  * code is the nearest code and an outlier. */
 typedef struct rans_target {
     const format *format;     // of the matrices
-    matrix *w;                // the rows go through them one after the other, whole groups each
+    matrix *w[RANS_PARTS];    // of which the rows are, one after the other, each a stack; what follows the
+                              // last is NULL. Where there are several matrices they are whole groups.
     uint32_t *first;          // (groups) matrix_coded.first; NULL for floats
     matrix_outlier *outliers; // all
 } rans_target;

@@ -299,6 +299,8 @@ static void plan_memory(const nut_model *m, arena *memory, const binding *b) {
     if (format_is_coded(b->as)) plan_coded(memory, b);
 }
 
+_Static_assert(sizeof(binding) <= SORT_MAX_ROW, "bindings are too large to be sorted");
+
 static int by_offset(const void *a, const void *b) {
     const binding *x = a, *y = b;
     return (x->source->offset > y->source->offset) - (x->source->offset < y->source->offset);

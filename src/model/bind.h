@@ -57,8 +57,8 @@ void bind_finish(nut_model *m);
 
 /* ---- data ---- */
 
-/* The bytes of tensors on their way to their places: at most one unfinished block is kept between calls, of a
- * coded tensor its head and an unfinished chunk. Starts as {0}. */
+/* The bytes of tensors on their way to their places: at most one unfinished block is kept between calls, of
+ * a coded tensor its head and an unfinished chunk. Starts as {0}. */
 typedef struct bind_fill {
     size_t n_kept;
     uint8_t kept[FORMAT_MAX_BYTES];

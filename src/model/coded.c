@@ -32,9 +32,8 @@ static uint64_t n_rows_of(const gguf_tensor *t) {
     return t->dims[1] * t->dims[2] * t->dims[3];
 }
 
-/* Rows of each matrix make whole groups, so that chunks need not know of matrices. */
 static uint64_t n_groups_of(const gguf_tensor *t) {
-    return (t->dims[1] + FORMAT_LANES - 1) / FORMAT_LANES * t->dims[2] * t->dims[3];
+    return (n_rows_of(t) + FORMAT_LANES - 1) / FORMAT_LANES;
 }
 
 /* Whether the numbers agree with the tensor's entry in the file, and are possible. Memory is taken by them

@@ -13,12 +13,12 @@
 
 enum {
     CODED_VERSION = 1,
-    CODED_FIXED = 28,            // bytes of the head's first part
-    CODED_LANES = 4 * 8,         // of a chunk: the lanes, in front of
+    CODED_FIXED = 28,             // bytes of the head's first part
+    CODED_LANES = 4 * 8,          // of a chunk: the lanes, in front of
     CODED_CHUNK_HEAD = 4 + 4 * 8, // the number of words, and the lanes
-    CODED_ENTRY = 16,            // of the table of chunks
-    CODED_MAX_CHUNK = 256 << 10, // bytes of a chunk
-    CODED_REST = 255,            // the count of the symbol that has the rest of a table's slots
+    CODED_ENTRY = 16,             // of the table of chunks
+    CODED_MAX_CHUNK = 256 << 10,  // bytes of a chunk
+    CODED_REST = 255,             // the count of the symbol that has the rest of a table's slots
 };
 
 /* ---- numbers of the head ---- */

@@ -364,8 +364,7 @@ static nut_status size_tensor(gguf_tensor *t, coded_sizes *sizes, nut_error *err
     if (!f) return NUT_OK;
     if (t->dims[0] % f->block) return bad_tensor(t, "its rows are not whole blocks", err);
     if (format_is_coded(f)) return size_coded(t, n, sizes, err);
-    if (!u64_mul(n / f->block, f->bytes, &t->n_bytes))
-        return bad_tensor(t, "its size is impossible", err);
+    if (!u64_mul(n / f->block, f->bytes, &t->n_bytes)) return bad_tensor(t, "its size is impossible", err);
     return NUT_OK;
 }
 

@@ -53,10 +53,10 @@ typedef struct gguf_tensor {
     uint32_t n_dims;
     uint64_t dims[GGUF_MAX_DIMS]; // dims[0] is the row length; unused ones are 1
     uint32_t ggml_type;
-    uint64_t offset;  // in its file, absolute
-    uint64_t n_bytes; // 0 where the type is not in the formats table
+    uint64_t offset;     // in its file, absolute
+    uint64_t n_bytes;    // 0 where the type is not in the formats table
     uint64_t n_outliers; // of a coded one: integers that its layout does not hold
-    uint32_t split;   // which of the model's files it lies in, from 0
+    uint32_t split;      // which of the model's files it lies in, from 0
 } gguf_tensor;
 
 typedef struct gguf {

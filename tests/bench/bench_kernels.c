@@ -137,7 +137,8 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
     uint8_t block[FORMAT_MAX_BYTES];
     memset(w->data, 0, group_bytes);
     if (format_is_coded(f)) {
-        for (size_t i = f->layout->head; i < group_bytes; i++) w->data[i] = (uint8_t)(rng_u64(r) % 255 + 129);
+        for (size_t i = f->layout->head; i < group_bytes; i++)
+            w->data[i] = (uint8_t)(rng_u64(r) % 255 + 129);
         for (size_t lane = 0; lane < FORMAT_LANES; lane++)
             memcpy(w->data + 4 * lane, &(float){(float)rng_f64(r) * 0.01f + 0.001f}, 4);
     }

@@ -28,7 +28,8 @@ static inline void random_block(const format *f, rng *r, uint8_t *block) {
     if (f->id == FORMAT_MXFP4) block[0] = (uint8_t)(rng_u64(r) % 8 == 0 ? 100 : 118 + block[0] % 8);
 }
 
-/* Of a layout with scales of rows, all codes mean something: random bytes, in a third of the groups extremes.
+/* Of a layout with scales of rows, all codes mean something: random bytes, in a third of the groups
+ * extremes.
  */
 static inline void random_coded(matrix *m, rng *r) {
     const size_t head = m->format->layout->head;
@@ -36,7 +37,8 @@ static inline void random_coded(matrix *m, rng *r) {
         uint8_t *group = m->data + g * matrix_group_bytes(m);
         for (size_t i = head; i < matrix_group_bytes(m); i++) {
             group[i] = (uint8_t)rng_u64(r);
-            if (g % 3 == 2) group[i] = m->format->id == FORMAT_CODED_8 ? 127 + group[i] % 3 : -(group[i] % 2);
+            if (g % 3 == 2)
+                group[i] = m->format->id == FORMAT_CODED_8 ? 127 + group[i] % 3 : -(group[i] % 2);
         }
         for (size_t lane = 0; lane < FORMAT_LANES && g * FORMAT_LANES + lane < m->n_rows; lane++) {
             const float scale = random_float(r, 0.02);
