@@ -471,8 +471,8 @@ void nut_job_free(nut_job *job);
 typedef struct nut_compress_options {
     const char *method; // NULL: "round", to the nearest value that the type has
     const char *type;   // of the large matrices: "q8_0", "q4_0", "q4_1", "f16", "bf16", "f32"; of method
-                      // "coded", which rounds too and codes the integers (docs/format.md): "coded_4",
-                      // "coded_5", "coded_6", "coded_8", about so many bits a weight
+                        // "coded", which rounds too and codes the integers (docs/format.md): "coded_4",
+                        // "coded_5", "coded_6", "coded_8", about so many bits a weight
 } nut_compress_options;
 
 /* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and
