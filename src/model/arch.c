@@ -1,6 +1,7 @@
 /* The table of families, and what all of them may have in a file beside their blocks. */
 #include "model/arch.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- what rows refer to ---- */
@@ -35,6 +36,22 @@ static const arch_name bert_names[] = {{"attn_output_norm.weight", "post_attenti
                                        {"layer_output_norm.weight", "post_ffw_norm.weight"},
                                        {"layer_output_norm.bias", "post_ffw_norm.bias"},
                                        {NULL, NULL}};
+
+/* Attention takes yarn's magnitude out of the rotation, and into its scale (the authors' code); files have a
+ * tenth of the multiplier. */
+static void deepseek_scale(model_hparams *hp) {
+    rope_hparams *r = &hp->rope[0];
+    const float by = r->yarn ? 1 - r->log_multiplier * logf(r->scale) : 1;
+    hp->attn_scale = by * by / sqrtf((float)hp->mla.key);
+    if (r->log_multiplier > 0) r->magnitude = 1;
+}
+
+/* No key says them (the authors' configuration). */
+static void minicpm3_scales(model_hparams *hp) {
+    hp->embd_scale = 12;
+    hp->residual_scale = 1.4f / sqrtf((float)hp->n_layer);
+    hp->logit_scale = 256 / (float)hp->n_embd;
+}
 
 static void bloom_alibi(model_hparams *hp) {
     hp->max_alibi = 8;
@@ -168,7 +185,11 @@ static void bloom_alibi(model_hparams *hp) {
     X("qwen3next", GATED, .recurrent = BLOCK_mix_delta, .interval = 4, .rope = MODEL_ROPE_NEOX,             \
       .features = ARCH_PRE_NORM | ARCH_QK_NORM | ARCH_GATED_OUT, .experts = EXPERTS, .names = late_ffn_norm)\
     X("qwen35", GATED, .recurrent = BLOCK_mix_delta, .interval = 4, .rope = MODEL_ROPE_NEOX,                \
-      .features = ARCH_PRE_NORM | ARCH_QK_NORM | ARCH_GATED_OUT | ARCH_TILED_HEADS, .names = late_ffn_norm)
+      .features = ARCH_PRE_NORM | ARCH_QK_NORM | ARCH_GATED_OUT | ARCH_TILED_HEADS, .names = late_ffn_norm) \
+    X("deepseek2", .mixer = BLOCK_mix_mla, .ffn = BLOCK_ffn_gated, .rope = MODEL_ROPE_NORM,                 \
+      .experts = {MODEL_GATE_SOFTMAX, false}, .features = ARCH_PRE_NORM, .derive = deepseek_scale)          \
+    X("minicpm3", .mixer = BLOCK_mix_mla, .ffn = BLOCK_ffn_gated, .rope = MODEL_ROPE_NEOX,                  \
+      .features = ARCH_PRE_NORM | ARCH_ROPE_FACTORS, .derive = minicpm3_scales)
 // clang-format on
 
 static const arch archs[] = {
@@ -232,6 +253,11 @@ const tensor_spec arch_layer_tensors[] = {
 };
 const size_t arch_n_layer_tensors = sizeof arch_layer_tensors / sizeof *arch_layer_tensors;
 
+bool arch_fits(const model_hparams *hp, const layer_hparams *layer, const tensor_spec *t) {
+    return (!t->when || arch_size(hp, layer, t->when)) &&
+           (!t->when_not || !arch_size(hp, layer, t->when_not));
+}
+
 static bool has(const arch *a, const tensor_spec *t) {
     if (a->features & t->unless) return false;
     return t->with ? (a->features & t->with) == t->with : !t->may;
@@ -259,7 +285,25 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name) {
     return file_name;
 }
 
-static uint64_t ssm_size(const ssm_hparams *h, char letter) {
+static uint64_t mla_size(const model_hparams *hp, const layer_hparams *l, char letter) {
+    const mla_hparams *h = &hp->mla;
+    const uint64_t plain = h->key > hp->rope[0].n_rot ? h->key - hp->rope[0].n_rot : 0;
+    switch (letter) {
+    case 'q': return h->q_rank;
+    case 'v': return h->kv_rank;
+    case 'a': return (uint64_t)h->kv_rank + hp->rope[0].n_rot;
+    case 'b': return (uint64_t)l->n_head * h->key;
+    case 'y': return plain;
+    case 'l': return h->value;
+    case 'o': return (uint64_t)l->n_head * h->value;
+    case 'j': return l->n_head * (plain + h->value);
+    case 'u': return h->absorbed;
+    default: return 1;
+    }
+}
+
+static uint64_t ssm_size(const model_hparams *hp, const layer_hparams *l, char letter) {
+    const ssm_hparams *h = &hp->ssm;
     const uint64_t i = h->inner, mixed = i + 2 * (uint64_t)h->groups * h->state;
     switch (letter) {
     case 'c': return h->conv;
@@ -274,7 +318,7 @@ static uint64_t ssm_size(const ssm_hparams *h, char letter) {
     case 'p': return h->groups ? i / h->groups : 0;
     case 'w': return h->rank ? i / h->rank : 0;
     case 't': return 2 * (uint64_t)h->rank;
-    default: return 1;
+    default: return mla_size(hp, l, letter);
     }
 }
 
@@ -302,6 +346,6 @@ uint64_t arch_size(const model_hparams *hp, const layer_hparams *l, char letter)
     case 'X': return hp->experts.n;
     case 'M': return hp->experts.n_ff;
     case 'S': return hp->experts.n_ff_shared;
-    default: return ssm_size(&hp->ssm, letter);
+    default: return ssm_size(hp, l, letter);
     }
 }

@@ -67,6 +67,7 @@ typedef struct tensor_spec {
     uint64_t with;   // families that have all of these features must have it; 0: all families, unless `may`
     uint64_t may;    // families that have one of these may have it
     uint64_t unless; // families that have one of these do not have it
+    char when, when_not; // sizes (arch_size) of which the first must not be 0 and the second must be; 0: any
     const tensor_part *parts; // what it holds, where that is several; ended by one without a letter
 } tensor_spec;
 
@@ -86,6 +87,7 @@ typedef struct block_spec {
     X(mix_shortconv)                                                                                        \
     X(mix_mamba)                                                                                            \
     X(mix_mamba2)                                                                                           \
+    X(mix_mla)                                                                                              \
     X(mix_delta)                                                                                            \
     X(ffn_gated)                                                                                            \
     X(ffn_plain)                                                                                            \
@@ -104,6 +106,8 @@ extern const size_t arch_n_model_tensors;
 extern const tensor_spec arch_layer_tensors[]; // of each layer, beside its blocks'
 extern const size_t arch_n_layer_tensors;
 
+/* Whether a layer's sizes allow a tensor at all. */
+bool arch_fits(const model_hparams *hp, const layer_hparams *layer, const tensor_spec *t);
 /* Whether a model of this family must have, or may have, the tensor. */
 bool arch_needs(const struct arch *a, const tensor_spec *t);
 bool arch_allows(const struct arch *a, const tensor_spec *t);
@@ -164,7 +168,9 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name);
  * K n_head_kv * head_dim, U n_head_kv * head_dim_v, A Q + K + U, P n_head * head_dim_v, F n_ff, G 2 n_ff,
  * T token types, R n_rot / 2, X experts, M their n_ff, S that of the shared one; of
  * recurrent blocks: c conv, i inner, n state, r rank, g groups, 2 2 i, x r + 2 n, m i + 2 g n, z m + i + r,
- * p i / g, w i / r, t 2 r, e 3 n_embd, B 2 Q */
+ * p i / g, w i / r, t 2 r; of latent attention: q and v the ranks of queries and of keys and values, a v +
+ * n_rot, b n_head * key, y key - n_rot, l value, o n_head * l, j n_head * (y + l), u 1 if absorbed; e 3
+ * n_embd, B 2 Q */
 uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter);
 
 /* Reads and checks the hyperparameters of a complete header but those of layers. n_vocab is the vocabulary's

@@ -66,6 +66,7 @@ static nut_status get_yarn(keys *k, float factor, rope_hparams *r, nut_error *er
     TRY(get_positive(k, "rope.scaling.yarn_beta_slow", 1, &r->beta_slow, err));
     TRY(get_optional(k, "rope.scaling.yarn_log_multiplier", &by, err));
     r->yarn = true;
+    r->log_multiplier = by;
     r->magnitude *= yarn_magnitude(factor, 1) / yarn_magnitude(factor, by);
     return NUT_OK;
 }
@@ -163,8 +164,6 @@ static nut_status get_multipliers(keys *k, const arch *a, model_hparams *hp, nut
     TRY(get_optional(k, "final_logit_softcapping", &hp->logit_softcap, err));
     hp->parallel = a->features & ARCH_PARALLEL;
     for (const arch_key *key = a->keys; key && key->suffix; key++) TRY(get_key(k, key, hp, err));
-    if (a->derive) a->derive(hp);
-    hp->logit_scale /= hp->logit_divisor;
     return NUT_OK;
 }
 
@@ -180,6 +179,34 @@ static uint32_t first_ff(keys *k) {
     const gguf_kv *kv = gguf_find(k->g, key_of(k, "feed_forward_length"));
     int64_t n;
     return kv && gguf_integer_at(kv, 0, &n) && n > 0 && n <= 1 << 22 ? (uint32_t)n : 0;
+}
+
+/* Older files hold keys and values of all heads. */
+static nut_status get_mla(keys *k, mla_hparams *h, nut_error *err) {
+    TRY(get_size(k, "attention.q_lora_rank", 0, &h->q_rank, err));
+    TRY(get_size(k, "attention.kv_lora_rank", 0, &h->kv_rank, err));
+    TRY(get_size(k, "attention.key_length_mla", 0, &h->key, err));
+    h->absorbed = h->key > 0;
+    if (!h->key) TRY(get_size(k, "attention.key_length", 0, &h->key, err));
+    TRY(get_size(k, "attention.value_length", 0, &h->value, err));
+    return get_size(k, "attention.value_length_mla", h->value, &h->value, err);
+}
+
+/* What latent attention divides heads into; values as long as the file's other sizes say where it does not.
+ */
+static nut_status check_mla(model_hparams *hp, const layer_hparams *l, nut_error *err) {
+    mla_hparams *h = &hp->mla;
+    const uint32_t n_rot = hp->rope[0].n_rot;
+    if (!h->value) h->value = l->head_dim_v;
+    if (h->kv_rank && h->value && h->key > n_rot && n_rot &&
+        (h->absorbed ? l->n_head_kv == 1 && l->head_dim == h->kv_rank + n_rot && l->head_dim_v == h->kv_rank
+                     : l->n_head_kv == l->n_head && l->head_dim == h->key && l->head_dim_v == h->value))
+        return NUT_OK;
+    return error_set(
+        err, NUT_E_CORRUPT,
+        "the model file is damaged: latent attention of rank %u with heads of %u and %u, rotated %u, "
+        "cannot be",
+        h->kv_rank, h->key, h->value, n_rot);
 }
 
 static nut_status get_ssm(keys *k, ssm_hparams *h, nut_error *err) {
@@ -258,6 +285,9 @@ nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hp
     TRY(get_multipliers(&k, a, hp, err));
     TRY(get_experts(&k, a, hp, err));
     TRY(get_ssm(&k, &hp->ssm, err));
+    TRY(get_mla(&k, &hp->mla, err));
+    if (a->derive) a->derive(hp);
+    hp->logit_scale /= hp->logit_divisor;
     TRY(check_activation(&k, a, err));
     return get_eps(&k, a, hp, err);
 }
@@ -315,6 +345,10 @@ static const char *const expert_keys[] = {"expert_count",
                                           "leading_dense_block_count",
                                           "interleave_moe_layer_step"};
 
+/* Keys that are read for families with latent attention. */
+static const char *const mla_keys[] = {"attention.q_lora_rank", "attention.kv_lora_rank",
+                                       "attention.key_length_mla", "attention.value_length_mla"};
+
 /* Keys that are read for families with recurrent blocks. */
 static const char *const recurrent_keys[] = {"ssm.conv_kernel",
                                              "ssm.inner_size",
@@ -336,6 +370,8 @@ static bool is_among(const char *const *list, size_t n, gguf_str suffix) {
 }
 
 static bool is_key_of(const arch *a, gguf_str suffix) {
+    if (a->mixer == BLOCK_mix_mla && is_among(mla_keys, sizeof mla_keys / sizeof *mla_keys, suffix))
+        return true;
     if (a->experts.gating != MODEL_GATE_NONE &&
         is_among(expert_keys, sizeof expert_keys / sizeof *expert_keys, suffix))
         return true;
@@ -438,7 +474,7 @@ static nut_status get_heads(const layer_keys *k, uint32_t n_embd, uint32_t il, l
     TRY(count_at(&k->n_head, il, 0, 1, 1 << 12, &l->n_head, err));
     TRY(count_at(&k->n_head_kv, il, l->n_head, 1, l->n_head, &l->n_head_kv, err));
     TRY(count_at(&k->key_length, il, n_embd / l->n_head, 1, 1 << 12, &l->head_dim, err));
-    TRY(count_at(&k->value_length, il, l->head_dim, 1, 1 << 12, &l->head_dim_v, err));
+    TRY(count_at(&k->value_length, il, n_embd / l->n_head, 1, 1 << 12, &l->head_dim_v, err));
     return check_heads(l, err);
 }
 
@@ -476,7 +512,7 @@ static nut_status get_xielu(keys *k, uint32_t il, layer_hparams *l, nut_error *e
 }
 
 static bool has_heads(const layer_hparams *l) {
-    return l->mixer == BLOCK_mix_attention;
+    return l->mixer == BLOCK_mix_attention || l->mixer == BLOCK_mix_mla;
 }
 
 static void take_most(layer_hparams *most, const layer_hparams *l) {
@@ -587,5 +623,7 @@ nut_status arch_layers(const gguf *g, const arch *a, model_hparams *hp, model_la
     }
     if (a->features & ARCH_EXPERTS_BY_TENSOR) find_routers(g, hp, layers);
     TRY(get_rots(&k, hp, layers, err));
+    for (uint32_t il = 0; il < hp->n_layer; il++)
+        if (layers[il].hp.mixer == BLOCK_mix_mla) TRY(check_mla(hp, &layers[il].hp, err));
     return check_known(g, a, err);
 }

@@ -107,9 +107,20 @@ static bool is_passed_over(gguf_str name) {
     return false;
 }
 
+/* Whether layer il must have, or may have, the tensor. */
+static bool fits(const nut_model *m, uint32_t il, const tensor_spec *t) {
+    return arch_fits(&m->hp, m->layers ? &m->layers[il].hp : &m->hp.most, t);
+}
+
+static bool needs(const nut_model *m, uint32_t il, const tensor_spec *t) {
+    return arch_needs(m->arch, t) && fits(m, il, t);
+}
+
 static bool find_in(const nut_model *m, const place *p, gguf_str name, binding *b) {
     for (size_t i = 0; i < p->n; i++) {
-        if (!arch_allows(m->arch, &p->specs[i]) || !gguf_str_is(name, p->specs[i].name)) continue;
+        if (!arch_allows(m->arch, &p->specs[i]) || !fits(m, b->layer, &p->specs[i]) ||
+            !gguf_str_is(name, p->specs[i].name))
+            continue;
         b->spec = &p->specs[i];
         b->base = p->base;
         return true;
@@ -329,7 +340,7 @@ static void take_needs(const nut_model *m, const binding *b, bind_rest *rest) {
         const place p = i == LAYER_PLACES ? model_place(m) : layer_place(m, b->layer, i);
         for (size_t k = 0; p.base == b->base && k < p.n; k++) {
             const tensor_spec *spec = &p.specs[k];
-            for (size_t j = 0; arch_needs(m->arch, spec) && part_at(m, b, j, &to, &size); j++) {
+            for (size_t j = 0; needs(m, b->layer, spec) && part_at(m, b, j, &to, &size); j++) {
                 if (to != p.base + spec->to) continue;
                 rest->n_tensors--;
                 rest->bytes -= least_bytes(m, spec, b->layer);
@@ -340,7 +351,7 @@ static void take_needs(const nut_model *m, const binding *b, bind_rest *rest) {
 
 static void add_needs(const nut_model *m, const place *p, uint32_t layer, bind_rest *rest) {
     for (size_t i = 0; i < p->n; i++) {
-        if (!arch_needs(m->arch, &p->specs[i])) continue;
+        if (!needs(m, layer, &p->specs[i])) continue;
         rest->n_tensors++;
         rest->bytes += least_bytes(m, &p->specs[i], layer);
     }
@@ -359,9 +370,9 @@ bind_rest bind_needs(const nut_model *m) {
 }
 
 /* The first tensor of a place that is needed and not bound, or NULL. */
-static const char *missing_in(const nut_model *m, const place *p) {
+static const char *missing_in(const nut_model *m, const place *p, uint32_t il) {
     for (size_t i = 0; i < p->n; i++)
-        if (arch_needs(m->arch, &p->specs[i]) && !is_bound(&p->specs[i], p->base + p->specs[i].to))
+        if (needs(m, il, &p->specs[i]) && !is_bound(&p->specs[i], p->base + p->specs[i].to))
             return arch_file_name(m->arch, p->specs[i].name);
     return NULL;
 }
@@ -369,7 +380,7 @@ static const char *missing_in(const nut_model *m, const place *p) {
 static nut_status check_layer(const nut_model *m, uint32_t il, nut_error *err) {
     for (int i = 0; i < LAYER_PLACES; i++) {
         const place p = layer_place(m, il, i);
-        const char *name = missing_in(m, &p);
+        const char *name = missing_in(m, &p, il);
         if (name)
             return error_set(err, NUT_E_CORRUPT,
                              "the model file lacks tensor blk.%u.%s; it was not converted completely", il,
@@ -386,7 +397,7 @@ nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_c
                          "converted completely",
                          (unsigned long long)rest->n_tensors, (unsigned long long)n_to_come);
     const place own = model_place(m);
-    const char *name = missing_in(m, &own);
+    const char *name = missing_in(m, &own, 0);
     if (name)
         return error_set(err, NUT_E_CORRUPT,
                          "the model file lacks tensor %s; it was not converted completely", name);

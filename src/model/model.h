@@ -28,6 +28,7 @@ typedef struct rope_hparams {
     float n_orig;               // yarn: positions that the model was trained with before it was extended
     float beta_fast, beta_slow; // yarn: rotations over n_orig from which on a pair keeps its frequency, and
                                 // below which it is scaled in full
+    float log_multiplier;       // yarn: of the magnitude that attention takes out again
     float magnitude;            // cosines and sines are multiplied by it (yarn's attention factor), else 1
 } rope_hparams;
 
@@ -69,6 +70,14 @@ typedef struct ssm_hparams {
     bool normed;     // time steps, B and C have norms without weights
 } ssm_hparams;
 
+/* Latent attention (DeepSeek-AI 2024, arXiv 2405.04434, section 2.1). */
+typedef struct mla_hparams {
+    uint32_t q_rank;     // of queries; 0: they are not compressed
+    uint32_t kv_rank;    // of keys and values
+    uint32_t key, value; // columns of a head
+    bool absorbed;       // the cache holds what keys and values are made of, shared by all heads
+} mla_hparams;
+
 /* What may differ from layer to layer. */
 typedef struct layer_hparams {
     uint8_t mixer, ffn; // block ids of model/arch.h
@@ -96,6 +105,7 @@ typedef struct model_hparams {
     rope_hparams rope[MODEL_ROPES]; // of layers without a window, and of those with one
     expert_hparams experts;
     ssm_hparams ssm;
+    mla_hparams mla;
     uint32_t n_types; // of tokens, where their embeddings are added
     bool causal;      // tokens see those before them only; else there are no logits
     model_pooling pooling;

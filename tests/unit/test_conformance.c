@@ -295,8 +295,8 @@ static double check_path(const expected *e, const path *p, const nut_model *m) {
     const uint32_t width = e->causal ? nut_model_n_vocab(m) : nut_model_n_embd(m);
     if (!CHECK(width == e->n_vocab, "%s: rows of %u numbers", e->name, width)) return 0;
     if (!CHECK(nut_session_new(m, &o, &s, &err) == NUT_OK, "%s: %s", e->name, err.message)) return 0;
-    /* Of a file of quantized weights the fast path is as far off as llama.cpp, which rounds activations as it
-     * does; where that says little, no choice of a token is clear. */
+    /* Of a file of quantized weights the fast path is as far off as llama.cpp, which rounds activations as
+     * it does; where that says little, no choice of a token is clear. */
     const double quantised = json_number(e->doc.root, "llama_cpp", "max_diff_over_std_quantised");
     path as = *p;
     if (!p->reference && quantised > 0) as.tolerance = fmax(p->tolerance, quantised);
