@@ -281,10 +281,18 @@ static nut_status cut_text(calibrate *c, nut_error *err) {
     return NUT_OK;
 }
 
+/* Layers run alone here: they cannot read what others, or the embeddings, have left. */
+static nut_status check_apart(const nut_model *m, nut_error *err) {
+    if (!m->arch->after) return NUT_OK;
+    return error_set(err, NUT_E_UNSUPPORTED,
+                     "statistics of %s models are not supported: their layers are not apart", m->arch->name);
+}
+
 static nut_status read_headers(calibrate *c, nut_error *err) {
     bool ready = false;
     TRY(model_source_headers(&c->source, &c->job, true, &ready, err));
     if (!ready) return NUT_OK;
+    TRY(check_apart(c->source.m, err));
     c->source.m->float_product = gemm_mul_mat;
     TRY(cut_text(c, err));
     TRY(take_residual(c, err));

@@ -46,6 +46,10 @@ static void deepseek_scale(model_hparams *hp) {
     if (r->log_multiplier > 0) r->magnitude = 1;
 }
 
+static void gemma4_scale(model_hparams *hp) {
+    hp->attn_scale = 1;
+}
+
 /* No key says them (the authors' configuration). */
 static void minicpm3_scales(model_hparams *hp) {
     hp->embd_scale = 12;
@@ -189,7 +193,10 @@ static void bloom_alibi(model_hparams *hp) {
     X("deepseek2", .mixer = BLOCK_mix_mla, .ffn = BLOCK_ffn_gated, .rope = MODEL_ROPE_NORM,                 \
       .experts = {MODEL_GATE_SOFTMAX, false}, .features = ARCH_PRE_NORM, .derive = deepseek_scale)          \
     X("minicpm3", .mixer = BLOCK_mix_mla, .ffn = BLOCK_ffn_gated, .rope = MODEL_ROPE_NEOX,                  \
-      .features = ARCH_PRE_NORM | ARCH_ROPE_FACTORS, .derive = minicpm3_scales)
+      .features = ARCH_PRE_NORM | ARCH_ROPE_FACTORS, .derive = minicpm3_scales)                             \
+    X("gemma4", GATED, .after = BLOCK_ffn_inputs, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,  \
+      .window_period = 6, .derive = gemma4_scale,                                                           \
+      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM)
 // clang-format on
 
 static const arch archs[] = {
@@ -220,6 +227,9 @@ const arch *arch_find(gguf_str name) {
 const tensor_spec arch_model_tensors[] = {
     {"token_embd.weight", IN_MODEL(token_embd), MATRIX("EV")},
     {"position_embd.weight", IN_MODEL(positions), MATRIX("EC"), .with = ARCH_POSITIONS},
+    {"per_layer_token_embd.weight", IN_MODEL(input_embd), MATRIX("JV"), .when = 'I'},
+    {"per_layer_model_proj.weight", IN_MODEL(input_proj.w), MATRIX("EJ"), .when = 'I'},
+    {"per_layer_proj_norm.weight", IN_MODEL(input_norm), VECTOR("I"), .when = 'I'},
     {"token_types.weight", IN_MODEL(types), MATRIX("ET"), .may = ARCH_TOKEN_TYPES},
     {"token_embd_norm.weight", IN_MODEL(embd_norm.weight), VECTOR("E"), .with = ARCH_EMBD_NORM},
     {"token_embd_norm.bias", IN_MODEL(embd_norm.bias), VECTOR("E"), .with = ARCH_EMBD_NORM | ARCH_NORM_BIAS},
@@ -245,6 +255,8 @@ const tensor_spec arch_layer_tensors[] = {
      .may = ARCH_PARALLEL | ARCH_MAY_PARALLEL},
     {"ffn_norm.bias", IN_LAYER(ffn_norm.bias), VECTOR("E"), .with = ARCH_FFN_NORM | ARCH_NORM_BIAS,
      .may = ARCH_ANY_BIAS | ARCH_PARALLEL},
+    {"post_norm.weight", IN_LAYER(after_post_norm.weight), VECTOR("E"), .when = 'I'},
+    {"layer_output_scale.weight", IN_LAYER(out_scale), VECTOR("1"), .may = ARCH_V_NORM},
     {"post_attention_norm.bias", IN_LAYER(attn_post_norm.bias), VECTOR("E"),
      .with = ARCH_POST_NORM | ARCH_NORM_BIAS},
     {"post_ffw_norm.weight", IN_LAYER(ffn_post_norm.weight), VECTOR("E"), .with = ARCH_POST_NORM},
@@ -339,8 +351,11 @@ uint64_t arch_size(const model_hparams *hp, const layer_hparams *l, char letter)
     case 'P': return (uint64_t)l->n_head * l->head_dim_v;
     case 'F': return l->n_ff;
     case 'G': return 2 * (uint64_t)l->n_ff;
+    case 's': return !l->shares_kv;
+    case 'I': return hp->n_inputs;
+    case 'J': return (uint64_t)hp->n_inputs * hp->n_layer;
     case 'T': return hp->n_types;
-    case 'R': return hp->n_rot / 2;
+    case 'R': return hp->rope[0].n_rot / 2;
     case 'B': return 2 * q;
     case 'e': return 3 * (uint64_t)hp->n_embd;
     case 'X': return hp->experts.n;

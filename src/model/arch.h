@@ -47,6 +47,7 @@ enum {
 #define ARCH_GATED_OUT         (UINT64_C(1) << 30) // queries come with gates of attention's result
 #define ARCH_EXPERTS_BY_TENSOR (UINT64_C(1) << 31) // layers have experts where a file has their router
 #define ARCH_ONE_BLOCK         (UINT64_C(1) << 32) // a layer is a mixer or a feed-forward
+#define ARCH_V_NORM            (UINT64_C(1) << 34) // each head of v has a norm without weights
 #define ARCH_TILED_HEADS       (UINT64_C(1) << 33) // value head h has key head h % n, not h / (n_v / n)
 
 typedef enum tensor_kind { TENSOR_MATRIX, TENSOR_STACK, TENSOR_VECTOR } tensor_kind;
@@ -91,7 +92,8 @@ typedef struct block_spec {
     X(mix_delta)                                                                                            \
     X(ffn_gated)                                                                                            \
     X(ffn_plain)                                                                                            \
-    X(ffn_experts)
+    X(ffn_experts)                                                                                          \
+    X(ffn_inputs)
 
 enum {
 #define NUT_X(name) BLOCK_##name,
@@ -143,6 +145,7 @@ typedef struct arch {
     uint8_t mixer, ffn;    // block ids
     uint8_t recurrent;     // of layers without attention's heads, in place of mixer; 0: none
     uint8_t beside;        // a second mixer, which reads what the first does; 0: none
+    uint8_t after;         // a third block, which reads the residual itself; 0: none
     uint32_t interval;     // the last layer of so many has attention, the others do not; 0: as its heads say
     uint8_t window_period; // each period's last layer has no window; 0: all have one
     uint8_t no_rope_period; // each period's last layer does not rotate; 0: all do
@@ -166,11 +169,11 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name);
 /* The length that a letter of a shape stands for in a layer:
  * V n_vocab, E n_embd, C n_ctx_train, H n_head, h n_head_kv, D head_dim, Q n_head * head_dim,
  * K n_head_kv * head_dim, U n_head_kv * head_dim_v, A Q + K + U, P n_head * head_dim_v, F n_ff, G 2 n_ff,
- * T token types, R n_rot / 2, X experts, M their n_ff, S that of the shared one; of
- * recurrent blocks: c conv, i inner, n state, r rank, g groups, 2 2 i, x r + 2 n, m i + 2 g n, z m + i + r,
- * p i / g, w i / r, t 2 r; of latent attention: q and v the ranks of queries and of keys and values, a v +
- * n_rot, b n_head * key, y key - n_rot, l value, o n_head * l, j n_head * (y + l), u 1 if absorbed; e 3
- * n_embd, B 2 Q */
+ * s 1 if a layer has keys and values of its own, I n_inputs, J n_inputs * n_layer, T token types, R n_rot /
+ * 2, X experts, M their n_ff, S that of the shared one; of recurrent blocks: c conv, i inner, n state, r
+ * rank, g groups, 2 2 i, x r + 2 n, m i + 2 g n, z m + i + r, p i / g, w i / r, t 2 r; of latent attention:
+ * q and v the ranks of queries and of keys and values, a v + n_rot, b n_head * key, y key - n_rot, l value,
+ * o n_head * l, j n_head * (y + l), u 1 if absorbed; e 3 n_embd, B 2 Q */
 uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter);
 
 /* Reads and checks the hyperparameters of a complete header but those of layers. n_vocab is the vocabulary's

@@ -286,6 +286,7 @@ nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hp
     TRY(get_experts(&k, a, hp, err));
     TRY(get_ssm(&k, &hp->ssm, err));
     TRY(get_mla(&k, &hp->mla, err));
+    if (a->after) TRY(get_size(&k, "embedding_length_per_layer_input", 0, &hp->n_inputs, err));
     if (a->derive) a->derive(hp);
     hp->logit_scale /= hp->logit_divisor;
     TRY(check_activation(&k, a, err));
@@ -305,6 +306,8 @@ static const char *const read_keys[] = {"context_length",
                                         "attention.value_length",
                                         "attention.sliding_window",
                                         "attention.sliding_window_pattern",
+                                        "attention.key_length_swa",
+                                        "attention.value_length_swa",
                                         "attention.layer_norm_epsilon",
                                         "attention.layer_norm_rms_epsilon",
                                         "attention.causal",
@@ -370,6 +373,9 @@ static bool is_among(const char *const *list, size_t n, gguf_str suffix) {
 }
 
 static bool is_key_of(const arch *a, gguf_str suffix) {
+    if (a->after && (gguf_str_is(suffix, "embedding_length_per_layer_input") ||
+                     gguf_str_is(suffix, "attention.shared_kv_layers")))
+        return true;
     if (a->mixer == BLOCK_mix_mla && is_among(mla_keys, sizeof mla_keys / sizeof *mla_keys, suffix))
         return true;
     if (a->experts.gating != MODEL_GATE_NONE &&
@@ -440,7 +446,7 @@ static nut_status count_at(const layer_key *key, uint32_t il, uint32_t missing, 
 
 typedef struct layer_keys {
     layer_key n_ff, n_head, n_head_kv, key_length, value_length, window, pattern, dense_lead, expert_step,
-        recurrent, interval;
+        recurrent, interval, key_length_swa, value_length_swa;
 } layer_keys;
 
 static layer_keys find_layer_keys(const keys *k) {
@@ -454,7 +460,9 @@ static layer_keys find_layer_keys(const keys *k) {
                         find_layer_key(k, "leading_dense_block_count"),
                         find_layer_key(k, "interleave_moe_layer_step"),
                         find_layer_key(k, "attention.recurrent_layers"),
-                        find_layer_key(k, "full_attention_interval")};
+                        find_layer_key(k, "full_attention_interval"),
+                        find_layer_key(k, "attention.key_length_swa"),
+                        find_layer_key(k, "attention.value_length_swa")};
 }
 
 static nut_status check_heads(const layer_hparams *l, nut_error *err) {
@@ -473,8 +481,11 @@ static nut_status get_heads(const layer_keys *k, uint32_t n_embd, uint32_t il, l
                             nut_error *err) {
     TRY(count_at(&k->n_head, il, 0, 1, 1 << 12, &l->n_head, err));
     TRY(count_at(&k->n_head_kv, il, l->n_head, 1, l->n_head, &l->n_head_kv, err));
-    TRY(count_at(&k->key_length, il, n_embd / l->n_head, 1, 1 << 12, &l->head_dim, err));
-    TRY(count_at(&k->value_length, il, n_embd / l->n_head, 1, 1 << 12, &l->head_dim_v, err));
+    const bool local = l->window > 0;
+    TRY(count_at(local && k->key_length_swa.kv ? &k->key_length_swa : &k->key_length, il, n_embd / l->n_head,
+                 1, 1 << 12, &l->head_dim, err));
+    TRY(count_at(local && k->value_length_swa.kv ? &k->value_length_swa : &k->value_length, il,
+                 n_embd / l->n_head, 1, 1 << 12, &l->head_dim_v, err));
     return check_heads(l, err);
 }
 
@@ -579,6 +590,7 @@ static void choose_blocks(const layer_keys *k, const arch *a, const model_hparam
     const bool has_ff = k->n_ff.kv && gguf_integer_at(k->n_ff.kv, il, &n_ff) && n_ff != 0;
     l->mixer = is_recurrent(k, a, il) ? a->recurrent : a->mixer;
     l->beside = a->beside ? a->beside : BLOCK_NONE;
+    l->after = a->after && hp->n_inputs ? a->after : BLOCK_NONE;
     l->ffn = has_experts(k, hp, il) && !(a->features & ARCH_EXPERTS_BY_TENSOR) ? BLOCK_ffn_experts : a->ffn;
     if (a->features & ARCH_ONE_BLOCK) {
         if (has_ff) l->mixer = BLOCK_NONE;
@@ -591,12 +603,33 @@ static nut_status get_layer(keys *k, const layer_keys *lk, const arch *a, const 
     *l = (layer_hparams){0};
     choose_blocks(lk, a, hp, il, l);
     if (l->ffn != BLOCK_NONE) TRY(count_at(&lk->n_ff, il, 0, 1, 1 << 22, &l->n_ff, err));
-    if (has_heads(l)) TRY(get_heads(lk, hp->n_embd, il, l, err));
     if (has_heads(l)) TRY(get_window(lk, a, il, l, err));
+    if (has_heads(l)) TRY(get_heads(lk, hp->n_embd, il, l, err));
+    l->kv_of = il;
     if ((l->mixer != BLOCK_NONE && !has_heads(l)) || l->beside != BLOCK_NONE) TRY(check_ssm(hp, l, err));
     l->rope = hp->n_ropes > 1 && l->window > 0;
     l->rotates = hp->rotates && rotates(a, lk, il, l);
     return a->features & ARCH_XIELU ? get_xielu(k, il, l, err) : NUT_OK;
+}
+
+/* The last layers read the keys and values of the last one of their kind that has its own. */
+static nut_status share_kv(keys *k, const model_hparams *hp, model_layer *layers, nut_error *err) {
+    uint32_t n;
+    TRY(get_size(k, "attention.shared_kv_layers", 0, &n, err));
+    if (n >= hp->n_layer) return cannot_be(k->key, n, err);
+    for (uint32_t il = hp->n_layer - n; il < hp->n_layer; il++) {
+        layer_hparams *l = &layers[il].hp;
+        uint32_t of = hp->n_layer - n;
+        do of--;
+        while (of > 0 && (layers[of].hp.window > 0) != (l->window > 0));
+        const layer_hparams *from = &layers[of].hp;
+        if ((from->window > 0) != (l->window > 0) || from->n_head_kv != l->n_head_kv ||
+            from->head_dim != l->head_dim || from->head_dim_v != l->head_dim_v)
+            return cannot_be(k->key, n, err);
+        l->kv_of = of;
+        l->shares_kv = true;
+    }
+    return NUT_OK;
 }
 
 /* Layers whose router is among the tensors have experts. */
@@ -621,6 +654,7 @@ nut_status arch_layers(const gguf *g, const arch *a, model_hparams *hp, model_la
         TRY(get_layer(&k, &lk, a, hp, il, &layers[il].hp, err));
         take_most(&hp->most, &layers[il].hp);
     }
+    TRY(share_kv(&k, hp, layers, err));
     if (a->features & ARCH_EXPERTS_BY_TENSOR) find_routers(g, hp, layers);
     TRY(get_rots(&k, hp, layers, err));
     for (uint32_t il = 0; il < hp->n_layer; il++)

@@ -34,7 +34,7 @@ typedef struct place {
     char *base; // what the specs' offsets are of
 } place;
 
-enum { LAYER_PLACES = 4 };
+enum { LAYER_PLACES = 5 };
 
 static const block_spec *block_of(const nut_model *m, unsigned id) {
     static const block_spec none = {0};
@@ -48,9 +48,10 @@ static place model_place(const nut_model *m) {
 static place layer_place(const nut_model *m, uint32_t il, int i) {
     model_layer *l = &m->layers[il];
     if (i == 0) return (place){arch_layer_tensors, arch_n_layer_tensors, (char *)l};
-    const unsigned id = i == 1 ? l->hp.mixer : i == 2 ? l->hp.beside : l->hp.ffn;
-    const block_spec *b = block_of(m, id);
-    return (place){b->tensors, b->n_tensors, i == 1 ? l->mixer : i == 2 ? l->beside : l->ffn};
+    const unsigned ids[] = {l->hp.mixer, l->hp.beside, l->hp.ffn, l->hp.after};
+    void *const weights[] = {l->mixer, l->beside, l->ffn, l->after};
+    const block_spec *b = block_of(m, ids[i - 1]);
+    return (place){b->tensors, b->n_tensors, weights[i - 1]};
 }
 
 /* ---- layers ---- */
@@ -78,12 +79,14 @@ static bool take_blocks(nut_model *m) {
         arena_add(a, 1, block_of(m, m->layers[il].hp.mixer)->weights);
         arena_add(a, 1, block_of(m, m->layers[il].hp.beside)->weights);
         arena_add(a, 1, block_of(m, m->layers[il].hp.ffn)->weights);
+        arena_add(a, 1, block_of(m, m->layers[il].hp.after)->weights);
     }
     if (!arena_open(a)) return false;
     for (uint32_t il = 0; il < m->hp.n_layer; il++) {
         m->layers[il].mixer = arena_take(a, 1, block_of(m, m->layers[il].hp.mixer)->weights);
         m->layers[il].beside = arena_take(a, 1, block_of(m, m->layers[il].hp.beside)->weights);
         m->layers[il].ffn = arena_take(a, 1, block_of(m, m->layers[il].hp.ffn)->weights);
+        m->layers[il].after = arena_take(a, 1, block_of(m, m->layers[il].hp.after)->weights);
     }
     return true;
 }

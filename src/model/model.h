@@ -82,6 +82,7 @@ typedef struct mla_hparams {
 typedef struct layer_hparams {
     uint8_t mixer, ffn; // block ids of model/arch.h
     uint8_t beside;     // a second mixer
+    uint8_t after;      // a third block
     bool rotates;       // rope is applied
     uint8_t rope;       // which of hp.rope, where it rotates
     uint32_t n_ff;
@@ -89,6 +90,8 @@ typedef struct layer_hparams {
     uint32_t n_head_kv;
     uint32_t head_dim;   // of q and k
     uint32_t head_dim_v; // of v
+    uint32_t kv_of;      // the layer whose keys and values it reads; its own unless they are shared
+    bool shares_kv;      // it reads those of another
     uint32_t window;     // a token sees so many positions, its own included; 0: all before it
     float xielu[4];      // alpha_p, alpha_n, beta, epsilon of ARCH_XIELU
 } layer_hparams;
@@ -106,8 +109,9 @@ typedef struct model_hparams {
     expert_hparams experts;
     ssm_hparams ssm;
     mla_hparams mla;
-    uint32_t n_types; // of tokens, where their embeddings are added
-    bool causal;      // tokens see those before them only; else there are no logits
+    uint32_t n_inputs; // numbers that each layer takes of a token itself; 0: none
+    uint32_t n_types;  // of tokens, where their embeddings are added
+    bool causal;       // tokens see those before them only; else there are no logits
     model_pooling pooling;
     float norm_eps;
     bool rotates;         // otherwise no layer does
@@ -136,11 +140,13 @@ typedef struct norm_weights {
  * block kinds (run/block.h). */
 typedef struct model_layer {
     layer_hparams hp;
-    norm_weights attn_norm;      // (n_embd) in front of the mixer
-    norm_weights attn_post_norm; // (n_embd) of what the mixer adds
-    norm_weights ffn_norm;       // (n_embd) in front of the feed-forward
-    norm_weights ffn_post_norm;  // (n_embd) of what the feed-forward adds
-    void *mixer, *beside, *ffn;  // weights, as the block kinds have them
+    norm_weights attn_norm;             // (n_embd) in front of the mixer
+    norm_weights attn_post_norm;        // (n_embd) of what the mixer adds
+    norm_weights ffn_norm;              // (n_embd) in front of the feed-forward
+    norm_weights ffn_post_norm;         // (n_embd) of what the feed-forward adds
+    norm_weights after_post_norm;       // (n_embd) of what the third block adds
+    const float *out_scale;             // (1) of the residual behind the layer, or NULL
+    void *mixer, *beside, *ffn, *after; // weights, as the block kinds have them
 } model_layer;
 
 struct nut_model {
@@ -154,10 +160,13 @@ struct nut_model {
     vocab *vocab;
     arena layer_memory; // of layers and of their blocks' structs
     arena weights;
-    model_layer *layers; // (n_layer)
-    matrix token_embd;   // (n_vocab, n_embd)
-    matrix positions;    // (n_ctx_train, n_embd), or not there
-    matrix types;        // (n_types, n_embd), or not there
+    model_layer *layers;     // (n_layer)
+    matrix token_embd;       // (n_vocab, n_embd)
+    matrix positions;        // (n_ctx_train, n_embd), or not there
+    matrix input_embd;       // (n_vocab, n_layer * n_inputs), or not there
+    linear input_proj;       // (n_layer * n_inputs, n_embd)
+    const float *input_norm; // (n_inputs)
+    matrix types;            // (n_types, n_embd), or not there
     norm_weights embd_norm;
     linear output; // (n_vocab, n_embd); shares token_embd's data where the model ties them
     norm_weights output_norm;

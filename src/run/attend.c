@@ -92,7 +92,7 @@ static void attend_run(const attend_call *c, size_t t, size_t n, unsigned i, uns
     for (size_t u = 0; u < n_blocks; u++, ++*n_before) {
         if (*n_before % n_members != i) continue;
         const size_t first = u / n_kv * each, h = u % n_kv;
-        const cache_head cache = sequence_head(c->s->rows[t].seq, c->s->il, h);
+        const cache_head cache = sequence_head(c->s->rows[t].seq, l->kv_of, h);
         kernel_attend a = call_of(c, &cache, h, t + first, n - first < each ? n - first : each);
         if (!causal) see_both_ways(&a, l->window, c->s->rows[t + first].pos, c->s->rows[t + n - 1].pos);
         c->s->k->attend(&a);
@@ -127,7 +127,7 @@ static void one_member(void *ctx, unsigned i, unsigned n_members) {
     threads_split(l->n_head_kv * n_spans, i, n_members, &begin, &end);
     for (size_t u = begin; u < end; u++) {
         const size_t h = u / n_spans, span = u % n_spans;
-        const cache_head cache = sequence_head(seq, c->s->il, h);
+        const cache_head cache = sequence_head(seq, l->kv_of, h);
         const kernel_attend a = call_of(c, &cache, h, 0, 1);
         c->s->k->attend_span(&a, (first_span(c->s) + span) * CACHE_SPAN,
                              seq->partial + (span * l->n_head + h * a.n_q) * size);
@@ -138,7 +138,7 @@ static void join_spans(const attend_call *c) {
     const layer_hparams *l = &c->s->layer->hp;
     const sequence *seq = c->s->rows->seq;
     const size_t size = kernel_partial_size(l->head_dim_v);
-    const cache_head cache = sequence_head(seq, c->s->il, 0);
+    const cache_head cache = sequence_head(seq, l->kv_of, 0);
     for (size_t h = 0; h < l->n_head; h++)
         c->s->k->attend_join(&cache, seq->partial + h * size, spans_seen(c->s), l->n_head * size,
                              c->sinks ? c->sinks + h : NULL, c->out + h * l->head_dim_v);

@@ -7,6 +7,7 @@
  */
 #include "run/block.h"
 
+#include <math.h>
 #include <string.h>
 
 forward_step step_of(workspace *ws, const step_row *rows, size_t n) {
@@ -56,7 +57,8 @@ void step_each_part(const forward_step *s, size_t n, part_fn *fn) {
 
 const void *step_weights(const forward_step *s) {
     const model_layer *l = s->layer;
-    return s->place == STEP_MIXER ? l->mixer : s->place == STEP_BESIDE ? l->beside : l->ffn;
+    const void *const weights[STEP_PLACES] = {l->mixer, l->beside, l->ffn, l->after};
+    return weights[s->place];
 }
 
 float *step_state(const forward_step *s, size_t t) {
@@ -196,6 +198,25 @@ static void run_alone(forward_step *s) {
     step_done(s, PROFILE_ADD);
 }
 
+static void add_after(const forward_step *s, size_t t) {
+    add_block(s, t, s->ws->fed, &s->layer->after_post_norm);
+}
+
+static void scale_residual(const forward_step *s, size_t t) {
+    const size_t n = s->m->hp.n_embd;
+    s->k->scale(s->residual + t * n, *s->layer->out_scale, n);
+}
+
+/* x += norm(block(x)); x *= scale */
+static void run_after(forward_step *s) {
+    if (s->layer->hp.after != BLOCK_NONE) {
+        s->place = STEP_AFTER;
+        block_kinds[s->layer->hp.after]->run(s, s->residual, s->ws->fed);
+        step_each_token(s, add_after);
+    }
+    if (s->layer->out_scale) step_each_token(s, scale_residual);
+}
+
 static bool is_alone(const layer_hparams *l) {
     return l->mixer == BLOCK_NONE || l->ffn == BLOCK_NONE;
 }
@@ -214,6 +235,7 @@ void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
             run_parallel(s);
         else
             run_sequential(s);
+        run_after(s);
     }
 }
 
@@ -226,6 +248,24 @@ static void add_row(const forward_step *s, const matrix *w, size_t i, float *oth
     s->k->add(x, other, s->m->hp.n_embd);
 }
 
+/* What each layer takes of a token itself: a row of its own, and a normed product of the embedding, averaged
+ * as independent numbers are (Gemma 3n and 4, the authors' code). */
+static void take_inputs(const forward_step *s, const int32_t *ids) {
+    const size_t each = s->m->hp.n_inputs, all = each * s->m->hp.n_layer, n_embd = s->m->hp.n_embd;
+    const linear_job job = {&s->m->input_proj, s->ws->inputs};
+    linears_run(s, (linear_input){s->residual, n_embd, 1}, &job, 1, NULL);
+    for (size_t t = 0; t < s->n; t++) {
+        float *x = s->ws->inputs + t * run_pad8(all), *own = s->ws->input_row;
+        matrix_row(&s->m->input_embd, (size_t)ids[t], own);
+        s->k->scale(own, sqrtf((float)each), all);
+        s->k->scale(x, 1 / sqrtf((float)n_embd), all);
+        for (size_t i = 0; i < all; i += each)
+            s->k->rms_norm(x + i, s->m->input_norm, each, s->m->hp.norm_eps, x + i);
+        s->k->add(x, own, all);
+        s->k->scale(x, sqrtf(0.5f), all);
+    }
+}
+
 void forward_embed(const forward_step *s, const int32_t *ids) {
     const size_t n_embd = s->m->hp.n_embd;
     for (size_t t = 0; t < s->n; t++) {
@@ -236,6 +276,7 @@ void forward_embed(const forward_step *s, const int32_t *ids) {
         add_row(s, &s->m->positions, s->rows[t].pos, s->ws->normed, x);
         if (s->m->embd_norm.weight) norm(s, &s->m->embd_norm, x, x);
     }
+    if (s->m->hp.n_inputs) take_inputs(s, ids);
     step_done(s, PROFILE_EMBED);
 }
 

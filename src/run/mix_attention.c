@@ -30,15 +30,16 @@ static const tensor_spec tensors[] = {
     {"attn_qkv.bias", VECTOR("A"), .may = ARCH_QKV_BIAS | ARCH_ANY_BIAS, .parts = qkv_bias},
     {"attn_q.weight", IN(q.w), MATRIX("EQ"), .unless = ARCH_GATED_OUT},
     {"attn_q.weight", IN(q.w), MATRIX("EB"), .with = ARCH_GATED_OUT},
-    {"attn_k.weight", IN(k.w), MATRIX("EK")},
-    {"attn_v.weight", IN(v.w), MATRIX("EU")},
+    {"attn_k.weight", IN(k.w), MATRIX("EK"), .when = 's'},
+    {"attn_v.weight", IN(v.w), MATRIX("EU"), .when = 's'},
     {"attn_output.weight", IN(o.w), MATRIX("PE")},
     {"attn_q.bias", IN(q.bias), VECTOR("Q"), .with = ARCH_QKV_BIAS, .may = ARCH_ANY_BIAS},
     {"attn_k.bias", IN(k.bias), VECTOR("K"), .with = ARCH_QKV_BIAS, .may = ARCH_ANY_BIAS},
     {"attn_v.bias", IN(v.bias), VECTOR("U"), .with = ARCH_QKV_BIAS, .may = ARCH_ANY_BIAS},
     {"attn_output.bias", IN(o.bias), VECTOR("E"), .may = ARCH_ANY_BIAS},
     {"attn_q_norm.weight", IN(q_norm), VECTOR("D"), .with = ARCH_QK_NORM, .may = ARCH_QK_NORM_MAYBE},
-    {"attn_k_norm.weight", IN(k_norm), VECTOR("D"), .with = ARCH_QK_NORM, .may = ARCH_QK_NORM_MAYBE},
+    {"attn_k_norm.weight", IN(k_norm), VECTOR("D"), .with = ARCH_QK_NORM, .may = ARCH_QK_NORM_MAYBE,
+     .when = 's'},
     {"attn_q_norm.weight", IN(q_norm), VECTOR("Q"), .with = ARCH_QK_NORM_FULL},
     {"attn_k_norm.weight", IN(k_norm), VECTOR("K"), .with = ARCH_QK_NORM_FULL},
     {"attn_sinks.weight", IN(sinks), VECTOR("H"), .with = ARCH_SINKS},
@@ -113,27 +114,39 @@ static void scale_late(const forward_step *s, size_t t, float *q) {
     if (by > 0 && turns > 0) s->k->scale(q, 1 + by * logf(1 + turns), q_width(&s->layer->hp));
 }
 
+/* A token's key and value to the cache. */
+static void store_kv(const forward_step *s, size_t t) {
+    const attention_weights *w = s->layer->mixer;
+    const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
+    const layer_hparams *l = &s->layer->hp;
+    float *k = c->k + t * k_width(l), *v = c->v + t * v_width(l);
+    kernel_rope r = step_rope(s, t);
+    clamp(k, k_width(l), s->m->hp.attn_clamp);
+    clamp(v, v_width(l), s->m->hp.attn_clamp);
+    for (size_t h = 0; (s->m->arch->features & ARCH_V_NORM) && h < l->n_head_kv; h++)
+        norm(s, v + h * l->head_dim_v, NULL, l->head_dim_v);
+    if (s->m->arch->features & ARCH_QK_NORM_LATE) {
+        s->k->rope(k, l->n_head_kv, l->head_dim, &r);
+        r.n_pairs = 0;
+    }
+    norm_heads(s, k, l->n_head_kv, w->k_norm);
+    attend_store(s, t, &r, k, v);
+}
+
 /* Norms and rotation of a token's queries and key; the key and value go to the cache. */
 static void store_token(const forward_step *s, size_t t) {
     const attention_weights *w = s->layer->mixer;
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
     const layer_hparams *l = &s->layer->hp;
-    float *q = c->q + t * q_width(l), *k = c->k + t * k_width(l), *v = c->v + t * v_width(l);
+    float *q = c->q + t * q_width(l);
     const bool late = s->m->arch->features & ARCH_QK_NORM_LATE;
-    kernel_rope r = step_rope(s, t);
+    const kernel_rope r = step_rope(s, t);
     clamp(q, q_width(l), s->m->hp.attn_clamp);
-    clamp(k, k_width(l), s->m->hp.attn_clamp);
-    clamp(v, v_width(l), s->m->hp.attn_clamp);
-    if (!late) norm_heads(s, q, l->n_head, w->q_norm), norm_heads(s, k, l->n_head_kv, w->k_norm);
+    if (!late) norm_heads(s, q, l->n_head, w->q_norm);
     s->k->rope(q, l->n_head, l->head_dim, &r);
-    if (late) {
-        norm_heads(s, q, l->n_head, w->q_norm);
-        s->k->rope(k, l->n_head_kv, l->head_dim, &r);
-        norm_heads(s, k, l->n_head_kv, w->k_norm);
-        r.n_pairs = 0;
-    }
+    if (late) norm_heads(s, q, l->n_head, w->q_norm);
     scale_late(s, t, q);
-    attend_store(s, t, &r, k, v);
+    if (!l->shares_kv) store_kv(s, t);
 }
 
 static void take_queries(const forward_step *s, size_t t) {
@@ -159,7 +172,7 @@ static void run(forward_step *s, const float *x, float *out) {
     const bool gated = s->m->arch->features & ARCH_GATED_OUT;
     const linear_job in[] = {{&w->q, gated ? c->with_gate : c->q}, {&w->k, c->k}, {&w->v, c->v}},
                      join = {&w->o, out};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 2}, in, 3, NULL);
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 2}, in, s->layer->hp.shares_kv ? 1 : 3, NULL);
     step_done(s, PROFILE_QKV);
     if (gated) step_each_token(s, take_queries);
     step_each_token(s, store_token);

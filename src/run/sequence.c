@@ -122,7 +122,7 @@ void sequence_mark(sequence *q, size_t n) {
 }
 
 void sequence_truncate(sequence *q, uint32_t n_past) {
-    if (q->ws->n_state && n_past < q->n_past) n_past = state_back(q, n_past);
+    if (q->ws->n_state && (n_past < q->n_past || n_past == 0)) n_past = state_back(q, n_past);
     while (q->n_pages > tiles_of(n_past)) drop_page(q);
     q->n_past = n_past;
 }
@@ -243,7 +243,8 @@ static bool page_fits(const sequence *q, uint8_t *page) {
     sequence view = *q;
     view.pages = pages;
     for (size_t il = 0; il < q->ws->model->hp.n_layer; il++)
-        for (size_t h = 0; h < q->ws->model->layers[il].hp.n_head_kv; h++) {
+        for (size_t h = 0;
+             !q->ws->model->layers[il].hp.shares_kv && h < q->ws->model->layers[il].hp.n_head_kv; h++) {
             const cache_head head = sequence_head(&view, il, h);
             if (!tile_fits(&head)) return false;
         }

@@ -70,6 +70,8 @@ struct nut_workspace {
     float *rope;           // (MODEL_ROPES, n_batch, 2, n_rot / 2) cosines and sines of the tokens' positions
     float *logits;         // (n_logits_max, n_vocab padded to 8)
     block_scratch scratch[BLOCK_COUNT];
+    float *inputs;    // (n_batch, n_layer * n_inputs padded to 8) what layers take of the tokens themselves
+    float *input_row; // (n_layer * n_inputs)
     float *slopes;    // (n_head) of attention (attend.c)
     size_t *state_at; // (n_layer, STEP_PLACES) where the states of a layer's blocks begin in a sequence's
     size_t n_state;   // floats of those
@@ -91,7 +93,7 @@ struct nut_workspace {
 };
 
 /* Places of blocks in a layer. */
-enum { STEP_MIXER, STEP_BESIDE, STEP_FFN, STEP_PLACES };
+enum { STEP_MIXER, STEP_BESIDE, STEP_FFN, STEP_AFTER, STEP_PLACES };
 
 typedef struct nut_workspace workspace;
 

@@ -35,7 +35,8 @@ static void want_int8(const nut_model *m, size_t n_batch, run_int8 *to, memory_w
 
 static unsigned block_at(const nut_model *m, uint32_t il, int place) {
     const layer_hparams *l = &m->layers[il].hp;
-    return place == STEP_MIXER ? l->mixer : place == STEP_BESIDE ? l->beside : l->ffn;
+    const unsigned ids[STEP_PLACES] = {l->mixer, l->beside, l->ffn, l->after};
+    return ids[place];
 }
 
 /* Floats that the block keeps. */
@@ -72,6 +73,8 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     memory_want(w, &ws->rope, MODEL_ROPES * n * m->hp.n_rot, sizeof(float));
     memory_want(w, &ws->logits, (uint64_t)ws->n_logits_max * run_pad8(m->hp.n_vocab), sizeof(float));
     want_blocks(m, ws, w);
+    memory_want(w, &ws->inputs, n, run_pad8((size_t)m->hp.n_inputs * m->hp.n_layer) * sizeof(float));
+    memory_want(w, &ws->input_row, (uint64_t)m->hp.n_inputs * m->hp.n_layer, sizeof(float));
     memory_want(w, &ws->slopes, m->hp.most.n_head, sizeof(float));
     memory_want(w, &ws->state_at, (uint64_t)m->hp.n_layer * STEP_PLACES, sizeof(size_t));
     memory_want(w, &ws->layer_at, m->hp.n_layer, sizeof(size_t));
@@ -85,7 +88,7 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
 
 static uint64_t layer_bytes(const nut_model *m, uint32_t il, const cache_kind *kind) {
     const layer_hparams *l = &m->layers[il].hp;
-    if (l->mixer == BLOCK_NONE || !block_kinds[l->mixer]->page_bytes) return 0;
+    if (l->mixer == BLOCK_NONE || l->shares_kv || !block_kinds[l->mixer]->page_bytes) return 0;
     return block_kinds[l->mixer]->page_bytes(l, kind);
 }
 

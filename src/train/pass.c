@@ -84,7 +84,7 @@ static nut_status begin(pass *p, threads *team, nut_error *err) {
     const arch *a = p->m->arch;
     const model_hparams *hp = &p->m->hp;
     const bool plain = hp->attn_clamp <= 0 && hp->max_alibi <= 0 && hp->attn_temperature <= 0 &&
-                       !hp->experts.n && hp->causal;
+                       !hp->experts.n && hp->causal && !a->recurrent && !a->beside && !a->after;
     if (!grad_kinds[a->mixer] || !grad_kinds[a->ffn] || (a->features & ~known_features) || !plain)
         return error_set(err, NUT_E_UNSUPPORTED, "there are no gradients for models of family %s", a->name);
     TRY(take_members(p, team, err));
