@@ -55,7 +55,7 @@ export interface EngineOptions {
   /** Folder of the worker and wasm files. Default: the folder that nutshell.js or nutshell.mjs came from. */
   baseUrl?: string | URL;
   /** Kernels to run instead of the fastest ones; for tests and comparisons. */
-  kernel?: 'relaxed' | 'simd128' | 'ref';
+  kernel?: 'relaxed' | 'pairs' | 'simd128' | 'ref';
 }
 
 export interface LoadOptions extends EngineOptions {
@@ -176,7 +176,7 @@ export interface Session extends Conversation {
 }
 
 export interface ModelInfo {
-  /** Kernels at work: 'relaxed', 'simd128' or 'ref'. */
+  /** Kernels at work: 'relaxed', 'pairs', 'simd128' or 'ref'; where sets raced, those of everything but products. */
   kernel: string;
   /** Threads at work: fewer than asked for where they could not be started. */
   threads: number;

@@ -115,7 +115,7 @@ async function timeGeneration(model, prompt, signal) {
  *
  * @typedef {object} Options
  * @property {number} threads
- * @property {'relaxed' | 'simd128' | 'ref'} [kernel]
+ * @property {'relaxed' | 'pairs' | 'simd128' | 'ref'} [kernel]
  * @property {number} [contextLength]
  * @property {string} [prompt]          instead of one that is fitted
  * @property {number} [runs]

@@ -136,7 +136,7 @@ nut_status command_evaluate(int argc, char **argv, nut_error *err) {
         {"--float", ARG_FLAG, &a.file.reference, "run the model on floats instead of int8"},
         {"--threads", ARG_U32, &a.n_threads, "threads (1)"},
         {"--kv-type", ARG_TEXT, &a.file.kv_type, "keys and values: f16 or q8_0 (f16)"},
-        {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128 or relaxed"},
+        {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128, pairs or relaxed"},
         {"--json", ARG_FLAG, &a.json, "one JSON object"},
     };
     const char *p[1];

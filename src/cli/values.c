@@ -82,7 +82,7 @@ nut_status command_logits(int argc, char **argv, nut_error *err) {
         {"-o", ARG_TEXT, &a.file.output, "file of float32, one row of logits for each id"},
         {"--context", ARG_U32, &a.file.n_ctx, "positions of the context (0: the model's own, at most 4096)"},
         {"--threads", ARG_U32, &a.n_threads, "threads (1)"},
-        {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128 or relaxed"},
+        {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128, pairs or relaxed"},
         {"--reference", ARG_FLAG, &a.file.reference, "hold all weights as floats"},
     };
     const char *p[1];

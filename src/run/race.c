@@ -5,12 +5,14 @@
 #include "model/bind.h"
 #include "run/memory.h"
 
-#define RACE_SLICE  1e-3 // seconds that a set multiplies before another has its turn
+#define RACE_SLICE  5e-4 // seconds that a set multiplies before another has its turn
 #define RACE_TICK   2e-3 // of the coarsest clock with which sets can be told apart
 #define RACE_MARGIN 1.1f
+#define RACE_FASTER 1.05f // what is more than noise
 
 enum {
-    RACE_ROUNDS = 3,             // the best one counts: noise makes a set slower, never faster
+    RACE_STILL = 3,              // rounds in which no set gets faster end a race
+    RACE_ROUNDS = 40,            // at most
     RACE_MANY = 4 * KERNEL_TILE, // tokens
     RACE_BYTES = 1 << 16,        // of weights at most: they stay in a cache
     RACE_LEAST = 1 << 23,        // bytes of weights for which it is worth the time
@@ -106,14 +108,26 @@ static bool may_race(const nut_model *m, size_t i) {
            kernel_find(kernel_at(i)->name);
 }
 
+/* A turn for each set; its best rate counts, since noise makes a set slower and never faster. Whether one
+ * became faster than it was. */
+static bool race_round(const race_track *t, const bool *runs, size_t n_tokens, float *rates) {
+    bool faster = false;
+    for (size_t i = 0; i < KERNEL_MOST_SETS; i++) {
+        if (!runs[i]) continue;
+        const float rate = rate_of(t, kernel_at(i)->mul_mat[t->w.format->layout->id], n_tokens);
+        faster |= rate > RACE_FASTER * rates[i];
+        if (rate > rates[i]) rates[i] = rate;
+    }
+    return faster;
+}
+
+/* Browsers run new code slowly until they have compiled it well, which takes them some milliseconds: the
+ * race lasts until nobody gets faster. */
 static void race(const race_track *t, const bool *runs, kernel_width width, float *rates) {
     static const size_t n_tokens[KERNEL_WIDTHS] = {[KERNEL_FEW] = 1, [KERNEL_MANY] = RACE_MANY};
-    const layout_id id = t->w.format->layout->id;
-    for (int round = 0; round < RACE_ROUNDS; round++)
-        for (size_t i = 0; i < KERNEL_MOST_SETS; i++) {
-            const float rate = runs[i] ? rate_of(t, kernel_at(i)->mul_mat[id], n_tokens[width]) : 0;
-            if (rate > rates[i]) rates[i] = rate;
-        }
+    int still = 0;
+    for (int round = 0; round < RACE_ROUNDS && still < RACE_STILL; round++)
+        still = race_round(t, runs, n_tokens[width], rates) ? 0 : still + 1;
 }
 
 static void race_layout(nut_model *m, const matrix *w, const bool *runs) {

@@ -5,7 +5,7 @@
 //
 // The exit status is 1 where a taken set is slower than the best by more than a tenth in the median of three loads.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { median } from '../../demo/bench/bench.js';
@@ -17,7 +17,7 @@ const TYPES = ['Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q4_K', 'Q5_K', 'Q6_K'];
 const COLUMNS = 1024;
 const LOADS = 3;
 const WITHIN = 1.1;
-const FOLDER = 'build/bench/race';
+const SITE = 'build/bench/race';
 
 /** @typedef {{ layout: string, tokens: string, kernel: string, rates: Record<string, number> }} Race */
 
@@ -32,14 +32,14 @@ const shell = ([program, ...before]) => async (/** @type {string} */ model) => {
 const page = (start, args = []) => async (/** @type {string} */ model, /** @type {string} */ site) => {
   const browser = await start({ args });
   try {
-    await browser.goto(`${site}/demo/bench/`);
+    await browser.goto(new URL('demo/bench/', site).href);
     const call = async (/** @type {string} */ url) => {
       const loaded = await globalThis.Nutshell.load(url, { cache: false });
       const { products } = loaded.info.model;
       await loaded.unload();
       return products;
     };
-    return await browser.evaluate(call, `${site}/${model}`);
+    return await browser.evaluate(call, new URL(model.slice(SITE.length), site).href);
   } finally {
     await browser.close();
   }
@@ -56,8 +56,7 @@ const SURFACES = {
 
 /** @param {string} type */
 function modelOf(type) {
-  const path = `${FOLDER}/${type}.gguf`;
-  mkdirSync(join(ROOT, FOLDER), { recursive: true });
+  const path = `${SITE}/models/${type}.gguf`;
   if (!existsSync(join(ROOT, path))) execFileSync('build/native/make_model', ['llama', type, path, String(COLUMNS)], { cwd: ROOT });
   return path;
 }
@@ -86,7 +85,12 @@ const { values, positionals } = parseArgs({
   allowPositionals: true, options: { surface: { type: 'string', default: Object.keys(SURFACES).join() } },
 });
 execFileSync('make', ['-s', 'build/native/make_model', 'build/native/nutshell'], { cwd: ROOT, stdio: 'inherit' });
-const server = await startServer({ port: 0, root: ROOT });
+mkdirSync(join(ROOT, SITE, 'models'), { recursive: true });
+for (const folder of ['demo', 'dist']) {
+  rmSync(join(ROOT, SITE, folder), { force: true });
+  symlinkSync(join(ROOT, folder), join(ROOT, SITE, folder));
+}
+const server = await startServer({ port: 0, root: join(ROOT, SITE) });
 console.log('10^9 multiply-adds per second, and what was taken in each load');
 for (const surface of values.surface.split(',')) {
   for (const type of positionals.length ? positionals : TYPES) await measure(surface, type, server.url);

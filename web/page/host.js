@@ -108,7 +108,7 @@ export class Host {
    */
   static async start({ threads = defaultThreads(), kernel, base }, store = false) {
     needEngine();
-    if ((kernel ?? 'relaxed') !== 'relaxed') return Host.#startKernels('simd128', threads, base, store);
+    if (/128|ref/.test(`${kernel}`)) return Host.#startKernels('simd128', threads, base, store);
     if (hasRelaxedSimd() && !relaxedIsWrong) {
       const host = await Host.#startKernels('relaxed', threads, base, store).catch((error) => {
         if (error.code !== 'bad-argument') throw error;

@@ -58,7 +58,7 @@ const abortSignal = { expects: 'an AbortSignal', test: (x) => x instanceof Abort
 const ENGINE = {
   threads: whole(1, 64),
   baseUrl: address,
-  kernel: oneOf(['relaxed', 'simd128', 'ref']),
+  kernel: oneOf(['relaxed', 'pairs', 'simd128', 'ref']),
 };
 
 /** @param {any} x  headers that go with requests; which part of the file is asked for is the library's business */

@@ -67,7 +67,7 @@ export function hasSharedMemory() {
 }
 
 export const NO_SIMD = 'this browser has no WebAssembly SIMD, which the engine needs: use Chrome or Edge 91, Firefox 89, '
-  + 'Safari 16.4 or a later version, and allow WebAssembly where it is switched off (lockdown mode)';
+  + 'Safari 16.4 or later, and allow WebAssembly where it is off (lockdown mode)';
 
 /** @param {unknown} [cause] */
 export const blockedError = (cause) => new NutshellError('wasm-blocked', 'a Content-Security-Policy forbids WebAssembly: let '
@@ -77,7 +77,7 @@ export const blockedError = (cause) => new NutshellError('wasm-blocked', 'a Cont
  */
 export const hasWorkers = () => typeof Worker === 'function';
 
-export const RELAXED_IS_WRONG = 'this browser does not compute relaxed SIMD rightly: leave the option kernel out';
+export const RELAXED_IS_WRONG = 'this browser computes relaxed SIMD wrongly: leave kernel out';
 
 /** Throws an error that says why no engine can run here. */
 export function needEngine() {
