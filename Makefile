@@ -140,7 +140,8 @@ fuzz: ## feed the readers bytes of every kind for T seconds (600), and say which
 # MODELS: "all", files or SHAPE:TYPE, such as qwen2.5-0.5b:q4_k; SURFACES: "all" or a list as in tests/bench/surfaces.mjs;
 # LONG=1: a prompt of 4,096 tokens too
 bench: ## speed beside llama.cpp and wllama; ROUNDS=1 for a quick look, MODELS="..." for others, LONG=1
-	@$(PARTS) native wasmtime node npm browsers peers model $(if $(findstring transformers,$(SURFACES))$(filter all,$(SURFACES)),rivals)
+	@$(PARTS) native wasmtime node npm browsers peers model \
+	    $(if $(findstring transformers,$(SURFACES))$(filter all,$(SURFACES)),rivals)
 	@$(MAKE) -s build/native/nutshell
 	@PATH="$$PWD/$(TOOLS)/bin:$$PATH" node tests/bench/bench.mjs --rounds $(or $(ROUNDS),3) --surfaces "$(SURFACES)" \
 	    $(if $(LONG),--long) $(MODELS)

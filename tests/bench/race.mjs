@@ -57,7 +57,8 @@ const SURFACES = {
 /** @param {string} type */
 function modelOf(type) {
   const path = `${SITE}/models/${type}.gguf`;
-  if (!existsSync(join(ROOT, path))) execFileSync('build/native/make_model', ['llama', type, path, String(COLUMNS)], { cwd: ROOT });
+  const args = ['llama', type, path, String(COLUMNS)];
+  if (!existsSync(join(ROOT, path))) execFileSync('build/native/make_model', args, { cwd: ROOT });
   return path;
 }
 

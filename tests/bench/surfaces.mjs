@@ -226,7 +226,8 @@ function measureWllama(version, c, threads) {
 function measureTransformers(start, c, threads) {
   const page = { path: '/demo/transformers/', module: 'transformers.js', profile: 'transformers' };
   const { ids, shortIds, warmUpIds } = c;
-  return measurePage(start, c, page, { variant: 'plain-last', dtype: 'q8', threads, ids, shortIds, warmUpIds, drawn: DRAWN_TOKENS });
+  const options = { variant: 'plain-last', dtype: 'q8', threads, ids, shortIds, warmUpIds, drawn: DRAWN_TOKENS };
+  return measurePage(start, c, page, options);
 }
 
 /** Chromium as it is on an x86 processor without AVX-VNNI, which most have today: the relaxed dot is five instructions. */
