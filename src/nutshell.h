@@ -201,6 +201,7 @@ enum {
     NUT_TOKENIZE_ADD_BOS = 1, // put the beginning-of-sequence token in front where the model asks for one
     NUT_TOKENIZE_SPECIAL =
         2, // recognize the text of special tokens ("<|im_start|>"); off: they are plain text
+    NUT_TOKENIZE_ADD_EOS = 4, // put the token behind that ends a text where the model asks for one
 };
 
 /* Text (UTF-8, n_text bytes; invalid bytes become what the tokenizer makes of them) to token ids. Writes at

@@ -170,6 +170,43 @@ for (const { arch, variant } of JSON.parse(readFileSync(`${CONFORMANCE}/index.js
   });
 }
 
+await test('embed writes a vector of length 1, and rows', () => {
+  const floats = (path) => {
+    const bytes = readFileSync(path);
+    return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+  };
+  const [out, rows] = ['e.f32', 'h.f32'].map((name) => join(work, name));
+  const ids = ok(NATIVE, 'tokenize', TINY, PROMPT, '--bos').out.trim().split(' ');
+  ok(NATIVE, 'embed', TINY, '--ids', ids.join(), '-o', out);
+  const pooled = floats(out);
+  ok(WASI, 'embed', TINY, PROMPT, '-o', out);
+  assert.deepEqual(floats(out), pooled, 'a text is its tokens');
+  ok(NATIVE, 'embed', TINY, PROMPT, '--hidden', '-o', rows);
+  const hidden = floats(rows);
+  assert.equal(hidden.length, ids.length * pooled.length);
+  const mean = pooled.map((_, i) => ids.reduce((sum, _id, t) => sum + hidden[t * pooled.length + i], 0));
+  const length = Math.hypot(...mean);
+  pooled.forEach((x, i) => assert.ok(Math.abs(x - mean[i] / length) < 1e-6));
+});
+
+const ENCODERS = `${process.env.NUT_DATA ?? '../shared/data'}/conformance`;
+for (const name of ['bert-mean', 'bert-cls', 'qwen3-embedding']) {
+  if (!existsSync(`${ENCODERS}/${name}.json`)) {
+    skip(`embed: ${name}`, `${ENCODERS} is missing`);
+    continue;
+  }
+  await test(`embed: ${name}`, () => { // expected: by transformers in float64
+    const { ids } = JSON.parse(readFileSync(`${ENCODERS}/${name}.json`));
+    const out = join(work, `${name}.f32`);
+    ok(NATIVE, 'embed', `${ENCODERS}/${name}.gguf`, '--ids', ids.join(), '--reference', '-o', out);
+    const got = readFileSync(out);
+    const expected = readFileSync(`${ENCODERS}/${name}.pooled.f32`);
+    assert.equal(got.length, expected.length);
+    for (let i = 0; i < got.length; i += 4)
+      assert.ok(Math.abs(got.readFloatLE(i) - expected.readFloatLE(i)) < 1e-5, `number ${i / 4}`);
+  });
+}
+
 await test('logits never overwrite their model, and leave nothing behind when they fail', () => {
   const model = file('model.gguf', tiny);
   for (const to of [model, `${work}/../${work.slice(6)}/model.gguf`])

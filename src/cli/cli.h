@@ -114,6 +114,7 @@ nut_status chat_render(const nut_model *model, const char *system, const char *u
     X(tokenize, "print a text's token ids")                                                                 \
     X(info, "print what is in a model file, and the kernel that runs it")                                   \
     X(logits, "write what a model computes for token ids, as floats")                                       \
+    X(embed, "write what a model makes of a text, as floats")                                               \
     X(perplexity, "measure how well a model predicts a text")                                               \
     X(evaluate, "measure a model, and how far it is from a reference")                                      \
     X(quantize, "write a smaller model")

@@ -1,5 +1,6 @@
-/* nutshell logits: what a model computes for given token ids, as a file of little-endian floats (the machine
- * must be little-endian, as for GGUF), so that anybody can compare it with another program. */
+/* nutshell logits and embed: what a model computes for token ids or a text, as a file of little-endian
+ * floats (the machine must be little-endian, as for GGUF), so that anybody can compare it with another
+ * program. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@ typedef struct values_args {
     file_options file;
     const char *ids;
     uint32_t n_threads;
+    bool hidden; // rows, not the pooled vector
 } values_args;
 
 /* ---- token ids ---- */
@@ -60,6 +62,16 @@ static nut_status write_rows(nut_session *s, const int32_t *ids, size_t n, size_
     return NUT_OK;
 }
 
+/* Writes n floats as a whole file. */
+static nut_status write_file(const char *path, const float *x, size_t n, nut_error *err) {
+    file_sink out = {0};
+    TRY(file_sink_open(path, &out, err));
+    nut_status status = file_sink_write(&out, 0, x, n * sizeof *x, err);
+    if (status == NUT_OK) status = file_sink_commit(&out, err);
+    if (status != NUT_OK) file_sink_abort(&out);
+    return status;
+}
+
 static nut_status write_logits(const values_args *a, const nut_model *m, const int32_t *ids, size_t n,
                                nut_error *err) {
     const nut_session_options so = {
@@ -101,5 +113,68 @@ nut_status command_logits(int argc, char **argv, nut_error *err) {
         nut_model_free(m);
     }
     free(ids);
+    return status;
+}
+
+/* ---- embed ---- */
+
+static nut_status write_embedding(const values_args *a, const nut_model *m, const int32_t *ids, size_t n,
+                                  nut_error *err) {
+    const uint32_t whole = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+    const nut_session_options so = {
+        .n_ctx = whole < 2 ? 2 : whole, .n_threads = a->n_threads, .n_batch = whole};
+    const size_t n_floats = nut_model_n_embd(m) * (a->hidden ? n : 1);
+    nut_session *s;
+    float *x = malloc(n_floats * sizeof *x);
+    if (!x) return cli_error(err, NUT_E_MEMORY, "out of memory for %zu floats", n_floats);
+    nut_status status = nut_session_new(m, &so, &s, err);
+    if (status == NUT_OK) {
+        status = nut_session_embed(s, ids, n, a->hidden ? x : NULL, a->hidden ? NULL : x, err);
+        nut_session_free(s);
+    }
+    if (status == NUT_OK) status = write_file(a->file.output, x, n_floats, err);
+    free(x);
+    return status;
+}
+
+/* The ids that were given, or those of the text with what the model wants before and behind it. */
+static nut_status find_ids(const values_args *a, const nut_model *m, const char *text, int32_t **ids,
+                           size_t *n, nut_error *err) {
+    if (a->ids) return parse_ids(a->ids, ids, n, err);
+    const unsigned flags = NUT_TOKENIZE_ADD_BOS | NUT_TOKENIZE_ADD_EOS | NUT_TOKENIZE_SPECIAL;
+    return cli_tokenize(m, text, strlen(text), flags, ids, n, err);
+}
+
+/* Whether an option is given: with --ids there is no text. */
+static bool has_option(int argc, char **argv, const char *name) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], name)) return true;
+    return false;
+}
+
+nut_status command_embed(int argc, char **argv, nut_error *err) {
+    values_args a = {.n_threads = 1};
+    const arg_option options[] = {
+        {"--ids", ARG_TEXT, &a.ids, "token ids in place of a text, as 1,2,3; none is added"},
+        {"-o", ARG_TEXT, &a.file.output, "file of float32: the text's vector, of length 1"},
+        {"--hidden", ARG_FLAG, &a.hidden, "the rows of all tokens in place of the vector"},
+        {"--threads", ARG_U32, &a.n_threads, "threads (1)"},
+        {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128, pairs or relaxed"},
+        {"--reference", ARG_FLAG, &a.file.reference, "hold all weights as floats"},
+    };
+    const char *p[2] = {NULL, NULL};
+    const size_t n_wanted = has_option(argc, argv, "--ids") ? 1 : 2;
+    arg_set set = {"embed", "MODEL (TEXT | --ids 1,2,3) -o FILE.f32", options, COUNT(options), p, n_wanted};
+    nut_model *m;
+    int32_t *ids = NULL;
+    size_t n;
+    TRY(args_parse(&set, argc, argv, err));
+    if (!a.file.output)
+        return cli_error(err, NUT_E_ARGUMENT, "-o is missing; usage: nutshell embed %s", set.positional);
+    TRY(file_load_model(p[0], &a.file, &m, err));
+    nut_status status = find_ids(&a, m, p[1], &ids, &n, err);
+    if (status == NUT_OK) status = write_embedding(&a, m, ids, n, err);
+    free(ids);
+    nut_model_free(m);
     return status;
 }

@@ -9,10 +9,16 @@
 /* ---- reading a text character by character ---- */
 
 enum { // sets of classes; the end of the text is in none
-    LETTERS = 1 << UNICODE_LETTER,
+    UPPER = 1 << UNICODE_UPPER,
+    LOWER = 1 << UNICODE_LOWER,
+    UNCASED = 1 << UNICODE_LETTER, // \p{Lm}, \p{Lo}
+    LETTERS = UPPER | LOWER | UNCASED,
     NUMBERS = 1 << UNICODE_NUMBER,
     SPACES = 1 << UNICODE_SPACE,
-    OTHERS = 1 << UNICODE_OTHER | 1 << UNICODE_PUNCTUATION, // [^\s\p{L}\p{N}]
+    MARKS = 1 << UNICODE_MARK | 1 << UNICODE_MARK_SPACING,
+    PUNCTUATION = 1 << UNICODE_PUNCTUATION,
+    SYMBOLS = 1 << UNICODE_SYMBOL,
+    OTHERS = 1 << UNICODE_OTHER | PUNCTUATION | SYMBOLS | MARKS, // [^\s\p{L}\p{N}]
 };
 
 typedef struct reader {
@@ -159,7 +165,7 @@ static size_t match_numbers(reader r) {
 }
 static size_t match_marks(reader r) {
     size_t begin = r.at;
-    while (r.set & 1u << UNICODE_PUNCTUATION || (r.c && r.c < 128 && strchr("$+<=>^~|", (int)r.c))) next(&r);
+    while (r.set & PUNCTUATION || (r.c && r.c < 128 && strchr("$+<=>^~|", (int)r.c))) next(&r);
     return r.at - begin;
 }
 static size_t match_three_digits(reader r) {

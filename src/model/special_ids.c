@@ -146,13 +146,19 @@ static nut_status read_id(const vocab *v, const gguf *g, const char *key, int32_
 
 static nut_status read_named(vocab *v, const gguf *g, nut_error *err) {
     int32_t eot = VOCAB_NONE, eom = VOCAB_NONE;
+    TRY(read_id(v, g, "tokenizer.ggml.cls_token_id", &v->bos, err));
     TRY(read_id(v, g, "tokenizer.ggml.bos_token_id", &v->bos, err));
     TRY(read_id(v, g, "tokenizer.ggml.eos_token_id", &v->eos, err));
     TRY(read_id(v, g, "tokenizer.ggml.unknown_token_id", &v->unk, err));
     TRY(read_id(v, g, "tokenizer.ggml.eot_token_id", &eot, err));
     TRY(read_id(v, g, "tokenizer.ggml.eom_token_id", &eom, err));
     TRY(gguf_get_bool(g, "tokenizer.ggml.add_bos_token", v->add_bos, &v->add_bos, err));
+    TRY(gguf_get_bool(g, "tokenizer.ggml.add_eos_token", v->add_eos, &v->add_eos, err));
     if (v->bos == VOCAB_NONE) v->add_bos = false;
+    if (v->sep == VOCAB_NONE) v->sep = v->eos;
+    TRY(read_id(v, g, "tokenizer.ggml.seperator_token_id", &v->sep, err)); // so spelt in all files
+    TRY(gguf_get_bool(g, "tokenizer.ggml.add_sep_token", v->add_eos, &v->add_eos, err));
+    if (v->sep == VOCAB_NONE) v->add_eos = false;
     mark_eog(v, v->eos);
     mark_eog(v, eot);
     mark_eog(v, eom);

@@ -17,19 +17,23 @@ static uint64_t hash_bytes(uint64_t h, const char *s, size_t n) { // FNV-1a
     return h;
 }
 
+#define HASH_BEGIN 0xcbf29ce484222325u
+
+static uint32_t hash_end(uint64_t h) {
+    return (uint32_t)((h ^ (h >> 29)) * 0x9e3779b97f4a7c15u >> 32);
+}
+
 /* The hash of a followed by b. */
 static uint32_t hash2(const char *a, size_t n_a, const char *b, size_t n_b) {
-    uint64_t h = hash_bytes(hash_bytes(0xcbf29ce484222325u, a, n_a), b, n_b);
-    return (uint32_t)((h ^ (h >> 29)) * 0x9e3779b97f4a7c15u >> 32);
+    return hash_end(hash_bytes(hash_bytes(HASH_BEGIN, a, n_a), b, n_b));
 }
 
 static bool equals2(token_text t, const char *a, size_t n_a, const char *b, size_t n_b) {
     return t.n == n_a + n_b && !memcmp(t.s, a, n_a) && !memcmp(t.s + n_a, b, n_b);
 }
 
-int32_t token_table_find2(const token_table *t, const char *a, size_t n_a, const char *b, size_t n_b) {
-    if (n_a > t->longest || n_b > t->longest - n_a) return -1;
-    uint32_t hash = hash2(a, n_a, b, n_b);
+static int32_t find_hashed(const token_table *t, uint32_t hash, const char *a, size_t n_a, const char *b,
+                           size_t n_b) {
     size_t at = hash & t->mask;
     for (int probes = 0; probes < MAX_PROBES; probes++, at = (at + 1) & t->mask) {
         token_slot slot = t->slots[at];
@@ -37,6 +41,23 @@ int32_t token_table_find2(const token_table *t, const char *a, size_t n_a, const
         if (slot.hash == hash && equals2(t->texts[slot.id], a, n_a, b, n_b)) return slot.id;
     }
     return -1;
+}
+
+int32_t token_table_find2(const token_table *t, const char *a, size_t n_a, const char *b, size_t n_b) {
+    if (n_a > t->longest || n_b > t->longest - n_a) return -1;
+    return find_hashed(t, hash2(a, n_a, b, n_b), a, n_a, b, n_b);
+}
+
+int32_t token_table_longest(const token_table *t, const char *s, size_t n, size_t most, size_t *length) {
+    uint64_t h = HASH_BEGIN;
+    int32_t best = -1;
+    if (most > t->longest) most = t->longest;
+    for (size_t i = 0; i < n && i < most; i++) {
+        h = hash_bytes(h, s + i, 1);
+        const int32_t id = find_hashed(t, hash_end(h), s, i + 1, s, 0);
+        if (id >= 0) best = id, *length = i + 1;
+    }
+    return best;
 }
 
 /* False: too many probes. */

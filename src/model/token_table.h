@@ -36,6 +36,9 @@ void token_table_free(token_table *t);
 
 /* Id of the token whose text is a followed by b, or -1. */
 int32_t token_table_find2(const token_table *t, const char *a, size_t n_a, const char *b, size_t n_b);
+/* Id of the longest token text, of at most `most` bytes, that s (n bytes) begins with, and its length; or
+ * -1. One look-up for each of its prefixes. */
+int32_t token_table_longest(const token_table *t, const char *s, size_t n, size_t most, size_t *length);
 static inline int32_t token_table_find(const token_table *t, const char *s, size_t n) {
     return token_table_find2(t, s, n, s, 0);
 }

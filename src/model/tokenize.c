@@ -49,6 +49,7 @@ nut_status vocab_tokenize(const vocab *v, const char *text, size_t n_text, unsig
                          n_text, MAX_TEXT);
     if ((flags & NUT_TOKENIZE_ADD_BOS) && v->add_bos) ids_put(&out, v->bos);
     bool done = tokenize_all(v, &s, text, n_text, (flags & NUT_TOKENIZE_SPECIAL) != 0, &out);
+    if ((flags & NUT_TOKENIZE_ADD_EOS) && v->add_eos) ids_put(&out, v->sep);
     scratch_free(&s);
     if (!done) return error_memory(err, n_text);
     *n_out = out.n;

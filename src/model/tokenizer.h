@@ -63,14 +63,15 @@ typedef struct tokenizer {
     void (*text)(const vocab *v, int32_t id, text_out *out);
 } tokenizer;
 
-extern const tokenizer tokenizer_spm, tokenizer_bpe;
+extern const tokenizer tokenizer_spm, tokenizer_bpe, tokenizer_wordpiece;
 
 struct vocab {
     const tokenizer *tokenizer;
     token_table tokens;
     uint8_t *types; // (tokens.n) vocab_type, and VOCAB_EOG
     int32_t bos, eos;
-    bool add_bos;
+    int32_t sep; // what stands behind a text that is not to be continued: in others than BERT's, eos
+    bool add_bos, add_eos;
     int32_t byte_ids[256]; // tokens of single bytes
 
     int32_t *special;         // (special_at[256]) tokens that are searched for in texts, sorted by text
@@ -81,6 +82,8 @@ struct vocab {
     bool before_space[256]; // bytes that stand before a space inside some token's text
     int32_t unk;
     uint32_t *ranks; // (tokens.n) scores as numbers that sort, best first
+
+    bool cased; // WordPiece: texts keep their case and their accents
 
     /* byte-pair encoding */
     const struct pretok *pretok;

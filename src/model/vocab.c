@@ -9,9 +9,10 @@
 #include "base/error.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static const tokenizer *const tokenizers[] = {&tokenizer_spm, &tokenizer_bpe};
+static const tokenizer *const tokenizers[] = {&tokenizer_spm, &tokenizer_bpe, &tokenizer_wordpiece};
 
 nut_status vocab_invalid(nut_error *err, const char *what) {
     return error_set(err, NUT_E_CORRUPT,
@@ -36,7 +37,7 @@ static nut_status read_types(vocab *v, const gguf *g, nut_error *err) {
 }
 
 static nut_status read_all(vocab *v, const gguf *g, nut_error *err) {
-    v->bos = v->eos = v->unk = VOCAB_NONE;
+    v->bos = v->eos = v->sep = v->unk = VOCAB_NONE;
     TRY(token_table_read(&v->tokens, g, gguf_find(g, "tokenizer.ggml.tokens"), err));
     TRY(read_types(v, g, err));
     TRY(v->tokenizer->prepare(v, g, err));
@@ -52,11 +53,12 @@ static nut_status find_tokenizer(const gguf *g, const tokenizer **out, nut_error
         *out = tokenizers[i];
         if (gguf_str_is(name, tokenizers[i]->name)) return NUT_OK;
     }
-    return error_set(
-        err, NUT_E_UNSUPPORTED,
-        "the tokenizer \"%.*s\" is not supported; use a model whose tokenizer is llama (SentencePiece) or "
-        "gpt2 (byte-pair encoding)",
-        (int)(name.n < 40 ? name.n : 40), name.s);
+    char names[80] = "";
+    for (size_t i = 0, n = 0; i < sizeof tokenizers / sizeof *tokenizers && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, i ? ", %s" : "%s", tokenizers[i]->name);
+    return error_set(err, NUT_E_UNSUPPORTED,
+                     "the tokenizer \"%.*s\" is not supported; use a model with one of %s",
+                     (int)(name.n < 40 ? name.n : 40), name.s, names);
 }
 
 nut_status vocab_new(const gguf *g, vocab **out, nut_error *err) {

@@ -294,7 +294,7 @@ int main(void) {
     }
     test_unsupported("deepseek-coder", "\"deepseek-coder\"");
     test_unsupported("falcon", "\"falcon\"");
-    test_unsupported("bert-bge", "\"bert\"");
+    test_vocab_file("bert-bge");
     test_pretokenizers();
     test_smollm2();
     test_stories260k();

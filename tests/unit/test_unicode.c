@@ -9,8 +9,9 @@
 
 static void test_totals(void) {
     static const size_t expected[] = {0x110000 - 136726 - 1831 - 842 - 25, 136726, 1831, 842, 25};
+    static const uint8_t group[] = {0, 1, 1, 1, 2, 3, 0, 0, 0, 4}; // of each class
     size_t n[COUNT(expected)] = {0};
-    for (uint32_t c = 0; c < 0x110000; c++) n[unicode_class_of(c)]++;
+    for (uint32_t c = 0; c < 0x110000; c++) n[group[unicode_class_of(c)]]++;
     for (size_t i = 0; i < COUNT(expected); i++)
         CHECK(n[i] == expected[i], "class %zu has %zu code points, not %zu", i, n[i], expected[i]);
 }
@@ -20,20 +21,20 @@ static void test_classes(void) {
         uint32_t c;
         unicode_class class;
     } cases[] = {
-        {0, UNICODE_OTHER},        {'\t', UNICODE_SPACE},      {0x1c, UNICODE_OTHER},
-        {' ', UNICODE_SPACE},      {'$', UNICODE_OTHER},       {'%', UNICODE_PUNCTUATION},
-        {'0', UNICODE_NUMBER},     {'9', UNICODE_NUMBER},      {'A', UNICODE_LETTER},
-        {'z', UNICODE_LETTER},     {'_', UNICODE_PUNCTUATION}, {'`', UNICODE_OTHER},
-        {0x7f, UNICODE_OTHER},     {0x80, UNICODE_OTHER},      {0x85, UNICODE_SPACE},
-        {0xa0, UNICODE_SPACE},     {0xaa, UNICODE_LETTER},     {0xab, UNICODE_PUNCTUATION},
-        {0xbd, UNICODE_NUMBER},    {0x301, UNICODE_OTHER},     {0x378, UNICODE_OTHER},
-        {0x663, UNICODE_NUMBER},   {0x1680, UNICODE_SPACE},    {0x180e, UNICODE_OTHER},
-        {0x200b, UNICODE_OTHER},   {0x2028, UNICODE_SPACE},    {0x2167, UNICODE_NUMBER},
-        {0x3000, UNICODE_SPACE},   {0x4e00, UNICODE_LETTER},   {0x9fff, UNICODE_LETTER},
-        {0xac00, UNICODE_LETTER},  {0xd7a4, UNICODE_OTHER},    {0xfffd, UNICODE_OTHER},
-        {0x1f600, UNICODE_OTHER},  {0x1d7d8, UNICODE_NUMBER},  {0x2ebf0, UNICODE_LETTER},
-        {0x2ee5d, UNICODE_LETTER}, {0x2ee5e, UNICODE_OTHER},   {0x323af, UNICODE_LETTER},
-        {0x10ffff, UNICODE_OTHER},
+        {0, UNICODE_OTHER},        {'\t', UNICODE_SPACE},         {0x1c, UNICODE_OTHER},
+        {' ', UNICODE_SPACE},      {'$', UNICODE_SYMBOL},         {'%', UNICODE_PUNCTUATION},
+        {'0', UNICODE_NUMBER},     {'9', UNICODE_NUMBER},         {'A', UNICODE_UPPER},
+        {'z', UNICODE_LOWER},      {'_', UNICODE_PUNCTUATION},    {'`', UNICODE_SYMBOL},
+        {0x7f, UNICODE_OTHER},     {0x80, UNICODE_OTHER},         {0x85, UNICODE_SPACE},
+        {0xa0, UNICODE_SPACE},     {0xaa, UNICODE_LETTER},        {0xab, UNICODE_PUNCTUATION},
+        {0xbd, UNICODE_NUMBER},    {0x301, UNICODE_MARK},         {0x378, UNICODE_OTHER},
+        {0x663, UNICODE_NUMBER},   {0x1680, UNICODE_SPACE},       {0x180e, UNICODE_OTHER},
+        {0x200b, UNICODE_OTHER},   {0x2028, UNICODE_SPACE},       {0x2167, UNICODE_NUMBER},
+        {0x3000, UNICODE_SPACE},   {0x4e00, UNICODE_LETTER},      {0x9fff, UNICODE_LETTER},
+        {0xac00, UNICODE_LETTER},  {0xd7a4, UNICODE_OTHER},       {0xfffd, UNICODE_SYMBOL},
+        {0x1f600, UNICODE_SYMBOL}, {0x1d7d8, UNICODE_NUMBER},     {0x2ebf0, UNICODE_LETTER},
+        {0x2ee5d, UNICODE_LETTER}, {0x2ee5e, UNICODE_OTHER},      {0x323af, UNICODE_LETTER},
+        {0x10ffff, UNICODE_OTHER}, {0x903, UNICODE_MARK_SPACING}, {0x1c5, UNICODE_UPPER},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
         CHECK(unicode_class_of(cases[i].c) == cases[i].class, "U+%04X is of class %d, not %d",
@@ -86,7 +87,20 @@ static void test_decoding(void) {
     }
 }
 
+/* From UnicodeData.txt: decompositions without marks, and lower case. */
+static void test_folds(void) {
+    static const uint32_t cases[][2] = {
+        {'A', 'a'},       {'z', 'z'},         {'[', '['},         {0xc9, 'e'},    {0xe9, 'e'},
+        {0x178, 'y'},     {0x1ec7, 'e'},      {0xd8, 0xf8},       {0xdf, 0xdf},   {0x391, 0x3b1},
+        {0x386, 0x3b1},   {0x419, 0x438},     {0x439, 0x438},     {0x401, 0x435}, {0x4e00, 0x4e00},
+        {0xac00, 0xac00}, {0x10400, 0x10428}, {0x1e900, 0x1e922}, {0x130, 'i'},   {0x10ffff, 0x10ffff}};
+    for (size_t i = 0; i < COUNT(cases); i++)
+        CHECK(unicode_fold(cases[i][0]) == cases[i][1], "U+%04X becomes U+%04X, not U+%04X",
+              (unsigned)cases[i][0], (unsigned)unicode_fold(cases[i][0]), (unsigned)cases[i][1]);
+}
+
 int main(void) {
+    test_folds();
     test_totals();
     test_classes();
     test_decoding();
