@@ -6,7 +6,9 @@ import { AutoModelForCausalLM, Tensor, env } from '../transformers-lib/transform
 
 const RUNTIME = new URL('../onnxruntime-lib/', import.meta.url).href;
 
-Object.assign(env, { allowRemoteModels: false, allowLocalModels: true, localModelPath: new URL('../onnx/', import.meta.url).href });
+Object.assign(env, {
+  allowRemoteModels: false, allowLocalModels: true, localModelPath: new URL('../onnx/', import.meta.url).href,
+});
 
 /** @param {number[]} ids */
 function inputOf(ids) {
@@ -29,11 +31,13 @@ async function generate(model, ids, n) {
 
 /**
  * @param {string} _url of the GGUF, which is not read here
- * @param {{ variant: string, dtype: string, threads: number, ids: number[], shortIds: number[], warmUpIds: number[], drawn: number }} options
+ * @param {{ variant: string, dtype: string, threads: number, ids: number[], shortIds: number[], warmUpIds: number[],
+ *   drawn: number }} options
  */
 export async function measure(_url, { variant, dtype, threads, ids, shortIds, warmUpIds, drawn }) {
   Object.assign(env.backends.onnx.wasm, {
-    numThreads: threads, wasmPaths: { mjs: `${RUNTIME}ort-wasm-simd-threaded.mjs`, wasm: `${RUNTIME}ort-wasm-simd-threaded.wasm` },
+    numThreads: threads,
+    wasmPaths: { mjs: `${RUNTIME}ort-wasm-simd-threaded.mjs`, wasm: `${RUNTIME}ort-wasm-simd-threaded.wasm` },
   });
   const since = performance.now();
   const model = await AutoModelForCausalLM.from_pretrained(variant, { dtype, device: 'wasm' });
