@@ -283,7 +283,7 @@ static nut_status cut_text(calibrate *c, nut_error *err) {
 
 /* Layers run alone here: they cannot read what others, or the embeddings, have left. */
 static nut_status check_apart(const nut_model *m, nut_error *err) {
-    if (!m->arch->after) return NUT_OK;
+    if (!(m->arch->features & ARCH_LINKED)) return NUT_OK;
     return error_set(err, NUT_E_UNSUPPORTED,
                      "statistics of %s models are not supported: their layers are not apart", m->arch->name);
 }

@@ -22,6 +22,8 @@ static const arch_key minicpm_keys[] = {KEY("embedding_scale", embd_scale, 0),
                                         KEY("logit_scale", logit_divisor, 0), KEYS_END};
 static const arch_key parallel_keys[] = {FLAG("use_parallel_residual", parallel, true), KEYS_END};
 
+static const arch_name rwkv_names[] = {
+    {"attn_norm_2.weight", "ffn_norm.weight"}, {"attn_norm_2.bias", "ffn_norm.bias"}, {NULL, NULL}};
 static const arch_name lfm2_names[] = {{"token_embd_norm.weight", "output_norm.weight"}, {NULL, NULL}};
 static const arch_name h1_names[] = {{"ffn_norm", "ffn_norm.weight"}, {NULL, NULL}};
 static const arch_name late_ffn_norm[] = {{"post_attention_norm.weight", "ffn_norm.weight"}, {NULL, NULL}};
@@ -196,7 +198,11 @@ static void bloom_alibi(model_hparams *hp) {
       .features = ARCH_PRE_NORM | ARCH_ROPE_FACTORS, .derive = minicpm3_scales)                             \
     X("gemma4", GATED, .after = BLOCK_ffn_inputs, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,  \
       .window_period = 6, .derive = gemma4_scale,                                                           \
-      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM)
+      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM | ARCH_LINKED)\
+    X("rwkv6", .mixer = BLOCK_mix_rwkv6, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
+      .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_EMBD_NORM | ARCH_CHANNEL_GATE)                      \
+    X("rwkv7", .mixer = BLOCK_mix_rwkv7, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
+      .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_EMBD_NORM | ARCH_LINKED)
 // clang-format on
 
 static const arch archs[] = {
@@ -297,6 +303,23 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name) {
     return file_name;
 }
 
+static uint64_t wkv_size(const model_hparams *hp, const layer_hparams *l, char letter) {
+    const wkv_hparams *h = &hp->wkv;
+    switch (letter) {
+    case 'N': return h->head;
+    case '#': return h->head ? hp->n_embd / h->head : 0;
+    case 'W': return h->decay;
+    case 'L': return h->rate;
+    case 'O': return l->value_rank;
+    case 'Y': return h->gate;
+    case 'Z': return h->mix;
+    case 'f': return 5 * (uint64_t)h->mix;
+    case '5': return 5;
+    case '6': return 6;
+    default: return 1;
+    }
+}
+
 static uint64_t mla_size(const model_hparams *hp, const layer_hparams *l, char letter) {
     const mla_hparams *h = &hp->mla;
     const uint64_t plain = h->key > hp->rope[0].n_rot ? h->key - hp->rope[0].n_rot : 0;
@@ -310,7 +333,7 @@ static uint64_t mla_size(const model_hparams *hp, const layer_hparams *l, char l
     case 'o': return (uint64_t)l->n_head * h->value;
     case 'j': return l->n_head * (plain + h->value);
     case 'u': return h->absorbed;
-    default: return 1;
+    default: return wkv_size(hp, l, letter);
     }
 }
 

@@ -48,6 +48,8 @@ enum {
 #define ARCH_EXPERTS_BY_TENSOR (UINT64_C(1) << 31) // layers have experts where a file has their router
 #define ARCH_ONE_BLOCK         (UINT64_C(1) << 32) // a layer is a mixer or a feed-forward
 #define ARCH_V_NORM            (UINT64_C(1) << 34) // each head of v has a norm without weights
+#define ARCH_LINKED            (UINT64_C(1) << 35) // layers read what others, or the embeddings, have left
+#define ARCH_CHANNEL_GATE      (UINT64_C(1) << 36) // the channel mix has a gate
 #define ARCH_TILED_HEADS       (UINT64_C(1) << 33) // value head h has key head h % n, not h / (n_v / n)
 
 typedef enum tensor_kind { TENSOR_MATRIX, TENSOR_STACK, TENSOR_VECTOR } tensor_kind;
@@ -92,6 +94,9 @@ typedef struct block_spec {
     X(mix_delta)                                                                                            \
     X(ffn_gated)                                                                                            \
     X(ffn_plain)                                                                                            \
+    X(mix_rwkv6)                                                                                            \
+    X(mix_rwkv7)                                                                                            \
+    X(ffn_rwkv)                                                                                             \
     X(ffn_experts)                                                                                          \
     X(ffn_inputs)
 

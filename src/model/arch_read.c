@@ -209,6 +209,34 @@ static nut_status check_mla(model_hparams *hp, const layer_hparams *l, nut_error
         h->kv_rank, h->key, h->value, n_rot);
 }
 
+static nut_status get_wkv(keys *k, model_hparams *hp, nut_error *err) {
+    wkv_hparams *h = &hp->wkv;
+    TRY(get_size(k, "wkv.head_size", 0, &h->head, err));
+    TRY(get_size(k, "attention.decay_lora_rank", 0, &h->decay, err));
+    if (!h->decay) TRY(get_size(k, "time_decay_extra_dim", 0, &h->decay, err));
+    TRY(get_size(k, "attention.iclr_lora_rank", 0, &h->rate, err));
+    TRY(get_size(k, "attention.value_residual_mix_lora_rank", 0, &h->value, err));
+    TRY(get_size(k, "attention.gate_lora_rank", 0, &h->gate, err));
+    TRY(get_size(k, "time_mix_extra_dim", 0, &h->mix, err));
+    return get_size(k, "rescale_every_n_layers", 0, &hp->halve_every, err);
+}
+
+static bool is_time_mix(uint8_t mixer) {
+    return mixer == BLOCK_mix_rwkv6 || mixer == BLOCK_mix_rwkv7;
+}
+
+static nut_status check_wkv(const model_hparams *hp, uint8_t mixer, nut_error *err) {
+    const wkv_hparams *h = &hp->wkv;
+    const bool seven = mixer == BLOCK_mix_rwkv7;
+    if (h->head && h->head <= 256 && hp->n_embd % h->head == 0 && h->decay &&
+        (seven ? h->rate && h->value : h->mix))
+        return NUT_OK;
+    return error_set(
+        err, NUT_E_CORRUPT,
+        "the model file is damaged: heads of %u in %u columns, or a low-rank product of no width, cannot be",
+        h->head, hp->n_embd);
+}
+
 static nut_status get_ssm(keys *k, ssm_hparams *h, nut_error *err) {
     TRY(get_size(k, "ssm.conv_kernel", 0, &h->conv, err));
     if (!h->conv) TRY(get_size(k, "shortconv.l_cache", 0, &h->conv, err));
@@ -286,6 +314,7 @@ nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hp
     TRY(get_experts(&k, a, hp, err));
     TRY(get_ssm(&k, &hp->ssm, err));
     TRY(get_mla(&k, &hp->mla, err));
+    TRY(get_wkv(&k, hp, err));
     if (a->after) TRY(get_size(&k, "embedding_length_per_layer_input", 0, &hp->n_inputs, err));
     if (a->derive) a->derive(hp);
     hp->logit_scale /= hp->logit_divisor;
@@ -352,6 +381,16 @@ static const char *const expert_keys[] = {"expert_count",
 static const char *const mla_keys[] = {"attention.q_lora_rank", "attention.kv_lora_rank",
                                        "attention.key_length_mla", "attention.value_length_mla"};
 
+/* Keys that are read for RWKV. */
+static const char *const wkv_keys[] = {"wkv.head_size",
+                                       "attention.decay_lora_rank",
+                                       "attention.iclr_lora_rank",
+                                       "attention.value_residual_mix_lora_rank",
+                                       "attention.gate_lora_rank",
+                                       "time_mix_extra_dim",
+                                       "time_decay_extra_dim",
+                                       "rescale_every_n_layers"};
+
 /* Keys that are read for families with recurrent blocks. */
 static const char *const recurrent_keys[] = {"ssm.conv_kernel",
                                              "ssm.inner_size",
@@ -373,6 +412,7 @@ static bool is_among(const char *const *list, size_t n, gguf_str suffix) {
 }
 
 static bool is_key_of(const arch *a, gguf_str suffix) {
+    if (is_time_mix(a->mixer) && is_among(wkv_keys, sizeof wkv_keys / sizeof *wkv_keys, suffix)) return true;
     if (a->after && (gguf_str_is(suffix, "embedding_length_per_layer_input") ||
                      gguf_str_is(suffix, "attention.shared_kv_layers")))
         return true;
@@ -606,7 +646,11 @@ static nut_status get_layer(keys *k, const layer_keys *lk, const arch *a, const 
     if (has_heads(l)) TRY(get_window(lk, a, il, l, err));
     if (has_heads(l)) TRY(get_heads(lk, hp->n_embd, il, l, err));
     l->kv_of = il;
-    if ((l->mixer != BLOCK_NONE && !has_heads(l)) || l->beside != BLOCK_NONE) TRY(check_ssm(hp, l, err));
+    if (is_time_mix(l->mixer))
+        TRY(check_wkv(hp, l->mixer, err));
+    else if ((l->mixer != BLOCK_NONE && !has_heads(l)) || l->beside != BLOCK_NONE)
+        TRY(check_ssm(hp, l, err));
+    l->value_rank = il == 0 ? hp->wkv.rate : hp->wkv.value; // the first layer's are of no use, and so stored
     l->rope = hp->n_ropes > 1 && l->window > 0;
     l->rotates = hp->rotates && rotates(a, lk, il, l);
     return a->features & ARCH_XIELU ? get_xielu(k, il, l, err) : NUT_OK;

@@ -70,6 +70,11 @@ typedef struct ssm_hparams {
     bool normed;     // time steps, B and C have norms without weights
 } ssm_hparams;
 
+/* RWKV's time mixing: ranks of the low-rank products, and numbers of a head. */
+typedef struct wkv_hparams {
+    uint32_t head, decay, rate, value, gate, mix;
+} wkv_hparams;
+
 /* Latent attention (DeepSeek-AI 2024, arXiv 2405.04434, section 2.1). */
 typedef struct mla_hparams {
     uint32_t q_rank;     // of queries; 0: they are not compressed
@@ -91,6 +96,7 @@ typedef struct layer_hparams {
     uint32_t head_dim;   // of q and k
     uint32_t head_dim_v; // of v
     uint32_t kv_of;      // the layer whose keys and values it reads; its own unless they are shared
+    uint32_t value_rank; // RWKV-7: of the products for values
     bool shares_kv;      // it reads those of another
     uint32_t window;     // a token sees so many positions, its own included; 0: all before it
     float xielu[4];      // alpha_p, alpha_n, beta, epsilon of ARCH_XIELU
@@ -109,9 +115,11 @@ typedef struct model_hparams {
     expert_hparams experts;
     ssm_hparams ssm;
     mla_hparams mla;
-    uint32_t n_inputs; // numbers that each layer takes of a token itself; 0: none
-    uint32_t n_types;  // of tokens, where their embeddings are added
-    bool causal;       // tokens see those before them only; else there are no logits
+    wkv_hparams wkv;
+    uint32_t halve_every; // the residual is halved behind each such layer; 0: never
+    uint32_t n_inputs;    // numbers that each layer takes of a token itself; 0: none
+    uint32_t n_types;     // of tokens, where their embeddings are added
+    bool causal;          // tokens see those before them only; else there are no logits
     model_pooling pooling;
     float norm_eps;
     bool rotates;         // otherwise no layer does

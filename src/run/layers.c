@@ -207,6 +207,12 @@ static void scale_residual(const forward_step *s, size_t t) {
     s->k->scale(s->residual + t * n, *s->layer->out_scale, n);
 }
 
+/* Numbers stay in the range of half floats, as the weights behind expect (RWKV's code). */
+static void halve_residual(const forward_step *s, size_t t) {
+    const size_t n = s->m->hp.n_embd;
+    s->k->scale(s->residual + t * n, 0.5f, n);
+}
+
 /* x += norm(block(x)); x *= scale */
 static void run_after(forward_step *s) {
     if (s->layer->hp.after != BLOCK_NONE) {
@@ -215,6 +221,7 @@ static void run_after(forward_step *s) {
         step_each_token(s, add_after);
     }
     if (s->layer->out_scale) step_each_token(s, scale_residual);
+    if (s->m->hp.halve_every && (s->il + 1) % s->m->hp.halve_every == 0) step_each_token(s, halve_residual);
 }
 
 static bool is_alone(const layer_hparams *l) {
