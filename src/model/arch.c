@@ -197,8 +197,8 @@ static void bloom_alibi(model_hparams *hp) {
     X("minicpm3", .mixer = BLOCK_mix_mla, .ffn = BLOCK_ffn_gated, .rope = MODEL_ROPE_NEOX,                  \
       .features = ARCH_PRE_NORM | ARCH_ROPE_FACTORS, .derive = minicpm3_scales)                             \
     X("gemma4", GATED, .after = BLOCK_ffn_inputs, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,  \
-      .window_period = 6, .derive = gemma4_scale,                                                           \
-      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM | ARCH_LINKED)\
+      .window_period = 6, .derive = gemma4_scale, .features = ARCH_PRE_NORM | ARCH_POST_NORM |              \
+      ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM | ARCH_LINKED)                                            \
     X("rwkv6", .mixer = BLOCK_mix_rwkv6, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_EMBD_NORM | ARCH_CHANNEL_GATE)                      \
     X("rwkv7", .mixer = BLOCK_mix_rwkv7, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
