@@ -425,6 +425,7 @@ nut_status bind_plan(nut_model *m, int which, arena *memory, const gguf_tensor *
             m->n_scaled = (size_t)b->source->dims[0];
         if (rest) take_needs(m, b, rest);
     }
+    _Static_assert(sizeof *bindings <= SORT_MAX_ROW, "rows that can be sorted");
     sort_rows(bindings, n, sizeof *bindings, by_offset);
     return NUT_OK;
 }
