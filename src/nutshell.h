@@ -483,6 +483,25 @@ typedef struct nut_compress_options {
  * copied. */
 nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
 
+/* ---- statistics of a model's inputs ---- */
+
+typedef struct nut_calibrate_options {
+    uint32_t window;    // tokens that are run together from an empty cache; 0: 512, or the model's context
+    uint32_t n_threads; // 0: 1
+    bool special;       // special tokens are recognized in the text
+} nut_calibrate_options;
+
+/* A job that runs a text through the model that it reads, layer by layer and in floats, and writes
+ * statistics of the inputs of its matrices as a GGUF file, which llama.cpp's quantizer reads too (an
+ * importance matrix). A note says first how much memory it takes, and whether the text is short. The text
+ * must outlive the job.
+ */
+nut_status nut_calibrate_begin(const nut_calibrate_options *options, const char *text, size_t n_text,
+                               nut_job **out, nut_error *err);
+
+/* A text for calibration that is built in: prose, several languages, code; *n receives its bytes. */
+const char *nut_calibrate_text(size_t *n);
+
 /* ---- evaluating models ---- */
 
 typedef struct nut_perplexity_result {

@@ -134,6 +134,19 @@ await test('evaluate: a model beside itself, its stored logits, and a rounded on
   assert.match(out, /KL divergence [\d.]+ \+- [\d.]+, median/);
 });
 
+await test('calibrate: statistics of every matrix, and the same under wasmtime', () => {
+  const [a, b, text] = [join(work, 'a.stats'), join(work, 'b.stats'), file('few.txt', PROMPT.repeat(400))];
+  const told = ok(NATIVE, 'calibrate', TINY, '--text', text, '-o', a, '--context', '64').err;
+  assert.match(told, /tokens in \d+ windows of 64; at most \d+ MB of memory/);
+  ok(WASI, 'calibrate', TINY, '--text', text, '-o', b, '--context', '64');
+  const tensors = JSON.parse(ok(NATIVE, 'info', TINY, '--json').out).tensors.filter((t) => t.shape?.length === 2);
+  const bytes = readFileSync(a);
+  assert.equal(bytes.length, readFileSync(b).length);
+  for (const t of tensors) assert.ok(bytes.includes(`${t.name}.in_sum2`) && bytes.includes(`${t.name}.counts`), t.name);
+  assert.ok(tensors.length > 5, `${tensors.length} matrices`);
+  refused(['run', a, 'x'], 'unsupported-model', /importance matrix/);
+});
+
 // ---- values ------------------------------------------------------------------------------------------------------
 // Expected: by transformers in float64 (tests/golden/conformance/*.json say how), of which row i has the logits of tokens j
 // with (i + j) % stride == 0.
@@ -253,6 +266,9 @@ const REFUSALS = [
   ['an unknown method', ['quantize', TINY, join(work, 'out.gguf'), '--method', 'magic'], 'bad-argument', /choose one of round/],
   ['an unknown type to quantize to', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q2_z'], 'bad-argument', /q8_0/],
   ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /which type/],
+  ['a calibration without a file to write', ['calibrate', TINY], 'bad-argument', /-o is missing/],
+  ['a text too short to calibrate with', ['calibrate', TINY, '--text', file('owl', 'owl'), '-o', join(work, 'x.stats')],
+    'bad-argument', /longer text/],
   ['an evaluation of nothing', ['evaluate', TINY], 'bad-argument', /--text/],
   ['stored logits of another text', ['evaluate', TINY, '--text', 'LICENSE', '--reference',
     file('bad.logits', 'NUTLOG01'.padEnd(80))], 'bad-argument', /store them again/],

@@ -117,6 +117,7 @@ nut_status chat_render(const nut_model *model, const char *system, const char *u
     X(embed, "write what a model makes of a text, as floats")                                               \
     X(perplexity, "measure how well a model predicts a text")                                               \
     X(evaluate, "measure a model, and how far it is from a reference")                                      \
+    X(calibrate, "gather statistics of a model's inputs over a text")                                       \
     X(quantize, "write a smaller model")
 
 #define NUT_X(name, help) nut_status command_##name(int argc, char **argv, nut_error *err);

@@ -355,3 +355,7 @@ nut_model *calibrate_model(const nut_job *job) {
 uint64_t calibrate_n_tokens(const nut_job *job) {
     return ((const calibrate *)job)->windows.n_ids;
 }
+
+uint32_t calibrate_window(const nut_job *job) {
+    return ((const calibrate *)job)->windows.window;
+}

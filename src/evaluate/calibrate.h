@@ -47,7 +47,8 @@ const statistics *calibrate_find_in_stack(const nut_job *job, gguf_str tensor, u
 /* The model, once its headers are read (else NULL); its layer that is complete is bound, as floats, and may
  * be changed where the job is sequential. It is the job's. */
 nut_model *calibrate_model(const nut_job *job);
-/* Tokens of the text, once its first layer is complete. */
+/* Tokens of the text and of a window, once its first layer is complete. */
 uint64_t calibrate_n_tokens(const nut_job *job);
+uint32_t calibrate_window(const nut_job *job);
 
 #endif
