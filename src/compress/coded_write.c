@@ -260,7 +260,8 @@ static void share_tables(encoder *e) {
         e->n_tables--;
         for (uint32_t i = best + 1; i < e->n_tables; i++)
             e->tables[i] = e->tables[i + 1], gain[i - 1] = gain[i];
-        for (uint32_t k = 0; k < e->n_classes; k++) e->table_of[k] -= e->table_of[k] > best;
+        for (uint32_t k = 0; k < e->n_classes; k++)
+            if (e->table_of[k] > best) e->table_of[k]--;
         if (best > 0) gain[best - 1] = gain_of(&e->tables[best - 1], &e->tables[best]);
         if (best + 1 < e->n_tables) gain[best] = gain_of(&e->tables[best], &e->tables[best + 1]);
     }

@@ -458,15 +458,15 @@ static void place_part(arena *memory, binding *b, size_t i, void *to, uint64_t s
 static void place_coded(arena *memory, binding *b, size_t n_parts) {
     const gguf_tensor *t = b->source;
     coded_target *to = &b->coded;
-    matrix_coded *coded = arena_take(memory, BIND_PARTS * (size_t)t->dims[2], sizeof *coded);
+    matrix_coded *parts = arena_take(memory, BIND_PARTS * (size_t)t->dims[2], sizeof *parts);
     to->col_scale = arena_take(memory, (size_t)t->dims[0], sizeof(float));
     uint32_t *first = to->to.first = arena_take(memory, count_groups(t) + 1, sizeof(uint32_t));
     to->to.outliers = arena_take(memory, (size_t)t->n_outliers, sizeof(matrix_outlier));
     for (size_t k = 0; k < t->dims[2]; k++)
-        for (size_t i = 0; i < n_parts; i++, coded++) {
-            *coded = (matrix_coded){to->col_scale, first, to->to.outliers};
+        for (size_t i = 0; i < n_parts; i++, parts++) {
+            *parts = (matrix_coded){to->col_scale, first, to->to.outliers};
             first += matrix_groups(&b->w[i][k]);
-            b->w[i][k].coded = coded;
+            b->w[i][k].coded = parts;
         }
 }
 

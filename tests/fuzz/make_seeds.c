@@ -3,6 +3,7 @@
  * family and format, shortened real vocabularies where there are some, command lines. They are not
  * committed.
  */
+#include "../unit/coded_sample.h"
 #include "../unit/data.h"
 #include "../unit/make_parts.h"
 #include "model/gguf.h"
@@ -490,6 +491,42 @@ static void write_blocks(void) {
     }
 }
 
+/* Coded tensors of each format: as they are, with wrong checksums that are mended, as floats, in slices, cut
+ * off, and with one byte after the other changed, so that each check of the head is reached. */
+static void write_coded(void) {
+    static const double deviations[] = {1, 2, 4.5, 30};
+    static const uint8_t shapes[][2] = {{8, 1}, {13, 3}, {64, 2}, {1, 4}};
+    rng r;
+    char name[32];
+    rng_seed(&r, 4);
+    for (int i = 0; i < 4; i++) {
+        coded_sample s =
+            coded_sample_random(shapes[i][0], 32 * (size_t)shapes[i][1], deviations[i], 0.3, &r);
+        coded_data d;
+        s.z[5] = INT32_MIN, s.z[9] = 300; // escapes
+        if (coded_write(&s.t, &d, NULL) != NUT_OK) exit(2);
+        for (size_t k = 0; k < 8 + d.n && k < 260; k++) {
+            const uint8_t flags = (uint8_t)((d.format->id - FORMAT_COUNT) |
+                                            (k == 1   ? 32
+                                             : k == 2 ? 128
+                                                      : 0) |
+                                            (k >= 4 ? 16 : 0));
+            make_bytes b = {0};
+            make_put(&b, d.bytes, k == 3 ? d.n - 9 : d.n);
+            if (k >= 8) b.p[k < 40 ? k - 8 : (k - 8) * d.n / 252] ^= k % 3 ? 255 : 1;
+            make_put(&b,
+                     (uint8_t[]){(uint8_t)(shapes[i][1] - 1), (uint8_t)(shapes[i][0] - 1),
+                                 k % 4 == 2 ? 3 : 0, 3, flags},
+                     5);
+            snprintf(name, sizeof name, "%d-%zu", i, k);
+            write_seed("coded", name, b);
+            free(b.p);
+        }
+        coded_data_free(&d);
+        coded_sample_free(&s);
+    }
+}
+
 static void write_samplers(void) {
     static const char *const texts[] = {"\3ab\xc3\4cd\xa9\x65\2ab\1\xe2\1\x96\1\x81",
                                         "\4<|e|\3>ab\2<|\2e|\1>\4<|e|"};
@@ -548,6 +585,7 @@ int main(int argc, char **argv) {
     write_parts();
     write_tokenizers();
     write_blocks();
+    write_coded();
     write_samplers();
     write_shapes();
     write_lines();

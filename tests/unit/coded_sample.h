@@ -84,7 +84,7 @@ static inline coded_place *coded_place_new(const coded_tensor *t, const coded_da
     p->w = (matrix){.format = as, .n_rows = t->n_rows, .n_cols = t->n_cols};
     p->w.data = calloc(matrix_bytes(&p->w), 1);
     p->first = calloc(matrix_groups(&p->w) + 1, sizeof *p->first);
-    p->outliers = calloc(d->n_outliers + 1, sizeof *p->outliers);
+    p->outliers = calloc((size_t)d->n_outliers + 1, sizeof *p->outliers);
     p->col_scale = calloc(t->n_cols, sizeof *p->col_scale);
     p->parts = (matrix_coded){p->col_scale, p->first, p->outliers};
     p->to = (coded_target){{as, {&p->w}, NULL, p->outliers}, p->col_scale};

@@ -15,8 +15,8 @@
 enum { N = 21, N_LAYER = 3 };
 static int32_t ids[N];
 
-static make_options options_for(const char *arch) {
-    return (make_options){.arch = arch, .n_layer = N_LAYER, .seed = 5, .untied = !strcmp(arch, "qwen3")};
+static make_options options_for(const char *family) {
+    return (make_options){.arch = family, .n_layer = N_LAYER, .seed = 5, .untied = !strcmp(family, "qwen3")};
 }
 
 static nut_model *load(make_gguf *g, size_t step, bool reference, const char *kernel) {
@@ -70,8 +70,8 @@ static void take_weights(make_gguf *g, const nut_model *m) {
 }
 
 /* What int8 activations cost a model of the same shape in Q8_0. */
-static double int8_difference(const char *arch) {
-    make_options o = options_for(arch);
+static double int8_difference(const char *family) {
+    make_options o = options_for(family);
     o.matrices = FORMAT_Q8_0;
     make_gguf g = make_model(&o);
     nut_model *fast = load(&g, 0, false, NULL), *exact = load(&g, 0, true, "ref");
@@ -83,24 +83,24 @@ static double int8_difference(const char *arch) {
     return d;
 }
 
-static void check_logits(const char *arch, float bits, bool all) {
-    const make_options o = options_for(arch);
-    make_gguf coded = make_model(&o), floats = make_model(&o);
-    make_coded(&coded, bits, all);
-    nut_model *fast = load(&coded, 0, false, NULL), *exact = load(&coded, 0, true, "ref");
+static void check_logits(const char *family, float bits, bool all) {
+    const make_options o = options_for(family);
+    make_gguf packed = make_model(&o), floats = make_model(&o);
+    make_coded(&packed, bits, all);
+    nut_model *fast = load(&packed, 0, false, NULL), *exact = load(&packed, 0, true, "ref");
     take_weights(&floats, fast);
     nut_model *same = load(&floats, 0, true, "ref");
     float *want = logits_of(same, false, 1), *a = logits_of(exact, false, 1), *b = logits_of(fast, false, 1),
           *c = logits_of(fast, true, 2);
     const size_t n = N * nut_model_n_vocab(fast);
-    CHECK(difference(want, a, n) < 1e-6, "%s, %g bits, as floats: %g", arch, (double)bits,
+    CHECK(difference(want, a, n) < 1e-6, "%s, %g bits, as floats: %g", family, (double)bits,
           difference(want, a, n));
-    CHECK(difference(want, b, n) < 2 * int8_difference(arch), "%s, %g bits: %g, Q8_0 has %g", arch,
-          (double)bits, difference(want, b, n), int8_difference(arch));
-    CHECK(!memcmp(b, c, n * sizeof *b), "%s: other bits for tokens that come alone", arch);
+    CHECK(difference(want, b, n) < 2 * int8_difference(family), "%s, %g bits: %g, Q8_0 has %g", family,
+          (double)bits, difference(want, b, n), int8_difference(family));
+    CHECK(!memcmp(b, c, n * sizeof *b), "%s: other bits for tokens that come alone", family);
     free(want), free(a), free(b), free(c);
     nut_model_free(fast), nut_model_free(exact), nut_model_free(same);
-    make_free(&coded), make_free(&floats);
+    make_free(&packed), make_free(&floats);
 }
 
 /* The same bytes in memory whatever the file is cut into. */
