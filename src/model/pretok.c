@@ -3,7 +3,6 @@
 #include "model/pretok.h"
 #include "model/unicode.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- reading a text character by character ---- */
@@ -110,37 +109,94 @@ static size_t split_lines(reader r) {
     return end;
 }
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,DIGITS}|
- * ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
- * \s+(?!\S)|\s+ */
-static size_t split_llama3(const char *text, size_t n, unsigned digits) {
-    size_t length = contraction(text, n, true);
-    if (length) return length;
-    reader begin = read_from(text, n), r = begin;
-    if (!(r.set & (LETTERS | NUMBERS)) && !at_line_end(&r)) next(&r);
-    if (r.set & LETTERS) {
-        skip(&r, LETTERS);
-        return r.at;
+/* What differs between the expressions that follow Llama 3's and GPT-4o's (o200k):
+ * CONTRACTIONS|[^\r\n\p{L}\p{N}]?WORD|\p{N}{1,DIGITS}| ?OTHERS+[TAIL]*|\s*[\r\n]+|\s+(?!\S)|\s+
+ * WORD is LETTERS+, or where it is cased [UPPER]*[LOWER]+|[UPPER]+[LOWER]*, with a contraction behind. */
+typedef struct rules {
+    unsigned letters, others;
+    unsigned digits;
+    const char *tail;
+    bool contractions; // 's|'t|'re|'ve|'m|'ll|'d in any case: first, or where it is cased behind words
+    bool cased;
+} rules;
+
+enum { NOT_LOWER = UPPER | UNCASED | MARKS, NOT_UPPER = LOWER | UNCASED | MARKS };
+
+/* [NOT_LOWER]*[NOT_UPPER]+|[NOT_LOWER]+[NOT_UPPER]*; bytes up to its end, or 0. Where no lower case follows,
+ * the first alternative gives back what is upper case alone. */
+static size_t cased_word(reader r, const rules *k, bool *found) {
+    size_t shared = 0;
+    const size_t begin = r.at;
+    while (r.set & NOT_LOWER) {
+        const bool both = (r.set & NOT_UPPER) != 0;
+        next(&r);
+        if (both) shared = r.at;
     }
-    r = begin;
-    for (unsigned i = 0; i < digits && (r.set & NUMBERS); i++) next(&r);
-    if (r.at) return r.at;
-    if (r.c == ' ') next(&r);
-    if (r.set & OTHERS) {
-        skip(&r, OTHERS);
-        while (at_line_end(&r)) next(&r);
-        return r.at;
+    size_t end = r.set & NOT_UPPER ? 0 : shared ? shared : r.at;
+    if (!end) {
+        skip(&r, NOT_UPPER);
+        end = r.at;
     }
-    length = split_lines(begin);
-    return length ? length : split_spaces(begin);
+    *found = end > begin;
+    if (*found && k->contractions && end < r.n) end += contraction(r.s + end, r.n - end, true);
+    return *found ? end : 0;
 }
 
-static size_t stage_llama3(const char *text, size_t n) {
-    return split_llama3(text, n, 3);
+static size_t plain_word(reader r, const rules *k, bool *found) {
+    const size_t begin = r.at;
+    skip(&r, k->letters);
+    *found = r.at > begin;
+    return *found ? r.at : 0;
 }
-static size_t stage_qwen2(const char *text, size_t n) {
-    return split_llama3(text, n, 1);
+
+/* [^\r\n\p{L}\p{N}]?WORD */
+static size_t split_word(reader begin, const rules *k) {
+    size_t (*const word)(reader, const rules *, bool *) = k->cased ? cased_word : plain_word;
+    reader r = begin;
+    bool found = false;
+    size_t end = 0;
+    if (!(r.set & (LETTERS | NUMBERS)) && !at_line_end(&r)) {
+        next(&r);
+        end = word(r, k, &found);
+    }
+    return found ? end : word(begin, k, &found);
 }
+
+static size_t split_others(reader r, const rules *k) {
+    if (r.c == ' ') next(&r);
+    if (!(r.set & k->others)) return 0;
+    skip(&r, k->others);
+    while (r.length && r.c && r.c < 128 && strchr(k->tail, (int)r.c)) next(&r);
+    return r.at;
+}
+
+static size_t split_rules(const char *text, size_t n, const rules *k) {
+    size_t length = k->contractions && !k->cased ? contraction(text, n, true) : 0;
+    if (length) return length;
+    reader begin = read_from(text, n), r = begin;
+    length = split_word(begin, k);
+    if (length) return length;
+    for (unsigned i = 0; i < k->digits && (r.set & NUMBERS); i++) next(&r);
+    if (r.at) return r.at;
+    length = split_others(begin, k);
+    if (!length) length = split_lines(begin);
+    if (!length) length = split_spaces(begin);
+    return length ? length : begin.length; // matched by nothing
+}
+
+#define RULES(name, ...)                                                                                    \
+    static size_t stage_##name(const char *text, size_t n) {                                                \
+        static const rules k = {__VA_ARGS__};                                                               \
+        return split_rules(text, n, &k);                                                                    \
+    }
+// clang-format off
+RULES(llama3,     LETTERS,         OTHERS,          3, "\r\n",  .contractions = true)
+RULES(qwen2,      LETTERS,         OTHERS,          1, "\r\n",  .contractions = true)
+RULES(qwen35,     LETTERS | MARKS, OTHERS & ~MARKS, 1, "\r\n",  .contractions = true)
+RULES(seed_coder, LETTERS,         OTHERS,          1, "",      .contractions = true)
+RULES(tekken,     LETTERS,         OTHERS,          1, "\r\n/", .cased = true)
+RULES(gpt_4o,     LETTERS,         OTHERS,          3, "\r\n/", .contractions = true, .cased = true)
+// clang-format on
 
 /* ---- stages that isolate each match of an expression; the text between matches stays whole ---- */
 
@@ -188,28 +244,207 @@ static size_t stage_three_digits(const char *text, size_t n) { // [0-9][0-9][0-9
     return isolate(text, n, match_three_digits);
 }
 
+/* One character of a set, or two with one of another before it, and so on: bytes of \s?[SET]+ at r, or 0. */
+static size_t match_run(reader r, bool space, unsigned set) {
+    const size_t begin = r.at;
+    if (space && r.set & SPACES) next(&r);
+    const size_t from = r.at;
+    skip(&r, set);
+    return r.at > from ? r.at - begin : 0;
+}
+static size_t match_line_end(reader r) {
+    return at_line_end(&r) ? r.length : 0;
+}
+static size_t match_letters(reader r) {
+    return match_run(r, true, LETTERS);
+}
+static size_t match_punctuation(reader r) {
+    return match_run(r, true, PUNCTUATION);
+}
+static size_t match_asian(reader r) {
+    const size_t begin = r.at;
+    while ((r.c >= 0x800 && r.c <= 0x9fa5) || (r.c >= 0xac00 && r.c <= 0xd7ff)) next(&r);
+    return r.at - begin;
+}
+static size_t match_han_kana(reader r) {
+    const size_t begin = r.at;
+    while ((r.c >= 0x4e00 && r.c <= 0x9fa5) || (r.c >= 0x3040 && r.c <= 0x30ff)) next(&r);
+    return r.at - begin;
+}
+static size_t match_up_to_three(reader r) {
+    const size_t begin = r.at;
+    for (int i = 0; i < 3 && r.set & NUMBERS; i++) next(&r);
+    return r.at - begin;
+}
+static size_t match_marks_falcon(reader r) {
+    const size_t begin = r.at;
+    while (r.set & PUNCTUATION || (r.c && r.c < 128 && strchr("$+<=>^~|`", (int)r.c))) next(&r);
+    return r.at - begin;
+}
+
+static bool is_bloom(const reader *r) {
+    static const uint32_t not[] = {'(',    '|',    '.',    ',',    '!',   '?',   ')',
+                                   0x2026, 0x3002, 0xff0c, 0x3001, 0x964, 0x6d4, 0x60c};
+    for (size_t i = 0; i < sizeof not/ sizeof *not; i++)
+        if (r->c == not[i]) return false;
+    return r->length && !(r->set & SPACES);
+}
+static size_t match_bloom(reader r) {
+    const size_t begin = r.at;
+    if (r.c == ' ') next(&r);
+    const size_t from = r.at;
+    while (is_bloom(&r)) next(&r);
+    return r.at > from ? r.at - begin : 0;
+}
+
+static bool is_ascii_letter(const reader *r) {
+    return (r->c >= 'a' && r->c <= 'z') || (r->c >= 'A' && r->c <= 'Z');
+}
+/* [ASCII punctuation][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|
+ * \s+(?!\S)|\s+ */
+static size_t match_deepseek(reader begin) {
+    reader r = begin;
+    if (r.c < 128 && r.set & (PUNCTUATION | SYMBOLS)) {
+        next(&r);
+        const size_t from = r.at;
+        while (is_ascii_letter(&r)) next(&r);
+        if (r.at > from) return r.at - begin.at;
+        r = begin;
+    }
+    if (!(r.set & (LETTERS | PUNCTUATION | SYMBOLS)) && r.length && !at_line_end(&r)) next(&r);
+    if (!(r.set & (LETTERS | MARKS))) r = begin;
+    if (r.set & (LETTERS | MARKS)) {
+        skip(&r, LETTERS | MARKS);
+        return r.at - begin.at;
+    }
+    r = begin;
+    if (r.c == ' ') next(&r);
+    if (r.set & (PUNCTUATION | SYMBOLS)) {
+        skip(&r, PUNCTUATION | SYMBOLS);
+        while (at_line_end(&r)) next(&r);
+        return r.at - begin.at;
+    }
+    if (!(begin.set & SPACES)) return 0;
+    reader rest = read_from(begin.s + begin.at, begin.n - begin.at);
+    const size_t lines = split_lines(rest);
+    return lines ? lines : split_spaces(rest);
+}
+
+#define ISOLATE(name)                                                                                       \
+    static size_t stage_##name(const char *text, size_t n) {                                                \
+        return isolate(text, n, match_##name);                                                              \
+    }
+ISOLATE(line_end)     // [\r\n]
+ISOLATE(letters)      // \s?\p{L}+
+ISOLATE(punctuation)  // \s?\p{P}+
+ISOLATE(asian)        // [\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+
+ISOLATE(han_kana)     // [\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+
+ISOLATE(up_to_three)  // \p{N}{1,3}
+ISOLATE(marks_falcon) // [\p{P}\$\+<=>\^~\|`]+
+ISOLATE(bloom)        //  ?[^(\s|.,!?...)]+
+ISOLATE(deepseek)
+
 /* ---- the table ---- */
 
 static const pretok pretoks[] = {
-    {"default", false, false, {stage_marks, stage_gpt2, stage_numbers, stage_three_digits}},
-    {"gpt-2", false, false, {stage_gpt2}},
-    {"smollm", false, false, {stage_number, stage_gpt2}},
-    {"llama-bpe", true, true, {stage_llama3}},
-    {"llama3", true, true, {stage_llama3}},
-    {"llama-v3", true, true, {stage_llama3}},
-    {"falcon3", true, true, {stage_llama3}},
-    {"smaug-bpe", false, false, {stage_llama3}},
-    {"qwen2", false, false, {stage_qwen2}},
-    {"deepseek-r1-qwen", false, false, {stage_qwen2}},
-    {"megrez", false, false, {stage_qwen2}},
+    {"default", false, false, false, {stage_marks, stage_gpt2, stage_numbers, stage_three_digits}},
+    {"gpt-2", false, false, false, {stage_gpt2}},
+    {"phi-2", false, false, false, {stage_gpt2}},
+    {"jina-es", false, false, false, {stage_gpt2}},
+    {"jina-de", false, false, false, {stage_gpt2}},
+    {"gigachat", false, false, false, {stage_gpt2}},
+    {"jina-v2-es", false, false, false, {stage_gpt2}},
+    {"jina-v2-de", false, false, false, {stage_gpt2}},
+    {"a.x-4.0", false, false, false, {stage_gpt2}},
+    {"mellum", false, false, false, {stage_gpt2}},
+    {"modern-bert", false, false, false, {stage_gpt2}},
+    {"mpt", false, false, false, {stage_gpt2}},
+    {"olmo", false, false, false, {stage_gpt2}},
+    {"jais", false, false, false, {stage_gpt2}},
+    {"trillion", false, false, false, {stage_gpt2}},
+    {"granite-docling", false, false, false, {stage_gpt2}},
+    {"exaone4", false, false, false, {stage_gpt2}},
+    {"roberta-bpe", false, false, true, {stage_gpt2}},
+    {"jina-v1-en", false, false, true, {stage_gpt2}},
+    {"jina-v2-code", false, false, true, {stage_gpt2}},
+    {"starcoder", false, false, false, {stage_number, stage_gpt2}},
+    {"refact", false, false, false, {stage_number, stage_gpt2}},
+    {"command-r", false, false, false, {stage_number, stage_gpt2}},
+    {"smollm", false, false, false, {stage_number, stage_gpt2}},
+    {"codeshell", false, false, false, {stage_number, stage_gpt2}},
+    {"exaone", false, false, false, {stage_number, stage_gpt2}},
+    {"minerva-7b", false, false, false, {stage_number, stage_gpt2}},
+    {"mellum2", false, false, false, {stage_number, stage_gpt2}},
+    {"llama-bpe", true, true, false, {stage_llama3}},
+    {"llama3", true, true, false, {stage_llama3}},
+    {"llama-v3", true, true, false, {stage_llama3}},
+    {"falcon3", true, true, false, {stage_llama3}},
+    {"falcon-h1", true, true, false, {stage_llama3}},
+    {"pixtral", true, true, false, {stage_llama3}},
+    {"midm-2.0", true, true, false, {stage_llama3}},
+    {"lfm2", true, true, false, {stage_llama3}},
+    {"jina-v5-nano", true, true, false, {stage_llama3}},
+    {"smaug-bpe", false, false, false, {stage_llama3}},
+    {"dbrx", false, false, false, {stage_llama3}},
+    {"glm4", false, false, false, {stage_llama3}},
+    {"chatglm-bpe", false, false, false, {stage_llama3}},
+    {"qwen2", false, false, false, {stage_qwen2}},
+    {"deepseek-r1-qwen", false, false, false, {stage_qwen2}},
+    {"kormo", false, false, false, {stage_qwen2}},
+    {"f2llmv2", false, false, false, {stage_qwen2}},
+    {"megrez", false, false, false, {stage_qwen2}},
+    {"stablelm2", false, false, false, {stage_qwen2}},
+    {"hunyuan", false, false, false, {stage_qwen2}},
+    {"solar-open", false, false, false, {stage_qwen2}},
+    {"grok-2", false, false, false, {stage_qwen2}},
+    {"qwen35", false, false, false, {stage_qwen35}},
+    {"seed-coder", false, false, false, {stage_seed_coder}},
+    {"tekken", true, true, false, {stage_tekken}},
+    {"gpt-4o", false, false, false, {stage_gpt_4o}},
+    {"llama4", false, false, false, {stage_gpt_4o}},
+    {"kanana2", false, false, false, {stage_gpt_4o}},
+    {"minimax-m2", false, false, false, {stage_gpt_4o}},
+    {"deepseek-coder",
+     false,
+     false,
+     false,
+     {stage_line_end, stage_letters, stage_punctuation, stage_asian, stage_number}},
+    {"deepseek-v3", false, false, false, {stage_up_to_three, stage_han_kana, stage_deepseek}},
+    {"hunyuan-dense", false, false, false, {stage_up_to_three, stage_han_kana, stage_deepseek}},
+    {"joyai-llm", false, false, false, {stage_up_to_three, stage_han_kana, stage_deepseek}},
+    {"falcon", false, false, false, {stage_marks_falcon, stage_gpt2, stage_three_digits}},
+    {"bloom", false, false, false, {stage_bloom}},
+    {"poro-chat", false, false, false, {stage_bloom}},
+    {"gpt3-finnish", false, false, false, {stage_bloom}},
+    {"viking", false, false, false, {stage_bloom, stage_number}},
 };
 
 enum { N_PRETOKS = sizeof pretoks / sizeof *pretoks };
 
-void pretok_names(char *out, size_t cap) {
-    size_t at = 0;
-    for (size_t i = 0; i < N_PRETOKS && at < cap; i++)
-        at += (size_t)snprintf(out + at, cap - at, i ? ", %s" : "%s", pretoks[i].name);
+/* Letters to put in, take out or change (Levenshtein 1966); names are cut at MAX_NAME bytes. */
+static size_t distance(gguf_str a, const char *b) {
+    enum { MAX_NAME = 40 };
+    size_t row[MAX_NAME + 1];
+    const size_t n_a = a.n < MAX_NAME ? (size_t)a.n : MAX_NAME, n_b = strlen(b);
+    for (size_t i = 0; i <= n_a; i++) row[i] = i;
+    for (size_t k = 0; k < n_b; k++) {
+        size_t diagonal = row[0];
+        row[0] = k + 1;
+        for (size_t i = 1; i <= n_a; i++) {
+            const size_t change = diagonal + (a.s[i - 1] != b[k]);
+            diagonal = row[i];
+            const size_t shift = (row[i] < row[i - 1] ? row[i] : row[i - 1]) + 1;
+            row[i] = change < shift ? change : shift;
+        }
+    }
+    return row[n_a];
+}
+
+const char *pretok_nearest(gguf_str name) {
+    size_t best = 0;
+    for (size_t i = 1; i < N_PRETOKS; i++)
+        if (distance(name, pretoks[i].name) < distance(name, pretoks[best].name)) best = i;
+    return pretoks[best].name;
 }
 
 const pretok *pretok_find(gguf_str name) {

@@ -11,18 +11,18 @@
 /* Length of the first word of text (n > 0 bytes), 1 .. n. */
 typedef size_t pretok_stage(const char *text, size_t n);
 
-enum { PRETOK_MAX_STAGES = 4 };
+enum { PRETOK_MAX_STAGES = 5 };
 
 typedef struct pretok {
-    const char *name;            // tokenizer.ggml.pre
-    bool ignore_merges, add_bos; // where the metadata does not say
+    const char *name;                     // tokenizer.ggml.pre
+    bool ignore_merges, add_bos, add_eos; // where the metadata does not say
     pretok_stage *stages[PRETOK_MAX_STAGES];
 } pretok;
 
 /* NULL where the name is not in the table. */
 const pretok *pretok_find(gguf_str name);
-/* Writes "default, gpt-2, ..." into out, terminated, as much as fits. */
-void pretok_names(char *out, size_t cap);
+/* The name in the table that a name differs from in the fewest letters. */
+const char *pretok_nearest(gguf_str name);
 
 /* Calls fn for each word of the text, in order; stops and returns false when it does. Linear in n. */
 typedef bool pretok_fn(void *ctx, const char *word, size_t n);

@@ -126,14 +126,12 @@ static nut_status bpe_prepare(vocab *v, const gguf *g, nut_error *err) {
     gguf_str pre;
     TRY(gguf_get_str(g, "tokenizer.ggml.pre", "", &pre, err));
     v->pretok = pretok_find(pre.n ? pre : (gguf_str){"default", 7}); // as llama.cpp, where none is named
-    if (!v->pretok) {
-        char names[200];
-        pretok_names(names, sizeof names);
+    if (!v->pretok)
         return error_set(err, NUT_E_UNSUPPORTED,
-                         "the pre-tokenizer \"%.*s\" is not supported; use a model with one of %s",
-                         (int)(pre.n < 40 ? pre.n : 40), pre.s, names);
-    }
+                         "the pre-tokenizer \"%.*s\" is not supported; the nearest is \"%s\"",
+                         (int)(pre.n < 40 ? pre.n : 40), pre.s, pretok_nearest(pre));
     v->add_bos = v->pretok->add_bos;
+    v->add_eos = v->pretok->add_eos;
     TRY(gguf_get_bool(g, "tokenizer.ggml.ignore_merges", v->pretok->ignore_merges, &v->ignore_merges, err));
     for (unsigned b = 0; b < 256; b++) {
         char text[2];

@@ -25,11 +25,11 @@ static gguf_str str(const char *s) {
     return (gguf_str){s, strlen(s)};
 }
 
-static void test_golden(void) {
-    for (size_t i = 0; i < COUNT(golden_words); i++) {
-        const char *text = golden_words[i].text, *lengths = golden_words[i].lengths;
-        const pretok *p = pretok_find(str(golden_words[i].pre));
-        if (!CHECK(p, "no pre-tokenizer %s", golden_words[i].pre)) continue;
+static void test_golden(const golden_word *golden, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const char *text = golden[i].text, *lengths = golden[i].lengths;
+        const pretok *p = pretok_find(str(golden[i].pre));
+        if (!CHECK(p, "no pre-tokenizer %s", golden[i].pre)) continue;
         words w = {.next = text, .most = SIZE_MAX};
         CHECK(pretok_split(p, text, strlen(text), take_word, &w), "case %zu was stopped", i);
         CHECK(w.next == text + strlen(text), "case %zu ends at byte %td", i, w.next - text);
@@ -47,17 +47,21 @@ static void test_stop(void) {
 }
 
 static void test_names(void) {
-    char all[200], few[12];
-    pretok_names(all, sizeof all);
-    pretok_names(few, sizeof few);
-    CHECK(!strncmp(all, "default, gpt-2, smollm, ", 24) && strlen(all) < sizeof all - 1, "%s", all);
-    CHECK(!strcmp(few, "default, gp"), "%s", few);
+    static const char *const near[][2] = {{"gpt2", "gpt-2"},
+                                          {"qwen3", "qwen2"},
+                                          {"llama-bpe2", "llama-bpe"},
+                                          {"", "mpt"},
+                                          {"tekke", "tekken"}};
+    for (size_t i = 0; i < COUNT(near); i++)
+        CHECK(!strcmp(pretok_nearest(str(near[i][0])), near[i][1]), "%s is near %s, not %s", near[i][0],
+              pretok_nearest(str(near[i][0])), near[i][1]);
     CHECK(!pretok_find(str("gpt")) && !pretok_find(str("")) && !pretok_find(str("gpt-22")),
           "names that are none");
 }
 
 int main(void) {
-    test_golden();
+    test_golden(golden_words, COUNT(golden_words));
+    test_golden(golden_more_words, COUNT(golden_more_words));
     test_stop();
     test_names();
     return check_report();

@@ -523,7 +523,7 @@ static make_gguf number_merges(void) {
 }
 static make_gguf unknown_pre(void) {
     make_gguf g = bpe_file(NULL, 0, NULL, 0);
-    make_str(&g, "tokenizer.ggml.pre", "tekken");
+    make_str(&g, "tokenizer.ggml.pre", "tekken7");
     return g;
 }
 static make_gguf number_pre(void) {
@@ -554,7 +554,7 @@ static void test_refusals(void) {
         {without_merges, NUT_E_CORRUPT, "no merges"},
         {foreign_merges, NUT_E_CORRUPT, "merges name none"},
         {number_merges, NUT_E_CORRUPT, "no merges"},
-        {unknown_pre, NUT_E_UNSUPPORTED, "\"tekken\""},
+        {unknown_pre, NUT_E_UNSUPPORTED, "\"tekken7\""},
         {number_pre, NUT_E_CORRUPT, "tokenizer.ggml.pre"},
     };
     for (size_t i = 0; i < COUNT(list); i++) {
