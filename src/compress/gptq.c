@@ -15,7 +15,8 @@ typedef struct job {
 
 /* Rows of a block, column by column. */
 typedef struct tile {
-    float target[BLOCK][ROWS], weight[BLOCK][ROWS], scale[ROWS], inverse[ROWS];
+    float target[BLOCK][ROWS], weight[BLOCK][ROWS], scale[ROWS],
+        inverse[ROWS]; // inverse: of the scale, times the shrink
 } tile;
 
 static void load(const job *j, size_t row, size_t rows, tile *t) {
@@ -23,7 +24,7 @@ static void load(const job *j, size_t row, size_t rows, tile *t) {
     for (size_t r = 0; r < ROWS; r++) {
         const size_t at = (row + (r < rows ? r : 0)) * g->n_cols + j->from;
         t->scale[r] = g->row_scale[row + (r < rows ? r : 0)];
-        t->inverse[r] = 1 / t->scale[r];
+        t->inverse[r] = (g->shrink ? g->shrink[row + (r < rows ? r : 0)] : 1) / t->scale[r];
         for (size_t i = 0; i < j->n; i++) {
             t->weight[i][r] = g->weights[at + i];
             t->target[i][r] = g->weights[at + i] + (j->from && g->feedback ? j->error[at + i] : 0);
@@ -33,9 +34,9 @@ static void load(const job *j, size_t row, size_t rows, tile *t) {
 
 /* Column i of a tile: its integers, and its errors in place of the targets. */
 static void round_column(const job *j, tile *t, size_t i, int32_t z[ROWS]) {
-    const float col = j->g->col_scale[j->from + i], up = 0.5f - j->g->dead_zone;
+    const float col = j->g->col_scale[j->from + i];
     for (size_t r = 0; r < ROWS; r++) {
-        const float x = t->target[i][r] * t->inverse[r] / col, size = fabsf(x) + up;
+        const float x = t->target[i][r] * t->inverse[r] / col, size = fabsf(x) + 0.5f;
         const float whole = floorf(size < (float)GPTQ_MOST ? size : (float)GPTQ_MOST);
         z[r] = (int32_t)(x < 0 ? -whole : whole);
         t->target[i][r] = t->weight[i][r] - (float)z[r] * (t->scale[r] * col);
@@ -70,6 +71,11 @@ static void member(void *ctx, unsigned i, unsigned n) {
     threads_split((rows + ROWS - 1) / ROWS, i, n, &begin, &end);
     for (size_t row = begin * ROWS; row < end * ROWS && row < rows; row += ROWS)
         round_tile(j, row, rows - row < ROWS ? rows - row : ROWS);
+}
+
+float gptq_shrink(double deviation) {
+    const double square = 12 * deviation * deviation;
+    return (float)(square / (square + 1));
 }
 
 void gptq_round(dense *d, const gptq_rows *g, int32_t *z, float *error) {

@@ -16,8 +16,16 @@ typedef struct gptq_rows {
     const float *row_scale; // (n_rows)
     const float *col_scale; // (n_cols)
     const float *feedback;  // (n_cols, n_cols) of a factor; NULL: each weight is rounded alone
-    float dead_zone; // by how much less than 1/2 a value may lie above an integer to become the next one
+    const float
+        *shrink; // (n_rows) what values are multiplied with before they are rounded, at most 1; NULL: 1
 } gptq_rows;
+
+/* The shrink of a row whose weights are `deviation` steps wide: 1 / (1 + 1 / (12 deviation^2)). Entropy
+ * coding makes small integers cheap, and at the slope where a bit is worth as much as four times the error,
+ * 1/12 of a step squared, a Gaussian's borders between integers move outwards in this proportion. (From d
+ * error / d bits = -2 ln 2 error, and the bits of neighbouring integers, which differ by (2 z + 1) / (2
+ * deviation^2) / ln 2.) */
+float gptq_shrink(double deviation);
 
 /* z (n_rows, n_cols): the integers, within +-GPTQ_MOST. error (n_rows, n_cols) is scratch: it receives the
  * weights minus what the integers stand for. */

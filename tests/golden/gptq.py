@@ -3,7 +3,7 @@
     python3 tests/golden/gptq.py
 
 Written from Frantar et al. 2023, arXiv 2210.17323, algorithm 1 (one column at a time, with the upper Cholesky factor of the
-inverse Hessian), not from this project's code. Rounding is to the nearest integer, or towards zero within a dead zone. The data
+inverse Hessian), not from this project's code. Values may be shrunk before they are rounded to the nearest integer. The data
 are formulas, which the test has too. How near values come to a border, where floats could round otherwise, is printed.
 """
 import os
@@ -23,12 +23,12 @@ col_scale = 2.0 ** np.round(np.log2(np.diag(upper)))
 nearest = 1.0
 
 
-def quantize(dead_zone, feedback):
+def quantize(shrink, feedback):
     global nearest
     w, z = weights.copy(), np.zeros((ROWS, COLS), int)
     for j in range(COLS):
-        x = w[:, j] / (row_scale * col_scale[j])
-        size = np.abs(x) + 0.5 - dead_zone
+        x = shrink * w[:, j] / (row_scale * col_scale[j])
+        size = np.abs(x) + 0.5
         nearest = min(nearest, np.min(np.abs(size - np.round(size))))
         z[:, j] = np.sign(x) * np.floor(size)
         if feedback:
@@ -37,7 +37,7 @@ def quantize(dead_zone, feedback):
     return z
 
 
-cases = [('gptq_nearest', quantize(0, True)), ('gptq_dead_zone', quantize(0.06, True)), ('gptq_alone', quantize(0, False))]
+cases = [('gptq_nearest', quantize(1, True)), ('gptq_shrunk', quantize(0.9 - 0.01 * np.arange(ROWS), True)), ('gptq_alone', quantize(1, False))]
 print('nearest to a border:', nearest)
 lines = ['/* Made by gptq.py beside this file, in NumPy float64. Do not edit. */', '// clang-format off',
          '#include <stdint.h>', f'enum {{ GPTQ_ROWS = {ROWS}, GPTQ_COLS = {COLS}, GPTQ_TOKENS = {TOKENS} }};']

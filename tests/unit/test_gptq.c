@@ -110,16 +110,20 @@ static void test_rounding(void) {
     }
     for (int c = 0; c < GPTQ_COLS; c++) col[c] = exp2f(roundf(log2f((float)gptq_spread[c])));
     if (!CHECK(factor_new(work, h, GPTQ_COLS, &f, NULL) == NUT_OK, "factor")) return;
-    gptq_rows g = {GPTQ_ROWS, GPTQ_COLS, w, row, col, f.feedback, 0};
+    gptq_rows g = {GPTQ_ROWS, GPTQ_COLS, w, row, col, f.feedback, NULL};
     check_rounded("feedback", &g, gptq_nearest);
-    g.dead_zone = 0.06f;
-    check_rounded("dead zone", &g, gptq_dead_zone);
-    g.dead_zone = 0, g.feedback = NULL;
+    float shrink[GPTQ_ROWS];
+    for (int r = 0; r < GPTQ_ROWS; r++) shrink[r] = 0.9f - 0.01f * (float)r;
+    g.shrink = shrink;
+    check_rounded("shrunk", &g, gptq_shrunk);
+    g.shrink = NULL, g.feedback = NULL;
     check_rounded("alone", &g, gptq_alone);
     const float huge = 1e30f, one = 1;
     int32_t z;
     float error;
-    gptq_round(work, &(gptq_rows){1, 1, &huge, &one, &one, NULL, 0}, &z, &error);
+    gptq_round(work, &(gptq_rows){1, 1, &huge, &one, &one, NULL, NULL}, &z, &error);
+    CHECK(fabsf(gptq_shrink(1) - 12.0f / 13) < 1e-6f && gptq_shrink(0) == 0, "shrink %g",
+          (double)gptq_shrink(1));
     CHECK(z == GPTQ_MOST, "an integer is bounded: %d", z);
     factor_free(&f);
     free(h);
