@@ -474,6 +474,14 @@ typedef struct nut_compress_options {
     const char *type;   // of the large matrices: "q8_0", "q4_0", "q4_1", "f16", "bf16", "f32"; of method
                         // "coded", which rounds too and codes the integers (docs/format.md): "coded_4",
                         // "coded_5", "coded_6", "coded_8", about so many bits a weight
+    /* Or a size in bytes that the file is not to exceed (0: none), for which the recipe "auto" makes the
+     * best coded model: with a text to calibrate with (n_text bytes, UTF-8, the caller's until the job is
+     * freed). */
+    uint64_t size;
+    const char *text;
+    size_t n_text;
+    uint32_t n_threads; // 0: 1
+    bool fast;          // without gradients: in half the time, and a worse model
 } nut_compress_options;
 
 /* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and

@@ -350,6 +350,20 @@ await test('a chat with a model in several files', () => {
   }
 }
 
+// ---- compress ----------------------------------------------------------------------------------------------------
+await test('compress makes a model of the size that was asked for', () => {
+  const out = join(work, 'sized.gguf'), size = Math.round(tiny.length * 0.6);
+  ok(NATIVE, 'compress', TINY, out, '--size', `${size}B`, '--text', 'README.md', '--threads', '2');
+  const n = statSync(out).size;
+  assert.ok(n <= size && n > 0.97 * size, `${n} of ${size} bytes`);
+  assert.match(ok(NATIVE, 'info', out).out, new RegExp(`"file_bytes": ${n}`));
+  refused(['compress', TINY, out, '--size', '10kB', '--text', 'README.md'], 'bad-argument', /takes at least/);
+  refused(['compress', TINY, out, '--size', 'big', '--text', 'README.md'], 'bad-argument', /60MB/);
+  refused(['compress', TINY, out, '--text', 'README.md'], 'bad-argument', /--size/);
+  refused(['compress', TINY, TINY, '--size', '100kB', '--text', 'README.md'], '', /same file|reads/);
+  assert.equal(statSync(out).size, n, 'refusals leave the old file');
+});
+
 // ---- quantize ----------------------------------------------------------------------------------------------------
 await test('a failed quantize leaves the old file and nothing half-written', () => {
   const out = file('kept.gguf', 'precious');

@@ -118,7 +118,8 @@ nut_status chat_render(const nut_model *model, const char *system, const char *u
     X(perplexity, "measure how well a model predicts a text")                                               \
     X(evaluate, "measure a model, and how far it is from a reference")                                      \
     X(calibrate, "gather statistics of a model's inputs over a text")                                       \
-    X(quantize, "write a smaller model")
+    X(compress, "write the best model of a size")                                                           \
+    X(quantize, "write a smaller model, its matrices in another type")
 
 #define NUT_X(name, help) nut_status command_##name(int argc, char **argv, nut_error *err);
 CLI_COMMANDS(NUT_X)

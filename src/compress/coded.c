@@ -23,13 +23,15 @@ static float bits_of(const format *f) {
     return 8.0f * (float)f->layout->bytes / (float)f->layout->block;
 }
 
-static nut_status begin(const nut_compress_options *o, gguf_meta *meta, nut_error *err) {
+static nut_status begin(const nut_compress_options *o, const void *ctx, gguf_meta *meta, nut_error *err) {
+    (void)ctx;
     if (target(o)) return gguf_meta_int(meta, "general.file_type", GGUF_U32, METHOD_FILE_TYPE_UNSAID, err);
     return error_set(err, NUT_E_ARGUMENT, "say which type to write: coded_4, coded_5, coded_6 or coded_8");
 }
 
-static const format *plan(const nut_compress_options *o, const gguf *model, const gguf_tensor *t) {
-    (void)model;
+static const format *plan(const nut_compress_options *o, const void *ctx, const gguf *model,
+                          const gguf_tensor *t) {
+    (void)ctx, (void)model;
     return method_is_matrix(t) ? target(o) : NULL;
 }
 

@@ -29,7 +29,7 @@ typedef struct compress {
     nut_compress_options options;
     char type[MAX_TYPE]; // options.type is kept here
     method_find_statistics *find;
-    const void *find_ctx;
+    const void *ctx;
     // reading
     splits splits;
     gguf file;   // header of one file, while it is read
@@ -138,7 +138,7 @@ static nut_status plan_tensor(compress *c, uint64_t i, nut_error *err) {
     if (!is || format_is_coded(is))
         return error_set(err, NUT_E_UNSUPPORTED, "tensor %.*s has type %s, which cannot be read here",
                          (int)from->name.n, from->name.s, format_ggml_name(from->ggml_type));
-    const format *to = c->method->plan(&c->options, &c->header, from);
+    const format *to = c->method->plan(&c->options, c->ctx, &c->header, from);
     *t = *from;
     if (!to || to->ggml_type == from->ggml_type || t->dims[0] % to->block) return NUT_OK;
     if (format_is_coded(to)) return plan_coded(c, t, to, err);
@@ -244,6 +244,7 @@ static void next_slice(compress *c) {
                         .row = c->row,
                         .col = c->col,
                         .weights = c->floats,
+                        .ctx = c->ctx,
                         .n_cols = (size_t)(cols < fits ? cols : fits)};
     const uint64_t most = t->dims[0] < fits ? fits / t->dims[0] : 1;
     s->n_rows = (size_t)(rows < most ? rows : most);
@@ -255,7 +256,7 @@ static nut_status find_statistics(compress *c, nut_error *err) {
     const gguf_tensor *t = c->slice.tensor;
     const unsigned needs = c->method->statistics;
     if (!needs || is_copied(c)) return NUT_OK;
-    c->slice.statistics = c->find(c->find_ctx, t->name);
+    c->slice.statistics = c->find(c->ctx, t->name);
     if (c->slice.statistics && (c->slice.statistics->kinds & needs) == needs) return NUT_OK;
     return error_set(err, NUT_E_ARGUMENT, "there are no statistics for tensor %.*s, which method %s needs",
                      (int)t->name.n, t->name.s, c->method->name);
@@ -322,6 +323,7 @@ static nut_status code_tensor(compress *c, nut_error *err) {
     method_slice whole = {.tensor = &c->header.tensors[c->tensor],
                           .to = format_by_ggml(t->ggml_type),
                           .weights = c->floats,
+                          .ctx = c->ctx,
                           .statistics = c->slice.statistics,
                           .n_rows = (size_t)n_rows(t),
                           .n_cols = (size_t)t->dims[0]};
@@ -406,13 +408,13 @@ static nut_status begin(compress *c, nut_error *err) {
     if (m->statistics && !c->find)
         return error_set(err, NUT_E_ARGUMENT,
                          "method %s needs statistics of the model's inputs; calibrate first", m->name);
-    if (m->begin) TRY(m->begin(&c->options, &c->meta, err));
+    if (m->begin) TRY(m->begin(&c->options, c->ctx, &c->meta, err));
     c->bytes = mem_alloc(READ);
     return c->bytes ? NUT_OK : error_memory(err, READ);
 }
 
 nut_status compress_begin(const method *m, const nut_compress_options *options, method_find_statistics *find,
-                          const void *find_ctx, nut_job **out, nut_error *err) {
+                          const void *ctx, nut_job **out, nut_error *err) {
     static const job_ops ops = {step, free_job};
     const char *type = options->type;
     if (type && strlen(type) >= MAX_TYPE)
@@ -424,7 +426,7 @@ nut_status compress_begin(const method *m, const nut_compress_options *options, 
     c->method = m;
     c->options = (nut_compress_options){.method = m->name, .type = type ? strcpy(c->type, type) : NULL};
     c->find = find;
-    c->find_ctx = find_ctx;
+    c->ctx = ctx;
     c->room = SLICE;
     nut_status status = begin(c, err);
     if (status == NUT_OK)

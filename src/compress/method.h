@@ -25,8 +25,9 @@ typedef struct method_slice {
     const format *to;
     uint64_t row, col;            // of the first weight
     size_t n_rows, n_cols;        // whole blocks of `to`; n_rows is 1 where n_cols is less than a row
-    const float *weights;         // (n_rows, n_cols), finite
+    float *weights;               // (n_rows, n_cols), finite; they may be overwritten
     const statistics *statistics; // of the matrix' inputs; NULL where the method needs none
+    const void *ctx;              // what compress_begin was given
 } method_slice;
 
 typedef struct method {
@@ -35,10 +36,12 @@ typedef struct method {
     bool whole_rows;     // slices are always whole rows, which may take more memory
 
     /* Checks the options, and sets metadata that the file is to have. NULL: all options are good. */
-    nut_status (*begin)(const nut_compress_options *options, gguf_meta *meta, nut_error *err);
+    nut_status (*begin)(const nut_compress_options *options, const void *ctx, gguf_meta *meta,
+                        nut_error *err);
     /* The format that a tensor of the model is written in; NULL: it is copied. What cannot be written in
      * that format, as its rows are not whole blocks, is copied too. */
-    const format *(*plan)(const nut_compress_options *options, const gguf *model, const gguf_tensor *t);
+    const format *(*plan)(const nut_compress_options *options, const void *ctx, const gguf *model,
+                          const gguf_tensor *t);
     /* Encodes a slice as blocks of slice->to. */
     nut_status (*encode)(const method_slice *slice, uint8_t *blocks, nut_error *err);
     /* Encodes a whole matrix where the planned format is a coded one; the format of the result may be
@@ -59,8 +62,9 @@ bool method_is_matrix(const gguf_tensor *t);
 /* Finds the statistics of the inputs of a tensor; NULL where there are none. */
 typedef const statistics *method_find_statistics(const void *ctx, gguf_str tensor);
 
-/* Begins a job with a method that need not be in the list. find NULL: there are no statistics. */
+/* Begins a job with a method that need not be in the list. ctx is the method's, and find's; find NULL: there
+ * are no statistics. */
 nut_status compress_begin(const method *m, const nut_compress_options *options, method_find_statistics *find,
-                          const void *find_ctx, nut_job **out, nut_error *err);
+                          const void *ctx, nut_job **out, nut_error *err);
 
 #endif

@@ -1,4 +1,5 @@
 /* The list of methods, and what they share. */
+#include "compress/auto.h"
 #include "compress/method.h"
 
 #include "base/error.h"
@@ -23,6 +24,7 @@ bool method_is_matrix(const gguf_tensor *t) {
 nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err) {
     const char *name = options->method ? options->method : method_round.name;
     char names[160] = "";
+    if (options->size) return auto_begin(options, out, err);
     for (size_t i = 0; i < N_METHODS; i++)
         if (!strcmp(methods[i]->name, name))
             return compress_begin(methods[i], options, NULL, NULL, out, err);

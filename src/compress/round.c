@@ -43,9 +43,10 @@ static void list_types(char *out, size_t cap) {
         if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
 }
 
-static nut_status begin(const nut_compress_options *o, gguf_meta *meta, nut_error *err) {
+static nut_status begin(const nut_compress_options *o, const void *ctx, gguf_meta *meta, nut_error *err) {
     const format *to = target(o);
     char types[160] = "";
+    (void)ctx;
     if (to) {
         TRY(gguf_meta_int(meta, "general.file_type", GGUF_U32, file_type(to), err));
         return gguf_meta_int(meta, "general.quantization_version", GGUF_U32, 2, err);
@@ -75,7 +76,9 @@ static bool is_smaller(const format *a, const format *b) {
 /* The output matrix keeps 8 bits, or the fewer that it has: each logit is a product with one of its rows,
  * and in 4 bits it alone makes the perplexity of SmolLM2-135M a seventh larger (45.7 for 40.0;
  * llama-quantize keeps 6 or 8 bits: ggml-org/llama.cpp, issue 5650). */
-static const format *plan(const nut_compress_options *o, const gguf *model, const gguf_tensor *t) {
+static const format *plan(const nut_compress_options *o, const void *ctx, const gguf *model,
+                          const gguf_tensor *t) {
+    (void)ctx;
     const format *to = target(o), *from = format_by_ggml(t->ggml_type), *least = &format_table[FORMAT_Q8_0];
     if (!from || !method_is_matrix(t)) return NULL;
     if (!is_smaller(to, least) || !is_output(model, t)) return to;

@@ -346,7 +346,8 @@ static void test_refusals(void) {
     refuse(&g, 0, "q8_0", NUT_E_UNSUPPORTED, "LoRA adapter");
     nut_job *job;
     nut_error err;
-    CHECK(nut_compress_begin(&(nut_compress_options){"magic", "q8_0"}, &job, &err) == NUT_E_ARGUMENT &&
+    CHECK(nut_compress_begin(&(nut_compress_options){.method = "magic", .type = "q8_0"}, &job, &err) ==
+                  NUT_E_ARGUMENT &&
               strstr(err.message, "no method \"magic\"; choose one of round"),
           "%s", err.message);
 }
@@ -568,8 +569,9 @@ static struct {
     uint64_t next; // weight of the tensor that must come next
 } seen;
 
-static const format *plan_long(const nut_compress_options *o, const gguf *model, const gguf_tensor *t) {
-    (void)o, (void)model;
+static const format *plan_long(const nut_compress_options *o, const void *ctx, const gguf *model,
+                               const gguf_tensor *t) {
+    (void)o, (void)ctx, (void)model;
     return gguf_str_is(t->name, "long.weight") || gguf_str_is(t->name, "odd.weight")
                ? &format_table[FORMAT_Q8_0]
                : NULL;

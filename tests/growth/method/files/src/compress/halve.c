@@ -1,8 +1,9 @@
 /* A made-up method: each matrix becomes Q8_0 by rounding, and of each code only the even part is kept. */
 #include "compress/method.h"
 
-static const format *plan(const nut_compress_options *o, const gguf *model, const gguf_tensor *t) {
-    (void)o, (void)model;
+static const format *plan(const nut_compress_options *o, const void *ctx, const gguf *model,
+                          const gguf_tensor *t) {
+    (void)o, (void)ctx, (void)model;
     return method_is_matrix(t) ? format_by_name("q8_0") : NULL;
 }
 
