@@ -580,6 +580,21 @@ nut_status nut_evaluate_begin(nut_session *session, const char *text, size_t n_t
 /* What that job has found once it is done; E_STATE before. */
 nut_status nut_evaluate_get(const nut_job *job, nut_evaluation *out, nut_error *err);
 
+typedef struct nut_task_result {
+    nut_fraction accuracy; // of the items that were answered
+    nut_estimate nll;      // of the right answers, nats an answer
+    uint64_t n_left_out;   // items that are longer than the session's context
+} nut_task_result;
+
+/* A job that answers the items of a task by their likelihood: "hellaswag" (six lines an item, as llama.cpp
+ * has them: a question, the number of the right answer from 0, four answers), "piqa" (a line of JSON an
+ * item: goal, sol1, sol2, label), "lambada" (a line of JSON an item: text, whose last word is asked for).
+ * max_items 0: all. The text must outlive the job; of the session the same is asked as for
+ * nut_evaluate_begin. */
+nut_status nut_task_begin(nut_session *session, const char *task, const char *text, size_t n_text,
+                          uint32_t max_items, nut_job **out, nut_error *err);
+nut_status nut_task_get(const nut_job *job, nut_task_result *out, nut_error *err);
+
 /* Lets a model that was loaded with `reference` multiply as fast as the machine can, before it has sessions.
  * The last bits of its results then differ from machine to machine. Other models stay as they are. */
 void nut_evaluate_fast(nut_model *model);

@@ -134,6 +134,19 @@ await test('evaluate: a model beside itself, its stored logits, and a rounded on
   assert.match(out, /KL divergence [\d.]+ \+- [\d.]+, median/);
 });
 
+await test('evaluate: tasks, of a model and its reference', () => {
+  const six = file('six.txt', 'The owl sat\n1\nin a tree.\non the sea.\nx\ny\n'.repeat(3));
+  const words = file('words.jsonl', '{"text": "Once upon a time there was a little girl"}\n'.repeat(2));
+  const args = ['evaluate', TINY, '--task', `hellaswag=${six}`, '--task', `lambada=${words}`, '--items', '2'];
+  const { tasks } = JSON.parse(ok(NATIVE, ...args, '--reference', TINY, '--json').out);
+  assert.deepEqual(tasks.map((t) => [t.task, t.of, t.items]),
+    [['hellaswag', 'model', 2], ['hellaswag', 'reference', 2], ['lambada', 'model', 2], ['lambada', 'reference', 2]]);
+  assert.ok(tasks.every((t) => t.accuracy_low <= t.accuracy && t.accuracy <= t.accuracy_high && t.nll > 0));
+  assert.match(ok(WASI, ...args).out, /hellaswag: [\d.]+ % right .*\nlambada: .* of 2, loss [\d.]+/);
+  refused(['evaluate', TINY, '--task', six], 'bad-argument', /NAME=FILE/);
+  refused(['evaluate', TINY, '--task', `chess=${six}`], 'bad-argument', /choose one of hellaswag/);
+});
+
 await test('calibrate: statistics of every matrix, and the same under wasmtime', () => {
   const [a, b, text] = [join(work, 'a.stats'), join(work, 'b.stats'), file('few.txt', PROMPT.repeat(400))];
   const told = ok(NATIVE, 'calibrate', TINY, '--text', text, '-o', a, '--context', '64').err;
@@ -269,7 +282,7 @@ const REFUSALS = [
   ['a calibration without a file to write', ['calibrate', TINY], 'bad-argument', /-o is missing/],
   ['a text too short to calibrate with', ['calibrate', TINY, '--text', file('owl', 'owl'), '-o', join(work, 'x.stats')],
     'bad-argument', /longer text/],
-  ['an evaluation of nothing', ['evaluate', TINY], 'bad-argument', /--text/],
+  ['an evaluation of nothing', ['evaluate', TINY], 'bad-argument', /--text FILE, or --task/],
   ['stored logits of another text', ['evaluate', TINY, '--text', 'LICENSE', '--reference',
     file('bad.logits', 'NUTLOG01'.padEnd(80))], 'bad-argument', /store them again/],
   ['a text too short to evaluate', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],

@@ -12,9 +12,18 @@ typedef struct evaluate_args {
     file_options file;
     const char *reference; // a model, or stored logits
     const char *text, *store;
-    uint32_t window, windows, n_threads;
+    arg_texts tasks; // NAME=FILE
+    uint32_t window, windows, items, n_threads;
     bool json;
 } evaluate_args;
+
+/* What was found. */
+typedef struct results {
+    bool has_text;
+    nut_evaluation text;
+    nut_task_result tasks[NUT_MAX_STOPS], reference[NUT_MAX_STOPS];
+    bool compared; // reference holds results
+} results;
 
 /* ---- output ---- */
 
@@ -29,11 +38,33 @@ static void print_comparison(const nut_comparison *c) {
         c->flips.error, 100 * c->rms_delta_p.value, 100 * c->rms_delta_p.error);
 }
 
-static void print_result(const nut_evaluation *r, const nut_model *m) {
-    printf("perplexity %.4f +- %.4f, %.4f bits a byte, over %llu tokens in %u windows; kernel %s\n",
+static void print_perplexity(const nut_evaluation *r) {
+    printf("perplexity %.4f +- %.4f, %.4f bits a byte, over %llu tokens in %u windows\n",
            r->perplexity.value, r->perplexity.error, r->bits_per_byte.value, (unsigned long long)r->n_scored,
-           (unsigned)r->n_windows, nut_model_kernel(m));
+           (unsigned)r->n_windows);
     if (r->compared) print_comparison(&r->comparison);
+}
+
+/* The length of the name in NAME=FILE. */
+static int task_name(const char *task) {
+    return (int)strcspn(task, "=");
+}
+
+static void print_task(const char *task, const char *of, const nut_task_result *t) {
+    printf("%.*s%s: %.2f %% right (%.2f to %.2f) of %llu, loss %.4f +- %.4f nats", task_name(task), task, of,
+           100 * t->accuracy.value, 100 * t->accuracy.low, 100 * t->accuracy.high,
+           (unsigned long long)t->accuracy.n, t->nll.value, t->nll.error);
+    if (t->n_left_out) printf("; %llu are longer than the context", (unsigned long long)t->n_left_out);
+    putchar('\n');
+}
+
+static void print_results(const evaluate_args *a, const results *r, const nut_model *m) {
+    if (r->has_text) print_perplexity(&r->text);
+    for (size_t i = 0; i < a->tasks.n; i++) {
+        print_task(a->tasks.items[i], "", &r->tasks[i]);
+        if (r->compared) print_task(a->tasks.items[i], " of the reference", &r->reference[i]);
+    }
+    printf("kernel %s\n", nut_model_kernel(m));
 }
 
 static void print_estimate(const char *name, nut_estimate e) {
@@ -44,23 +75,41 @@ static void print_fraction(const char *name, nut_fraction f) {
     printf(",\"%s\":%.9g,\"%s_low\":%.9g,\"%s_high\":%.9g", name, f.value, name, f.low, name, f.high);
 }
 
-static void print_json(const nut_evaluation *r, const nut_model *m) {
+static void print_json_text(const nut_evaluation *r) {
     const nut_comparison *c = &r->comparison;
-    printf("{\"kernel\":\"%s\",\"windows\":%u,\"scored\":%llu,\"bytes\":%llu", nut_model_kernel(m),
-           (unsigned)r->n_windows, (unsigned long long)r->n_scored, (unsigned long long)r->n_bytes);
+    printf(",\"windows\":%u,\"scored\":%llu,\"bytes\":%llu", (unsigned)r->n_windows,
+           (unsigned long long)r->n_scored, (unsigned long long)r->n_bytes);
     print_estimate("perplexity", r->perplexity);
     print_estimate("mean_nll", r->nll);
     print_estimate("bits_per_byte", r->bits_per_byte);
-    if (r->compared) {
-        print_estimate("reference_perplexity", c->reference_perplexity);
-        print_estimate("kl", c->kl);
-        printf(",\"kl_median\":%.9g,\"kl_p90\":%.9g,\"kl_p99\":%.9g,\"kl_p999\":%.9g,\"kl_max\":%.9g",
-               c->kl_median, c->kl_p90, c->kl_p99, c->kl_p999, c->kl_max);
-        print_fraction("same_top", c->same_top);
-        print_estimate("flips", c->flips);
-        print_estimate("rms_delta_p", c->rms_delta_p);
+    if (!r->compared) return;
+    print_estimate("reference_perplexity", c->reference_perplexity);
+    print_estimate("kl", c->kl);
+    printf(",\"kl_median\":%.9g,\"kl_p90\":%.9g,\"kl_p99\":%.9g,\"kl_p999\":%.9g,\"kl_max\":%.9g",
+           c->kl_median, c->kl_p90, c->kl_p99, c->kl_p999, c->kl_max);
+    print_fraction("same_top", c->same_top);
+    print_estimate("flips", c->flips);
+    print_estimate("rms_delta_p", c->rms_delta_p);
+}
+
+static void print_json_task(const char *between, const char *task, const char *of,
+                            const nut_task_result *t) {
+    printf("%s{\"task\":\"%.*s\",\"of\":\"%s\",\"items\":%llu,\"left_out\":%llu", between, task_name(task),
+           task, of, (unsigned long long)t->accuracy.n, (unsigned long long)t->n_left_out);
+    print_fraction("accuracy", t->accuracy);
+    print_estimate("nll", t->nll);
+    putchar('}');
+}
+
+static void print_json(const evaluate_args *a, const results *r, const nut_model *m) {
+    printf("{\"kernel\":\"%s\"", nut_model_kernel(m));
+    if (r->has_text) print_json_text(&r->text);
+    printf(",\"tasks\":[");
+    for (size_t i = 0; i < a->tasks.n; i++) {
+        print_json_task(i ? "," : "", a->tasks.items[i], "model", &r->tasks[i]);
+        if (r->compared) print_json_task(",", a->tasks.items[i], "reference", &r->reference[i]);
     }
-    printf("}\n");
+    printf("]}\n");
 }
 
 /* ---- work ---- */
@@ -76,11 +125,10 @@ static nut_status open_session(const evaluate_args *a, const nut_model *m, nut_s
 
 /* Runs the evaluation; `stored`: the reference is a file of logits. */
 static nut_status evaluate_text(const evaluate_args *a, const nut_model *m, const nut_model *reference,
-                                bool stored, nut_error *err) {
+                                bool stored, nut_evaluation *r, nut_error *err) {
     nut_evaluate_options o = {.window = a->window, .max_windows = a->windows, .stored = stored};
     nut_session *s = NULL;
     nut_job *job = NULL;
-    nut_evaluation r;
     char *text = NULL;
     size_t n_text;
     o.store = a->store;
@@ -89,13 +137,50 @@ static nut_status evaluate_text(const evaluate_args *a, const nut_model *m, cons
     if (status == NUT_OK && reference) status = open_session(a, reference, &o.reference, err);
     if (status == NUT_OK) status = nut_evaluate_begin(s, text, n_text, &o, &job, err);
     if (status == NUT_OK) status = job_run(job, stored ? a->reference : NULL, a->store, err);
-    if (status == NUT_OK) status = nut_evaluate_get(job, &r, err);
-    if (status == NUT_OK) (a->json ? print_json : print_result)(&r, m);
+    if (status == NUT_OK) status = nut_evaluate_get(job, r, err);
     nut_job_free(job);
     nut_session_free(o.reference);
     nut_session_free(s);
     free(text);
     return status;
+}
+
+static nut_status run_task(const evaluate_args *a, const char *task, nut_session *s, nut_task_result *r,
+                           nut_error *err) {
+    char name[32], *text;
+    size_t n_text;
+    nut_job *job = NULL;
+    const char *path = strchr(task, '=');
+    if (!path || path - task >= (int)sizeof name)
+        return cli_error(err, NUT_E_ARGUMENT, "--task takes NAME=FILE, not \"%.40s\"", task);
+    snprintf(name, sizeof name, "%.*s", task_name(task), task);
+    TRY(file_read_text(path + 1, &text, &n_text, err));
+    nut_status status = nut_task_begin(s, name, text, n_text, a->items, &job, err);
+    if (status == NUT_OK) status = job_run(job, NULL, NULL, err);
+    if (status == NUT_OK) status = nut_task_get(job, r, err);
+    nut_job_free(job);
+    free(text);
+    return status;
+}
+
+static nut_status run_tasks(const evaluate_args *a, const nut_model *m, nut_task_result *r, nut_error *err) {
+    nut_session *s;
+    TRY(open_session(a, m, &s, err));
+    nut_status status = NUT_OK;
+    for (size_t i = 0; i < a->tasks.n && status == NUT_OK; i++)
+        status = run_task(a, a->tasks.items[i], s, &r[i], err);
+    nut_session_free(s);
+    return status;
+}
+
+static nut_status run_all(const evaluate_args *a, const nut_model *m, const nut_model *reference,
+                          bool stored, nut_error *err) {
+    results r = {.has_text = a->text, .compared = reference};
+    if (a->text) TRY(evaluate_text(a, m, reference, stored, &r.text, err));
+    if (a->tasks.n) TRY(run_tasks(a, m, r.tasks, err));
+    if (a->tasks.n && reference) TRY(run_tasks(a, reference, r.reference, err));
+    (a->json ? print_json : print_results)(a, &r, m);
+    return NUT_OK;
 }
 
 /* A reference is run on floats, whatever its model has. */
@@ -117,7 +202,7 @@ static nut_status evaluate(const evaluate_args *a, const char *path, nut_error *
     if (status == NUT_OK) status = file_load_model(path, &a->file, &m, err);
     if (status == NUT_OK) {
         nut_evaluate_fast(m);
-        status = evaluate_text(a, m, reference, stored, err);
+        status = run_all(a, m, reference, stored, err);
     }
     nut_model_free(m);
     nut_model_free(reference);
@@ -128,6 +213,8 @@ nut_status command_evaluate(int argc, char **argv, nut_error *err) {
     evaluate_args a = {.window = 512, .n_threads = 1};
     const arg_option options[] = {
         {"--text", ARG_TEXT, &a.text, "file of text to predict"},
+        {"--task", ARG_TEXTS, &a.tasks, "NAME=FILE: hellaswag, piqa or lambada (may be repeated)"},
+        {"--items", ARG_U32, &a.items, "at most so many items of each task (0: all)"},
         {"--reference", ARG_TEXT, &a.reference,
          "compare with this model, which is run on floats, or with the logits that it stored"},
         {"--store", ARG_TEXT, &a.store, "write the model's logits to this file, for --reference"},
@@ -140,8 +227,10 @@ nut_status command_evaluate(int argc, char **argv, nut_error *err) {
         {"--json", ARG_FLAG, &a.json, "one JSON object"},
     };
     const char *p[1];
-    arg_set set = {"evaluate", "MODEL --text FILE", options, COUNT(options), p, 1};
+    arg_set set = {"evaluate", "MODEL [--text FILE] [--task NAME=FILE]", options, COUNT(options), p, 1};
     TRY(args_parse(&set, argc, argv, err));
-    if (!a.text) return cli_error(err, NUT_E_ARGUMENT, "say which text to predict: --text FILE");
+    if (!a.text && !a.tasks.n)
+        return cli_error(err, NUT_E_ARGUMENT, "say what to evaluate: --text FILE, or --task NAME=FILE");
+    if (a.store && !a.text) return cli_error(err, NUT_E_ARGUMENT, "--store needs a text: --text FILE");
     return evaluate(&a, p[0], err);
 }
