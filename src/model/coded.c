@@ -285,6 +285,7 @@ static nut_status keep(coded_feed *f, const uint8_t *bytes, size_t n, nut_error 
 
 nut_status coded_take(coded_feed *f, const gguf_tensor *t, const coded_target *to, const uint8_t *bytes,
                       size_t n, nut_error *err) {
+    if (t->n_bytes <= CODED_FIXED + 4) return damaged(t, "is too short", err);
     while (n) {
         const uint8_t *piece = f->n_kept ? f->kept : bytes;
         const size_t have = f->n_kept ? f->n_kept : n, want = piece_bytes(f, t, piece, have);

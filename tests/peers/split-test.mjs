@@ -1,7 +1,7 @@
 // Split models between llama.cpp and us. What its llama-gguf-split writes is read here and gives the text of the whole model;
 // tests/browser/parts.mjs writes the same bytes, and llama.cpp reads them. The tool is compiled from llama.cpp's source, which
 // is in node-llama-cpp as a git bundle, with the libraries of the same package.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -71,6 +71,16 @@ for (const [i, [what, options, same]] of SPLITS.entries()) {
     files.forEach((bytes, k) => ensure(bytes.equals(readFileSync(paths[k])), `file ${k + 1} of parts.mjs is another`));
   });
 }
+
+// Types of our own (docs/format.md), which ggml must not take for its own.
+await check('ggml refuses coded tensors by their type', () => {
+  const floats = join(WORK, 'floats.gguf'), coded = join(WORK, 'coded.gguf');
+  execFileSync('build/native/nutshell', ['quantize', TINY, floats, '--type', 'f32'], quiet);
+  execFileSync('build/native/nutshell', ['quantize', floats, coded, '--method', 'coded', '--type', 'coded_4'], quiet);
+  const { status, stderr } = spawnSync(TOOL, ['--split', '--split-max-tensors', '20', coded, join(WORK, 'none')],
+    { encoding: 'utf8' });
+  ensure(status !== 0 && /invalid ggml type 13142149\d\d/.test(stderr), stderr.slice(-500));
+});
 
 for (const [family, type] of [['llama', 'q4_k'], ['qwen2', 'f16'], ['qwen3', 'q5_1']]) {
   await check(`llama.cpp's files of a ${family} model in ${type}`, () => {

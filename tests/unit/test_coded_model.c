@@ -197,6 +197,9 @@ static void no_bytes(make_gguf *g) {
 static void huge_bytes(make_gguf *g) {
     set_size(g, GGUF_CODED_BYTES, 8, 2, UINT64_MAX - 100);
 }
+static void few_bytes(make_gguf *g) {
+    set_size(g, GGUF_CODED_BYTES, 8, 2, 28);
+}
 static void fewer_bytes(make_gguf *g) {
     const make_tensor *t = make_find(g, "blk.0.attn_k.weight");
     set_size(g, GGUF_CODED_BYTES, 8, 2, t->data.n - 64);
@@ -239,6 +242,7 @@ static void test_wrong(void) {
     } list[] = {{"no sizes", drop_arrays},
                 {"no bytes", no_bytes},
                 {"impossibly many bytes", huge_bytes},
+                {"no whole head", few_bytes},
                 {"fewer bytes", fewer_bytes},
                 {"more outliers than weights", many_outliers},
                 {"other outliers", other_outliers},
