@@ -53,20 +53,20 @@ static nut_status check_written(const char *path, nut_error *err) {
 nut_status command_compress(int argc, char **argv, nut_error *err) {
     nut_compress_options o = {0};
     const char *size = NULL, *path = NULL, *p[2];
-    char *text;
+    char *text = NULL;
     const arg_option options[] = {
         {"--size", ARG_TEXT, &size, "bytes that the file may have, such as 60MB"},
         {"--text", ARG_TEXT, &path,
-         "a text like those that the model is for, 100 kB or more, to calibrate with"},
+         "a text like those that the model is for, to calibrate with (one is built in)"},
         {"--threads", ARG_U32, &o.n_threads, "threads (1)"},
         {"--fast", ARG_FLAG, &o.fast, "without gradients: sooner, and a worse model"},
     };
-    arg_set set = {"compress", "IN.gguf OUT.gguf --size SIZE --text FILE", options, 4, p, 2};
+    arg_set set = {"compress", "IN.gguf OUT.gguf --size SIZE", options, 4, p, 2};
     nut_job *job;
     TRY(args_parse(&set, argc, argv, err));
-    if (!size || !path) return cli_error(err, NUT_E_ARGUMENT, "compress needs --size and --text");
+    if (!size) return cli_error(err, NUT_E_ARGUMENT, "say how large the file may be: --size 60MB");
     TRY(parse_size(size, &o.size, err));
-    TRY(file_read_text(path, &text, &o.n_text, err));
+    if (path) TRY(file_read_text(path, &text, &o.n_text, err));
     o.text = text;
     nut_status status = nut_compress_begin(&o, &job, err);
     if (status == NUT_OK) {

@@ -37,7 +37,7 @@ typedef struct recipe {
     unsigned n_trials;
     uint64_t written; // bytes of the trial
     uint64_t n_coded; // weights in the plan
-    char note[640]; // an error's message, and more
+    char note[640];   // an error's message, and more
 } recipe;
 
 /* ---- progress ---- */
@@ -320,15 +320,6 @@ static void free_job(nut_job *job) {
     mem_free(c);
 }
 
-static nut_status check_options(const nut_compress_options *o, nut_error *err) {
-    if (!o->text || !o->n_text)
-        return error_set(err, NUT_E_ARGUMENT,
-                         "a text is needed to calibrate with: of the kind that the model is for, "
-                         "100 kB or more");
-    if (o->type) return error_set(err, NUT_E_ARGUMENT, "give a size or a type, not both");
-    return NUT_OK;
-}
-
 static nut_status begin(recipe *c, nut_error *err) {
     const unsigned n_threads = c->options.n_threads ? c->options.n_threads : 1;
     const fisher_options o = {.n_threads = n_threads, .seed = 1};
@@ -341,13 +332,16 @@ static nut_status begin(recipe *c, nut_error *err) {
 
 nut_status auto_begin(const nut_compress_options *options, nut_job **out, nut_error *err) {
     static const job_ops ops = {step, free_job};
-    TRY(check_options(options, err));
+    if (options->type)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "give a size or a type, not both: the types of a size follow from it");
     recipe *c = mem_calloc(1, sizeof *c);
     if (!c) return error_memory(err, sizeof *c);
     c->job.ops = &ops;
     c->phase = begin_calibrate;
     c->options = *options;
     c->options.method = NULL;
+    if (!options->text) c->options.text = nut_calibrate_text(&c->options.n_text);
     c->target = options->size;
     c->lambda = options->fast ? first_lambda_fast : first_lambda;
     c->fits = c->over = NAN;

@@ -37,7 +37,8 @@ def quantize(shrink, feedback):
     return z
 
 
-cases = [('gptq_nearest', quantize(1, True)), ('gptq_shrunk', quantize(0.9 - 0.01 * np.arange(ROWS), True)), ('gptq_alone', quantize(1, False))]
+shrink = 0.9 - 0.01 * np.arange(ROWS)
+cases = [('gptq_nearest', quantize(1, True)), ('gptq_shrunk', quantize(shrink, True)), ('gptq_alone', quantize(1, False))]
 print('nearest to a border:', nearest)
 lines = ['/* Made by gptq.py beside this file, in NumPy float64. Do not edit. */', '// clang-format off',
          '#include <stdint.h>', f'enum {{ GPTQ_ROWS = {ROWS}, GPTQ_COLS = {COLS}, GPTQ_TOKENS = {TOKENS} }};']
