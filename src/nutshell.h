@@ -122,6 +122,8 @@ typedef struct nut_load_options {
     uint64_t memory_limit; // refuse a model whose weights and cache need more bytes; 0: no limit but size_t
     uint32_t n_ctx;        // context length that the memory plan counts with; 0: min(the model's own, 4096)
     nut_kv_type kv_type;   // kind of cache that the memory plan counts with
+    bool header_only; // take the vocabulary and the facts of a first file alone: of any family, with weights
+                      // or without; such a model makes no sessions
 } nut_load_options;
 nut_load_options nut_load_defaults(void);
 

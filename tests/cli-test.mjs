@@ -245,6 +245,34 @@ await test('logits never overwrite their model, and leave nothing behind when th
   assert.deepEqual(readdirSync(work).filter((name) => name.startsWith('no.f32')), []);
 });
 
+// ---- files that cannot run ---------------------------------------------------------------------------------------
+/** The tiny model's bytes with another name of its family. */
+const stranger = (bytes) => Buffer.from(bytes.toString('latin1').replace('llama', 'lhama'), 'latin1');
+
+await test('tokenize and info read the header alone of a file that cannot run', () => {
+  const path = file('stranger.gguf', stranger(tiny));
+  refused(['run', path, 'x'], 'unsupported-model|corrupt-model', /lhama/);
+  assert.equal(ok(NATIVE, 'tokenize', path, PROMPT).out, ok(NATIVE, 'tokenize', TINY, PROMPT).out);
+  const { out, err } = ok(NATIVE, 'info', path, '--json');
+  assert.match(err, /cannot run: .*lhama/);
+  const facts = JSON.parse(out);
+  assert.equal(facts.architecture, 'lhama');
+  assert.equal(facts.tensors.length, JSON.parse(ok(NATIVE, 'info', TINY, '--json').out).tensors.length);
+});
+
+const VOCABULARY = `${process.env.NUT_DATA ?? '../shared/data'}/vocab/bert-bge.gguf`;
+if (existsSync(VOCABULARY)) {
+  await test('tokenize and info read a vocabulary without weights', () => {
+    assert.equal(ok(NATIVE, 'tokenize', VOCABULARY, 'hello world', '--bos').out, '101 7592 2088\n'); // llama.cpp
+    const { tokenizer, tensors } = JSON.parse(ok(NATIVE, 'info', VOCABULARY, '--json').out);
+    assert.equal(tokenizer, 'bert');
+    assert.deepEqual(tensors, []);
+    refused(['embed', VOCABULARY, 'x', '-o', join(work, 'v.f32')], 'corrupt-model', /no weights/);
+  });
+} else {
+  skip('tokenize and info of a vocabulary', `${VOCABULARY} is missing`);
+}
+
 // ---- what is refused ---------------------------------------------------------------------------------------------
 const REFUSALS = [
   ['no command', [], '', /usage/],

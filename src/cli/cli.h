@@ -50,6 +50,7 @@ typedef struct file_options {
     bool reference; // all weights as F32
     uint32_t n_ctx;
     const char *kv_type; // name, NULL: the default
+    bool header_only;    // vocabulary and facts alone
     const char *output;  // path that must not be one of the model's files; NULL: none
 } file_options;
 

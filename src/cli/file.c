@@ -99,6 +99,18 @@ static nut_status feed_piece(nut_loader *loader, uint64_t at, const void *bytes,
     return plan.complete && !knew ? check_splits(path, plan.n_splits, err) : NUT_OK;
 }
 
+/* Reads the first file until its header is there. */
+static nut_status feed_header(nut_loader *loader, FILE *f, const char *path, nut_error *err) {
+    uint8_t bytes[4096];
+    nut_status status = NUT_OK;
+    size_t n;
+    for (uint64_t at = 0; status == NUT_OK && !nut_load_get_plan(loader).complete &&
+                          (n = fread(bytes, 1, sizeof bytes, f)) > 0;
+         at += n)
+        status = nut_load_feed(loader, at, bytes, n, err);
+    return status == NUT_OK && ferror(f) ? io_error(err, "read", path) : status;
+}
+
 static nut_status feed_file(nut_loader *loader, FILE *f, const char *path, nut_error *err) {
     uint8_t *buffer = malloc(FEED_BYTES);
     if (!buffer) return cli_error(err, NUT_E_MEMORY, "out of memory for a read buffer");
@@ -150,10 +162,15 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     lo.kernel = options->kernel;
     lo.reference = options->reference;
     lo.n_ctx = options->n_ctx;
+    lo.header_only = options->header_only;
     nut_status status = nut_load_begin(&lo, size, &loader, err);
     if (status == NUT_OK && options->output) status = file_check_other(f, path, options->output, err);
-    if (status == NUT_OK) status = feed_file(loader, f, path, err);
-    if (status == NUT_OK) status = feed_splits(loader, path, options->output, err);
+    if (status == NUT_OK && options->header_only) {
+        status = feed_header(loader, f, path, err);
+    } else {
+        if (status == NUT_OK) status = feed_file(loader, f, path, err);
+        if (status == NUT_OK) status = feed_splits(loader, path, options->output, err);
+    }
     if (status == NUT_OK) status = nut_load_finish(loader, out, err);
     if (status != NUT_OK) nut_load_abort(loader);
     fclose(f);

@@ -7,7 +7,7 @@
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 nut_status command_tokenize(int argc, char **argv, nut_error *err) {
-    file_options file = {0};
+    file_options file = {.header_only = true};
     bool special = false, bos = false;
     const arg_option options[] = {
         {"--special", ARG_FLAG, &special, "read special tokens in the text"},
@@ -56,6 +56,18 @@ static void print_indented(const char *json) {
     putchar('\n');
 }
 
+/* A model, or where it cannot run its header alone, with the reason on stderr. */
+static nut_status load_facts(const char *path, file_options *file, nut_model **m, nut_error *err) {
+    nut_error why;
+    const nut_status status = file_load_model(path, file, m, err);
+    if (status != NUT_E_UNSUPPORTED && status != NUT_E_CORRUPT) return status;
+    why = *err;
+    file->header_only = true;
+    if (file_load_model(path, file, m, err) != NUT_OK) return *err = why, status;
+    fprintf(stderr, "this model cannot run: %s\n", why.message);
+    return NUT_OK;
+}
+
 nut_status command_info(int argc, char **argv, nut_error *err) {
     file_options file = {0};
     bool json = false;
@@ -68,7 +80,7 @@ nut_status command_info(int argc, char **argv, nut_error *err) {
     nut_model *m;
     size_t n = 0;
     TRY(args_parse(&set, argc, argv, err));
-    TRY(file_load_model(p[0], &file, &m, err));
+    TRY(load_facts(p[0], &file, &m, err));
     (void)nut_model_info(m, true, NULL, 0, &n, NULL); // gets the length
     char *text = malloc(n + 1);
     nut_status status =

@@ -158,7 +158,10 @@ static void put_products(writer *w, const nut_model *m) {
 nut_status nut_model_info(const nut_model *m, bool tensors, char *out, size_t cap, size_t *n_out,
                           nut_error *err) {
     writer w = {.out = out, .cap = cap ? cap - 1 : 0};
-    put_f(&w, "{\"architecture\":\"%s\"", m->arch->name);
+    size_t n_name = 0;
+    const char *name = nut_model_meta(m, "general.architecture", &n_name);
+    put_f(&w, "{\"architecture\":");
+    put_text(&w, name ? name : "", n_name);
     put_meta(&w, m, "name", "general.name", false);
     put_sizes(&w, m);
     put_f(&w, ",\"kernel\":\"%s\"", m->kernels->name);

@@ -159,6 +159,7 @@ typedef struct model_layer {
 
 struct nut_model {
     gguf header;
+    bool header_only; // it has no layers, and arch and hp may be empty but for n_vocab
     model_hparams hp;
     const struct arch *arch;
     const struct block_spec *const *blocks; // by block id: what is in a layer

@@ -146,18 +146,39 @@ static nut_status take_header(nut_loader *l) {
     return NUT_OK;
 }
 
+static void plan_header(nut_loader *l) {
+    l->plan.complete = true;
+    l->plan.n_splits = l->splits.n;
+    l->plan.n_read = l->splits.i + 1;
+    l->plan.file_bytes = l->model->header.file_bytes;
+}
+
+/* Vocabulary and facts are all that is wanted: of a family that is not known, too. */
+static nut_status read_header(nut_loader *l, nut_error *err) {
+    nut_model *m = l->model;
+    gguf_str name;
+    m->header_only = true;
+    TRY(gguf_get_str(&m->header, "general.architecture", "", &name, err));
+    m->arch = arch_find(name);
+    TRY(vocab_new(&m->header, &m->vocab, err));
+    if (!m->arch || arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, NULL) != NUT_OK)
+        m->hp = (model_hparams){.n_vocab = vocab_size(m->vocab)};
+    plan_header(l);
+    l->end = l->at;
+    l->header_done = true;
+    return NUT_OK;
+}
+
 static nut_status finish_header(nut_loader *l, nut_error *err) {
     nut_model *m = l->model;
     const uint64_t first = m->header.n_tensors;
     l->end = l->file.file_bytes;
     l->plan.header_bytes = l->file.data_offset;
     TRY(splits_take(&l->splits, &m->header, &l->file, err));
+    if (l->options.header_only) return read_header(l, err);
     if (l->splits.i == 0) TRY(read_model(l, err));
     TRY(plan_tensors(l, first, err));
-    l->plan.complete = true;
-    l->plan.n_splits = l->splits.n;
-    l->plan.n_read = l->splits.i + 1;
-    l->plan.file_bytes = m->header.file_bytes;
+    plan_header(l);
     if (l->headers_only) return take_header(l);
     TRY(check_fit(l, err));
     if (!arena_open(&m->weights)) return error_memory(err, m->weights.size - m->weights.opened);
@@ -253,7 +274,7 @@ nut_status nut_load_next(nut_loader *l, uint64_t file_size, nut_error *err) {
 
 static nut_status check_whole(const nut_loader *l, nut_error *err) {
     TRY(check_file(l, err));
-    return splits_end(&l->splits, err);
+    return l->options.header_only ? NUT_OK : splits_end(&l->splits, err);
 }
 
 static void finish_weights(nut_loader *l) {
@@ -267,7 +288,7 @@ nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {
     if (status != NUT_OK) return status;
     if (l->headers_only)
         bind_forget(l->model, BIND_ALL);
-    else
+    else if (!l->options.header_only)
         finish_weights(l);
     *out = l->model;
     l->model = NULL;

@@ -46,6 +46,8 @@ static nut_status check_context(const nut_model *m, uint32_t n_ctx, nut_error *e
 }
 
 static nut_status check_options(const nut_model *m, const nut_session_options *o, nut_error *err) {
+    if (m->header_only)
+        return error_set(err, NUT_E_STATE, "only the header of this model was loaded; load its weights too");
     TRY(check_context(m, o->n_ctx, err));
     if (o->n_batch > MAX_BATCH)
         return error_set(err, NUT_E_ARGUMENT, "the batch must be 1 to %d tokens, not %u", MAX_BATCH,
