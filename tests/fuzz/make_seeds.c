@@ -569,6 +569,60 @@ static void write_lines(void) {
     free(b.p);
 }
 
+/* ---- files of statistics ---- */
+
+static void add_floats(make_gguf *g, const char *name, size_t n, size_t rows, float value) {
+    make_tensor *t = make_add(g, name, FORMAT_F32, n, rows);
+    for (size_t i = 0; i < n * rows; i++) memcpy(t->data.p + 4 * i, &value, 4);
+}
+
+/* Two matrices, one of them a stack with sums; way 1: counts are missing, 2: not finite, 3: a model, 4:
+ * twice. */
+static void write_statistics(int way) {
+    static const char *const ends[] = {".in_sum2", ".counts", ".in_sum", ".in_max_abs"};
+    make_gguf g = {.version = 3, .alignment = 32};
+    char name[80];
+    make_str(&g, "general.type", way == 3 ? "model" : "imatrix");
+    make_u32(&g, "imatrix.chunk_count", 2);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "blk.0.ffn_up.weight%s", ends[i]);
+        if (way != 1 || i != 1) add_floats(&g, name, i == 1 ? 1 : 3, 2, way == 2 ? NAN : 2);
+        snprintf(name, sizeof name, "%s.weight%s", way == 4 ? "blk.0.ffn_up" : "b", ends[i]);
+        if (i < 2) add_floats(&g, name, i == 1 ? 1 : 3, way == 4 ? 2 : 1, 5);
+    }
+    snprintf(name, sizeof name, "gguf%d", way);
+    if (way == 5) g.n_tensors = 0;
+    size_t n;
+    uint8_t *file = make_file(&g, &n), zero = 0;
+    make_bytes b = {0};
+    make_put(&b, file, way == 6 ? n - 40 : n);
+    make_put(&b, &zero, 1);
+    write_seed("imatrix", name, b);
+    free(file), free(b.p);
+    make_free(&g);
+}
+
+/* The older form: entries of a name, calls and values; way 1: no calls, 2: not finite, 3: no name, 4: none,
+ * 5: no values, 6: fails to take memory. */
+static void write_older(int way) {
+    const char *const names[] = {"blk.0.ffn_up.weight", "x", way == 7 ? "x" : "a", "blk.0.ffn_down.weight"};
+    make_bytes b = {0};
+    char name[16];
+    make_le(&b, way == 4 ? 0 : 4, 4);
+    for (size_t i = 0; i < 4; i++) {
+        make_le(&b, way == 3 ? 0 : strlen(names[i]), 4);
+        make_put(&b, names[i], strlen(names[i]));
+        make_le(&b, way == 1 ? 0 : 3, 4);
+        make_le(&b, way == 5 ? 0 : 2, 4);
+        for (int k = 0; k < 2; k++) make_le(&b, half_f32_to_bits(way == 2 ? -1 : 1), 4);
+    }
+    make_le(&b, 7, 4);
+    make_le(&b, way == 6 ? 201 : 0, 1);
+    snprintf(name, sizeof name, "dat%d", way);
+    write_seed("imatrix", name, b);
+    free(b.p);
+}
+
 int main(int argc, char **argv) {
     static const char *const vocabularies[] = {"llama-spm", "phi-3",          "gpt-2",
                                                "qwen2",     "deepseek-coder", "bert-bge"};
@@ -589,6 +643,8 @@ int main(int argc, char **argv) {
     write_samplers();
     write_shapes();
     write_lines();
+    for (int way = 0; way < 7; way++) write_statistics(way);
+    for (int way = 0; way < 8; way++) write_older(way);
     for (size_t i = 0; argc > 2 && i < sizeof vocabularies / sizeof *vocabularies; i++)
         write_vocabulary(argv[2], vocabularies[i]);
     return 0;

@@ -22,6 +22,7 @@ const HARNESSES = [
   { name: 'tokenizer', share: 4, most: 3000 },
   { name: 'quantize', share: 2, most: 20000, dict: 'gguf' },
   { name: 'coded', share: 2, most: 8000 },
+  { name: 'imatrix', share: 1, most: 3000, dict: 'gguf' },
   { name: 'formats', share: 1, most: 3000 },
   { name: 'sampler', share: 2, most: 2000 },
   { name: 'args', share: 1, most: 20000, dict: 'args' },
@@ -29,7 +30,7 @@ const HARNESSES = [
 
 /** The files that read untrusted bytes, and the share of their lines that must be reached. */
 const READERS = [
-  'src/base/cursor.c', 'src/model/arch.c', 'src/kernels/rans.c', 'src/model/bind.c',
+  'src/base/cursor.c', 'src/evaluate/imatrix.c', 'src/model/arch.c', 'src/kernels/rans.c', 'src/model/bind.c',
   'src/model/coded.c', 'src/model/gguf.c', 'src/model/merge.c',
   'src/model/pretok.c', 'src/model/special.c', 'src/model/special_ids.c', 'src/model/splits.c', 'src/run/load.c',
   'src/model/tok_bpe.c', 'src/model/tok_spm.c', 'src/model/token_table.c', 'src/model/tokenize.c', 'src/model/vocab.c',
