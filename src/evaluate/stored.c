@@ -37,14 +37,14 @@ nut_status stored_check(const uint8_t header[STORED_HEADER], uint64_t n_bytes, w
                         nut_error *err) {
     cursor c = {.bytes = header, .n = STORED_HEADER};
     if (memcmp(cursor_take(&c, sizeof magic), magic, sizeof magic) != 0) return refuse("are none", err);
-    const uint32_t vocab = cursor_u32(&c), window = cursor_u32(&c), n = cursor_u32(&c);
+    const uint32_t n_tokens = cursor_u32(&c), window = cursor_u32(&c), n = cursor_u32(&c);
     (void)cursor_u32(&c);
     const uint64_t hash = cursor_u64(&c);
-    if (vocab != n_vocab) return refuse("are of a model with another vocabulary", err);
+    if (n_tokens != n_vocab) return refuse("are of a model with another vocabulary", err);
     if (window != w->window || n == 0 || n > w->n || hash != hash_ids(w, n))
         return refuse("are of another text, or of other windows", err);
     const uint64_t rows = (uint64_t)n * (window - 1 - window / 2);
-    if (n_bytes != STORED_HEADER + rows * vocab * 2) return refuse("are cut off", err);
+    if (n_bytes != STORED_HEADER + rows * n_vocab * 2) return refuse("are cut off", err);
     windows_whole(w, n);
     return NUT_OK;
 }

@@ -245,8 +245,10 @@ static nut_status take_memory(task *t, nut_error *err) {
         return error_memory(err, UINT64_MAX);
     t->buffer = mem_alloc(bytes);
     bool taken = t->buffer;
-    for (size_t k = 0; taken && k < MOST; k++)
-        taken = t->ids[k] = mem_calloc(t->session->seq.n_ctx, sizeof *t->ids[k]);
+    for (size_t k = 0; taken && k < MOST; k++) {
+        t->ids[k] = mem_calloc(t->session->seq.n_ctx, sizeof *t->ids[k]);
+        taken = t->ids[k];
+    }
     return taken ? NUT_OK : error_memory(err, bytes);
 }
 
