@@ -5,6 +5,7 @@
  */
 #include "../unit/coded_sample.h"
 #include "../unit/data.h"
+#include "../unit/make_coded.h"
 #include "../unit/make_parts.h"
 #include "model/gguf.h"
 #include "plain_tokenizer.h"
@@ -131,6 +132,33 @@ static void write_models(void) {
     g.alignment = 8, g.version = 2, g.backwards = true;
     make_u32(&g, "general.alignment", 8);
     write_model("odd-sizes", &g);
+}
+
+/* Coded tensors: right; without their sizes, with impossible ones, and where only a vector can be. */
+static void write_coded_models(void) {
+    static const char *const names[] = {"coded", "coded-sizes-missing", "coded-size-impossible",
+                                        "coded-vector"};
+    const make_options o = {.arch = "llama",
+                            .n_embd = 32,
+                            .n_layer = 1,
+                            .n_head = 2,
+                            .n_head_kv = 1,
+                            .head_dim = 16,
+                            .n_ff = 32};
+    for (int i = 0; i < 4; i++) {
+        make_gguf g = small_model(&o, false);
+        if (i != 1) make_coded(&g, 4, true);
+        if (i == 1) make_find(&g, "blk.0.attn_k.weight")->type = format_table[FORMAT_CODED_4].ggml_type;
+        if (i == 2) memset(g.kv.p + g.kv.n - 4, 255, 4); // the last number of outliers
+        if (i == 3) { // which takes the size of the first matrix of its layer
+            const make_tensor *q = make_find(&g, "blk.0.attn_q.weight");
+            make_tensor *norm = make_find(&g, "blk.0.attn_norm.weight");
+            norm->type = q->type;
+            make_put(&norm->data, q->data.p, q->data.n);
+            make_remove(&g, "blk.0.attn_q.weight");
+        }
+        write_model(names[i], &g);
+    }
 }
 
 /* What rows of the architecture table have beyond those of llama, and kinds of hyperparameters. */
@@ -639,6 +667,7 @@ int main(int argc, char **argv) {
     write_parts();
     write_tokenizers();
     write_blocks();
+    write_coded_models();
     write_coded();
     write_samplers();
     write_shapes();

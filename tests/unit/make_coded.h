@@ -21,9 +21,9 @@ static inline void make_code_tensor(make_tensor *t, float bits, uint64_t *outlie
         for (size_t c = 0; c < n_cols; c++)
             z[r * n_cols + c] = (int32_t)roundf(w[r * n_cols + c] / (row[r] * col[c]));
     }
-    const coded_tensor coded = {n_rows, n_cols, z, row, col};
+    const coded_tensor whole = {n_rows, n_cols, z, row, col};
     coded_data d;
-    if (coded_write(&coded, &d, NULL) != NUT_OK) exit(2);
+    if (coded_write(&whole, &d, NULL) != NUT_OK) exit(2);
     t->type = d.format->ggml_type;
     t->data.n = 0;
     make_put(&t->data, d.bytes, d.n);

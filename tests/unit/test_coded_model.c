@@ -220,9 +220,13 @@ static void other_rows(make_gguf *g) {
     const make_bytes swap = a->data;
     a->data = b->data, b->data = swap;
 }
+/* Which takes the size of the first matrix of its layer. */
 static void coded_vector(make_gguf *g) {
-    make_tensor *t = make_find(g, "blk.0.attn_norm.weight");
-    t->type = format_table[FORMAT_CODED_4].ggml_type;
+    const make_tensor *q = make_find(g, "blk.0.attn_q.weight");
+    make_tensor *norm = make_find(g, "blk.0.attn_norm.weight");
+    norm->type = q->type;
+    make_put(&norm->data, q->data.p, q->data.n);
+    make_remove(g, "blk.0.attn_q.weight");
 }
 static void wrong_begin(make_gguf *g) {
     make_find(g, "blk.0.attn_k.weight")->data.p[0] = 'n';
