@@ -22,8 +22,10 @@
 
 #include <stdatomic.h>
 
-#define SET_NAME  relaxed
-#define SET_PARTS 1
+#define SET_NAME     relaxed
+#define SET_PARTS    1
+#define SET_STRAIGHT 0
+#define SET_BODY     2
 
 #include "kernels/layouts.inc"
 
@@ -43,7 +45,8 @@ SIMD_INLINE v128_t set_weights(v128_t bytes, int part) {
     return bytes;
 }
 
-SIMD_INLINE v128_t set_signed_dot(v128_t acc, v128_t w, v128_t a) {
+SIMD_INLINE v128_t set_signed_dot(v128_t acc, v128_t w, v128_t a, unpack_consts c) {
+    (void)c;
     return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(w, a, acc);
 }
 

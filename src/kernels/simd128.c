@@ -5,8 +5,10 @@
 #if defined(KERNEL_HAS_SIMD128) && !defined(NUT_RELAXED_ALONE)
 #include "kernels/steps.inc"
 
-#define SET_NAME  simd128
-#define SET_PARTS 2 // even columns, odd columns
+#define SET_NAME     simd128
+#define SET_PARTS    2 // even columns, odd columns
+#define SET_STRAIGHT 0
+#define SET_BODY     1
 
 #include "kernels/layouts.inc"
 
@@ -35,18 +37,21 @@ SIMD_INLINE v128_t set_begin_signed(v128_t magic, const int32_t *sum, int m) {
 
 #include "kernels/dots.inc"
 
-SIMD_INLINE const uint8_t *set_signed_act(const uint8_t *q, int m, v128_t zero, uint8_t *own) {
-    (void)m, (void)zero, (void)own;
+SIMD_INLINE const uint8_t *set_signed_act(const uint8_t *q, int m, unpack_consts c, uint8_t *own) {
+    (void)m, (void)c, (void)own;
     return q;
 }
 
-SIMD_INLINE void set_signed_product(pair bytes, const uint8_t *q, int m, pair *acc) {
+SIMD_INLINE void set_signed_product(pair bytes, const uint8_t *q, int m, unpack_consts c, pair *acc) {
+    (void)c;
     SIMD_UNROLL
     for (int p = 0; p < SET_PARTS; p++)
         part_product((pair){{set_weights(bytes.v[0], p), set_weights(bytes.v[1], p)}}, p, q, m, acc);
 }
 
-SIMD_INLINE void set_signed_panel(const uint8_t *codes, const uint8_t *q, int m, pair *acc) {
+SIMD_INLINE void set_signed_panel(const uint8_t *codes, const uint8_t *q, int m, unpack_consts c,
+                                  pair *acc) {
+    (void)c;
     SIMD_UNROLL
     for (int p = 0; p < SET_PARTS; p++) part_product(pair_load(codes + 32 * p), p, q, m, acc);
 }

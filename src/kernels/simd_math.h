@@ -19,6 +19,9 @@
 #define SIMD_NO_VECTORS _Pragma("GCC unroll 1")
 #endif
 
+/* The compiler moves no load or store beyond this. */
+#define SIMD_FENCE() __asm__ volatile("" ::: "memory")
+
 /* A constant vector of 32-bit lanes to be kept in a register through a loop. In wasm it passes through
  * memory: written as a constant, clang and Binaryen repeat it at each use, and V8 makes three instructions
  * of each. */
