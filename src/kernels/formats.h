@@ -38,7 +38,7 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
 
 /* X(name, codes, scales, offset). A weight is a scale times its code less the offset (0 or a power of two),
  * plus a minimum where the scales have one; activations are int8. */
-#define CODE_LAYOUT_LIST(X)           \
+#define MAIN_LAYOUT_LIST(X)           \
     X(I8,     int8,   d,      0)      \
     X(U4,     bits4,  d,      8)      \
     X(U4_M,   bits4,  d_min,  0)      \
@@ -46,18 +46,21 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(U5_M,   bits5,  d_min,  0)      \
     X(U4_K,   bits4,  k_min,  0)      \
     X(U5_K,   bits5,  k_min,  0)      \
-    X(U6_K,   bits6,  k_half, 32)     \
+    X(U6_K,   bits6,  k_half, 32)
+/* Those that a set may leave to another: their kernels are not worth their bytes in a page once more. */
+#define MORE_LAYOUT_LIST(X)           \
     X(U4_H,   bits4,  k_half, 8)      \
     X(GRID2,  grid2,  k_half, 64)     \
     X(GRID3X, grid3x, k,      32)     \
     X(GRID3S, grid3s, k,      16)     \
     X(NL4_K,  nl,     k,      0)      \
     X(NL4,    nl,     d,      0)      \
-    X(MX4,    mx,     e,      16)      \
+    X(MX4,    mx,     e,      16)     \
     X(R4,     bits4,  row,    8)      \
     X(R5,     bits5,  row,    16)     \
     X(R6,     bits6,  row,    32)     \
     X(R8,     int8,   row,    0)
+#define CODE_LAYOUT_LIST(X) MAIN_LAYOUT_LIST(X) MORE_LAYOUT_LIST(X)
 
 /* X(name, layout, type, bytes): ggml's type number and the bytes of a number. A block is one number. */
 #define FLOAT_FORMAT_LIST(X) \

@@ -13,10 +13,11 @@
  */
 #include "kernels/sets.h"
 
-#ifdef KERNEL_HAS_PAIRS
+#ifdef KERNEL_HAS_RELAXED
 #include "kernels/steps.inc"
 
 #define SET_NAME     pairs
+#define SET_LAYOUTS  MAIN_LAYOUT_LIST
 #define SET_PARTS    1
 #define SET_STRAIGHT 1
 #define SET_BODY     1
@@ -65,6 +66,15 @@ SIMD_INLINE v128_t set_weights(v128_t bytes, int part) {
 
 #include "kernels/dots.inc"
 #include "kernels/signs.inc"
+
+/* The other layouts by the relaxed set, which takes the same activations. */
+#define NUT_X(name, ...)                                                                                    \
+    static void mul_mat_##name(const matrix *w, size_t g, size_t g_end, const kernel_act *x, float *y,      \
+                               size_t ldy) {                                                                \
+        kernel_linked_relaxed->mul_mat[LAYOUT_##name](w, g, g_end, x, y, ldy);                              \
+    }
+MORE_LAYOUT_LIST(NUT_X)
+#undef NUT_X
 
 #include "kernels/mul_mat.inc"
 

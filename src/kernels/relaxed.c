@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 
 #define SET_NAME     relaxed
+#define SET_LAYOUTS  CODE_LAYOUT_LIST
 #define SET_PARTS    1
 #define SET_STRAIGHT 0
 #define SET_BODY     2

@@ -12,9 +12,6 @@
 #if defined(__wasm_relaxed_simd__) || defined(__SSSE3__) || defined(__ARM_FEATURE_DOTPROD)
 #define KERNEL_HAS_RELAXED 1
 #endif
-#if defined(__wasm_relaxed_simd__) || defined(__SSSE3__) || defined(__aarch64__)
-#define KERNEL_HAS_PAIRS 1
-#endif
 #endif
 
 extern const kernel_set kernel_set_ref;

@@ -6,6 +6,7 @@
 #include "kernels/steps.inc"
 
 #define SET_NAME     simd128
+#define SET_LAYOUTS  CODE_LAYOUT_LIST
 #define SET_PARTS    2 // even columns, odd columns
 #define SET_STRAIGHT 0
 #define SET_BODY     1

@@ -72,9 +72,7 @@ uint64_t bound_read(const void *bytes, size_t n_bytes) {
 static uint32_t run_relaxed(uint32_t any) {
     DOT_LOOP(DOT_I8);
 }
-#endif
 
-#ifdef KERNEL_HAS_PAIRS
 #define DOT_PAIRS(i)                                                                                        \
     s##i = wasm_i16x8_add(s##i, wasm_i16x8_relaxed_dot_i8x16_i7x16(wasm_v128_load(a + i), w));
 static uint32_t run_pairs(uint32_t any) {
@@ -85,8 +83,6 @@ static uint32_t run_pairs(uint32_t any) {
 static const bound_dots table[] = {
 #ifdef KERNEL_HAS_RELAXED
     {"relaxed", SUMS *ROUNDS *MACS_I8, run_relaxed},
-#endif
-#ifdef KERNEL_HAS_PAIRS
     {"pairs", SUMS *ROUNDS *MACS_I8, run_pairs},
 #endif
 #ifdef KERNEL_HAS_SIMD128
