@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { DEFAULT_WINDOW = 512, DEFAULT_WINDOWS = 10, MOST_AT_ONCE = 4 };
-enum { STORE_BYTES = 100 << 20 }; // of layers' inputs that are kept, but for a window's
+enum { STORE_BYTES = 64 << 20 }; // of layers' inputs that are kept, but for a window's
 
 /* The rows of a tensor. */
 typedef struct tensor_rows {
