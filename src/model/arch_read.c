@@ -645,6 +645,10 @@ static nut_status get_layer(keys *k, const layer_keys *lk, const arch *a, const 
     if (l->ffn != BLOCK_NONE) TRY(count_at(&lk->n_ff, il, 0, 1, 1 << 22, &l->n_ff, err));
     if (has_heads(l)) TRY(get_window(lk, a, il, l, err));
     if (has_heads(l)) TRY(get_heads(lk, hp->n_embd, il, l, err));
+    if ((a->features & ARCH_GATED_OUT) && l->head_dim != l->head_dim_v)
+        return error_set(err, NUT_E_CORRUPT,
+                         "the model file is damaged: gates of %u cannot go with values of %u", l->head_dim,
+                         l->head_dim_v);
     l->kv_of = il;
     if (is_time_mix(l->mixer))
         TRY(check_wkv(hp, l->mixer, err));
