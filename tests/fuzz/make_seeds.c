@@ -6,6 +6,7 @@
 #include "../unit/coded_sample.h"
 #include "../unit/data.h"
 #include "../unit/make_coded.h"
+#include "../unit/make_family.h"
 #include "../unit/make_parts.h"
 #include "model/gguf.h"
 #include "plain_tokenizer.h"
@@ -649,6 +650,17 @@ static void write_older(int way) {
     snprintf(name, sizeof name, "dat%d", way);
     write_seed("imatrix", name, b);
     free(b.p);
+/* A model of each row of the table of families. */
+static void write_families(void) {
+    for (const char *at = arch_names(), *end; *at; at = *end ? end + 2 : end) {
+        char name[64];
+        end = strchr(at, ',') ? strchr(at, ',') : at + strlen(at);
+        const arch *a = arch_find((gguf_str){at, (uint64_t)(end - at)});
+        make_gguf g = make_family(a, &family_small);
+        snprintf(name, sizeof name, "family-%s", a->name);
+        write_file("load", name, &g, (uint8_t[]){0, 1, 1, 0}, 4);
+        make_free(&g);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -658,6 +670,7 @@ int main(int argc, char **argv) {
     folder = argv[1];
     mkdir(folder, 0777);
     write_models();
+    write_families();
     write_variants();
     write_refused();
     write_strangers();
