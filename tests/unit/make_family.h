@@ -50,7 +50,7 @@ static inline void family_put_sizes(make_gguf *g, const arch *a, const family_si
                  {"attention.iclr_lora_rank", 7, a->ffn == BLOCK_ffn_rwkv},
                  {"attention.value_residual_mix_lora_rank", 6, a->ffn == BLOCK_ffn_rwkv},
                  {"attention.gate_lora_rank", 11, a->ffn == BLOCK_ffn_rwkv},
-                 {"embedding_length_per_layer_input", 9, a->after > 0},
+                 {"embedding_length_per_layer_input", z->state, a->after > 0},
                  {"attention.shared_kv_layers", 1, a->after > 0}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].has) make_u32(g, make_hparam_key(a->name, sizes[i].suffix), sizes[i].value);
