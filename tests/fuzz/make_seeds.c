@@ -650,6 +650,8 @@ static void write_older(int way) {
     snprintf(name, sizeof name, "dat%d", way);
     write_seed("imatrix", name, b);
     free(b.p);
+}
+
 /* A model of each row of the table of families. */
 static void write_families(void) {
     for (const char *at = arch_names(), *end; *at; at = *end ? end + 2 : end) {
