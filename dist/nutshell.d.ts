@@ -47,12 +47,15 @@ export interface Capabilities {
 }
 
 export interface EngineOptions {
-  /** Threads, 1 to 64. Default: half of the processors that the browser reports, at most 8; 1 without shared memory. */
+  /**
+   * Threads, 1 to 64. Default: half of the processors that the browser reports, at most 8, and for single tokens fewer where
+   * the first ones show that to be faster; 1 without shared memory.
+   */
   threads?: number;
   /** Folder of the worker and wasm files. Default: the folder that nutshell.js or nutshell.mjs came from. */
   baseUrl?: string | URL;
   /** Kernels to run instead of the fastest ones; for tests and comparisons. */
-  kernel?: 'relaxed' | 'simd128' | 'ref';
+  kernel?: 'relaxed' | 'pairs' | 'simd128' | 'ref';
 }
 
 export interface LoadOptions extends EngineOptions {
@@ -173,7 +176,7 @@ export interface Session extends Conversation {
 }
 
 export interface ModelInfo {
-  /** Kernels at work: 'relaxed', 'simd128' or 'ref'. */
+  /** Kernels at work: 'relaxed', 'pairs', 'simd128' or 'ref'; where sets raced, those of everything but products. */
   kernel: string;
   /** Threads at work: fewer than asked for where they could not be started. */
   threads: number;
@@ -213,6 +216,8 @@ export interface ModelFacts {
   file_bytes: number;
   weight_bytes: number;
   kernel: string;
+  /** Sets of kernels that raced for the products of a layout of weights, with the winner; empty where one set did all. */
+  products: KernelRace[];
   tokenizer: string;
   /** Texts of the tokens that begin and end a sequence; null where the model has none. */
   bos: string | null;
@@ -223,6 +228,17 @@ export interface ModelFacts {
   chat_template: string | null;
   /** How many tensors there are of each type: { Q4_1: 210, F32: 61 }. */
   types: { [type: string]: number };
+}
+
+export interface KernelRace {
+  /** Layout of the weights in memory. */
+  layout: string;
+  /** Tokens at once: up to four, or more. */
+  tokens: 'few' | 'many';
+  /** The kernels that were taken. */
+  kernel: string;
+  /** What each reached, in 10^9 multiply-adds per second: { relaxed: 52.1 }. */
+  rates: { [kernel: string]: number };
 }
 
 export interface CacheState {

@@ -27,9 +27,10 @@ web_plain = $(patsubst %.c,build/web/$(1)/%.o,$(WEB_C))
 web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(WEB_C))) \
     $(patsubst %.c,build/web/$(1)-relaxed/%.o,$(filter $(WEB_RELAXED_C),$(WEB_C)))
 
-# What takes the time: kernels, the forward pass, packing, and what reads prompts. The rest is compiled for size. Later -O
-# options win.
-WEB_HOT := $(filter-out $(addprefix src/kernels/,ref.c formats.c layouts.c blocks.c kernels.c),$(filter src/kernels/%,$(LIB_SRC))) \
+# What takes the time: kernels, the forward pass, packing, and what reads prompts. The rest is compiled for size, and so are
+# kernels whose loops do not get slower by it. Later -O options win.
+WEB_SMALL := $(addprefix src/kernels/,ref.c formats.c layouts.c blocks.c kernels.c simd_activate.c simd_ops.c)
+WEB_HOT := $(filter-out $(WEB_SMALL),$(filter src/kernels/%,$(LIB_SRC))) \
     $(addprefix src/,base/threads.c model/bind_data.c model/merge.c model/pretok.c model/tok_bpe.c model/tok_spm.c \
     model/token_table.c run/attend.c run/ffn_gated.c run/layers.c run/linear.c run/load.c run/mix_attention.c run/rope.c \
     run/sampler.c run/sampler_steps.c)

@@ -42,13 +42,13 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(I8,     int8,   d,      0)      \
     X(U4,     bits4,  d,      8)      \
     X(U4_M,   bits4,  d_min,  0)      \
-    X(U5,     bits5,  d,      16)     \
-    X(U5_M,   bits5,  d_min,  0)      \
     X(U4_K,   bits4,  k_min,  0)      \
     X(U5_K,   bits5,  k_min,  0)      \
     X(U6_K,   bits6,  k_half, 32)
 /* Those that a set may leave to another: their kernels are not worth their bytes in a page once more. */
 #define MORE_LAYOUT_LIST(X)           \
+    X(U5,     bits5,  d,      16)     \
+    X(U5_M,   bits5,  d_min,  0)      \
     X(U4_H,   bits4,  k_half, 8)      \
     X(GRID2,  grid2,  k_half, 64)     \
     X(GRID3X, grid3x, k,      32)     \
