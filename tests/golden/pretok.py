@@ -58,8 +58,14 @@ def cut(expression, words):
 
 
 def literal(data):
-    plain = [32 <= b < 127 and chr(b) not in '"\\?' for b in data]
-    return '"' + ''.join(chr(b) if ok else f'\\{b:03o}' for b, ok in zip(data, plain)) + '"'
+    """A C text, in lines of at most 80 characters."""
+    rows = ['']
+    for b in data:
+        c = chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f'\\{b:03o}'
+        if len(rows[-1]) + len(c) > 80:
+            rows.append('')
+        rows[-1] += c
+    return '\n     '.join(f'"{row}"' for row in rows)
 
 
 def write(name, cases, stages):
