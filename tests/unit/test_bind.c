@@ -145,7 +145,7 @@ static void test_wrong_hparams(void) {
         refuse(&g, wrongs[i].status, wrongs[i].words);
     }
     for (uint32_t head_dim = 12; head_dim < 600;
-         head_dim *= 22) { // 12 is no multiple of 8, 264 is beyond the kernels
+         head_dim *= 44) { // no multiple of 8; 528: beyond the kernels
         make_gguf g = make_model(&(make_options){.head_dim = head_dim});
         refuse(&g, NUT_E_UNSUPPORTED, "head size of");
     }
