@@ -184,7 +184,7 @@ await check('the benchmark of the kernels measures a format natively', () => {
 await check('the benchmark of the kernels refuses a surface that it does not know', () => {
   const { status, stderr } = kernels('--surface', 'safari');
   equal(status, 1, 'status');
-  ensure(stderr.includes('only native, wasmtime, chromium, firefox'), stderr);
+  ensure(stderr.includes('only native, wasmtime, chromium, chromium-no-vnni, firefox'), stderr);
 });
 
 finish();

@@ -191,7 +191,10 @@ static void bench_tokens(product *p, size_t bytes, double peak_gmacs) {
 
 static void bench_product(const format *f, size_t n_rows, size_t n_cols, uint8_t *weights,
                           const kernel_act *act, float *y) {
-    product p = {.weights = weights, .w = {f, n_rows, n_cols, weights}, .act = *act, .y = y};
+    product p = {.weights = weights,
+                 .w = {.format = f, .n_rows = n_rows, .n_cols = n_cols, .data = weights},
+                 .act = *act,
+                 .y = y};
     const size_t bytes = matrix_groups(&p.w) * matrix_group_bytes(&p.w);
     rng r;
     rng_seed(&r, 1);
