@@ -84,10 +84,11 @@ static void softmax(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] /= sum;
 }
 
+/* The largest of those that are numbers: what was taken is none. */
 static size_t best_of(const float *x, size_t n) {
     size_t best = 0;
     for (size_t i = 1; i < n; i++)
-        if (x[i] > x[best]) best = i;
+        if (x[i] > x[best] || isnan(x[best])) best = i;
     return best;
 }
 
@@ -107,9 +108,9 @@ static void keep_groups(const expert_hparams *h, float *left, float *worth) {
     const size_t each = h->n / h->n_group;
     if (h->n_group_used == h->n_group) return;
     for (size_t g = 0; g < h->n_group; g++) worth[g] = group_worth(left + g * each, each);
-    for (size_t k = 0; k < h->n_group_used; k++) worth[best_of(worth, h->n_group)] = -INFINITY;
+    for (size_t k = 0; k < h->n_group_used; k++) worth[best_of(worth, h->n_group)] = NAN;
     for (size_t i = 0; i < h->n; i++)
-        if (worth[i / each] > -INFINITY) left[i] = -INFINITY;
+        if (!isnan(worth[i / each])) left[i] = -INFINITY;
 }
 
 /* The weight of the best of what is left: softmax over those whose scores are near its own. */
@@ -135,13 +136,14 @@ static void choose(const forward_step *s, size_t t) {
     for (size_t i = 0; i < h->n; i++) {
         if (h->gating == MODEL_GATE_SIGMOID) scores[i] = 1 / (1 + kernel_exp(-scores[i]));
         left[i] = scores[i] + (w->bias ? w->bias[i] : 0);
+        if (isnan(left[i])) left[i] = -INFINITY; // of a damaged model: no expert is chosen twice
     }
     keep_groups(h, left, c->worth + t * h->n_group);
     for (size_t i = 0; i < h->n_used; i++) {
         const size_t best = best_of(left, h->n);
         weights[i] = h->gating == MODEL_GATE_SPARSE ? sparse_weight(scores, left, h->n, best) : scores[best];
         chosen[i] = (uint32_t)best;
-        left[best] = -INFINITY;
+        left[best] = NAN;
     }
     if (h->gating == MODEL_GATE_CHOSEN) softmax(weights, h->n_used);
     float sum = 0;

@@ -10,9 +10,18 @@
 
 enum { MOST_BLOCKS = 4 };
 
+/* Bytes of a packed group of n blocks. */
+static size_t group_size(const format *f, size_t n) {
+    return matrix_group_bytes(&(matrix){.format = f, .n_cols = n * f->block});
+}
+
+static uint8_t *new_group(const format *f, size_t n) {
+    return aligned_alloc(64, (group_size(f, n) + 63) / 64 * 64 + 64);
+}
+
 /* Packs n blocks into one lane of a group of n + 1; whether they were taken. */
 static bool pack(const format *f, uint32_t lane, const uint8_t *blocks, size_t n, uint8_t *group) {
-    memset(group, 0, (n + 1) * f->bytes * FORMAT_LANES);
+    memset(group, 0, group_size(f, n + 1));
     return f->pack(group, lane, 1, n, blocks);
 }
 
@@ -26,13 +35,12 @@ static bool is_zero(const format *f, const uint8_t *group, uint32_t lane, size_t
 }
 
 static void check_packing(const format *f, uint32_t lane, const uint8_t *blocks, size_t n) {
-    const size_t group_bytes = (n + 1) * f->bytes * FORMAT_LANES;
-    uint8_t *group = aligned_alloc(64, (group_bytes + 63) / 64 * 64);
+    uint8_t *group = new_group(f, n + 1);
     if (pack(f, lane, blocks, n, group)) {
         for (uint32_t other = 0; other < FORMAT_LANES; other++)
             EXPECT(other == lane || is_zero(f, group, other, 0, n + 1), "%s: lane %u was written to",
                    f->name, other);
-        for (size_t i = 0; i < (size_t)f->bytes * FORMAT_LANES; i++)
+        for (size_t i = 0; i < group_size(f, 1); i++)
             EXPECT(group[i] == 0, "%s: the block before was written to", f->name);
     }
     free(group);
@@ -40,10 +48,10 @@ static void check_packing(const format *f, uint32_t lane, const uint8_t *blocks,
 
 /* A row of a packed matrix equals its dequantized blocks. */
 static void check_row(const format *f, uint32_t lane, const uint8_t *blocks, size_t n) {
-    const size_t cols = n * f->block, group_bytes = n * f->bytes * FORMAT_LANES;
-    uint8_t *group = aligned_alloc(64, (group_bytes + 63) / 64 * 64 + 64);
+    const size_t cols = n * f->block;
+    uint8_t *group = new_group(f, n);
     float *row = malloc((cols + 1) * sizeof *row), *direct = malloc((cols + 1) * sizeof *direct);
-    memset(group, 0, group_bytes);
+    memset(group, 0, group_size(f, n));
     f->dequantize(blocks, n, direct);
     if (f->pack(group, lane, 0, n, blocks)) {
         const matrix m = {.format = f, .n_rows = lane + 1, .n_cols = cols, .data = group};
@@ -70,7 +78,7 @@ static void check_quantize(const format *f, fuzz_input in) {
     f->dequantize(blocks, n, y);
     for (size_t i = 0; tame && i < cols; i++)
         EXPECT(fabsf(y[i]) < 70, "%s: %g becomes %g", f->name, (double)x[i], (double)y[i]);
-    uint8_t *group = aligned_alloc(64, ((n + 1) * f->bytes * FORMAT_LANES + 63) / 64 * 64);
+    uint8_t *group = new_group(f, n + 1);
     const bool packs = pack(f, 5, blocks, n, group);
     EXPECT(packs || !tame, "%s: tame weights do not pack", f->name);
     free(group);
