@@ -181,6 +181,28 @@ static void try_session(const nut_model *m, const load_case *c) {
     nut_session_free(s);
 }
 
+/* The header alone, of any family: facts and texts. */
+static void try_header(const load_case *c) {
+    nut_load_options o = c->options;
+    nut_loader *l = NULL;
+    nut_model *m = NULL;
+    nut_error err;
+    int32_t ids[64];
+    o.header_only = true;
+    nut_status status = nut_load_begin(&o, c->file.n, &l, &err);
+    if (status == NUT_OK) status = nut_load_feed(l, 0, c->file.p, c->file.n, &err);
+    if (status == NUT_OK) status = nut_load_finish(l, &m, &err);
+    fuzz_check_error(status, &err);
+    if (status != NUT_OK) {
+        nut_load_abort(l);
+        return;
+    }
+    size_t n = 0;
+    EXPECT(nut_model_info(m, true, NULL, 0, &n, &err) == NUT_E_ARGUMENT && n > 40, "%zu bytes", n);
+    try_text(m, ids, 64);
+    nut_model_free(m);
+}
+
 /* ---- layer by layer ---- */
 
 /* Loads what `which` means; whether all of it came. The whole model has loaded, so its data is there. */
@@ -254,6 +276,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
         EXPECT(again == status && !strcmp(err.message, err_whole.message), "\"%s\" in pieces, \"%s\" whole",
                err.message, err_whole.message);
         if (status == NUT_OK) check_same(m, whole);
+        try_header(&c);
         if (status == NUT_OK && next_file(&c, 0) == c.file.n) try_layers(&c);
     }
     nut_model_free(whole);

@@ -14,7 +14,10 @@
 
 enum { BPE = 1, ALL_BYTES = 2, OTHER_WAY = 4, ALL_NORMAL = 8, MOST_PLAIN = 400 };
 
-static const char *const pres[] = {"default", "gpt-2", "smollm", "llama-bpe", "qwen2"};
+static const char *const pres[] = {"default", "gpt-2",       "smollm", "llama-bpe", "qwen2",
+                                   "qwen35",  "seed-coder",  "tekken", "gpt-4o",    "deepseek-coder",
+                                   "falcon",  "deepseek-v3", "bloom",  "viking"};
+enum { N_PRES = sizeof pres / sizeof *pres };
 
 typedef struct words { // the vocabulary as it is made
     plain_vocab plain;
@@ -96,7 +99,7 @@ static void put_arrays(make_gguf *g, const words *w) {
 static uint8_t *make_words(const words *w, size_t *n) {
     make_gguf g = {.version = 3, .alignment = 32};
     make_str(&g, "tokenizer.ggml.model", w->plain.bpe ? "gpt2" : "llama");
-    make_str(&g, "tokenizer.ggml.pre", pres[w->pre % 5]);
+    make_str(&g, "tokenizer.ggml.pre", pres[w->pre % N_PRES]);
     make_bool(&g, "tokenizer.ggml.add_space_prefix", w->plain.prefix);
     make_bool(&g, "tokenizer.ggml.ignore_merges", w->plain.bpe && (w->flags & OTHER_WAY));
     put_arrays(&g, w);

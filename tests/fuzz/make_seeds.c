@@ -46,6 +46,9 @@ static void write_file(const char *harness, const char *name, make_gguf *g, cons
 static void write_model(const char *name, make_gguf *g) {
     static uint8_t turn;
     const uint8_t t = turn++;
+    char plain[80];
+    snprintf(plain, sizeof plain, "%s-plain", name);
+    write_file("load", plain, g, (uint8_t[]){0, t, t, 0}, 4);
     write_file("load", name, g, (uint8_t[]){0, t, t, t % 32}, 4);
     write_file("header", name, g, (uint8_t[]){0, t, t, t % 2}, 4);
     write_file("quantize", name, g, (uint8_t[]){0, 0, t % 3}, 3);
@@ -309,7 +312,13 @@ static void spoil_part(make_parts *s, uint8_t wrong) {
     if (wrong == 3) g->kv.n = 0, g->n_kv = 0, make_split_keys(g, 1, 4, 9);
     if (wrong == 4) g->n_tensors--;
     if (wrong == 5) g->kv.n = 0, g->n_kv = 0;
-    if (wrong == 6 && s->g[0].n_tensors) memcpy(g->tensors[0].name, first->name, sizeof first->name);
+    if (wrong == 6 && s->g[0].n_tensors) {
+        make_tensor *t = &g->tensors[0];
+        memcpy(t->name, first->name, sizeof first->name);
+        memcpy(t->dims, first->dims, sizeof first->dims);
+        t->n_dims = first->n_dims, t->type = first->type;
+        t->data.n = 0, make_put(&t->data, first->data.p, first->data.n);
+    }
 }
 
 /* Split models; some with files in the wrong order, missing, repeated or damaged. */
@@ -491,7 +500,22 @@ static void write_vocabulary(const char *root, const char *name) {
 static void write_tokenizers(void) {
     static const char *const list[] = {"a",   "b", "ab", "ba", "aba", "\xe2\x96\x81", "\xe2\x96\x81\x61",
                                        "abab"};
+    static const char many_kinds[] =
+        "It's I'LL don't 'x HTTPServer aBc \xc3\x89t\xc3\xa9 e\xcc\x81 12 1234567 $x+=1 <a|b> `c` /* ... */ "
+        ".net,go\r\n\n  "
+        "\xe6\xbc\xa2\xe5\xad\x97\xe3\x81\x8b\xe3\x81\xaa 12\xe5\xb9\xb4 \xed\x95\x9c\xea\xb8\x80 "
+        "\xd9\xa3\xd9\xa4 \xe0\xa4\xb9\xe0\xa4\xbf\xe0\xa5\xa4 \xf0\x9f\x98\x80!!\n\xe2\x80\xa6 (a|b) \tend "
+        "\xff";
     char name[16];
+    for (uint8_t pre = 0; pre < 14; pre++) { // as fuzz_tokenizer.c numbers them
+        make_bytes b = {0};
+        make_put(&b, (uint8_t[]){1 | 2 | 8, pre, 0, 0}, 4);
+        make_put(&b, many_kinds, sizeof many_kinds - 1);
+        make_put(&b, (uint8_t[]){0, 0}, 2);
+        snprintf(name, sizeof name, "pre-%u", pre);
+        write_seed("tokenizer", name, b);
+        free(b.p);
+    }
     for (uint8_t flags = 0; flags < 16; flags++) {
         make_bytes b = {0};
         make_put(&b, (uint8_t[]){flags, flags, 8}, 3);
