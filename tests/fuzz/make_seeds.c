@@ -689,6 +689,40 @@ static void write_families(void) {
     }
 }
 
+/* Families with one number that cannot be, or one option that is not known. */
+static void write_wrong_families(void) {
+    static const struct {
+        const char *arch, *key;
+        uint32_t value;
+        const char *text;
+    } list[] = {{"deepseek2", "deepseek2.attention.kv_lora_rank", 0, NULL},
+                {"rwkv7", "rwkv7.wkv.head_size", 7, NULL},
+                {"mamba2", "mamba2.ssm.group_count", 5, NULL},
+                {"bert", "bert.pooling_type", 9, NULL},
+                {"modern-bert", "modern-bert.hidden_activation", 0, "relu"},
+                {"qwen35", "qwen35.full_attention_interval", 2, NULL},
+                {"qwen35", "qwen35.attention.value_length", 24, NULL},
+                {"gemma3", "gemma3.attention.sliding_window_pattern", 3, NULL},
+                {"llama", "llama.nonsense", 5, NULL},
+                {"llama", "llama.nonsense", 0, NULL},
+                {"jamba", "jamba.attention.head_count_kv", 0, NULL}};
+    char name[96];
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        make_gguf g = make_family(arch_find((gguf_str){list[i].arch, strlen(list[i].arch)}), &family_small);
+        hide_key(&g, list[i].key);
+        if (list[i].text)
+            make_str(&g, list[i].key, list[i].text);
+        else
+            make_u32(&g, list[i].key, list[i].value);
+        snprintf(name, sizeof name, "wrong-%zu-%s", i, list[i].key);
+        write_file("load", name, &g, (uint8_t[]){0, 1, 1, 0}, 4);
+        make_free(&g);
+    }
+    make_gguf g = small_model(&odd_sizes, true);
+    hide_key(&g, "tokenizer.ggml.pre"), make_str(&g, "tokenizer.ggml.pre", "qwen3");
+    write_model("unknown-pre-tokenizer", &g);
+}
+
 int main(int argc, char **argv) {
     static const char *const vocabularies[] = {"llama-spm", "phi-3",          "gpt-2",
                                                "qwen2",     "deepseek-coder", "bert-bge"};
@@ -697,6 +731,7 @@ int main(int argc, char **argv) {
     mkdir(folder, 0777);
     write_models();
     write_families();
+    write_wrong_families();
     write_variants();
     write_refused();
     write_strangers();
