@@ -95,7 +95,7 @@ static inline make_gguf family_header(const arch *a, const family_sizes *z) {
 
 static inline void family_add_tensor(make_gguf *g, const nut_model *m, const layer_hparams *l,
                                      const tensor_spec *t, const char *prefix) {
-    char name[128];
+    char name[80];
     uint64_t dims[4] = {1, 1, 1, 1};
     size_t n = 0;
     const bool fuses = m->arch->features & ARCH_FUSED_UP;
