@@ -11,7 +11,7 @@
 #define RACE_FASTER 1.05f // what is more than noise
 
 enum {
-    RACE_STILL = 3,              // rounds in which no set gets faster end a race
+    RACE_STILL = 6,              // rounds in which no set gets faster end a race
     RACE_ROUNDS = 40,            // at most
     RACE_MANY = 4 * KERNEL_TILE, // tokens
     RACE_BYTES = 1 << 16,        // of weights at most: they stay in a cache
@@ -110,36 +110,39 @@ static bool may_race(const nut_model *m, size_t i) {
 
 /* A turn for each set; its best rate counts, since noise makes a set slower and never faster. Whether one
  * became faster than it was. */
-static bool race_round(const race_track *t, const bool *runs, size_t n_tokens, float *rates) {
+static bool race_width(const race_track *t, const bool *runs, kernel_width width, float *rates) {
+    static const size_t n_tokens[KERNEL_WIDTHS] = {[KERNEL_FEW] = 1, [KERNEL_MANY] = RACE_MANY};
     bool faster = false;
     for (size_t i = 0; i < KERNEL_MOST_SETS; i++) {
         if (!runs[i]) continue;
-        const float rate = rate_of(t, kernel_at(i)->mul_mat[t->w.format->layout->id], n_tokens);
+        const float rate = rate_of(t, kernel_at(i)->mul_mat[t->w.format->layout->id], n_tokens[width]);
         faster |= rate > RACE_FASTER * rates[i];
         if (rate > rates[i]) rates[i] = rate;
     }
     return faster;
 }
 
-/* Browsers run new code slowly until they have compiled it well, which takes them some milliseconds: the
- * race lasts until nobody gets faster. */
-static void race(const race_track *t, const bool *runs, kernel_width width, float *rates) {
-    static const size_t n_tokens[KERNEL_WIDTHS] = {[KERNEL_FEW] = 1, [KERNEL_MANY] = RACE_MANY};
-    int still = 0;
-    for (int round = 0; round < RACE_ROUNDS && still < RACE_STILL; round++)
-        still = race_round(t, runs, n_tokens[width], rates) ? 0 : still + 1;
+static bool race_round(nut_model *m, const race_track *tracks, size_t n, const bool *runs) {
+    bool faster = false;
+    for (size_t i = 0; i < n; i++)
+        for (kernel_width width = 0; width < KERNEL_WIDTHS; width++)
+            faster |= race_width(&tracks[i], runs, width,
+                                 m->products.rates[width][tracks[i].w.format->layout->id]);
+    return faster;
 }
 
-static void race_layout(nut_model *m, const matrix *w, const bool *runs) {
-    const layout_id id = w->format->layout->id;
-    race_track t;
-    if (!track_open(&t, w, m->kernels->act_bytes)) return;
-    for (kernel_width width = 0; width < KERNEL_WIDTHS; width++) {
-        float *rates = m->products.rates[width][id];
-        race(&t, runs, width, rates);
-        m->products.set[width][id] = (uint8_t)race_choose(rates, KERNEL_MOST_SETS);
-    }
-    arena_close(&t.memory);
+/* Browsers run new code slowly until they have compiled it well, beside it, which takes them some tens of
+ * milliseconds: all layouts race together, until nobody gets faster for several rounds. */
+static void race(nut_model *m, const race_track *tracks, size_t n, const bool *runs) {
+    int still = 0;
+    for (int round = 0; round < RACE_ROUNDS && still < RACE_STILL; round++)
+        still = race_round(m, tracks, n, runs) ? 0 : still + 1;
+    for (size_t i = 0; i < n; i++)
+        for (kernel_width width = 0; width < KERNEL_WIDTHS; width++) {
+            const layout_id id = tracks[i].w.format->layout->id;
+            m->products.set[width][id] =
+                (uint8_t)race_choose(m->products.rates[width][id], KERNEL_MOST_SETS);
+        }
 }
 
 /* The matrices of a model by their layout. */
@@ -169,8 +172,12 @@ void race_products(nut_model *m) {
     for (size_t i = 0; i < kernel_count(); i++) n_runs += runs[i] = may_race(m, i);
     if (n_runs < 2 || !clock_is_fine()) return;
     const race_field f = survey(m);
+    race_track tracks[LAYOUT_COUNT];
+    size_t n = 0;
     for (int id = 0; id < LAYOUT_COUNT; id++)
         if (f.largest[id] && layout_table[id].act == FORMAT_ACT_Q8 &&
             f.bytes[id] > m->weights.size / RACE_SHARE)
-            race_layout(m, f.largest[id], runs);
+            n += track_open(&tracks[n], f.largest[id], m->kernels->act_bytes);
+    race(m, tracks, n, runs);
+    for (size_t i = 0; i < n; i++) arena_close(&tracks[i].memory);
 }

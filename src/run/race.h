@@ -11,7 +11,7 @@
 
 /* Chooses m->products by a race and keeps its figures in m->race. The weights are there. A model that is too
  * small for it to matter keeps the first set of the list, and so does one for which there is no memory or no
- * clock that is fine enough. Takes from 2 ms for each set, layout and number of tokens. */
+ * clock that is fine enough. Takes from 3.5 ms for each set, layout and number of tokens. */
 void race_products(nut_model *m);
 
 /* Which of n_sets is taken, by their rates (0: did not race) in the order of the list: the first one, unless
