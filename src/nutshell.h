@@ -529,7 +529,7 @@ typedef struct nut_perplexity_result {
 nut_status nut_perplexity_begin(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
                                 uint32_t max_windows, nut_job **out, nut_error *err);
 
-/* What that job has found once it is done; E_STATE before. */
+/* The result of a perplexity job that is done. E_STATE: the job is not done. */
 nut_status nut_perplexity_get(const nut_job *job, nut_perplexity_result *out, nut_error *err);
 
 /* A mean with its standard error. */
@@ -579,7 +579,7 @@ typedef struct nut_evaluate_options {
  * window, the same is asked as there. */
 nut_status nut_evaluate_begin(nut_session *session, const char *text, size_t n_text,
                               const nut_evaluate_options *options, nut_job **out, nut_error *err);
-/* What that job has found once it is done; E_STATE before. */
+/* The result of an evaluation job that is done. E_STATE: the job is not done. */
 nut_status nut_evaluate_get(const nut_job *job, nut_evaluation *out, nut_error *err);
 
 typedef struct nut_task_result {

@@ -51,7 +51,8 @@ static void pause_briefly(void) {
 #endif
 }
 
-/* Returns the step that follows `seen`, or one of those after it. */
+/* Waits until the step number is no longer `seen`, and returns it. A resting thread may have missed several
+ * steps in between. */
 static unsigned await_step(threads *t, unsigned seen) {
     for (int i = 0; i < SPINS; i++) {
         const unsigned step = atomic_load_explicit(&t->step.value, memory_order_acquire);

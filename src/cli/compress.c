@@ -24,7 +24,7 @@ nut_status command_quantize(int argc, char **argv, nut_error *err) {
 
 /* ---- compress ---- */
 
-/* "60MB", "57.3MiB", "60000000" as bytes. */
+/* Reads a size in bytes: "60MB", "57.3MiB" or "60000000". */
 static nut_status parse_size(const char *text, uint64_t *out, nut_error *err) {
     static const struct {
         const char *name;

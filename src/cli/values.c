@@ -1,6 +1,5 @@
-/* nutshell logits and embed: what a model computes for token ids or a text, as a file of little-endian
- * floats (the machine must be little-endian, as for GGUF), so that anybody can compare it with another
- * program. */
+/* The commands logits and embed: they write what a model computes for token ids or a text to a file of
+ * little-endian floats, to be compared with another program. The machine must be little-endian. */
 #include "cli/cli.h"
 
 #include <errno.h>

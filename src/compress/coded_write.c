@@ -315,6 +315,7 @@ static void put_integer(encoder *e, uint32_t *lane, const table *t, int32_t z) {
         put_word(e, *lane & 0xffff);
         *lane >>= 16;
     }
+    // the coding step of rANS (Duda 2013, arXiv 1311.2540): symbol s has `count` of the 2^RANS_BITS slots
     *lane = (*lane / count << RANS_BITS) + *lane % count + t->first[s];
 }
 

@@ -56,7 +56,8 @@ static void decode_unit(decoder *d, const uint32_t *const *const tables[L], cons
     d->words = words;
 }
 
-/* Makes sure that a unit's words can be read: the last ones go to a buffer with zeros behind. */
+/* A unit is decoded without checks for the end of its words. Where fewer are left than it may read, they are
+ * copied to a buffer that ends in zeros. */
 static void read_ahead(decoder *d) {
     const size_t left = (size_t)(d->words_end - d->words);
     if (left >= UNIT_BYTES || d->tail_used) return;

@@ -105,7 +105,8 @@ static void test_trips(rng *r) {
         }
 }
 
-/* The ends of int32; one integer alone; rows of zeros among others. */
+/* Round trips of matrices that hold: the smallest and largest int32; the same integer everywhere; rows of
+ * zeros. */
 static void test_extremes(rng *r) {
     static const int32_t ends[] = {INT32_MIN, INT32_MAX, 127, 128, -127, -128, -129, 15, 16, -16, -17, 0};
     coded_sample s = coded_sample_random(24, 64, 2, 0.2, r);
