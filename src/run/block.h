@@ -9,6 +9,11 @@
 #include "run/linear.h"
 #include "run/session.h"
 
+/* What the rows of a kind's tensors say. */
+#define MATRIX(letters) .kind = TENSOR_MATRIX, .shape = letters
+#define STACK(letters)  .kind = TENSOR_STACK, .shape = letters
+#define VECTOR(letters) .kind = TENSOR_VECTOR, .shape = letters
+
 typedef struct block_kind {
     block_spec spec;
     /* Describes the buffers that one step needs in the layers m->hp.most; scratch is the kind's struct of

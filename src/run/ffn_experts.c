@@ -23,9 +23,6 @@ typedef struct expert_weights {
 } expert_weights;
 
 #define IN(field) .to = offsetof(expert_weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define STACK(s)  .kind = TENSOR_STACK, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
     {"ffn_gate_inp.weight", IN(router.w), MATRIX("EX")},
@@ -173,10 +170,10 @@ static void join(const forward_step *s, size_t t, size_t begin, size_t end) {
 static void run_gated(const forward_step *s, const float *x, const linear *gate, const linear *up,
                       const linear *down, float *y) {
     scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
-    const linear_job in[] = {{gate, c->gate}, {up, c->up}}, out = {down, y};
+    const linear_job in[] = {{gate, c->gate}, {up, c->up}};
     c->n_ff = gate->w.n_rows;
     linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, 2, join);
-    linears_run(s, (linear_input){c->hidden, c->n_ff, 1}, &out, 1, NULL);
+    linear_run(s, down, c->hidden, c->n_ff, y);
 }
 
 /* The tokens that chose expert e, and their inputs. */
@@ -236,8 +233,7 @@ static void run_shared(const forward_step *s, const float *x, float *out) {
 static void run(forward_step *s, const float *x, float *out) {
     const expert_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
-    const linear_job router = {&w->router, c->scores};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &router, 1, NULL);
+    linear_run(s, &w->router, x, s->m->hp.n_embd, c->scores);
     step_each_token(s, choose);
     step_done(s, PROFILE_GATE_UP);
     memset(out, 0, s->n * run_pad8(s->m->hp.n_embd) * sizeof *out);

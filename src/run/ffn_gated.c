@@ -3,8 +3,6 @@
 #include "run/weights.h"
 
 #define IN(field) .to = offsetof(gated_weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_part gate_up[] = {
     {offsetof(gated_weights, gate.w), 'F'}, {offsetof(gated_weights, up.w), 'F'}, {0}};
@@ -47,10 +45,10 @@ static void join(const forward_step *s, size_t t, size_t begin, size_t end) {
 static void run(forward_step *s, const float *x, float *out) {
     const gated_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_gated);
-    const linear_job in[] = {{&w->gate, c->gate}, {&w->up, c->up}}, down = {&w->down, out};
+    const linear_job in[] = {{&w->gate, c->gate}, {&w->up, c->up}};
     linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, 2, join);
     step_done(s, PROFILE_GATE_UP);
-    linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1}, &down, 1, NULL);
+    linear_run(s, &w->down, c->hidden, s->layer->hp.n_ff, out);
     step_done(s, PROFILE_DOWN);
 }
 

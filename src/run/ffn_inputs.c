@@ -8,7 +8,6 @@ typedef struct weights {
 } weights;
 
 #define IN(field) .to = offsetof(weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
 
 static const tensor_spec tensors[] = {
     {"inp_gate.weight", IN(gate.w), MATRIX("EI")},
@@ -38,10 +37,9 @@ static void join(const forward_step *s, size_t t) {
 static void run(forward_step *s, const float *x, float *out) {
     const weights *w = s->layer->after;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_inputs);
-    const linear_job gate = {&w->gate, c->gate}, proj = {&w->proj, out};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &gate, 1, NULL);
+    linear_run(s, &w->gate, x, s->m->hp.n_embd, c->gate);
     step_each_token(s, join);
-    linears_run(s, (linear_input){c->hidden, s->m->hp.n_inputs, 1}, &proj, 1, NULL);
+    linear_run(s, &w->proj, c->hidden, s->m->hp.n_inputs, out);
     step_done(s, PROFILE_DOWN);
 }
 

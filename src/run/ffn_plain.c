@@ -9,8 +9,6 @@ typedef struct plain_weights {
 } plain_weights;
 
 #define IN(field) .to = offsetof(plain_weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
     {"ffn_up.weight", IN(up.w), MATRIX("EF")},
@@ -56,10 +54,10 @@ static void act(const forward_step *s, size_t t, size_t begin, size_t end) {
 static void run(forward_step *s, const float *x, float *out) {
     const plain_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_plain);
-    const linear_job up = {&w->up, c->up}, down = {&w->down, out};
+    const linear_job up = {&w->up, c->up};
     linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &up, 1, act);
     step_done(s, PROFILE_GATE_UP);
-    linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1}, &down, 1, NULL);
+    linear_run(s, &w->down, c->hidden, s->layer->hp.n_ff, out);
     step_done(s, PROFILE_DOWN);
 }
 

@@ -190,3 +190,8 @@ void linears_run(const forward_step *s, linear_input in, const linear_job *jobs,
         n -= some;
     }
 }
+
+void linear_run(const forward_step *s, const linear *l, const float *x, size_t width, float *y) {
+    const linear_job job = {l, y};
+    linears_run(s, (linear_input){x, width, 1}, &job, 1, NULL);
+}

@@ -27,5 +27,7 @@ typedef void linear_then(const forward_step *s, size_t t, size_t begin, size_t e
  * tap first, where one is set. */
 void linears_run(const forward_step *s, linear_input in, const linear_job *jobs, size_t n,
                  linear_then *then);
+/* The same for one product of one int8 term: x (n, width). */
+void linear_run(const forward_step *s, const linear *l, const float *x, size_t width, float *y);
 
 #endif

@@ -13,8 +13,6 @@
 #include <math.h>
 
 #define IN(field) .to = offsetof(attention_weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_part qkv[] = {{offsetof(attention_weights, q.w), 'Q'},
                                   {offsetof(attention_weights, k.w), 'K'},
@@ -170,8 +168,7 @@ static void run(forward_step *s, const float *x, float *out) {
     const attention_weights *w = s->layer->mixer;
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
     const bool gated = s->m->arch->features & ARCH_GATED_OUT;
-    const linear_job in[] = {{&w->q, gated ? c->with_gate : c->q}, {&w->k, c->k}, {&w->v, c->v}},
-                     join = {&w->o, out};
+    const linear_job in[] = {{&w->q, gated ? c->with_gate : c->q}, {&w->k, c->k}, {&w->v, c->v}};
     linears_run(s, (linear_input){x, s->m->hp.n_embd, 2}, in, s->layer->hp.shares_kv ? 1 : 3, NULL);
     step_done(s, PROFILE_QKV);
     if (gated) step_each_token(s, take_queries);
@@ -180,7 +177,7 @@ static void run(forward_step *s, const float *x, float *out) {
     attend(s, c->q, w->sinks, c->attended);
     if (gated) step_each_token(s, apply_gates);
     step_done(s, PROFILE_ATTEND);
-    linears_run(s, (linear_input){c->attended, out_width(&s->layer->hp), 1}, &join, 1, NULL);
+    linear_run(s, &w->o, c->attended, out_width(&s->layer->hp), out);
     step_done(s, PROFILE_WO);
 }
 

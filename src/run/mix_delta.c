@@ -17,8 +17,6 @@ typedef struct weights {
 } weights;
 
 #define IN(field) .to = offsetof(weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
     {"attn_qkv.weight", IN(qkv.w), MATRIX("Em")},
@@ -43,15 +41,11 @@ typedef struct scratch {
 } scratch;
 _Static_assert(sizeof(scratch) <= BLOCK_SCRATCH_BYTES, "scratch");
 
-static size_t mixed_width(const ssm_hparams *h) {
-    return h->inner + 2 * (size_t)h->groups * h->state;
-}
-
 static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     scratch *c = to;
     const ssm_hparams *h = &m->hp.ssm;
-    memory_want(w, &c->qkv, n_batch, run_pad8(mixed_width(h)) * sizeof(float));
-    memory_want(w, &c->mixed, n_batch, mixed_width(h) * sizeof(float));
+    memory_want(w, &c->qkv, n_batch, run_pad8(conv_mixed_width(h)) * sizeof(float));
+    memory_want(w, &c->mixed, n_batch, conv_mixed_width(h) * sizeof(float));
     memory_want(w, &c->z, n_batch, run_pad8(h->inner) * sizeof(float));
     memory_want(w, &c->both, n_batch, run_pad8(2 * (size_t)h->rank) * sizeof(float));
     memory_want(w, &c->alpha, n_batch, run_pad8(h->rank) * sizeof(float));
@@ -59,24 +53,12 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     memory_want(w, &c->y, n_batch, h->inner * sizeof(float));
 }
 
-/* Of the convolution, then (value heads, state, inner / value heads). */
-static size_t state(const model_hparams *hp) {
-    const ssm_hparams *h = &hp->ssm;
-    return (size_t)(h->conv - 1) * mixed_width(h) + (size_t)h->inner * h->state;
-}
-
 static void convolve(const forward_step *s, size_t part) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_delta);
     const ssm_hparams *h = &s->m->hp.ssm;
-    const size_t n = mixed_width(h), begin = part * CONV_CHANNELS,
-                 end = begin + CONV_CHANNELS < n ? begin + CONV_CHANNELS : n;
-    for (size_t t = 0; t < s->n; t++) {
-        const float *in = c->qkv + t * run_pad8(n);
-        float *kept = step_state(s, t), *x = c->mixed + t * n;
-        for (size_t i = begin; i < end; i++) x[i] = conv_step(w->conv, NULL, h->conv, kept, n, i, in[i]);
-        s->k->activate(KERNEL_SILU, x + begin, end - begin);
-    }
+    const size_t n = conv_mixed_width(h);
+    conv_run(s, &(conv_input){w->conv, NULL, c->qkv, run_pad8(n), n, c->mixed}, part);
 }
 
 /* x / |x| of each head, in place. */
@@ -93,7 +75,7 @@ static void prepare(const forward_step *s, size_t t) {
     const scratch *c = block_scratch_of(s, BLOCK_mix_delta);
     const ssm_hparams *h = &s->m->hp.ssm;
     const size_t each = h->rank / h->groups;
-    float *x = c->mixed + t * mixed_width(h);
+    float *x = c->mixed + t * conv_mixed_width(h);
     for (size_t k = 0; k < 2 * (size_t)h->groups; k++)
         normalize(x + k * h->state, h->state, s->m->hp.norm_eps);
     for (size_t k = 0; w->both.w.format && k < h->rank; k++) {
@@ -126,12 +108,11 @@ static void run_head(const forward_step *s, size_t head) {
                                                               : head / (h->rank / h->groups);
     const float scale = 1 / sqrtf((float)n);
     for (size_t t = 0; t < s->n; t++) {
-        const float *x = c->mixed + t * mixed_width(h), *q = x + of * n, *k = q + h->groups * n,
+        const float *x = c->mixed + t * conv_mixed_width(h), *q = x + of * n, *k = q + h->groups * n,
                     *v = x + 2 * h->groups * n + head * dim;
-        const float raw = c->alpha[t * width + head] + w->step[head],
-                    dt = raw > 20 ? raw : log1pf(kernel_exp(raw)),
+        const float raw = c->alpha[t * width + head] + w->step[head], dt = conv_time_step(raw),
                     beta = 1 / (1 + kernel_exp(-c->beta[t * width + head]));
-        float *kept = step_state(s, t) + (h->conv - 1) * mixed_width(h) + head * n * dim;
+        float *kept = step_state(s, t) + (h->conv - 1) * conv_mixed_width(h) + head * n * dim;
         float *y = c->y + t * h->inner + head * dim, *z = c->z + t * run_pad8(h->inner) + head * dim;
         delta_step(kept, n, dim, q, k, v, kernel_exp(dt * w->a[head]), beta, y);
         s->k->scale(y, scale, dim);
@@ -145,18 +126,18 @@ static void run(forward_step *s, const float *x, float *out) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_delta);
     const linear_job in[] = {{&w->qkv, c->qkv}, {&w->z, c->z}, {&w->both, c->both}},
-                     apart[] = {{&w->alpha, c->alpha}, {&w->beta, c->beta}}, join = {&w->out, out};
+                     apart[] = {{&w->alpha, c->alpha}, {&w->beta, c->beta}};
     const ssm_hparams *h = &s->m->hp.ssm;
     const bool together = w->both.w.format != NULL;
     linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, together ? 3 : 2, NULL);
     if (!together) linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, apart, 2, NULL);
     step_done(s, PROFILE_QKV);
-    step_each_part(s, conv_parts(mixed_width(h)), convolve);
+    step_each_part(s, conv_parts(conv_mixed_width(h)), convolve);
     step_each_token(s, prepare);
     step_done(s, PROFILE_STORE);
     step_each_part(s, h->rank, run_head);
     step_done(s, PROFILE_ATTEND);
-    linears_run(s, (linear_input){c->y, h->inner, 1}, &join, 1, NULL);
+    linear_run(s, &w->out, c->y, h->inner, out);
     step_done(s, PROFILE_WO);
 }
 
@@ -164,5 +145,5 @@ const block_kind block_mix_delta = {
     .spec = {"gated delta net", sizeof(weights), tensors, sizeof tensors / sizeof *tensors},
     .want = want,
     .run = run,
-    .state = state,
+    .state = conv_mixed_state,
 };

@@ -3,8 +3,6 @@
 #include "run/block.h"
 #include "run/conv.h"
 
-#include <math.h>
-
 typedef struct weights {
     linear in;                                // (2 inner, n_embd): x, z
     linear select;                            // (rank + 2 state, inner): time steps, B, C
@@ -16,8 +14,6 @@ typedef struct weights {
 } weights;
 
 #define IN(field) .to = offsetof(weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
     {"ssm_in.weight", IN(in.w), MATRIX("E2")},
@@ -66,15 +62,8 @@ static size_t state(const model_hparams *hp) {
 static void convolve(const forward_step *s, size_t part) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_mamba);
-    const size_t n = s->m->hp.ssm.inner, begin = part * CONV_CHANNELS,
-                 end = begin + CONV_CHANNELS < n ? begin + CONV_CHANNELS : n;
-    for (size_t t = 0; t < s->n; t++) {
-        const float *in = c->in + t * run_pad8(2 * n);
-        float *kept = step_state(s, t), *x = c->x + t * n;
-        for (size_t i = begin; i < end; i++)
-            x[i] = conv_step(w->conv, w->conv_bias, s->m->hp.ssm.conv, kept, n, i, in[i]);
-        s->k->activate(KERNEL_SILU, x + begin, end - begin);
-    }
+    const size_t n = s->m->hp.ssm.inner;
+    conv_run(s, &(conv_input){w->conv, w->conv_bias, c->in, run_pad8(2 * n), n, c->x}, part);
 }
 
 static void norm(const forward_step *s, float *x, const float *weight, size_t n) {
@@ -107,15 +96,15 @@ static void scan_channels(const forward_step *s, size_t part) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_mamba);
     const ssm_hparams *h = &s->m->hp.ssm;
-    const size_t n = h->inner, begin = part * CONV_CHANNELS,
-                 end = begin + CONV_CHANNELS < n ? begin + CONV_CHANNELS : n;
+    const size_t n = h->inner;
+    const conv_range r = conv_range_of(part, n);
     for (size_t t = 0; t < s->n; t++) {
         const float *b = c->select + t * select_width(h) + h->rank, *dt = c->step + t * run_pad8(n);
         float *kept = step_state(s, t) + (h->conv - 1) * n, *z = c->in + t * run_pad8(2 * n) + n,
               *x = c->x + t * n;
-        s->k->activate(KERNEL_SILU, z + begin, end - begin);
-        for (size_t i = begin; i < end; i++) {
-            const float wide = dt[i] > 20 ? dt[i] : log1pf(kernel_exp(dt[i])), from = x[i];
+        s->k->activate(KERNEL_SILU, z + r.begin, r.end - r.begin);
+        for (size_t i = r.begin; i < r.end; i++) {
+            const float wide = conv_time_step(dt[i]), from = x[i];
             x[i] = scan(w->a + i * h->state, b, b + h->state, h->state, wide, from, kept + i * h->state);
             x[i] = (x[i] + w->d[i] * from) * z[i];
         }
@@ -125,19 +114,17 @@ static void scan_channels(const forward_step *s, size_t part) {
 static void run(forward_step *s, const float *x, float *out) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_mamba);
-    const linear_job in = {&w->in, c->in}, select = {&w->select, c->select}, step = {&w->step, c->step},
-                     join = {&w->out, out};
     const ssm_hparams *h = &s->m->hp.ssm;
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &in, 1, NULL);
+    linear_run(s, &w->in, x, s->m->hp.n_embd, c->in);
     step_done(s, PROFILE_QKV);
     step_each_part(s, conv_parts(h->inner), convolve);
-    linears_run(s, (linear_input){c->x, h->inner, 1}, &select, 1, NULL);
+    linear_run(s, &w->select, c->x, h->inner, c->select);
     step_each_token(s, norm_selected);
-    linears_run(s, (linear_input){c->low, h->rank, 1}, &step, 1, NULL);
+    linear_run(s, &w->step, c->low, h->rank, c->step);
     step_done(s, PROFILE_STORE);
     step_each_part(s, conv_parts(h->inner), scan_channels);
     step_done(s, PROFILE_ATTEND);
-    linears_run(s, (linear_input){c->x, h->inner, 1}, &join, 1, NULL);
+    linear_run(s, &w->out, c->x, h->inner, out);
     step_done(s, PROFILE_WO);
 }
 

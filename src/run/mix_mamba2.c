@@ -3,8 +3,6 @@
 #include "run/block.h"
 #include "run/conv.h"
 
-#include <math.h>
-
 typedef struct weights {
     linear in;                     // (2 inner + 2 groups * state + heads, n_embd): z, x, B, C, time steps
     linear out;                    // (n_embd, inner)
@@ -14,8 +12,6 @@ typedef struct weights {
 } weights;
 
 #define IN(field) .to = offsetof(weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
     {"ssm_in.weight", IN(in.w), MATRIX("Ez")},
@@ -37,41 +33,25 @@ typedef struct scratch {
 } scratch;
 _Static_assert(sizeof(scratch) <= BLOCK_SCRATCH_BYTES, "scratch");
 
-static size_t mixed_width(const ssm_hparams *h) {
-    return h->inner + 2 * (size_t)h->groups * h->state;
-}
-
 static size_t in_width(const ssm_hparams *h) {
-    return run_pad8(h->inner + mixed_width(h) + h->rank);
+    return run_pad8(h->inner + conv_mixed_width(h) + h->rank);
 }
 
 static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     scratch *c = to;
     const ssm_hparams *h = &m->hp.ssm;
     memory_want(w, &c->in, n_batch, in_width(h) * sizeof(float));
-    memory_want(w, &c->mixed, n_batch, mixed_width(h) * sizeof(float));
+    memory_want(w, &c->mixed, n_batch, conv_mixed_width(h) * sizeof(float));
     memory_want(w, &c->y, n_batch, h->inner * sizeof(float));
-}
-
-/* Of the convolution, then (heads, channels of a head, state). */
-static size_t state(const model_hparams *hp) {
-    const ssm_hparams *h = &hp->ssm;
-    return (size_t)(h->conv - 1) * mixed_width(h) + (size_t)h->inner * h->state;
 }
 
 static void convolve(const forward_step *s, size_t part) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_mamba2);
     const ssm_hparams *h = &s->m->hp.ssm;
-    const size_t n = mixed_width(h), begin = part * CONV_CHANNELS,
-                 end = begin + CONV_CHANNELS < n ? begin + CONV_CHANNELS : n;
-    for (size_t t = 0; t < s->n; t++) {
-        const float *in = c->in + t * in_width(h) + h->inner;
-        float *kept = step_state(s, t), *x = c->mixed + t * n;
-        for (size_t i = begin; i < end; i++)
-            x[i] = conv_step(w->conv, w->conv_bias, h->conv, kept, n, i, in[i]);
-        s->k->activate(KERNEL_SILU, x + begin, end - begin);
-    }
+    const conv_input in = {w->conv,     w->conv_bias,        c->in + h->inner,
+                           in_width(h), conv_mixed_width(h), c->mixed};
+    conv_run(s, &in, part);
 }
 
 /* y = the channel's read of kept (n) by c, after it decayed and took b * x in. */
@@ -90,11 +70,11 @@ static void scan_head(const forward_step *s, size_t head) {
     const ssm_hparams *h = &s->m->hp.ssm;
     const size_t dim = h->inner / h->rank, group = head / (h->rank / h->groups), first = head * dim;
     for (size_t t = 0; t < s->n; t++) {
-        const float *x = c->mixed + t * mixed_width(h), *b = x + h->inner + group * h->state,
+        const float *x = c->mixed + t * conv_mixed_width(h), *b = x + h->inner + group * h->state,
                     *by = b + (size_t)h->groups * h->state;
-        const float raw = c->in[t * in_width(h) + h->inner + mixed_width(h) + head] + w->step[head],
-                    dt = raw > 20 ? raw : log1pf(kernel_exp(raw)), decay = kernel_exp(dt * w->a[head]);
-        float *kept = step_state(s, t) + (h->conv - 1) * mixed_width(h);
+        const float raw = c->in[t * in_width(h) + h->inner + conv_mixed_width(h) + head] + w->step[head],
+                    dt = conv_time_step(raw), decay = kernel_exp(dt * w->a[head]);
+        float *kept = step_state(s, t) + (h->conv - 1) * conv_mixed_width(h);
         for (size_t i = first; i < first + dim; i++)
             c->y[t * h->inner + i] =
                 scan(b, by, h->state, decay, dt * x[i], kept + i * h->state) + w->d[head] * x[i];
@@ -117,16 +97,15 @@ static void gate(const forward_step *s, size_t t) {
 static void run(forward_step *s, const float *x, float *out) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_mamba2);
-    const linear_job in = {&w->in, c->in}, join = {&w->out, out};
     const ssm_hparams *h = &s->m->hp.ssm;
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &in, 1, NULL);
+    linear_run(s, &w->in, x, s->m->hp.n_embd, c->in);
     step_done(s, PROFILE_QKV);
-    step_each_part(s, conv_parts(mixed_width(h)), convolve);
+    step_each_part(s, conv_parts(conv_mixed_width(h)), convolve);
     step_done(s, PROFILE_STORE);
     step_each_part(s, h->rank, scan_head);
     step_each_token(s, gate);
     step_done(s, PROFILE_ATTEND);
-    linears_run(s, (linear_input){c->y, h->inner, 1}, &join, 1, NULL);
+    linear_run(s, &w->out, c->y, h->inner, out);
     step_done(s, PROFILE_WO);
 }
 
@@ -134,5 +113,5 @@ const block_kind block_mix_mamba2 = {
     .spec = {"Mamba-2", sizeof(weights), tensors, sizeof tensors / sizeof *tensors},
     .want = want,
     .run = run,
-    .state = state,
+    .state = conv_mixed_state,
 };

@@ -20,9 +20,6 @@ typedef struct weights {
 } weights;
 
 #define IN(field) .to = offsetof(weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define STACK(s)  .kind = TENSOR_STACK, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
     {"attn_q.weight", IN(q.w), MATRIX("Eb"), .when_not = 'q'},
@@ -108,13 +105,13 @@ static void make_rows(const forward_step *s, const float *x) {
     const scratch *c = scratch_of(s);
     const linear_input in = {x, s->m->hp.n_embd, 1};
     const linear_job plain[] = {{&w->kv_in, c->kv}, {&w->q, c->heads}},
-                     low[] = {{&w->kv_in, c->kv}, {&w->q_in, c->low}}, out = {&w->q_out, c->heads};
+                     low[] = {{&w->kv_in, c->kv}, {&w->q_in, c->low}};
     const size_t q_rank = s->m->hp.mla.q_rank;
     linears_run(s, in, q_rank ? low : plain, 2, NULL);
     step_each_token(s, norm_row);
     if (!q_rank) return;
     step_each_token(s, norm_queries);
-    linears_run(s, (linear_input){c->low_q, q_rank, 1}, &out, 1, NULL);
+    linear_run(s, &w->q_out, c->low_q, q_rank, c->heads);
 }
 
 /* Each row's n columns from `from` on, a row apart, to part (n_tokens, n). */
@@ -133,9 +130,8 @@ static void map_head(const forward_step *s, const matrix *w, const float *from, 
                      size_t to_stride) {
     const scratch *c = scratch_of(s);
     const linear l = {.w = *w};
-    const linear_job job = {&l, c->part_out};
     take_part(s, from, stride, w->n_cols);
-    linears_run(s, (linear_input){c->part, w->n_cols, 1}, &job, 1, NULL);
+    linear_run(s, &l, c->part, w->n_cols, c->part_out);
     put_part(s, to, to_stride, w->n_rows);
 }
 
@@ -198,21 +194,18 @@ static void run(forward_step *s, const float *x, float *out) {
     const weights *w = s->layer->mixer;
     const scratch *c = scratch_of(s);
     const mla_hparams *h = &s->m->hp.mla;
-    const linear_job made = {&w->kv_out, c->made}, join = {&w->o, out};
     make_rows(s, x);
     if (h->absorbed)
         absorb_queries(s);
     else
-        linears_run(s, (linear_input){c->row, h->kv_rank, 1}, &made, 1, NULL);
+        linear_run(s, &w->kv_out, c->row, h->kv_rank, c->made);
     step_done(s, PROFILE_QKV);
     step_each_token(s, store_token);
     step_done(s, PROFILE_STORE);
     attend(s, c->q, NULL, c->attended);
     if (h->absorbed) expand_results(s);
     step_done(s, PROFILE_ATTEND);
-    linears_run(
-        s, (linear_input){h->absorbed ? c->joined : c->attended, (size_t)s->layer->hp.n_head * h->value, 1},
-        &join, 1, NULL);
+    linear_run(s, &w->o, h->absorbed ? c->joined : c->attended, (size_t)s->layer->hp.n_head * h->value, out);
     step_done(s, PROFILE_WO);
 }
 

@@ -1,42 +1,33 @@
 /* RWKV-6's time mixing (Peng et al. 2024, arXiv 2404.05892, section 4): heads that each keep a matrix from
  * keys to values, whose rows decay apart; how rows are mixed, and how they decay, depends on the input. */
-#include "run/block.h"
-#include "run/shift.h"
+#include "run/wkv.h"
 
 #include <math.h>
 
 enum { W, K, V, R, G, MIXES }; // the order of the mixes in files
 
 typedef struct weights {
-    linear r, k, v, g, out;     // (n_embd, n_embd)
+    wkv_weights wkv;
+    linear g;                   // (n_embd, n_embd)
     linear mix_in;              // (MIXES * rank, n_embd)
     const matrix *mix_out;      // (MIXES) of (n_embd, rank)
     linear decay_in, decay_out; // (rank, n_embd), (n_embd, rank)
-    const float *mix_x, *mix;   // (n_embd), (MIXES, n_embd)
+    const float *mix_x;         // (n_embd)
     const float *decay, *own;   // (n_embd): bias of decays, weight of a token's own value
-    const float *ln, *ln_bias;  // (n_embd)
 } weights;
 
 #define IN(field) .to = offsetof(weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
-    {"time_mix_receptance.weight", IN(r.w), MATRIX("EE")},
-    {"time_mix_key.weight", IN(k.w), MATRIX("EE")},
-    {"time_mix_value.weight", IN(v.w), MATRIX("EE")},
+    WKV_TENSORS("E115"),
     {"time_mix_gate.weight", IN(g.w), MATRIX("EE")},
-    {"time_mix_output.weight", IN(out.w), MATRIX("EE")},
     {"time_mix_w1.weight", IN(mix_in.w), MATRIX("Ef")},
-    {"time_mix_w2.weight", IN(mix_out), .kind = TENSOR_STACK, .shape = "ZE5"},
+    {"time_mix_w2.weight", IN(mix_out), STACK("ZE5")},
     {"time_mix_decay_w1.weight", IN(decay_in.w), MATRIX("EW")},
     {"time_mix_decay_w2.weight", IN(decay_out.w), MATRIX("WE")},
     {"time_mix_lerp_x.weight", IN(mix_x), VECTOR("E")},
-    {"time_mix_lerp_fused.weight", IN(mix), VECTOR("E115")},
     {"time_mix_decay.weight", IN(decay), VECTOR("E")},
     {"time_mix_first.weight", IN(own), VECTOR("N#")},
-    {"time_mix_ln.weight", IN(ln), VECTOR("E")},
-    {"time_mix_ln.bias", IN(ln_bias), VECTOR("E")},
 };
 
 typedef struct scratch {
@@ -63,11 +54,6 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     memory_want(w, &c->y, n_batch, n * sizeof(float));
 }
 
-/* The last row, then (heads, head, head): keys by values. */
-static size_t state(const model_hparams *hp) {
-    return hp->n_embd + (size_t)hp->n_embd * hp->wkv.head;
-}
-
 static void mix_first(const forward_step *s, size_t t) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_rwkv6);
@@ -87,16 +73,14 @@ static void mix_all(const forward_step *s) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_rwkv6);
     const size_t n = s->m->hp.n_embd, rank = s->m->hp.wkv.mix;
-    const linear_job down = {&w->mix_in, c->low};
-    linears_run(s, (linear_input){c->one, n, 1}, &down, 1, NULL);
+    linear_run(s, &w->mix_in, c->one, n, c->low);
     for (size_t i = 0; i < MIXES; i++) {
         const linear out = {.w = w->mix_out[i]};
-        const linear_job up = {&out, c->wide};
         take_low(s, run_pad8(MIXES * rank), i * rank, rank);
-        linears_run(s, (linear_input){c->low_in, rank, 1}, &up, 1, NULL);
+        linear_run(s, &out, c->low_in, rank, c->wide);
         for (size_t t = 0; t < s->n; t++) {
             float *by = c->wide + t * run_pad8(n);
-            s->k->add(by, w->mix + i * n, n);
+            s->k->add(by, w->wkv.mix + i * n, n);
             shift_mix(c->x + t * n, shift_before(s, c->x, t), by, n,
                       c->mixed + (i * s->ws->n_batch + t) * n);
         }
@@ -108,15 +92,13 @@ static void run_products(const forward_step *s) {
     const scratch *c = block_scratch_of(s, BLOCK_mix_rwkv6);
     const size_t n = s->m->hp.n_embd, each = s->ws->n_batch * n, rank = s->m->hp.wkv.decay;
     const linear_job jobs[MIXES] = {[W] = {&w->decay_in, c->low},
-                                    [K] = {&w->k, c->k},
-                                    [V] = {&w->v, c->v},
-                                    [R] = {&w->r, c->r},
+                                    [K] = {&w->wkv.k, c->k},
+                                    [V] = {&w->wkv.v, c->v},
+                                    [R] = {&w->wkv.r, c->r},
                                     [G] = {&w->g, c->g}};
-    const linear_job decay = {&w->decay_out, c->w};
-    for (size_t i = 0; i < MIXES; i++)
-        linears_run(s, (linear_input){c->mixed + i * each, n, 1}, &jobs[i], 1, NULL);
+    for (size_t i = 0; i < MIXES; i++) linear_run(s, jobs[i].l, c->mixed + i * each, n, jobs[i].y);
     take_low(s, run_pad8(rank), 0, rank);
-    linears_run(s, (linear_input){c->low_in, rank, 1}, &decay, 1, NULL);
+    linear_run(s, &w->decay_out, c->low_in, rank, c->w);
 }
 
 /* kept (n, n): key j by value i. y (n) = what r reads, the token's own value by `own`. */
@@ -139,34 +121,26 @@ static void run_head(const forward_step *s, size_t head) {
         const size_t at = t * run_pad8(all) + first;
         float *decay = c->w + at, *g = c->g + at, *y = c->y + t * all + first;
         for (size_t i = 0; i < n; i++) decay[i] = kernel_exp(-kernel_exp(decay[i] + w->decay[first + i]));
-        wkv(c->r + at, c->k + at, c->v + at, decay, w->own + first, n, step_state(s, t) + all + head * n * n,
-            y);
-        s->k->layer_norm(y, w->ln + first, w->ln_bias + first, n, 64e-5f, y);
+        wkv(c->r + at, c->k + at, c->v + at, decay, w->own + first, n, wkv_kept(s, t, head), y);
+        wkv_norm(s, first, y);
         s->k->activate_mul(KERNEL_SILU, g, y, n);
         memcpy(y, g, n * sizeof *y);
     }
 }
 
 static void run(forward_step *s, const float *x, float *out) {
-    const weights *w = step_weights(s);
     scratch *c = block_scratch_of(s, BLOCK_mix_rwkv6);
-    const linear_job join = {&w->out, out};
-    const size_t n = s->m->hp.n_embd;
     c->x = x;
     step_each_token(s, mix_first);
     mix_all(s);
     shift_keep(s, x);
     run_products(s);
-    step_done(s, PROFILE_QKV);
-    step_each_part(s, n / s->m->hp.wkv.head, run_head);
-    step_done(s, PROFILE_ATTEND);
-    linears_run(s, (linear_input){c->y, n, 1}, &join, 1, NULL);
-    step_done(s, PROFILE_WO);
+    wkv_finish(s, run_head, c->y, out);
 }
 
 const block_kind block_mix_rwkv6 = {
     .spec = {"RWKV-6", sizeof(weights), tensors, sizeof tensors / sizeof *tensors},
     .want = want,
     .run = run,
-    .state = state,
+    .state = wkv_state,
 };

@@ -1,29 +1,22 @@
 /* RWKV-7's time mixing (Peng et al. 2025, arXiv 2503.14456): heads that each keep a matrix from keys to
  * values, whose columns decay apart and forget along a learnt direction. */
-#include "run/block.h"
-#include "run/shift.h"
+#include "run/wkv.h"
 
 #include <math.h>
 
 enum { R, W, K, V, A, G, MIXES }; // the order of the mixes in files
 
 typedef struct weights {
-    linear r, k, v, out;                         // (n_embd, n_embd)
-    linear w1, w2, a1, a2, v1, v2, g1, g2;       // low-rank products: (rank, n_embd), (n_embd, rank)
-    const float *mix;                            // (MIXES, n_embd)
-    const float *w0, *a0, *v0;                   // (n_embd) biases of w2, a2, v2
-    const float *k_k, *k_a, *r_k, *ln, *ln_bias; // (n_embd)
+    wkv_weights wkv;
+    linear w1, w2, a1, a2, v1, v2, g1, g2; // low-rank products: (rank, n_embd), (n_embd, rank)
+    const float *w0, *a0, *v0;             // (n_embd) biases of w2, a2, v2
+    const float *k_k, *k_a, *r_k;          // (n_embd)
 } weights;
 
 #define IN(field) .to = offsetof(weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
-    {"time_mix_receptance.weight", IN(r.w), MATRIX("EE")},
-    {"time_mix_key.weight", IN(k.w), MATRIX("EE")},
-    {"time_mix_value.weight", IN(v.w), MATRIX("EE")},
-    {"time_mix_output.weight", IN(out.w), MATRIX("EE")},
+    WKV_TENSORS("E116"),
     {"time_mix_w1.weight", IN(w1.w), MATRIX("EW")},
     {"time_mix_w2.weight", IN(w2.w), MATRIX("WE")},
     {"time_mix_a1.weight", IN(a1.w), MATRIX("EL")},
@@ -32,15 +25,12 @@ static const tensor_spec tensors[] = {
     {"time_mix_v2.weight", IN(v2.w), MATRIX("OE")},
     {"time_mix_g1.weight", IN(g1.w), MATRIX("EY"), .when = 'Y'},
     {"time_mix_g2.weight", IN(g2.w), MATRIX("YE"), .when = 'Y'},
-    {"time_mix_lerp_fused.weight", IN(mix), VECTOR("E116")},
     {"time_mix_w0.weight", IN(w0), VECTOR("E")},
     {"time_mix_a0.weight", IN(a0), VECTOR("E")},
     {"time_mix_v0.weight", IN(v0), VECTOR("E")},
     {"time_mix_k_k.weight", IN(k_k), VECTOR("E")},
     {"time_mix_k_a.weight", IN(k_a), VECTOR("E")},
     {"time_mix_r_k.weight", IN(r_k), VECTOR("E")},
-    {"time_mix_ln.weight", IN(ln), VECTOR("E")},
-    {"time_mix_ln.bias", IN(ln_bias), VECTOR("E")},
 };
 
 typedef struct scratch {
@@ -70,11 +60,6 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     memory_want(w, &c->y, n_batch, n * sizeof(float));
 }
 
-/* The last row, then (heads, head, head): values by keys. */
-static size_t state(const model_hparams *hp) {
-    return hp->n_embd + (size_t)hp->n_embd * hp->wkv.head;
-}
-
 static float sigmoid(float x) {
     return 1 / (1 + kernel_exp(-x));
 }
@@ -84,7 +69,7 @@ static void mix(const forward_step *s, size_t t) {
     const scratch *c = block_scratch_of(s, BLOCK_mix_rwkv7);
     const size_t n = s->m->hp.n_embd;
     for (size_t i = 0; i < MIXES; i++)
-        shift_mix(c->x + t * n, shift_before(s, c->x, t), w->mix + i * n, n,
+        shift_mix(c->x + t * n, shift_before(s, c->x, t), w->wkv.mix + i * n, n,
                   c->mixed + (i * s->ws->n_batch + t) * n);
 }
 
@@ -94,25 +79,23 @@ typedef enum between { PLAIN, TANH, SIGMOID } between;
 static void run_low(const forward_step *s, const float *x, const linear *in, between act, const linear *out,
                     float *y) {
     const scratch *c = block_scratch_of(s, BLOCK_mix_rwkv7);
-    const linear_job down = {in, c->low}, up = {out, y};
     const size_t rank = in->w.n_rows;
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &down, 1, NULL);
+    linear_run(s, in, x, s->m->hp.n_embd, c->low);
     for (size_t t = 0; t < s->n; t++)
         for (size_t i = 0; i < rank; i++) {
             const float v = c->low[t * run_pad8(rank) + i];
             c->low_in[t * rank + i] = act == TANH ? tanhf(v) : act == SIGMOID ? sigmoid(v) : v;
         }
-    linears_run(s, (linear_input){c->low_in, rank, 1}, &up, 1, NULL);
+    linear_run(s, out, c->low_in, rank, y);
 }
 
 static void run_products(const forward_step *s) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_rwkv7);
     const size_t n = s->m->hp.n_embd, each = s->ws->n_batch * n;
-    const linear_job r = {&w->r, c->r}, k = {&w->k, c->k}, v = {&w->v, c->v};
-    linears_run(s, (linear_input){c->mixed + R * each, n, 1}, &r, 1, NULL);
-    linears_run(s, (linear_input){c->mixed + K * each, n, 1}, &k, 1, NULL);
-    linears_run(s, (linear_input){c->mixed + V * each, n, 1}, &v, 1, NULL);
+    linear_run(s, &w->wkv.r, c->mixed + R * each, n, c->r);
+    linear_run(s, &w->wkv.k, c->mixed + K * each, n, c->k);
+    linear_run(s, &w->wkv.v, c->mixed + V * each, n, c->v);
     run_low(s, c->mixed + W * each, &w->w1, TANH, &w->w2, c->w);
     run_low(s, c->mixed + A * each, &w->a1, PLAIN, &w->a2, c->a);
     if (s->il > 0) run_low(s, c->mixed + V * each, &w->v1, PLAIN, &w->v2, c->v_mix);
@@ -173,7 +156,7 @@ static void head_token(const forward_step *s, size_t t, size_t first, float *kep
         own += k[i] * h.r[i] * w->r_k[first + i];
     }
     wkv(&h, n, kept, y);
-    s->k->layer_norm(y, w->ln + first, w->ln_bias + first, n, 64e-5f, y);
+    wkv_norm(s, first, y);
     for (size_t i = 0; i < n; i++) {
         y[i] += own * h.v[i];
         if (w->g1.w.format) y[i] *= c->g[at + i];
@@ -182,30 +165,22 @@ static void head_token(const forward_step *s, size_t t, size_t first, float *kep
 
 static void run_head(const forward_step *s, size_t head) {
     const size_t n = s->m->hp.wkv.head;
-    for (size_t t = 0; t < s->n; t++)
-        head_token(s, t, head * n, step_state(s, t) + s->m->hp.n_embd + head * n * n);
+    for (size_t t = 0; t < s->n; t++) head_token(s, t, head * n, wkv_kept(s, t, head));
 }
 
 static void run(forward_step *s, const float *x, float *out) {
-    const weights *w = step_weights(s);
     scratch *c = block_scratch_of(s, BLOCK_mix_rwkv7);
-    const linear_job join = {&w->out, out};
-    const size_t n = s->m->hp.n_embd;
     c->x = x;
     step_each_token(s, mix);
     shift_keep(s, x);
     run_products(s);
     step_each_token(s, prepare);
-    step_done(s, PROFILE_QKV);
-    step_each_part(s, n / s->m->hp.wkv.head, run_head);
-    step_done(s, PROFILE_ATTEND);
-    linears_run(s, (linear_input){c->y, n, 1}, &join, 1, NULL);
-    step_done(s, PROFILE_WO);
+    wkv_finish(s, run_head, c->y, out);
 }
 
 const block_kind block_mix_rwkv7 = {
     .spec = {"RWKV-7", sizeof(weights), tensors, sizeof tensors / sizeof *tensors},
     .want = want,
     .run = run,
-    .state = state,
+    .state = wkv_state,
 };

@@ -10,8 +10,6 @@ typedef struct weights {
 } weights;
 
 #define IN(field) .to = offsetof(weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
     {"shortconv.in_proj.weight", IN(in.w), MATRIX("Ee")},
@@ -39,12 +37,12 @@ static size_t state(const model_hparams *hp) {
 static void convolve(const forward_step *s, size_t part) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_shortconv);
-    const size_t n = s->m->hp.n_embd, begin = part * CONV_CHANNELS,
-                 end = begin + CONV_CHANNELS < n ? begin + CONV_CHANNELS : n;
+    const size_t n = s->m->hp.n_embd;
+    const conv_range r = conv_range_of(part, n);
     for (size_t t = 0; t < s->n; t++) {
         const float *in = c->in + t * run_pad8(3 * n);
         float *kept = step_state(s, t);
-        for (size_t i = begin; i < end; i++)
+        for (size_t i = r.begin; i < r.end; i++)
             c->y[t * n + i] =
                 in[n + i] * conv_step(w->conv, NULL, s->m->hp.ssm.conv, kept, n, i, in[i] * in[2 * n + i]);
     }
@@ -53,13 +51,12 @@ static void convolve(const forward_step *s, size_t part) {
 static void run(forward_step *s, const float *x, float *out) {
     const weights *w = step_weights(s);
     const scratch *c = block_scratch_of(s, BLOCK_mix_shortconv);
-    const linear_job in = {&w->in, c->in}, join = {&w->out, out};
     const size_t n = s->m->hp.n_embd;
-    linears_run(s, (linear_input){x, n, 1}, &in, 1, NULL);
+    linear_run(s, &w->in, x, n, c->in);
     step_done(s, PROFILE_QKV);
     step_each_part(s, conv_parts(n), convolve);
     step_done(s, PROFILE_ATTEND);
-    linears_run(s, (linear_input){c->y, n, 1}, &join, 1, NULL);
+    linear_run(s, &w->out, c->y, n, out);
     step_done(s, PROFILE_WO);
 }
 
