@@ -27,6 +27,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const LOGS = join(ROOT, 'build/test-logs');
 const COUNT = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/;
 const SHOWN_LINES = 60; // of the output of a suite that failed
+const LINES_AT_END = 4; // of it below the table
 const SAID = /^\s*(skip|again:)/i; // lines of a suite that are shown though nothing failed
 const GRACE = 3000; // ms for a suite's children to end by themselves
 
@@ -155,21 +156,28 @@ function usesOf({ name, use = 'computes' }) {
 
 async function runSuite(suite) {
   const seconds = suite.timeout ?? 900, { nice } = usesOf(suite);
-  const sum = { name: suite.name, passed: 0, failed: 0, skipped: 0, seconds: 0 };
+  const sum = { name: suite.name, passed: 0, failed: 0, skipped: 0, seconds: 0, failures: [] };
   const started = Date.now();
   const log = [];
-  const fail = (title, output) => { sum.failed++; show(title, output); };
+  const fail = (title, output) => {
+    show(title, output);
+    sum.failures.push({ title, output });
+  };
   const built = suite.build ? await inTurn(() => run(suite.build, seconds, nice)) : { output: '', status: 0 };
   log.push(`$ ${suite.build ?? ':'}\n${built.output}`);
   const commands = commandsOf(suite);
-  if (built.status !== 0) fail(`${suite.name}: does not build: ${suite.build}`, built.output);
-  else if (commands.length === 0) fail(`${suite.name}: no file matches ${suite.each}`, '');
-  else {
+  if (built.status !== 0) {
+    sum.failed++;
+    fail(`${suite.name}: does not build: ${suite.build}`, built.output);
+  } else if (commands.length === 0) {
+    sum.failed++;
+    fail(`${suite.name}: no file matches ${suite.each}`, '');
+  } else {
     for (const [i, result] of (await runAll(commands, seconds, nice)).entries()) {
       const command = commands[i], tally = counts(result, seconds);
       log.push(`$ ${command}\n${result.output}`);
       for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += tally[key];
-      if (tally.failed > 0) show(`${suite.name}: ${command}${tally.wrong ? `: ${tally.wrong}` : ''}`, result.output);
+      if (tally.failed > 0) fail(`${suite.name}: ${command}${tally.wrong ? `: ${tally.wrong}` : ''}`, result.output);
       else {
         const said = result.output.split('\n').filter((line) => SAID.test(line));
         if (said.length > 0) show(`${suite.name}: ${command}: ${tally.skipped} skipped`, said.join('\n'));
@@ -204,6 +212,16 @@ function printTable(sums) {
   console.log('');
 }
 
+/** Failures once more below the table: who sees only the end of a long output must see what failed. */
+function printFailures(sums) {
+  for (const { title, output } of sums.flatMap(({ failures }) => failures)) {
+    console.log(`failed: ${title}`);
+    const lines = output.trimEnd().split('\n');
+    const told = lines.filter((line) => /fail|error/i.test(line) && !COUNT.test(line.trim()));
+    for (const line of (told.length ? told : lines).slice(-LINES_AT_END)) console.log('    ' + line);
+  }
+}
+
 async function main(words) {
   const all = JSON.parse(readFileSync(process.env.NUT_SUITES ?? join(ROOT, 'tests/suites.json'), 'utf8'));
   if (words[0] === '--list') {
@@ -220,6 +238,7 @@ async function main(words) {
   }
   const started = Date.now(), sums = await runSuites(suites);
   printTable(sums);
+  printFailures(sums);
   console.log(`all in ${((Date.now() - started) / 60000).toFixed(1)} minutes`);
   const total = (key) => sums.reduce((sum, suite) => sum + suite[key], 0);
   const [passed, failed, skipped] = [total('passed'), total('failed'), total('skipped')];

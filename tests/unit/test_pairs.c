@@ -51,7 +51,7 @@ static void test_extremes(int8_t sign) {
         float y[2][TOKENS * FORMAT_LANES];
         const kernel_set *sets[2] = {&kernel_set_simulated, &kernel_set_simd128};
         memset(block, f->id == FORMAT_Q8_0 ? 0x80 : 0xff, sizeof block);
-        for (int k = halves_of(f->id, at); k-- > 0;) memcpy(block + at[k], (uint16_t[]){0x2c00}, 2);
+        for (int k = halves_of(f->id, at); k-- > 0;) half_put(block, at[k], 0x2c00);
         w.data = guard_new(matrix_group_bytes(&w));
         memset(w.data, 0, matrix_group_bytes(&w));
         for (size_t i = 0; i < FORMAT_LANES * COLS / f->block; i++)
