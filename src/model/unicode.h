@@ -18,47 +18,16 @@ typedef enum unicode_class { // numbered as in unicode_tables.py
     UNICODE_SPACE,           // \s: White_Space
 } unicode_class;
 
-/* Code points first, first + each .. last, which become others by an addition. */
-typedef struct unicode_run {
-    uint32_t first, last, each;
-    int32_t add;
-} unicode_run;
+extern const uint8_t unicode_ascii[128];        // classes
+unicode_class unicode_class_beyond(uint32_t c); // ASCII
 
-/* unicode_tables.c, generated: the classes of ASCII; beyond it, sorted entries, each a code point * 16 + the
- * class of the code points from it to the next entry; and sorted runs of what is folded beyond ASCII. */
-extern const uint8_t unicode_ascii[128];
-extern const uint32_t unicode_changes[];
-extern const size_t unicode_n_changes;
-extern const unicode_run unicode_folds[];
-extern const size_t unicode_n_folds;
-
+/* Of Unicode 15.1, as llama.cpp's tables. */
 static inline unicode_class unicode_class_of(uint32_t c) {
-    if (c < 128) return (unicode_class)unicode_ascii[c];
-    size_t lo = 0, hi = unicode_n_changes; // the last entry <= c is in [lo, hi)
-    while (hi - lo > 1) {
-        size_t mid = (lo + hi) / 2;
-        if (unicode_changes[mid] >> 4 <= c)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return (unicode_class)(unicode_changes[lo] & 15);
+    return c < 128 ? (unicode_class)unicode_ascii[c] : unicode_class_beyond(c);
 }
 
 /* c in lower case and without the marks that it is composed of, where one code point remains. */
-static inline uint32_t unicode_fold(uint32_t c) {
-    if (c < 128) return c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c;
-    size_t lo = 0, hi = unicode_n_folds; // the last run that begins at or before c is below hi
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (unicode_folds[mid].first <= c)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    const unicode_run *r = &unicode_folds[hi - (hi > 0)];
-    return hi > 0 && c <= r->last && (c - r->first) % r->each == 0 ? c + (uint32_t)r->add : c;
-}
+uint32_t unicode_fold(uint32_t c);
 
 /* UTF-8 of a code point to out (4); its length. */
 static inline size_t unicode_put(char *out, uint32_t c) {
