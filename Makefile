@@ -8,7 +8,7 @@ TOOLS := .toolchain
 PARTS = wasm/toolchain.sh
 
 # ---- sources: one list for every build ------------------------------------------------------------------------
-LIB_SRC := $(sort $(wildcard $(patsubst %,src/%/*.c,base kernels model run evaluate compress train)))
+LIB_SRC := $(sort $(wildcard $(patsubst %,src/%/*.c,base kernels model run chat evaluate compress train)))
 CLI_SRC := $(sort $(wildcard src/cli/*.c))
 FUZZ    := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 UNIT    := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/test_*.c)))

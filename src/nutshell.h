@@ -61,7 +61,9 @@ extern "C" {
     X(NUT_E_BUSY, "busy")                     /* a generation is already running in this session */         \
     X(NUT_E_STATE, "bad-state")               /* the call does not fit what was called before */            \
     X(NUT_E_IO, "io")                         /* a source or sink of the caller's failed */                 \
-    X(NUT_E_SESSION, "corrupt-session")       /* the bytes are no saved session of this model */
+    X(NUT_E_SESSION, "corrupt-session")       /* the bytes are no saved session of this model */            \
+    X(NUT_E_CHAT, "chat-template")            /* the template cannot turn these messages into a text */     \
+    X(NUT_E_NO_TEMPLATE, "no-chat-template")  /* the model has no chat template, and none is known for it */
 
 typedef enum nut_status {
 #define NUT_X(name, text) name,

@@ -22,6 +22,7 @@ const C_ARROWS = {
   'src/kernels': [BOUNDARY, ...HOUSE.slice(3)],
   'src/model': [BOUNDARY, ...HOUSE.slice(2)],
   'src/run': [BOUNDARY, ...HOUSE.slice(1)],
+  'src/chat': [BOUNDARY, ...HOUSE],
   'src/evaluate': [BOUNDARY, ...HOUSE],
   'src/compress': [BOUNDARY, 'src/evaluate', 'src/train', ...HOUSE],
   'src/train': [BOUNDARY, 'src/evaluate', ...HOUSE],

@@ -32,7 +32,7 @@ export const ADD_BOS = 1, PARSE_SPECIAL = 2;
 /** Names of nut_status, by number: codes of errors. */
 export const STATUSES = /** @type {const} */ ([
   'ok', 'bad-argument', 'out-of-memory', 'not-gguf', 'truncated-model', 'corrupt-model', 'unsupported-model', 'model-too-large',
-  'context-full', 'busy', 'bad-state', 'io', 'corrupt-session',
+  'context-full', 'busy', 'bad-state', 'io', 'corrupt-session', 'chat-template', 'no-chat-template',
 ]);
 
 /** Names of nut_kv_type, by number; the first is the default. */
