@@ -10,8 +10,11 @@ import { check, ensure, equal, finish } from './browser/harness.mjs';
 /** Made by training, not by building; demo/model says how. */
 const MODEL = 'nutshell-tiny-q8_0.gguf';
 
+/** Built with dist/, but only of use to the chat page. */
+const CHAT_PAGE = 'demo/chat/vendor.mjs';
+
 const read = () => new Map(readdirSync('dist').sort().map((name) => [name, readFileSync(join('dist', name))]));
-const before = read();
+const before = read(), partsBefore = readFileSync(CHAT_PAGE);
 execFileSync('make', ['-s', 'dist'], { stdio: ['ignore', 'ignore', 'inherit'] });
 const after = read();
 
@@ -20,6 +23,9 @@ for (const [name, bytes] of before) {
   await check(`${name} is what the sources build`, () =>
     ensure(after.get(name)?.equals(bytes), 'it differs: run make dist and commit the result'));
 }
+
+await check(`${CHAT_PAGE} is what the packages build`, () =>
+  ensure(readFileSync(CHAT_PAGE).equals(partsBefore), 'it differs: run make dist and commit the result'));
 
 const gzipped = (...names) => names.reduce((sum, name) => sum + gzipSync(before.get(name), { level: 9 }).length, 0);
 for (const module of ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']) {

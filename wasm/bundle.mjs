@@ -21,6 +21,9 @@ const SCRIPTS = {
   'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja', shortened: SHORTENED },
 };
 
+/** Packages that the chat page uses, in one file of its own. */
+const CHAT_PAGE = 'demo/chat/vendor.mjs';
+
 /** What a page fetches for one model that only continues texts, and what a first chat and the rarer uses of
  * the cache fetch
  *  besides: gzipped bytes. */
@@ -47,12 +50,21 @@ async function writeScript(name) {
   writeFileSync(`dist/${name}`, code + '\n');
 }
 
+async function writeChatPageParts() {
+  const contents = "export { lexer } from 'marked';\nexport { openDB } from 'idb';\n";
+  await build({
+    stdin: { contents, resolveDir: '.' }, bundle: true, format: 'esm', minify: true, target: TARGET, charset: 'utf8',
+    legalComments: 'inline', logLevel: 'warning', outfile: CHAT_PAGE,
+  });
+}
+
 function writeLicenses() {
   const parts = {
     Nutshell: 'LICENSE',
     '@huggingface/jinja (in nutshell-template.mjs)': 'node_modules/@huggingface/jinja/LICENSE',
     '@noble/hashes (in nutshell-cache.mjs)': 'node_modules/@noble/hashes/LICENSE',
     'idb (in nutshell-worker.mjs)': 'node_modules/idb/LICENSE',
+    'marked (in the chat page)': 'node_modules/marked/LICENSE.md',
     'Emscripten (in the engine modules)': 'web/licenses/emscripten.txt',
     'musl libc (in the engine modules)': '.toolchain/emscripten/system/lib/libc/musl/COPYRIGHT',
   };
@@ -98,7 +110,7 @@ function report() {
 }
 
 mkdirSync('dist', { recursive: true });
-await Promise.all(Object.keys(SCRIPTS).map(writeScript));
+await Promise.all([...Object.keys(SCRIPTS).map(writeScript), writeChatPageParts()]);
 for (const name of [...MODULES, ...OTHER_MODULES]) copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
 copyFileSync('web/nutshell.d.ts', 'dist/nutshell.d.ts');
 writeLicenses();

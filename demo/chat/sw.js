@@ -8,7 +8,7 @@
 // files does; demo/serve.mjs puts a hash of them there.
 //
 // A version is fetched whole or not at all, while the page uses the last one. It takes over when no open page
-// uses the old version, or when the only open page asks for it (see keepPage in chat.js); then it deletes the
+// uses the old version, or when the only open page asks for it (see keepPage in main.js); then it deletes the
 // old one. Files are stored with their headers, so a page that was cross-origin isolated is so offline too.
 'use strict';
 
@@ -16,7 +16,9 @@ const VERSION = ''; // empty: nothing is stored
 
 const LIBRARY = ['nutshell.js', 'nutshell-worker.mjs', 'nutshell-template.mjs', 'nutshell-simd128.wasm', 'nutshell-relaxed.wasm',
   'nutshell-simd128-mt.wasm', 'nutshell-relaxed-mt.wasm'];
-const PAGE = ['./', 'chat.css', 'chat.js', 'manifest.webmanifest', 'icon.svg', '../extension/icon128.png'];
+const SCRIPTS = ['theme', 'main', 'page', 'settings', 'models', 'messages', 'answer', 'markdown', 'attached', 'chats',
+  'conversation', 'store'].map((name) => `${name}.js`);
+const PAGE = ['./', 'chat.css', ...SCRIPTS, 'vendor.mjs', 'manifest.webmanifest', 'icon.svg', '../extension/icon128.png'];
 const FILES = [...PAGE, ...LIBRARY.map((name) => `../../dist/${name}`)].map((name) => new URL(name, location.href).href);
 
 const PREFIX = 'nutshell-page-';

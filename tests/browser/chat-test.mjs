@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startServer } from '../../demo/serve.mjs';
 import { starters } from './drivers.mjs';
+import { accessible, attaching, formatting, keeping } from './chat-keeping.mjs';
 import { check, equal, finish, inBrowser, skip } from './harness.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
@@ -230,15 +231,18 @@ async function talking(browser) {
   });
 }
 
-/** Stops the next answer from inside the page, at its first characters; returns how many texts came afterwards. */
+/** Stops the next answer from inside the page, at its first characters; returns how often its text changed afterwards. */
 function armStop(how) {
   return new Promise((done) => {
-    let after = -1;
-    const observer = new MutationObserver((records) => {
-      const article = document.querySelector('.answer:last-child');
-      if (after >= 0) after += records.filter((record) => record.type === 'characterData').length;
-      else if (article?.querySelector('.text').textContent) {
+    let after = -1, shown = '';
+    const observer = new MutationObserver(() => {
+      const article = document.querySelector('.answer:last-child'), text = article?.querySelector('.text').textContent;
+      if (after >= 0) {
+        if (text !== shown) after++;
+        shown = text;
+      } else if (text) {
         after = 0;
+        shown = text;
         if (how === 'button') /** @type {HTMLElement} */ (document.querySelector('#stop')).click();
         else document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: how, bubbles: true, cancelable: true }));
       }
@@ -493,7 +497,10 @@ async function realModel(browser) {
 }
 
 async function visit(browser) {
-  for (const part of [choosing, talking, stopping, looks, comingBack, failing, completing, onPhone, byKeyboard, realModel]) {
+  const kept = (/** @type {any} */ one) => keeping(one, { page: PAGE, load: loadButton('Nutshell tiny'), until, set });
+  const attached = (/** @type {any} */ one) => attaching(one, { until, server });
+  for (const part of [choosing, talking, stopping, looks, formatting, kept, attached, accessible, comingBack, failing, completing,
+    onPhone, byKeyboard, realModel]) {
     await part(browser);
   }
   // The browser itself reports failed requests; anything else is an error of the page.

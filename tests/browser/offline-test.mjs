@@ -2,7 +2,9 @@
 // server serves a copy of the demo, which is stopped, changed and broken as the cases need.
 //
 //   node tests/browser/offline-test.mjs [chromium|firefox|webkit]
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,8 +95,9 @@ async function keeping(browser) {
       const urls = (await cache.keys()).map(({ url }) => new URL(url).pathname).sort();
       return { urls, headers: [...(await cache.match('./'))?.headers ?? []] };
     });
-    const page = ['/demo/chat/', '/demo/chat/chat.css', '/demo/chat/chat.js', '/demo/chat/icon.svg',
-      '/demo/chat/manifest.webmanifest', '/demo/extension/icon128.png'];
+    const scripts = readdirSync(join(ROOT, 'demo/chat')).filter((name) => /\.m?js$/.test(name) && name !== 'sw.js');
+    const files = ['chat.css', 'icon.svg', 'manifest.webmanifest', ...scripts].map((name) => `/demo/chat/${name}`);
+    const page = ['/demo/chat/', ...files, '/demo/extension/icon128.png'];
     equal(urls, [...page, ...LIBRARY.map((name) => `/dist/${name}`)].sort());
     equal(Object.fromEntries(headers)['cross-origin-embedder-policy'], 'require-corp');
   });

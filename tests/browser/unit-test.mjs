@@ -22,6 +22,7 @@ import { ChatTemplate } from '../../web/worker/template.js';
 import { check, ensure, equal, failure, finish } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
 import { inParts } from './parts.mjs';
+import { checkChats } from './unit-chats.mjs';
 import { checkSessions } from './unit-sessions.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -596,4 +597,5 @@ await check('dist/nutshell.d.ts is the one of the sources', () => {
 });
 
 await import('./unit-sources.mjs');
+await checkChats();
 finish();

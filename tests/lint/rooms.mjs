@@ -62,6 +62,7 @@ const LONG_FUNCTION = 40; // and nearly all (SHORT_SHARE) are below this
 const SHORT_SHARE = 0.95;
 
 const SKIPPED_FOLDERS = ['.git', '.toolchain', 'models', 'node_modules', 'build', 'dist'];
+const SKIPPED_FILES = ['demo/chat/vendor.mjs']; // built, as dist/ is
 const CODE = /\.(c|h|inc|js|mjs|ts|css|html|sh|py)$|(^|\/)(Makefile|\.ci\/run)$/;
 const C_FILE = /^(src|wasm|tests)\/.*\.(c|h|inc)$/;
 const JS_FILE = /\.(js|mjs)$/;
@@ -83,7 +84,7 @@ function readTree(root, folder = '', tree = new Map()) {
     const path = posix.join(folder, entry.name);
     if (entry.isDirectory() && !SKIPPED_FOLDERS.includes(path) && entry.name !== '__pycache__') {
       readTree(root, path, tree);
-    } else if (entry.isFile()) {
+    } else if (entry.isFile() && !SKIPPED_FILES.includes(path)) {
       const bytes = readFileSync(join(root, path));
       if (!bytes.subarray(0, 8000).includes(0)) tree.set(path, bytes.toString());
     }
