@@ -413,6 +413,62 @@ nut_status nut_generate_step(nut_session *session, nut_step *step, nut_error *er
 /* Ends a generation before it is done; the cache keeps what was read. Allowed at any time. */
 void nut_generate_end(nut_session *session);
 
+/* ---- answers ---- */
+
+/* What a model wrote, taken apart while it comes: content, reasoning, calls of tools. Which marks it uses is
+ * known from its chat template; without a template, or with one whose marks are not known, all is content. A
+ * call that is not written as its format asks for is content too: nothing is lost. */
+typedef struct nut_answer nut_answer;
+
+#define NUT_ANSWER_LIST(X)                                                                                  \
+    X(NUT_ANSWER_CONTENT, "content")     /* more text */                                                    \
+    X(NUT_ANSWER_REASONING, "reasoning") /* more text */                                                    \
+    X(NUT_ANSWER_CALL, "call")           /* a call begins; text: the name of its tool */                    \
+    X(NUT_ANSWER_ARGUMENTS, "arguments") /* more of its arguments, a JSON object in the end */              \
+    X(NUT_ANSWER_CALL_END, "call-end")   /* it is whole; text: its id, the model's, or one made up */       \
+    X(NUT_ANSWER_NO_CALL, "no-call")     /* what had begun is no call; its text follows as content */
+
+typedef enum nut_answer_kind {
+#define NUT_X(name, text) name,
+    NUT_ANSWER_LIST(NUT_X)
+#undef NUT_X
+        NUT_ANSWER_COUNT
+} nut_answer_kind;
+
+typedef struct nut_answer_event {
+    nut_answer_kind kind;
+    uint32_t call;    // which call of the answer, from 0
+    const char *text; // n bytes, until the function returns
+    size_t n;
+} nut_answer_event;
+
+typedef struct nut_answer_options {
+    const char *chat_template; // n_template bytes, the model's; NULL: none
+    size_t n_template;
+    const char *format; // NULL: found in the template; else the name of a format, such as "hermes"
+    const char *prompt; // n_prompt bytes, or their end: a template may have opened the reasoning
+    size_t n_prompt;
+    const char *tools; // n_tools bytes of JSON, the tools that the model was told of; NULL: none. Their
+    size_t n_tools;    // schemas say which arguments are texts where the format does not
+    uint32_t n_calls_before; // in the conversation, so that ids that are made up are new
+    void (*event)(void *user, const nut_answer_event *event);
+    void *user;
+} nut_answer_options;
+
+/* Template, prompt and format are read at once, tools are copied. E_ARGUMENT: no format has this name, or
+ * the tools are no JSON. */
+nut_status nut_answer_new(const nut_answer_options *options, nut_answer **out, nut_error *err);
+/* Takes more of the text, in pieces of any kind, and tells what is decided. E_MEMORY: nothing was taken. */
+nut_status nut_answer_feed(nut_answer *answer, const char *text, size_t n, nut_error *err);
+/* No more will come: tells the rest. */
+void nut_answer_end(nut_answer *answer);
+void nut_answer_free(nut_answer *answer);
+/* The name of the format of calls; NULL where none is known. */
+const char *nut_answer_format(const nut_answer *answer);
+/* The texts that the format is marked with, i from 0; NULL behind the last, "" in between. Where they are
+ * special tokens, the generation must show them. */
+const char *nut_answer_mark(const nut_answer *answer, size_t i);
+
 /* ---- jobs ---- */
 
 // clang-format off

@@ -25,12 +25,15 @@ const HARNESSES = [
   { name: 'imatrix', share: 1, most: 3000, dict: 'gguf' },
   { name: 'formats', share: 1, most: 3000 },
   { name: 'sampler', share: 2, most: 2000 },
+  { name: 'answer', share: 2, most: 2000 },
   { name: 'args', share: 1, most: 20000, dict: 'args' },
 ];
 
 /** The files that read untrusted bytes, and the share of their lines that must be reached. */
 const READERS = [
-  'src/base/cursor.c', 'src/evaluate/imatrix.c', 'src/model/arch.c', 'src/model/arch_read.c', 'src/kernels/rans.c',
+  'src/base/cursor.c', 'src/chat/answer.c', 'src/chat/answer_formats.c', 'src/chat/answer_python.c',
+  'src/chat/answer_read.c', 'src/chat/answer_schema.c', 'src/chat/answer_tags.c', 'src/chat/json_scan.c',
+  'src/evaluate/imatrix.c', 'src/model/arch.c', 'src/model/arch_read.c', 'src/kernels/rans.c',
   'src/model/bind.c',
   'src/model/coded.c', 'src/model/gguf.c', 'src/model/merge.c',
   'src/model/pretok.c', 'src/model/special.c', 'src/model/special_ids.c', 'src/model/splits.c', 'src/run/load.c',

@@ -1,0 +1,155 @@
+/* Calls as Python writes them, and Python's values as JSON: text in single quotes, True, False, None. */
+#include "chat/answer.h"
+
+#include <string.h>
+
+/* JSON of a value that is being read. */
+typedef struct writer {
+    nut_answer *p;
+    char text[64];
+    size_t n;
+    json_scan_result result;
+} writer;
+
+static void flush(writer *w) {
+    answer_arguments(w->p, w->text, w->n);
+    w->n = 0;
+}
+
+/* A byte of JSON, which must fit what was written before. */
+static void put(writer *w, char c) {
+    if (w->result != JSON_SCAN_MORE) return;
+    w->result = json_scan_byte(&w->p->json, c);
+    if (w->result == JSON_SCAN_WRONG || w->result == JSON_SCAN_BEFORE) return;
+    if (w->n == sizeof w->text) flush(w);
+    w->text[w->n++] = c;
+}
+
+static void put_all(writer *w, const char *text) {
+    while (*text) put(w, *text++);
+}
+
+/* A character of a text as JSON has it. */
+static void put_character(writer *w, char c) {
+    static const char hex[] = "0123456789abcdef";
+    if (c == '"' || c == '\\') put(w, '\\');
+    if ((unsigned char)c >= 0x20) return put(w, c);
+    if (c == '\n') return put_all(w, "\\n");
+    if (c == '\t') return put_all(w, "\\t");
+    put_all(w, "\\u00");
+    put(w, hex[(c >> 4) & 15]);
+    put(w, hex[c & 15]);
+}
+
+enum { NO_ESCAPE, ESCAPE, HEX }; // what a byte of a text follows
+
+static void put_escape(writer *w, char c) {
+    w->p->escape = NO_ESCAPE;
+    if (c == '\n') return; // the line goes on
+    if (c == '\'') return put(w, c);
+    if (c == 'x') return put_all(w, "\\u00");
+    if (!strchr("\"\\/bfnrtu", c) || !c) return put_all(w, "\\\\"), put_character(w, c);
+    put(w, '\\');
+    put(w, c);
+}
+
+static void in_text(writer *w, char c) {
+    nut_answer *p = w->p;
+    if (p->escape == ESCAPE) return put_escape(w, c);
+    if (c == '\\') {
+        p->escape = ESCAPE;
+    } else if (c == p->quote) {
+        p->quote = 0;
+        put(w, '"');
+    } else {
+        put_character(w, c);
+    }
+}
+
+/* The rest of a word of Python's. */
+static void in_word(writer *w, char c) {
+    nut_answer *p = w->p;
+    if (*p->word != c)
+        w->result = JSON_SCAN_WRONG;
+    else if (!*++p->word)
+        p->word = NULL;
+}
+
+static void outside(writer *w, char c) {
+    nut_answer *p = w->p;
+    static const struct {
+        char first;
+        const char *rest, *json;
+    } words[] = {{'T', "rue", "true"}, {'F', "alse", "false"}, {'N', "one", "null"}};
+    for (size_t i = 0; i < 3; i++)
+        if (c == words[i].first) {
+            p->word = words[i].rest;
+            return put_all(w, words[i].json);
+        }
+    if (c == '\'' || c == '"') p->quote = c, c = '"';
+    put(w, c);
+}
+
+static void take(writer *w, char c) {
+    if (w->p->quote)
+        in_text(w, c);
+    else if (w->p->word)
+        in_word(w, c);
+    else
+        outside(w, c);
+}
+
+/* A value, told as JSON; `typed` once its JSON is whole, of which the rest of a word may be left to read. */
+static answer_verdict read_value(nut_answer *p) {
+    writer w = {.p = p};
+    if (!p->scanning) {
+        json_scan_begin(&p->json);
+        p->typed = false;
+        p->scanning = true;
+    }
+    while (p->cur < p->n && (!p->typed || p->word)) {
+        take(&w, p->text[p->cur]);
+        if (w.result == JSON_SCAN_WRONG) return ANSWER_NO;
+        if (w.result != JSON_SCAN_BEFORE) p->cur++;
+        p->typed = p->typed || w.result != JSON_SCAN_MORE;
+    }
+    flush(&w);
+    if (!p->typed || p->word) return ANSWER_MORE;
+    p->scanning = false;
+    return ANSWER_YES;
+}
+
+/* The name of the method by which Llama 3 calls a built-in tool is no part of the tool's. */
+static void drop_method(nut_answer *p) {
+    static const char method[] = ".call";
+    const size_t n = sizeof method - 1;
+    if (p->opened < ANSWER_MARKS && p->name.n > n && p->format->alone &&
+        !memcmp(p->text + p->name.at + p->name.n - n, method, n))
+        p->name.n -= n;
+}
+
+answer_verdict answer_python_call(nut_answer *p) {
+    bool found = false;
+    READ_BEGIN(2);
+    READ(answer_space(p));
+    READ(answer_word(p, &p->name));
+    drop_method(p);
+    READ(answer_literal(p, "("));
+    READ(answer_space(p));
+    p->first = true;
+    READ_IF(found, answer_literal(p, ")"));
+    while (!found) {
+        READ(answer_word(p, &p->key));
+        READ(answer_space(p));
+        READ(answer_literal(p, "="));
+        answer_key(p, p->key);
+        READ(read_value(p));
+        READ(answer_space(p));
+        READ_IF(found, answer_literal(p, ")"));
+        if (found) break;
+        READ(answer_literal(p, ","));
+        READ(answer_space(p));
+    }
+    answer_arguments(p, p->first ? "{}" : "}", p->first ? 2 : 1);
+    READ_END;
+}
