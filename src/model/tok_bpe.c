@@ -10,24 +10,8 @@
 #include "model/unicode.h"
 
 #include "base/error.h"
-#include "base/mem.h"
 
 #include <string.h>
-
-typedef struct bpe_merge {
-    int32_t left, right, merged;
-} bpe_merge;
-
-typedef struct bpe_merges {
-    bpe_merge *list; // (n) in the order of training: the index is the merge rank
-    uint32_t n;
-    uint32_t *slots; // (mask + 1) indices by hash of left and right; NO_MERGE: empty
-    size_t mask;
-} bpe_merges;
-
-#define NO_MERGE UINT32_MAX
-#define NO_SLOT  SIZE_MAX
-enum { MAX_PROBES = 512, MAX_MERGES = 1 << 26 }; // probes: see token_table.c
 
 /* ---- bytes as characters ---- */
 
@@ -57,71 +41,6 @@ static size_t put_character(char *to, uint32_t c) { // below U+0800
     return 2;
 }
 
-/* ---- merges ---- */
-
-/* The slot of a pair, or the empty slot where it belongs; NO_SLOT: neither within MAX_PROBES. */
-static size_t merge_slot(const bpe_merges *m, int32_t left, int32_t right) {
-    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
-    size_t at = (size_t)((h ^ (h >> 32)) * 0xd6e8feb86659fd93u >> 32) & m->mask;
-    for (int probes = 0; probes < MAX_PROBES; probes++, at = (at + 1) & m->mask) {
-        if (m->slots[at] == NO_MERGE) return at;
-        const bpe_merge *found = &m->list[m->slots[at]];
-        if (found->left == left && found->right == right) return at;
-    }
-    return NO_SLOT;
-}
-
-/* Reads "left right"; false where left, right or both together are no token. */
-static bool parse_merge(const vocab *v, gguf_str s, bpe_merge *out) {
-    const char *gap = s.n > 2 ? memchr(s.s + 1, ' ', (size_t)s.n - 1) : NULL;
-    if (!gap) return false;
-    size_t n_left = (size_t)(gap - s.s), n_right = (size_t)s.n - n_left - 1;
-    out->left = token_table_find(&v->tokens, s.s, n_left);
-    out->right = token_table_find(&v->tokens, gap + 1, n_right);
-    out->merged = token_table_find2(&v->tokens, s.s, n_left, gap + 1, n_right);
-    return out->left != VOCAB_NONE && out->right != VOCAB_NONE && out->merged != VOCAB_NONE;
-}
-
-/* A merge that names no tokens never applies; it is left out. */
-static nut_status fill_merges(const vocab *v, const gguf *g, const gguf_kv *kv, nut_error *err) {
-    bpe_merges *m = v->merges;
-    const uint8_t *at = kv->value;
-    for (uint64_t i = 0; i < kv->n; i++) {
-        gguf_str s;
-        at = gguf_next_string(g, at, &s);
-        if (!parse_merge(v, s, &m->list[m->n])) continue;
-        size_t slot = merge_slot(m, m->list[m->n].left, m->list[m->n].right);
-        if (slot == NO_SLOT) return vocab_invalid(err, "its merges were made to collide");
-        if (m->slots[slot] == NO_MERGE) m->slots[slot] = m->n++; // the first of equal merges counts
-    }
-    if (kv->n && !m->n) return vocab_invalid(err, "its merges name none of its tokens");
-    return NUT_OK;
-}
-
-static nut_status read_merges(vocab *v, const gguf *g, nut_error *err) {
-    const gguf_kv *kv = gguf_find(g, "tokenizer.ggml.merges");
-    size_t n_slots = 16;
-    if (!kv || kv->type != GGUF_ARRAY || kv->elem != GGUF_STRING || kv->n > MAX_MERGES)
-        return vocab_invalid(err, "it has no merges");
-    v->merges = mem_calloc(1, sizeof *v->merges);
-    if (!v->merges) return error_memory(err, sizeof *v->merges);
-    while (2 * n_slots < 3 * kv->n) n_slots *= 2;
-    v->merges->mask = n_slots - 1;
-    v->merges->list = mem_calloc((size_t)kv->n + 1, sizeof *v->merges->list);
-    v->merges->slots = mem_calloc(n_slots, sizeof *v->merges->slots);
-    if (!v->merges->list || !v->merges->slots)
-        return error_memory(err, kv->n * sizeof *v->merges->list + n_slots * sizeof *v->merges->slots);
-    memset(v->merges->slots, 0xff, n_slots * sizeof *v->merges->slots);
-    return fill_merges(v, g, kv, err);
-}
-
-void bpe_free(bpe_merges *m) {
-    if (!m) return;
-    mem_free(m->list);
-    mem_free(m->slots);
-    mem_free(m);
-}
-
 static nut_status bpe_prepare(vocab *v, const gguf *g, nut_error *err) {
     gguf_str pre;
     TRY(gguf_get_str(g, "tokenizer.ggml.pre", "", &pre, err));
@@ -137,7 +56,7 @@ static nut_status bpe_prepare(vocab *v, const gguf *g, nut_error *err) {
         char text[2];
         v->byte_ids[b] = token_table_find(&v->tokens, text, put_character(text, character_of(b)));
     }
-    return read_merges(v, g, err);
+    return merges_read(&v->merges, &v->tokens, g, err);
 }
 
 /* ---- words ---- */
@@ -148,14 +67,8 @@ typedef struct bpe_call {
     ids_out *out;
 } bpe_call;
 
-static bool bpe_merge_rule(const void *ctx, const merge_symbol *a, const merge_symbol *b,
-                           merge_result *out) {
-    const bpe_merges *m = ctx;
-    const size_t slot = merge_slot(m, a->id, b->id);
-    if (slot == NO_SLOT || m->slots[slot] == NO_MERGE) return false;
-    out->rank = m->slots[slot];
-    out->id = m->list[out->rank].merged;
-    return true;
+static bool bpe_merge(const void *ctx, const merge_symbol *a, const merge_symbol *b, merge_result *out) {
+    return merges_find(ctx, a->id, b->id, out);
 }
 
 /* The token whose text is the whole word, or VOCAB_NONE. */
@@ -183,7 +96,7 @@ static bool tokenize_word(void *ctx, const char *word, size_t n) {
         if (id != VOCAB_NONE && !merge_add(w, (uint32_t)i, 1, id)) return false;
     }
     if (!w->n) return true;
-    if (!merge_run(w, bpe_merge_rule, v->merges)) return false;
+    if (!merge_run(w, bpe_merge, v->merges)) return false;
     for (uint32_t i = 0; i != MERGE_END; i = w->symbols[i].next) ids_put(call->out, w->symbols[i].id);
     return true;
 }

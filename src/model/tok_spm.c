@@ -10,11 +10,13 @@
  *
  * Token texts of more than MAX_MERGED bytes are not searched for (Llama's longest has 48 bytes, Gemma's 93),
  * so that the time is bounded by the text's length and MAX_MERGED, whatever the vocabulary is.
+ *
+ * Gemma 4's vocabulary is of the same kind, but says by a list of merges, as byte-pair vocabularies do,
+ * which pair is merged next.
  */
-#include "model/tokenizer.h"
+#include "model/pieces.h"
 #include "model/unicode.h"
 
-#include "base/cursor.h"
 #include "base/error.h"
 #include "base/mem.h"
 
@@ -22,15 +24,6 @@
 #include <string.h>
 
 enum { MAX_MERGED = 512 };
-
-static const char space_mark[] = "\xe2\x96\x81"; // U+2581
-
-static bool begins_with_mark(const char *s, size_t n) {
-    return n >= 3 && !memcmp(s, space_mark, 3);
-}
-static bool ends_with_mark(const char *s, size_t n) {
-    return n >= 3 && !memcmp(s + n - 3, space_mark, 3);
-}
 
 /* ---- preparation ---- */
 
@@ -42,43 +35,26 @@ static uint32_t rank_of(float score) {
     return bits & 0x80000000u ? bits : ~bits & 0x7fffffffu;
 }
 
-static nut_status read_scores(vocab *v, const gguf *g, nut_error *err) {
-    const gguf_kv *kv = gguf_find(g, "tokenizer.ggml.scores");
-    bool floats = kv && kv->type == GGUF_ARRAY && kv->elem == GGUF_F32;
-    if (!floats || kv->n < v->tokens.n)
-        return vocab_invalid(err, "its scores are not one float for each token");
-    v->ranks = mem_calloc(v->tokens.n, sizeof *v->ranks);
-    if (!v->ranks) return error_memory(err, v->tokens.n * sizeof *v->ranks);
-    cursor c = {.bytes = kv->value, .n = (size_t)kv->n_bytes};
-    for (uint32_t i = 0; i < v->tokens.n; i++) v->ranks[i] = rank_of(cursor_f32(&c));
-    return NUT_OK;
-}
-
-/* The token "<0x0A>", or the one whose text is the byte itself. */
-static int32_t find_byte(const vocab *v, unsigned byte) {
-    static const char digits[] = "0123456789ABCDEF";
-    const char name[] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'}, raw = (char)byte;
-    int32_t id = token_table_find(&v->tokens, name, sizeof name);
-    return id != VOCAB_NONE ? id : token_table_find(&v->tokens, &raw, 1);
-}
-
-/* Notes which bytes stand before a space mark inside a token's text. */
-static void note_inner_spaces(vocab *v, token_text p) {
-    for (uint32_t at = 1; at < p.n; at++)
-        if (begins_with_mark(p.s + at, p.n - at) && !ends_with_mark(p.s, at))
-            v->before_space[(uint8_t)p.s[at - 1]] = true;
+static void take_score(vocab *v, uint32_t id, float score) {
+    v->ranks[id] = rank_of(score);
 }
 
 static nut_status spm_prepare(vocab *v, const gguf *g, nut_error *err) {
-    TRY(read_scores(v, g, err));
+    v->ranks = mem_calloc(v->tokens.n, sizeof *v->ranks);
+    if (!v->ranks) return error_memory(err, v->tokens.n * sizeof *v->ranks);
+    TRY(pieces_scores(v, g, take_score, err));
     TRY(gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", true, &v->add_space_prefix, err));
-    for (unsigned b = 0; b < 256; b++) v->byte_ids[b] = find_byte(v, b);
-    for (uint32_t i = 0; i < v->tokens.n; i++) note_inner_spaces(v, v->tokens.texts[i]);
+    pieces_prepare(v);
     v->unk = 0; // the ids of the first Llama, where the metadata names none
     v->bos = 1;
     v->eos = 2;
     v->add_bos = true;
     return NUT_OK;
+}
+
+static nut_status gemma4_prepare(vocab *v, const gguf *g, nut_error *err) {
+    pieces_prepare(v);
+    return merges_read(&v->merges, &v->tokens, g, err);
 }
 
 /* ---- words ---- */
@@ -90,19 +66,12 @@ typedef struct spm_word {
 
 static bool spm_merge(const void *ctx, const merge_symbol *a, const merge_symbol *b, merge_result *out) {
     const spm_word *w = ctx;
+    if (w->v->merges) return merges_find(w->v->merges, a->id, b->id, out);
     if (a->n + b->n > MAX_MERGED) return false;
     out->id = token_table_find(&w->v->tokens, w->text + a->at, a->n + b->n);
     if (out->id == VOCAB_NONE) return false;
     out->rank = w->v->ranks[out->id];
     return true;
-}
-
-/* A character that is no token: the tokens of its bytes, or one unknown token where a byte has none. */
-static void put_bytes(const vocab *v, const char *s, uint32_t n, ids_out *out) {
-    bool known = true;
-    for (uint32_t i = 0; i < n; i++) known = known && v->byte_ids[(uint8_t)s[i]] != VOCAB_NONE;
-    for (uint32_t i = 0; known && i < n; i++) ids_put(out, v->byte_ids[(uint8_t)s[i]]);
-    if (!known && v->unk != VOCAB_NONE) ids_put(out, v->unk);
 }
 
 /* s->text[0 .. n), n > 0, with space marks for spaces. */
@@ -117,10 +86,11 @@ static bool tokenize_word(const vocab *v, scratch *s, size_t n, ids_out *out) {
     if (!merge_run(&s->work, spm_merge, &word)) return false;
     const merge_symbol *symbols = s->work.symbols;
     for (uint32_t i = 0; i != MERGE_END; i = symbols[i].next) {
-        if (symbols[i].id != VOCAB_NONE)
-            ids_put(out, symbols[i].id);
-        else
-            put_bytes(v, s->text + symbols[i].at, symbols[i].n, out);
+        const merge_symbol *left = &symbols[i];
+        if (left->id != VOCAB_NONE)
+            ids_put(out, left->id);
+        else if (!pieces_put_bytes(v, s->text + left->at, left->n, out) && v->unk != VOCAB_NONE)
+            ids_put(out, v->unk);
     }
     return true;
 }
@@ -129,7 +99,7 @@ static bool tokenize_word(const vocab *v, scratch *s, size_t n, ids_out *out) {
 static size_t word_length(const vocab *v, const char *text, size_t n, size_t *n_marked) {
     size_t at = 0, spaces = 0;
     for (bool word = false; at < n;) {
-        bool mark = begins_with_mark(text + at, n - at), space = mark || text[at] == ' ';
+        bool mark = space_mark_begins(text + at, n - at), space = mark || text[at] == ' ';
         if (space && word && !v->before_space[(uint8_t)text[at - 1]]) break;
         word = !space;
         spaces += text[at] == ' ';
@@ -144,49 +114,35 @@ static void put_marked(char *to, const char *text, size_t n) {
         if (text[i] != ' ')
             *to++ = text[i];
         else
-            memcpy(to, space_mark, 3), to += 3;
+            memcpy(to, SPACE_MARK, 3), to += 3;
     }
 }
 
-static bool spm_tokenize(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
-    size_t prefix = v->add_space_prefix ? 3 : 0, n_marked;
+static bool tokenize_words(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
+    size_t prefix = v->add_space_prefix ? SPACE_MARK_BYTES : 0, n_marked;
     for (size_t at = 0, length; at < n; at += length, prefix = 0) {
         length = word_length(v, text + at, n - at, &n_marked);
         if (!scratch_text(s, prefix + n_marked)) return false;
-        memcpy(s->text, space_mark, prefix);
+        memcpy(s->text, SPACE_MARK, prefix);
         put_marked(s->text + prefix, text + at, length);
         if (!tokenize_word(v, s, prefix + n_marked, out)) return false;
     }
     return true;
 }
 
-/* ---- back to text ---- */
-
-static int hex_digit(char c) { // -1: none
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The byte of a text like "<0x0A>"; -1: another text. */
-static int byte_of(token_text p) {
-    if (p.n != 6 || memcmp(p.s, "<0x", 3) != 0 || p.s[5] != '>') return -1;
-    int high = hex_digit(p.s[3]), low = hex_digit(p.s[4]);
-    return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
-static void spm_text(const vocab *v, int32_t id, text_out *out) {
-    token_text p = v->tokens.texts[id];
-    int byte = vocab_type_of(v, id) == VOCAB_BYTE ? byte_of(p) : -1;
-    if (byte >= 0) {
-        text_put(out, (char)byte);
-        return;
+/* Line ends stand apart from other text; several of them may be a token that no merges lead to. */
+static bool gemma4_tokenize(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
+    for (size_t at = 0, length; at < n; at += length) {
+        const bool ends = text[at] == '\n';
+        for (length = 1; at + length < n && (text[at + length] == '\n') == ends;) length++;
+        const int32_t id = ends ? token_table_find(&v->tokens, text + at, length) : VOCAB_NONE;
+        if (id != VOCAB_NONE)
+            ids_put(out, id);
+        else if (!tokenize_words(v, s, text + at, length, out))
+            return false;
     }
-    for (uint32_t i = 0; i < p.n;) {
-        bool mark = begins_with_mark(p.s + i, p.n - i);
-        text_put(out, mark ? ' ' : p.s[i]);
-        i += mark ? 3 : 1;
-    }
+    return true;
 }
 
-const tokenizer tokenizer_spm = {"llama", spm_prepare, spm_tokenize, spm_text};
+const tokenizer tokenizer_spm = {"llama", spm_prepare, tokenize_words, pieces_text};
+const tokenizer tokenizer_gemma4 = {"gemma4", gemma4_prepare, gemma4_tokenize, pieces_text};

@@ -8,16 +8,13 @@
  *
  * What a file does not say: a vocabulary is cased where ordinary tokens have capital letters.
  */
-#include "model/tokenizer.h"
+#include "model/pieces.h"
 #include "model/unicode.h"
 
 #include <string.h>
 
 /* Longer words are unknown, as in BERT; and bytes of a piece, which bounds the time for any vocabulary. */
 enum { MAX_CHARACTERS = 100, MAX_PIECE = 256 };
-
-static const char word_mark[] = "\xe2\x96\x81"; // U+2581
-enum { MARK_BYTES = 3 };
 
 static bool has_capitals(token_text p) {
     if (p.n && p.s[0] == '[') return false; // "[CLS]", whatever its type
@@ -45,7 +42,7 @@ typedef struct word {
     const vocab *v;
     ids_out *out;
     size_t n, n_characters;
-    char text[MARK_BYTES + 4 * MAX_CHARACTERS]; // with the mark in front
+    char text[SPACE_MARK_BYTES + 4 * MAX_CHARACTERS]; // with the mark in front
 } word;
 
 static bool is_chinese(uint32_t c) {
@@ -73,7 +70,7 @@ static void end_word(word *w) {
         w->out->n = before;
         if (w->v->unk != VOCAB_NONE) ids_put(w->out, w->v->unk);
     }
-    w->n = MARK_BYTES;
+    w->n = SPACE_MARK_BYTES;
     w->n_characters = 0;
 }
 
@@ -110,9 +107,9 @@ static void take_character(word *w, uint32_t c) {
 }
 
 static bool wordpiece_tokenize(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
-    word w = {.v = v, .out = out, .n = MARK_BYTES};
+    word w = {.v = v, .out = out, .n = SPACE_MARK_BYTES};
     (void)s;
-    memcpy(w.text, word_mark, MARK_BYTES);
+    memcpy(w.text, SPACE_MARK, SPACE_MARK_BYTES);
     for (size_t at = 0, length; at < n; at += length)
         take_character(&w, unicode_at(text + at, n - at, &length));
     end_word(&w);
@@ -123,9 +120,9 @@ static bool wordpiece_tokenize(const vocab *v, scratch *s, const char *text, siz
 
 static void wordpiece_text(const vocab *v, int32_t id, text_out *out) {
     const token_text p = v->tokens.texts[id];
-    const bool begins = p.n >= MARK_BYTES && !memcmp(p.s, word_mark, MARK_BYTES);
+    const bool begins = space_mark_begins(p.s, p.n);
     if (begins) text_put(out, ' ');
-    text_put_all(out, p.s + (begins ? MARK_BYTES : 0), p.n - (begins ? MARK_BYTES : 0));
+    text_put_all(out, p.s + (begins ? SPACE_MARK_BYTES : 0), p.n - (begins ? SPACE_MARK_BYTES : 0));
 }
 
 const tokenizer tokenizer_wordpiece = {"bert", wordpiece_prepare, wordpiece_tokenize, wordpiece_text};

@@ -107,5 +107,6 @@ nut_status token_table_read(token_table *t, const gguf *g, const gguf_kv *kv, nu
 void token_table_free(token_table *t) {
     mem_free(t->texts);
     mem_free(t->slots);
+    mem_free(t->own);
     *t = (token_table){0};
 }

@@ -23,6 +23,7 @@ typedef struct token_table {
     uint32_t longest;  // bytes of the longest text
     token_slot *slots; // (mask + 1)
     size_t mask;       // a power of two, less 1
+    char *own;         // NULL, or bytes that texts point to in place of the header's
 } token_table;
 
 enum { TOKEN_TABLE_MAX = 1 << 24 };

@@ -7,19 +7,33 @@
 
 enum { MAX_TEXT = 1 << 28 }; // bytes; a space may become three, and all offsets and sizes fit 32 bits
 
+/* *p of *cap bytes grows to n bytes or more. */
+static bool grow(void **p, size_t *cap, size_t n) {
+    if (n <= *cap) return true;
+    size_t more = *cap ? *cap : 512;
+    while (more < n) more *= 2;
+    void *grown = mem_grow(*p, *cap, more);
+    if (!grown) return false;
+    *p = grown;
+    *cap = more;
+    return true;
+}
+
 bool scratch_text(scratch *s, size_t n) {
-    if (n <= s->text_cap) return true;
-    size_t cap = s->text_cap ? s->text_cap : 512;
-    while (cap < n) cap *= 2;
-    mem_free(s->text);
-    s->text = mem_alloc(cap);
-    s->text_cap = s->text ? cap : 0;
-    return s->text != NULL;
+    void *text = s->text;
+    const bool done = grow(&text, &s->text_cap, n);
+    s->text = text;
+    return done;
+}
+
+bool scratch_cells(scratch *s, size_t n) {
+    return grow(&s->cells, &s->cells_cap, n);
 }
 
 void scratch_free(scratch *s) {
     merge_free(&s->work);
     mem_free(s->text);
+    mem_free(s->cells);
     *s = (scratch){0};
 }
 

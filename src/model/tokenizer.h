@@ -6,8 +6,11 @@
 #ifndef NUT_MODEL_TOKENIZER_H
 #define NUT_MODEL_TOKENIZER_H
 
+#include "model/charsmap.h"
 #include "model/merge.h"
+#include "model/merges.h"
 #include "model/token_table.h"
+#include "model/trie.h"
 #include "model/vocab.h"
 
 enum { VOCAB_NONE = -1 }; // no such token
@@ -46,11 +49,14 @@ static inline void text_put_all(text_out *out, const char *s, size_t n) {
 typedef struct scratch {
     char *text;
     size_t text_cap;
+    void *cells; // what a tokenizer keeps for each byte of a word
+    size_t cells_cap;
     merge_work work;
 } scratch;
 
-/* Space for n bytes of text (what was there is lost); false: no memory. */
+/* Space for n bytes of text, and for n bytes of cells; what was there is kept. False: no memory. */
 bool scratch_text(scratch *s, size_t n);
+bool scratch_cells(scratch *s, size_t n);
 void scratch_free(scratch *s);
 
 typedef struct tokenizer {
@@ -63,7 +69,8 @@ typedef struct tokenizer {
     void (*text)(const vocab *v, int32_t id, text_out *out);
 } tokenizer;
 
-extern const tokenizer tokenizer_spm, tokenizer_bpe, tokenizer_wordpiece;
+extern const tokenizer tokenizer_spm, tokenizer_gemma4, tokenizer_bpe, tokenizer_wordpiece,
+    tokenizer_unigram, tokenizer_rwkv;
 
 struct vocab {
     const tokenizer *tokenizer;
@@ -83,11 +90,19 @@ struct vocab {
     int32_t unk;
     uint32_t *ranks; // (tokens.n) scores as numbers that sort, best first
 
+    /* Unigram */
+    bool merge_spaces; // spaces at the ends of a text are left out, others count as one
+    float *scores;     // (tokens.n)
+    float unk_score;   // of a character that no token begins with
+    charsmap charsmap;
+
+    trie trie; // Unigram, RWKV
+
     bool cased; // WordPiece: texts keep their case and their accents
 
     /* byte-pair encoding */
     const struct pretok *pretok;
-    struct bpe_merges *merges;
+    struct merges *merges;
     bool ignore_merges; // a word that is a token's text is that token, whatever the merges say
 };
 
@@ -106,7 +121,5 @@ nut_status special_prepare(vocab *v, nut_error *err);
 /* The longest special token that begins at text (n > 0 bytes), or VOCAB_NONE. Control and unknown tokens
  * count only where `control`. */
 int32_t special_match(const vocab *v, const char *text, size_t n, bool control);
-
-void bpe_free(struct bpe_merges *m); // NULL is allowed
 
 #endif

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const tokenizer *const tokenizers[] = {&tokenizer_spm, &tokenizer_bpe, &tokenizer_wordpiece};
+static const tokenizer *const tokenizers[] = {&tokenizer_spm,     &tokenizer_bpe,  &tokenizer_wordpiece,
+                                              &tokenizer_unigram, &tokenizer_rwkv, &tokenizer_gemma4};
 
 nut_status vocab_invalid(nut_error *err, const char *what) {
     return error_set(err, NUT_E_CORRUPT,
@@ -78,10 +79,12 @@ nut_status vocab_new(const gguf *g, vocab **out, nut_error *err) {
 void vocab_free(vocab *v) {
     if (!v) return;
     token_table_free(&v->tokens);
-    bpe_free(v->merges);
+    merges_free(v->merges);
     mem_free(v->types);
     mem_free(v->special);
     mem_free(v->ranks);
+    mem_free(v->scores);
+    trie_free(&v->trie);
     mem_free(v);
 }
 

@@ -235,7 +235,7 @@ static void write_refused(void) {
         {"llama.rope.dimension_count", 'u', 7, NULL},     {"llama.rope.freq_base", 'f', -1, NULL},
         {"llama.rope.scaling.type", 's', 0, "yarn"},      {"llama.rope.scaling.factor", 'f', 4, NULL},
         {"llama.rope.scaling.attn_factor", 'f', 2, NULL}, {"llama.expert_count", 'u', 8, NULL},
-        {"llama.attention.causal", 'b', 0, NULL},         {"tokenizer.ggml.model", 's', 0, "t5"},
+        {"llama.attention.causal", 'b', 0, NULL},         {"tokenizer.ggml.model", 's', 0, "plamo2"},
         {"tokenizer.ggml.bos_token_id", 'u', 99, NULL},   {"tokenizer.ggml.scores", '-', 0, NULL},
     };
     char name[64];

@@ -1,4 +1,4 @@
-/* The hashes of token_table.c and tok_bpe.c, to make vocabularies that collide. Should the hashes change
+/* The hashes of token_table.c and merges.c, to make vocabularies that collide. Should the hashes change
  * there, such vocabularies are accepted and test_vocab.c fails. */
 #ifndef NUT_TESTS_HASHES_H
 #define NUT_TESTS_HASHES_H

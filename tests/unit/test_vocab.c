@@ -435,7 +435,7 @@ static make_gguf without_model(void) {
     return (make_gguf){.version = 3, .alignment = 32};
 }
 static make_gguf unknown_model(void) {
-    make_gguf g = empty_file("t5");
+    make_gguf g = empty_file("plamo2");
     put_entries(&g, spm_list, COUNT(spm_list));
     return g;
 }
@@ -539,7 +539,7 @@ static void test_refusals(void) {
         const char *says;
     } list[] = {
         {without_model, NUT_E_CORRUPT, "no tokenizer"},
-        {unknown_model, NUT_E_UNSUPPORTED, "\"t5\""},
+        {unknown_model, NUT_E_UNSUPPORTED, "\"plamo2\""},
         {model_no_text, NUT_E_CORRUPT, "tokenizer.ggml.model"},
         {without_tokens, NUT_E_CORRUPT, "no tokens"},
         {empty_tokens, NUT_E_CORRUPT, "no tokens"},
