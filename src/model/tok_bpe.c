@@ -81,23 +81,28 @@ static int32_t whole_word(const vocab *v, const char *word, size_t n) {
 }
 
 /* Bytes that have no token are left out. */
-static bool tokenize_word(void *ctx, const char *word, size_t n) {
-    bpe_call *call = ctx;
-    const vocab *v = call->v;
-    merge_work *w = &call->s->work;
-    int32_t id = v->ignore_merges ? whole_word(v, word, n) : VOCAB_NONE;
-    if (id != VOCAB_NONE) {
-        ids_put(call->out, id);
-        return true;
-    }
+static bool merge_word(const vocab *v, merge_work *w, const char *word, size_t n, ids_out *out) {
     merge_begin(w);
     for (size_t i = 0; i < n; i++) {
-        id = v->byte_ids[(uint8_t)word[i]];
+        const int32_t id = v->byte_ids[(uint8_t)word[i]];
         if (id != VOCAB_NONE && !merge_add(w, (uint32_t)i, 1, id)) return false;
     }
     if (!w->n) return true;
     if (!merge_run(w, bpe_merge, v->merges)) return false;
-    for (uint32_t i = 0; i != MERGE_END; i = w->symbols[i].next) ids_put(call->out, w->symbols[i].id);
+    for (uint32_t i = 0; i != MERGE_END; i = w->symbols[i].next) ids_put(out, w->symbols[i].id);
+    return true;
+}
+
+static bool tokenize_word(void *ctx, const char *word, size_t n) {
+    bpe_call *call = ctx;
+    const size_t before = call->out->n;
+    if (scratch_recall(call->s, word, n, call->out)) return true;
+    const int32_t id = call->v->ignore_merges ? whole_word(call->v, word, n) : VOCAB_NONE;
+    if (id != VOCAB_NONE)
+        ids_put(call->out, id);
+    else if (!merge_word(call->v, &call->s->work, word, n, call->out))
+        return false;
+    scratch_keep(call->s, word, n, call->out, before);
     return true;
 }
 

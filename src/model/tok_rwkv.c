@@ -25,7 +25,7 @@ static uint32_t unescape(char *to, token_text p) {
         }
         const char c = p.s[++i];
         const bool hex = c == 'x' && p.n - i > 2;
-        to[n++] = hex ? (char)(hex_value(p.s[i + 1]) << 4 | hex_value(p.s[i + 2]))
+        to[n++] = hex        ? (char)(hex_value(p.s[i + 1]) << 4 | hex_value(p.s[i + 2]))
                   : c == 'n' ? '\n'
                   : c == 't' ? '\t'
                   : c == 'r' ? '\r'

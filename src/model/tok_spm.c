@@ -118,14 +118,24 @@ static void put_marked(char *to, const char *text, size_t n) {
     }
 }
 
+/* A word of n bytes with its leading spaces, and a space in front of it where prefix is not 0. */
+static bool tokenize_marked(const vocab *v, scratch *s, const char *word, size_t n, size_t n_marked,
+                            size_t prefix, ids_out *out) {
+    const size_t before = out->n;
+    if (!prefix && scratch_recall(s, word, n, out)) return true;
+    if (!scratch_text(s, prefix + n_marked)) return false;
+    memcpy(s->text, SPACE_MARK, prefix);
+    put_marked(s->text + prefix, word, n);
+    if (!tokenize_word(v, s, prefix + n_marked, out)) return false;
+    if (!prefix) scratch_keep(s, word, n, out, before);
+    return true;
+}
+
 static bool tokenize_words(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
     size_t prefix = v->add_space_prefix ? SPACE_MARK_BYTES : 0, n_marked;
     for (size_t at = 0, length; at < n; at += length, prefix = 0) {
         length = word_length(v, text + at, n - at, &n_marked);
-        if (!scratch_text(s, prefix + n_marked)) return false;
-        memcpy(s->text, SPACE_MARK, prefix);
-        put_marked(s->text + prefix, text + at, length);
-        if (!tokenize_word(v, s, prefix + n_marked, out)) return false;
+        if (!tokenize_marked(v, s, text + at, length, n_marked, prefix, out)) return false;
     }
     return true;
 }

@@ -109,11 +109,8 @@ static void put_unknown(unigram_call *c, const char *s, size_t n) {
     c->unknown = true;
 }
 
-static bool end_word(unigram_call *c) {
-    const size_t n = c->n;
-    const char *text = c->s->text;
-    c->n = 0;
-    if (!n) return true;
+/* The best way to the end, as a chain of cells from the first on. */
+static bool find_best(const unigram_call *c, const char *text, size_t n) {
     if (!scratch_cells(c->s, (n + 1) * sizeof(cell))) return false;
     cell *cells = c->s->cells;
     for (size_t i = 1; i <= n; i++) cells[i].score = -INFINITY;
@@ -123,8 +120,24 @@ static bool end_word(unigram_call *c) {
         from = cells[end].from;
         cells[from].next = (uint32_t)end;
     }
+    return true;
+}
+
+static bool end_word(unigram_call *c) {
+    const char *text = c->s->text;
+    const size_t n = c->n, before = c->out->n;
+    bool known = true;
+    c->n = 0;
+    if (!n) return true;
+    if (scratch_recall(c->s, text, n, c->out)) {
+        c->unknown = false;
+        return true;
+    }
+    if (!find_best(c, text, n)) return false;
+    const cell *cells = c->s->cells;
     for (size_t at = 0, end; at < n; at = end) {
         end = cells[at].next;
+        known = known && cells[end].id != VOCAB_NONE;
         if (cells[end].id == VOCAB_NONE) {
             put_unknown(c, text + at, end - at);
             continue;
@@ -132,6 +145,7 @@ static bool end_word(unigram_call *c) {
         ids_put(c->out, cells[end].id);
         c->unknown = false;
     }
+    if (known) scratch_keep(c->s, text, n, c->out, before);
     return true;
 }
 
@@ -145,8 +159,7 @@ static bool put_byte(unigram_call *c, char byte) {
 
 static bool put_space(unigram_call *c) {
     const char *text = c->s->text;
-    const bool cut =
-        c->n && !space_mark_ends(text, c->n) && !c->v->before_space[(uint8_t)text[c->n - 1]];
+    const bool cut = c->n && !space_mark_ends(text, c->n) && !c->v->before_space[(uint8_t)text[c->n - 1]];
     if (cut && !end_word(c)) return false;
     for (size_t i = 0; i < SPACE_MARK_BYTES; i++)
         if (!put_byte(c, SPACE_MARK[i])) return false;

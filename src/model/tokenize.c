@@ -34,7 +34,24 @@ void scratch_free(scratch *s) {
     merge_free(&s->work);
     mem_free(s->text);
     mem_free(s->cells);
+    mem_free(s->words);
     *s = (scratch){0};
+}
+
+bool scratch_recall(const scratch *s, const char *word, size_t n, ids_out *out) {
+    const words_slot *found = s->words && n <= WORDS_MAX_BYTES ? words_find(s->words, word, n) : NULL;
+    if (!found) return false;
+    for (uint32_t i = 0, n_ids = found->ids[1] >> 24; i < n_ids; i++)
+        ids_put(out, (int32_t)(found->ids[i] & 0xffffff));
+    return true;
+}
+
+void scratch_keep(scratch *s, const char *word, size_t n, const ids_out *out, size_t n_before) {
+    const size_t n_ids = out->n - n_before;
+    int32_t ids[WORDS_MAX_IDS];
+    if (!s->words || n > WORDS_MAX_BYTES || n_ids > WORDS_MAX_IDS) return;
+    for (size_t i = 0; i < n_ids; i++) ids[i] = out->last[(n_before + i) % WORDS_MAX_IDS];
+    words_keep(s->words, word, n, ids, n_ids);
 }
 
 /* ---- text to ids ---- */
@@ -55,12 +72,15 @@ static bool tokenize_all(const vocab *v, scratch *s, const char *text, size_t n,
 
 nut_status vocab_tokenize(const vocab *v, const char *text, size_t n_text, unsigned flags, int32_t *ids,
                           size_t cap, size_t *n_out, nut_error *err) {
-    ids_out out = {ids, cap, 0};
+    enum { SHORT = 512 }; // bytes of a text in which words are not kept
+    ids_out out = {.ids = ids, .cap = cap};
     scratch s = {0};
     *n_out = 0;
     if (n_text > MAX_TEXT)
         return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and the limit is %d; shorten it",
                          n_text, MAX_TEXT);
+    if (n_text > SHORT) s.words = mem_calloc(WORDS_SLOTS, sizeof *s.words);
+    if (n_text > SHORT && !s.words) return error_memory(err, WORDS_SLOTS * sizeof *s.words);
     if ((flags & NUT_TOKENIZE_ADD_BOS) && v->add_bos) ids_put(&out, v->bos);
     bool done = tokenize_all(v, &s, text, n_text, (flags & NUT_TOKENIZE_SPECIAL) != 0, &out);
     if ((flags & NUT_TOKENIZE_ADD_EOS) && v->add_eos) ids_put(&out, v->sep);

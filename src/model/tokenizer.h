@@ -12,6 +12,7 @@
 #include "model/token_table.h"
 #include "model/trie.h"
 #include "model/vocab.h"
+#include "model/words.h"
 
 enum { VOCAB_NONE = -1 }; // no such token
 
@@ -19,11 +20,12 @@ enum { VOCAB_NONE = -1 }; // no such token
 typedef struct ids_out {
     int32_t *ids;
     size_t cap, n;
+    int32_t last[WORDS_MAX_IDS]; // the last ids, the i-th at i % WORDS_MAX_IDS
 } ids_out;
 
 static inline void ids_put(ids_out *out, int32_t id) {
     if (out->n < out->cap) out->ids[out->n] = id;
-    out->n++;
+    out->last[out->n++ % WORDS_MAX_IDS] = id;
 }
 
 /* Text written so far, likewise. */
@@ -52,12 +54,18 @@ typedef struct scratch {
     void *cells; // what a tokenizer keeps for each byte of a word
     size_t cells_cap;
     merge_work work;
+    words_slot *words; // (WORDS_SLOTS), or NULL: the text is short
 } scratch;
 
 /* Space for n bytes of text, and for n bytes of cells; what was there is kept. False: no memory. */
 bool scratch_text(scratch *s, size_t n);
 bool scratch_cells(scratch *s, size_t n);
 void scratch_free(scratch *s);
+
+/* Puts the ids of a word of n > 0 bytes that was tokenized lately; false: it was not. */
+bool scratch_recall(const scratch *s, const char *word, size_t n, ids_out *out);
+/* Keeps the ids that were put for a word since there were n_before. They must depend on the word alone. */
+void scratch_keep(scratch *s, const char *word, size_t n, const ids_out *out, size_t n_before);
 
 typedef struct tokenizer {
     const char *name; // tokenizer.ggml.model

@@ -11,10 +11,10 @@
 #include <string.h>
 
 typedef struct trie {
-    uint32_t n;      // nodes; node 0 is the root, of the empty text
-    uint32_t *child; // (n + 1) first child; those of node i are child[i] .. child[i + 1] - 1
-    int32_t *ids;    // (n) the token whose text leads to the node, or -1
-    uint8_t *bytes;  // (n) the last byte of the text that leads to the node
+    uint32_t n;          // nodes; node 0 is the root, of the empty text
+    uint32_t *child;     // (n + 1) first child; those of node i are child[i] .. child[i + 1] - 1
+    int32_t *ids;        // (n) the token whose text leads to the node, or -1
+    uint8_t *bytes;      // (n) the last byte of the text that leads to the node
     uint32_t roots[256]; // child of the root for each byte; 0: none
 } trie;
 

@@ -25,7 +25,8 @@ SEPARATOR = '\n__ggml_vocab_test__\n'
 
 TEXTS = [
     '', ' ', '  ', 'Hello world', ' Hello  world ', '\tHello\n\nworld\n', 'the game of the series', '3.14159 12 345',
-    "It's not 'the' end; is it?", 'ｆｕｌｌ　ｗｉｄｔｈ ﬁ ﬀ ½ ² Ⅷ ㌔', 'e\u0301 E\u0302\u0301 \u1ea5 \u0344 a\u0323\u0301', '한국어 조선 \u1112\u1161\u11ab',
+    "It's not 'the' end; is it?", 'ｆｕｌｌ　ｗｉｄｔｈ ﬁ ﬀ ½ ² Ⅷ ㌔', 'e\u0301 E\u0302\u0301 \u1ea5 \u0344 a\u0323\u0301',
+    '한국어 조선 \u1112\u1161\u11ab',
     '日本語テキスト、123円。ｶﾞ', '👩\u200d👧 🇩🇪!!', '\u00a0nbsp\u2003em\u200bzero\u00adsoft', 'a\u0301\u0301b ﷺ', '¡¿«»…—',
     'x' * 70, ' ' * 30, '▁under ▁▁ mark', 'unknown ☃☃☃ ☃ x☃', '<unk> <s> </s> <0x41>', 'The quick brown fox jumped over',
 ]
@@ -127,7 +128,8 @@ def rwkv(name, folder):
         t = TRIE_TOKENIZER(f.name)
     write_vocab(name, 'rwkv', ['<s>'] + [repr(w)[2:-1] for w in words], [CONTROL] + [NORMAL] * len(words))
     r = random.Random(3)
-    texts = [t.encode() for t in TEXTS + MORE + random_texts(60)] + [bytes(r.randrange(256) for _ in range(40)) for _ in range(20)]
+    texts = [t.encode() for t in TEXTS + MORE + random_texts(60)]
+    texts += [bytes(r.randrange(256) for _ in range(40)) for _ in range(20)]
     write_cases(name, texts, lambda text: t.encodeBytes(text))
 
 
