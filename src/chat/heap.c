@@ -35,6 +35,12 @@ bool chat_fail(chat_heap *h, nut_status status, const char *format, ...) {
     return false;
 }
 
+bool chat_fail_undefined(chat_heap *h, const chat_value *v) {
+    if (!v->missing) return chat_fail(h, NUT_E_CHAT, "what is used here is undefined");
+    const int n = v->missing->n < 60 ? (int)v->missing->n : 60;
+    return chat_fail(h, NUT_E_CHAT, "'%.*s' is undefined", n, v->missing->text);
+}
+
 static bool new_chunk(chat_heap *h, size_t n) {
     size_t size = h->used / 2 < FIRST_CHUNK ? FIRST_CHUNK : h->used / 2;
     if (size > LARGEST_CHUNK) size = LARGEST_CHUNK;

@@ -154,9 +154,7 @@ static bool write_plain(writer *w, const chat_value *v) {
     case CHAT_STRING: return write_string(w, v->s);
     case CHAT_LIST: return write_list(w, v->list);
     case CHAT_MAP: return write_map(w, v->map);
-    case CHAT_UNDEFINED:
-        return chat_fail(w->out->heap, NUT_E_CHAT, "'%s' is undefined and cannot be written as JSON",
-                         v->missing ? v->missing : "it");
+    case CHAT_UNDEFINED: return chat_fail_undefined(w->out->heap, v);
     default: return chat_fail(w->out->heap, NUT_E_CHAT, "a function cannot be written as JSON");
     }
 }

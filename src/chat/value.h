@@ -18,7 +18,7 @@ enum {
     CHAT_MAX_MEMORY = 96 << 20,  // bytes of one heap
     CHAT_MAX_TEXT = 8 << 20,     // bytes of one text
     CHAT_MAX_STEPS = 10000000,   // pieces of work, of some hundred nanoseconds each
-    CHAT_MAX_DEPTH = 200,        // values, expressions and blocks inside of each other
+    CHAT_MAX_DEPTH = 400,        // values, expressions and blocks inside of each other
     CHAT_MAX_TEMPLATE = 250000,  // bytes of a template; the largest that is known has 17,000
     CHAT_BYTES_A_STEP = 1 << 10, // bytes that are read or copied in a step
 };
@@ -119,7 +119,7 @@ struct chat_value {
         chat_list *list;
         chat_map *map;
         const chat_function *function;
-        const char *missing; // UNDEFINED: what is not there, terminated, or NULL
+        const chat_string *missing; // UNDEFINED: the name of what is not there, or NULL
     };
 };
 
@@ -139,7 +139,7 @@ struct chat_map {
 static inline chat_value chat_none(void) {
     return (chat_value){.kind = CHAT_NONE};
 }
-static inline chat_value chat_undefined(const char *missing) {
+static inline chat_value chat_undefined(const chat_string *missing) {
     return (chat_value){.kind = CHAT_UNDEFINED, .missing = missing};
 }
 static inline chat_value chat_bool(bool b) {
@@ -151,6 +151,9 @@ static inline chat_value chat_int(int64_t i) {
 static inline chat_value chat_float(double f) {
     return (chat_value){.kind = CHAT_FLOAT, .f = f};
 }
+
+/* Fails with "'name' is undefined". */
+bool chat_fail_undefined(chat_heap *h, const chat_value *v);
 
 /* ---- texts ---- */
 

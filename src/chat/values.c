@@ -117,7 +117,7 @@ static bool hash_key(chat_heap *h, const chat_value *key, uint32_t *hash) {
     if (is_number(key)) return *hash = hash_number(key), true;
     if (key->kind == CHAT_STRING)
         return *hash = hash_bytes(key->s->text, key->s->n), chat_spend_bytes(h, key->s->n);
-    if (key->kind == CHAT_NONE) return *hash = 1, true;
+    if (key->kind == CHAT_NONE || key->kind == CHAT_UNDEFINED) return *hash = key->kind, true;
     if (key->kind == CHAT_LIST && key->list->form == CHAT_FORM_TUPLE) {
         if (!chat_enter(h)) return false;
         uint32_t all = 7, one;
