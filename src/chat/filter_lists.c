@@ -7,6 +7,12 @@ static bool items_of(call *c, const chat_list **out) {
     return value_items(c->r, &c->self, out);
 }
 
+/* Filters that take others and tests look at no item of what counts as false, None too. */
+static bool items_if_any(call *c, const chat_list **out) {
+    static const chat_value none;
+    return value_items(c->r, value_truth(&c->self) ? &c->self : &none, out);
+}
+
 /* ---- attributes: "a.b.0" ---- */
 
 /* The value along a path of names and numbers; otherwise: what stands for an undefined one, or NULL. */
@@ -296,7 +302,7 @@ static bool do_map(call *c, chat_value *out) {
     const chat_list *items;
     chat_value args;
     const chat_value *path = c->list->n == 0 ? named(c, "attribute") : NULL, *standard = named(c, "default");
-    if (!items_of(c, &items) || !chat_list_new(c->h, CHAT_FORM_ITERATOR, 0, out) || !rest(c, 1, &args))
+    if (!items_if_any(c, &items) || !chat_list_new(c->h, CHAT_FORM_ITERATOR, 0, out) || !rest(c, 1, &args))
         return false;
     if (!path && (c->list->n == 0 || c->list->items[0].kind != CHAT_STRING))
         return FAIL(c->r, "map requires a filter argument");
@@ -316,7 +322,7 @@ static bool choose(call *c, bool attribute, bool keep, chat_value *out) {
     const chat_list *items;
     chat_value args;
     const uint32_t test = attribute;
-    if (!items_of(c, &items) || !chat_list_new(c->h, CHAT_FORM_ITERATOR, 0, out) ||
+    if (!items_if_any(c, &items) || !chat_list_new(c->h, CHAT_FORM_ITERATOR, 0, out) ||
         !rest(c, test + 1, &args))
         return false;
     if (c->list->n < test) return FAIL(c->r, "the name of an attribute is missing");

@@ -302,7 +302,7 @@ static bool do_default(call *c, chat_value *out) {
 
 static bool do_attr(call *c, chat_value *out) {
     const chat_string *name = NULL;
-    return call_text(c, 0, &name) && value_attribute(c->r, &c->self, name, out);
+    return call_text(c, 0, &name) && value_own_attribute(c->r, &c->self, name, out);
 }
 
 static bool do_pprint(call *c, chat_value *out) {

@@ -115,6 +115,7 @@ bool loop_attribute(run *r, const chat_value *loop, const chat_string *name, cha
 const char *value_kind_name(const chat_value *v); // as Python names it
 bool value_truth(const chat_value *v);
 bool value_attribute(run *r, const chat_value *v, const chat_string *name, chat_value *out);
+bool value_own_attribute(run *r, const chat_value *v, const chat_string *name, chat_value *out); // no items
 bool value_item(run *r, const chat_value *v, const chat_value *key, chat_value *out);
 /* from, to, step: none where left out */
 bool value_slice(run *r, const chat_value *v, const chat_value *from, const chat_value *to,

@@ -127,6 +127,7 @@ static uint32_t text_end(const lexer *l, uint32_t from, uint32_t to) {
 static bool pass_comment(lexer *l, uint32_t at) {
     uint32_t end;
     char sign;
+    if (at + 2 == l->n) return l->at = l->n, true; // as Jinja2 has it
     if (!find_end(l, at + 2, "#}", &end, &sign)) return fail(l, at, "a comment has no end");
     pass_end(l, end + (sign != 0) + 2, sign, true);
     return true;
@@ -139,7 +140,8 @@ static bool raw_text(lexer *l, uint32_t body, char sign, lex_token *out) {
     pass_end(l, body, sign, false);
     for (at = l->at; at < l->n; at++)
         if (starts(l, at, "{%") && is_raw(l, at, "endraw", &behind, &end_sign)) break;
-    if (at >= l->n) return fail(l, body, "a raw block has no end");
+    if (at >= l->n)
+        return l->at == l->n ? (put(out, LEX_DATA, at, at), true) : fail(l, body, "a raw block has no end");
     put(out, LEX_DATA, l->at, text_end(l, l->at, at));
     pass_end(l, behind, end_sign, true);
     return true;

@@ -12,7 +12,8 @@ static bool merge(run *r, const chat_value *in, chat_value *out, uint32_t from, 
     for (uint32_t at = from; at < to; at++) {
         int order = 0;
         if (!chat_spend(r->h, 1)) return false;
-        if (a < middle && b < to && !value_order(r, &in[2 * a], &in[2 * b], &order)) return false;
+        const bool both = a < middle && b < to && !chat_equal(r->h, &in[2 * a], &in[2 * b]);
+        if (both && !value_order(r, &in[2 * a], &in[2 * b], &order)) return false;
         if (backwards) order = -order;
         const uint32_t next = a < middle && (b >= to || order <= 0) ? a++ : b++;
         memcpy(&out[2 * at], &in[2 * next], 2 * sizeof *out);
@@ -90,11 +91,7 @@ static bool split_blanks(run *r, const chat_string *s, int64_t most, chat_value 
     for (size_t at = behind_blanks(s, 0); at < s->n; most--) {
         size_t end = at;
         while (end < s->n && (most == 0 || !string_is_blank(s, end))) end = string_next(s, end);
-        if (most == 0) {
-            chat_value rest, part;
-            return chat_slice(r->h, s, at, end, &rest) && string_strip(r, rest.s, NULL, 2, &part) &&
-                   chat_list_add(r->h, out, part);
-        }
+        if (most == 0) return add_slice(r, s, at, s->n, out);
         if (!chat_spend_bytes(r->h, end - at) || !add_slice(r, s, at, end, out)) return false;
         at = behind_blanks(s, end);
     }
@@ -132,12 +129,10 @@ static bool split_right(run *r, const chat_string *s, const chat_string *by, int
 static bool right_blanks(run *r, const chat_string *s, int64_t most, chat_value *out) {
     chat_value stripped;
     if (!string_strip(r, s, NULL, 2, &stripped)) return false;
-    for (size_t to = stripped.s->n; to > 0;) {
+    for (size_t to = stripped.s->n; to > 0; most--) {
         size_t from = to;
         while (from > 0 && (most == 0 || !string_is_blank(s, from - 1))) from--;
-        if (most-- == 0) from = behind_blanks(s, 0);
         if (!chat_spend_bytes(r->h, to - from) || !add_slice(r, s, from, to, out)) return false;
-        if (most == -1) break;
         for (to = from; to > 0 && string_is_blank(s, to - 1);) to--;
     }
     return reverse(r, out);

@@ -95,6 +95,11 @@ static bool own_attribute(run *r, const chat_value *v, const chat_string *name, 
     return method && call_bind(r, method, *v, out);
 }
 
+bool value_own_attribute(run *r, const chat_value *v, const chat_string *name, chat_value *out) {
+    if (!own_attribute(r, v, name, out)) *out = chat_undefined(name);
+    return r->h->status == NUT_OK;
+}
+
 bool value_attribute(run *r, const chat_value *v, const chat_string *name, chat_value *out) {
     const chat_value key = text_value(name);
     if (v->kind == CHAT_UNDEFINED) return chat_fail_undefined(r->h, v);
@@ -199,7 +204,7 @@ bool value_slice(run *r, const chat_value *v, const chat_value *from, const chat
     if (v->kind == CHAT_UNDEFINED) return chat_fail_undefined(r->h, v);
     const bool list =
         v->kind == CHAT_LIST && (v->list->form <= CHAT_FORM_TUPLE || v->list->form == CHAT_FORM_RANGE);
-    if (!list && v->kind != CHAT_STRING) return *out = chat_undefined(NULL), true;
+    if (!list && v->kind != CHAT_STRING) return FAIL(r, "'%s' object cannot be sliced", value_kind_name(v));
     if (!value_length(r, v, &n) || !resolve(r, from, to, step, n, &g)) return false;
     return list ? slice_list(r, v, g, out) : slice_string(r, v->s, g, out);
 }
