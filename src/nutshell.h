@@ -220,6 +220,41 @@ nut_status nut_tokenize(const nut_model *model, const char *text, size_t n_text,
 nut_status nut_detokenize(const nut_model *model, const int32_t *ids, size_t n_ids, bool special, char *text,
                           size_t cap, size_t *n_out, nut_error *err);
 
+/* ---- chat ---- */
+
+/* A prompt made of messages. */
+typedef struct nut_chat nut_chat;
+
+typedef struct nut_chat_options {
+    const char *source; // a chat template instead of the model's, n_source bytes; NULL: the model's
+    size_t n_source;
+    const char *variables; // of the template, a JSON object of n_variables bytes ({"tools": [...],
+    size_t n_variables;    // "enable_thinking": false}); NULL: none
+    bool no_prompt;        // leave out what opens the answer
+    int64_t now;           // local time in seconds since 1970, for templates that tell the date
+} nut_chat_options;
+
+/* Makes a prompt of messages, a JSON array of objects ({"role": "user", "content": "Hi"}; the rest is the
+ * template's business), by a chat template: Jinja2, with transformers' settings. A model without one gets
+ * that of the family whose special tokens it has; nut_chat_template says which.
+ *
+ * Special tokens are recognized in what the template wrote, and nowhere else: what messages, tools and
+ * variables hold is text, whatever the template does with it, so no message can pretend to be another turn.
+ * A message with "trusted": true is an exception.
+ *
+ * E_CHAT: the template raises, is broken, or exceeds a limit; the message says in which line. E_NO_TEMPLATE:
+ * there is none. E_ARGUMENT: no JSON. */
+nut_status nut_chat_render(const nut_model *model, const char *messages, size_t n_messages,
+                           const nut_chat_options *options, nut_chat **out, nut_error *err);
+/* The prompt: UTF-8, not terminated, and its ids, which begin with the beginning-of-sequence token once
+ * where the model or the template asks for it. Both live as long as the prompt. */
+const char *nut_chat_text(const nut_chat *chat, size_t *n);
+const int32_t *nut_chat_ids(const nut_chat *chat, size_t *n);
+/* The template that was used: "model", "given", the name of another one of the model's ("tool_use"), or of
+ * the family whose template is built in ("chatml"). */
+const char *nut_chat_template(const nut_chat *chat);
+void nut_chat_free(nut_chat *chat); // NULL is allowed
+
 /* ---- sessions ---- */
 
 typedef struct nut_session nut_session;

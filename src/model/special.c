@@ -75,14 +75,29 @@ static uint32_t lower_bound(const vocab *v, uint32_t lo, uint32_t hi, uint32_t d
     return lo;
 }
 
-int32_t special_match(const vocab *v, const char *text, size_t n, bool control) {
+bool special_is_text(const vocab *v, int32_t id) {
+    const int type = v->types[id] & VOCAB_TYPE;
+    const token_text *p = &v->tokens.texts[id];
+    if (type != VOCAB_USER_DEFINED) return type != VOCAB_CONTROL;
+    for (uint32_t i = 0; i < p->n; i++)
+        if (p->s[i] && strchr("<>[]|", p->s[i])) return false;
+    return true;
+}
+
+static bool is_in(const vocab *v, int32_t id, special_set set) {
+    if (set == SPECIAL_ALL) return true;
+    return (v->types[id] & VOCAB_TYPE) == VOCAB_USER_DEFINED &&
+           (set == SPECIAL_DEFINED || special_is_text(v, id));
+}
+
+int32_t special_match(const vocab *v, const char *text, size_t n, special_set set) {
     uint8_t b = (uint8_t)text[0];
     uint32_t lo = v->special_at[b], hi = v->special_at[b + 1];
     int32_t best = VOCAB_NONE;
     for (uint32_t depth = 1; lo < hi; depth++) { // special[lo .. hi) begin with text[0 .. depth)
         int32_t id = v->special[lo];
         if (v->tokens.texts[id].n == depth) { // the shortest stands first
-            if (control || (v->types[id] & VOCAB_TYPE) == VOCAB_USER_DEFINED) best = id;
+            if (is_in(v, id, set)) best = id;
             lo++;
         }
         if (depth == n) break;

@@ -1,9 +1,12 @@
 /* Texts to ids and back: splitting at special tokens, the rules for buffers, and the public calls. */
 #include "model/model.h"
 #include "model/tokenizer.h"
+#include "model/unicode.h"
 
 #include "base/error.h"
 #include "base/mem.h"
+
+#include <string.h>
 
 enum { MAX_TEXT = 1 << 28 }; // bytes; a space may become three, and all offsets and sizes fit 32 bits
 
@@ -56,13 +59,60 @@ void scratch_keep(scratch *s, const char *word, size_t n, const ids_out *out, si
 
 /* ---- text to ids ---- */
 
+/* Which special tokens count where. */
+typedef struct rules {
+    const uint8_t
+        *marks; // of each byte: 0 where all count, 1 where those of SPECIAL_TEXT do; NULL: `set` does
+    special_set set;
+} rules;
+
+/* The special token at a place of a text with marks: one of any kind where all of its bytes allow that, or
+ * one that is text, whichever is longer. */
+static int32_t match_marked(const vocab *v, const uint8_t *marks, const char *text, size_t n) {
+    const int32_t text_id = special_match(v, text, n, SPECIAL_TEXT);
+    if (marks[0]) return text_id;
+    int32_t id = special_match(v, text, n, SPECIAL_ALL);
+    if (id == VOCAB_NONE) return id;
+    const uint8_t *data = memchr(marks, 1, v->tokens.texts[id].n);
+    if (data) id = special_match(v, text, (size_t)(data - marks), SPECIAL_ALL);
+    if (id == VOCAB_NONE || text_id == VOCAB_NONE) return id == VOCAB_NONE ? text_id : id;
+    return v->tokens.texts[text_id].n > v->tokens.texts[id].n ? text_id : id;
+}
+
+/* Whether those of the ids from `from` on that were written are no special tokens. */
+static bool all_text(const vocab *v, const ids_out *out, size_t from) {
+    for (size_t i = from; i < out->n && i < out->cap; i++)
+        if (!special_is_text(v, out->ids[i])) return false;
+    return true;
+}
+
+/* Text between special tokens. Where it is marked, it must not become one, which SentencePiece's merges
+ * could make of the text of one: such a text is cut into characters, and a character that alone is a special
+ * token is left out. */
+static bool put_text(const vocab *v, scratch *s, const char *text, size_t n, bool marked, ids_out *out) {
+    const size_t before = out->n;
+    if (!v->tokenizer->tokenize(v, s, text, n, out)) return false;
+    if (!marked || all_text(v, out, before)) return true;
+    out->n = before;
+    for (size_t at = 0, length; at < n; at += length) {
+        const size_t here = out->n;
+        unicode_at(text + at, n - at, &length);
+        if (!v->tokenizer->tokenize(v, s, text + at, length, out)) return false;
+        if (!all_text(v, out, here)) out->n = here;
+    }
+    return true;
+}
+
 /* False: no memory. */
-static bool tokenize_all(const vocab *v, scratch *s, const char *text, size_t n, bool control,
-                         ids_out *out) {
+static bool tokenize_all(const vocab *v, scratch *s, const char *text, size_t n, rules r, ids_out *out) {
     for (size_t begin = 0, at = 0; at < n;) {
         int32_t id = VOCAB_NONE;
-        while (at < n && (id = special_match(v, text + at, n - at, control)) == VOCAB_NONE) at++;
-        if (at > begin && !v->tokenizer->tokenize(v, s, text + begin, at - begin, out)) return false;
+        for (; at < n; at++) {
+            id = r.marks ? match_marked(v, r.marks + at, text + at, n - at)
+                         : special_match(v, text + at, n - at, r.set);
+            if (id != VOCAB_NONE) break;
+        }
+        if (at > begin && !put_text(v, s, text + begin, at - begin, r.marks != NULL, out)) return false;
         if (id == VOCAB_NONE) break;
         ids_put(out, id);
         begin = at += v->tokens.texts[id].n;
@@ -70,22 +120,37 @@ static bool tokenize_all(const vocab *v, scratch *s, const char *text, size_t n,
     return true;
 }
 
+static nut_status tokenize_by(const vocab *v, const char *text, size_t n, rules r, unsigned flags,
+                              ids_out *out, nut_error *err) {
+    enum { SHORT = 512 }; // bytes of a text in which words are not kept
+    scratch s = {0};
+    if (n > MAX_TEXT)
+        return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and the limit is %d; shorten it", n,
+                         MAX_TEXT);
+    if (n > SHORT) s.words = mem_calloc(WORDS_SLOTS, sizeof *s.words);
+    if (n > SHORT && !s.words) return error_memory(err, WORDS_SLOTS * sizeof *s.words);
+    if ((flags & NUT_TOKENIZE_ADD_BOS) && v->add_bos) ids_put(out, v->bos);
+    const bool done = tokenize_all(v, &s, text, n, r, out);
+    if ((flags & NUT_TOKENIZE_ADD_EOS) && v->add_eos) ids_put(out, v->sep);
+    scratch_free(&s);
+    return done ? NUT_OK : error_memory(err, n);
+}
+
+nut_status vocab_tokenize_marked(const vocab *v, const char *text, const uint8_t *marks, size_t n_text,
+                                 int32_t *ids, size_t cap, size_t *n_out, nut_error *err) {
+    ids_out out = {.ids = ids, .cap = cap};
+    *n_out = 0;
+    TRY(tokenize_by(v, text, n_text, (rules){marks, SPECIAL_ALL}, 0, &out, err));
+    *n_out = out.n;
+    return NUT_OK;
+}
+
 nut_status vocab_tokenize(const vocab *v, const char *text, size_t n_text, unsigned flags, int32_t *ids,
                           size_t cap, size_t *n_out, nut_error *err) {
-    enum { SHORT = 512 }; // bytes of a text in which words are not kept
     ids_out out = {.ids = ids, .cap = cap};
-    scratch s = {0};
+    const rules r = {NULL, flags & NUT_TOKENIZE_SPECIAL ? SPECIAL_ALL : SPECIAL_DEFINED};
     *n_out = 0;
-    if (n_text > MAX_TEXT)
-        return error_set(err, NUT_E_ARGUMENT, "the text has %zu bytes and the limit is %d; shorten it",
-                         n_text, MAX_TEXT);
-    if (n_text > SHORT) s.words = mem_calloc(WORDS_SLOTS, sizeof *s.words);
-    if (n_text > SHORT && !s.words) return error_memory(err, WORDS_SLOTS * sizeof *s.words);
-    if ((flags & NUT_TOKENIZE_ADD_BOS) && v->add_bos) ids_put(&out, v->bos);
-    bool done = tokenize_all(v, &s, text, n_text, (flags & NUT_TOKENIZE_SPECIAL) != 0, &out);
-    if ((flags & NUT_TOKENIZE_ADD_EOS) && v->add_eos) ids_put(&out, v->sep);
-    scratch_free(&s);
-    if (!done) return error_memory(err, n_text);
+    TRY(tokenize_by(v, text, n_text, r, flags, &out, err));
     *n_out = out.n;
     if (out.n <= cap) return NUT_OK;
     return error_set(err, NUT_E_ARGUMENT, "the text is %zu tokens and the buffer holds %zu", out.n, cap);

@@ -126,8 +126,15 @@ nut_status special_ids_read(vocab *v, const gguf *g, nut_error *err);
 
 /* special.c: sorts the special tokens, once texts and types are known. */
 nut_status special_prepare(vocab *v, nut_error *err);
-/* The longest special token that begins at text (n > 0 bytes), or VOCAB_NONE. Control and unknown tokens
- * count only where `control`. */
-int32_t special_match(const vocab *v, const char *text, size_t n, bool control);
+typedef enum special_set {
+    SPECIAL_ALL,
+    SPECIAL_DEFINED, // the user-defined ones: no control and unknown tokens
+    SPECIAL_TEXT,    // the user-defined ones that are no marks: blanks, words
+} special_set;
+/* The longest special token of a set that begins at text (n > 0 bytes), or VOCAB_NONE. */
+int32_t special_match(const vocab *v, const char *text, size_t n, special_set set);
+/* Whether a token may come out of a text that is not trusted: it is no control token, and no user-defined
+ * one that looks like a mark ("<think>", "[TOOL_CALLS]"). */
+bool special_is_text(const vocab *v, int32_t id);
 
 #endif

@@ -41,6 +41,11 @@ const char *vocab_tokenizer_name(const vocab *v);
 /* Contracts of nut_tokenize and nut_detokenize. */
 nut_status vocab_tokenize(const vocab *v, const char *text, size_t n_text, unsigned flags, int32_t *ids,
                           size_t cap, size_t *n_out, nut_error *err);
+/* A text of which each byte has a mark, (n_text): 0 where special tokens are recognized; 1: never in a byte
+ * that came from elsewhere, whatever stands beside it. marks NULL: all 0. Writes what fits cap; *n_out
+ * receives the full count, and where that is more than cap, the call is to be made again with more. */
+nut_status vocab_tokenize_marked(const vocab *v, const char *text, const uint8_t *marks, size_t n_text,
+                                 int32_t *ids, size_t cap, size_t *n_out, nut_error *err);
 nut_status vocab_detokenize(const vocab *v, const int32_t *ids, size_t n_ids, bool special, char *text,
                             size_t cap, size_t *n_out, nut_error *err);
 

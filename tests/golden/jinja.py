@@ -102,9 +102,11 @@ s.find('an') ~ s.find('zz') ~ s.rfind('an') ~ s.find('an', 4) ~ e.find('b')
 s.index('an') ~ s.count('a') ~ s.count('an') ~ 'aaa'.count('') ~ s.count('a', 5)
 s.index('zz')
 'abc'.removeprefix('ab') ~ 'abc'.removesuffix('bc') ~ 'abc'.removeprefix('x')
-'a'.center(5) ~ '|' ~ 'ab'.center(5, '*') ~ '|' ~ 'a'.ljust(3) ~ '|' ~ 'a'.rjust(3, '.') ~ '42'.zfill(5) ~ '-42'.zfill(5)
+'a'.center(5) ~ '|' ~ 'ab'.center(5, '*') ~ '|'
+'a'.ljust(3) ~ '|' ~ 'a'.rjust(3, '.') ~ '42'.zfill(5) ~ '-42'.zfill(5)
 'a\tb'.expandtabs(4)
-'abc'.isalpha() ~ 'ab1'.isalnum() ~ '12'.isdigit() ~ ''.isdigit() ~ ' '.isspace() ~ 'a'.islower() ~ 'A1'.isupper() ~ 'Ab'.istitle()
+'abc'.isalpha() ~ 'ab1'.isalnum() ~ '12'.isdigit() ~ ''.isdigit()
+' '.isspace() ~ 'a'.islower() ~ 'A1'.isupper() ~ 'Ab'.istitle()
 '-'.join(['a', 'b'])
 '-'.join(l)
 '-'.join('abc')
@@ -202,6 +204,7 @@ none_such|selectattr('a')|list
 m|selectattr('n')|tojson
 m|selectattr('n')|length
 m|groupby('n')|length
+
 [{'a': 1, 'b': 2}, {'a': 1, 'b': 3}, {'a': 0, 'b': 4}]|groupby('a')|map('last')|map('map', attribute='b')|map('list')|list
 [1, 2, 3, 4, 5]|batch(2)|list
 [1, 2, 3]|batch(2, 'x')|list
@@ -245,13 +248,15 @@ s|int ~ '12a'|int ~ 'x'|int(7) ~ ' 42 '|int ~ '1_000'|int ~ '-5'|int ~ '0x1A'|in
 -1.5|abs ~ -3|abs
 'a'|abs
 1.5|round ~ 2.5|round ~ 2.675|round(2) ~ 1234.5|round(-2) ~ 1.21|round(1, 'ceil') ~ 1.29|round(1, 'floor') ~ 42|round
-s|default(1) ~ none_such|default(1) ~ ''|default(1) ~ ''|default(1, true) ~ ''|default(1, boolean=true) ~ none|default('x') ~ none_such|d ~ '|'
+s|default(1) ~ none_such|default(1) ~ ''|default(1) ~ ''|default(1, true)
+''|default(1, boolean=true) ~ none|default('x') ~ none_such|d ~ '|'
 s|nothing
 '<a href="x">\'&\''|e
 '<p>a <b>b</b>\n c</p>'|striptags
 'a b/c?d=é'|urlencode
 'a b_c d-e'|wordcount
-'Hello dear world, how are you today'|truncate(12) ~ 'Hello dear world'|truncate(9, true) ~ 'Hello dear'|truncate(9) ~ 'Hello dear world'|truncate(9, false, '..', 0)
+'Hello dear world, how are you today'|truncate(12) ~ 'Hello dear world'|truncate(9, true)
+'Hello dear'|truncate(9) ~ 'Hello dear world'|truncate(9, false, '..', 0)
 'ab'|center(6) ~ '|'
 x is defined ~ (q is defined) ~ (q is not defined) ~ (q is undefined)
 none is none ~ (x is none)
@@ -266,7 +271,8 @@ s is lower ~ ('ab' is lower) ~ ('A' is upper) ~ ('1' is upper)
 range is callable ~ (5 is callable)
 l is sequence ~ (s is sequence) ~ (o is sequence) ~ (5 is sequence) ~ (o.items() is sequence) ~ (none is sequence)
 true is boolean ~ (1 is boolean) ~ (true is true) ~ (1 is true) ~ (false is false) ~ (0 is false)
-1 is eq 1 ~ (1 is ne 1) ~ (1 is lt 2) ~ (2 is ge 2) ~ (1 is in [1]) ~ ('a' is in 'abc') ~ (1 is sameas 1) ~ (1 is equalto 1.0)
+1 is eq 1 ~ (1 is ne 1) ~ (1 is lt 2) ~ (2 is ge 2)
+(1 is in [1]) ~ ('a' is in 'abc') ~ (1 is sameas 1) ~ (1 is equalto 1.0)
 'upper' is filter ~ ('nothing' is filter) ~ ('odd' is test)
 s is nothing
 1 is odd is true
@@ -381,68 +387,104 @@ o.k|default('x') ~ o.nope|default('x') ~ o.nope.deep|default('x')
 
 BLOCKS = [
     '{% for a in l %}{{ loop.index }}{{ loop.index0 }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.first }}'
-    '{{ loop.last }}{{ loop.length }}{{ loop.previtem }}{{ loop.nextitem }}{{ loop.depth }}{{ loop.depth0 }}{{ a }}{% else %}none{% endfor %}{{ a }}',
+    '{{ loop.last }}{{ loop.length }}{{ loop.previtem }}{{ loop.nextitem }}{{ loop.depth }}{{ loop.depth'
+    '0 }}{{ a }}{% else %}none{% endfor %}{{ a }}',
     '{% for a in l if a != "b" %}{{ loop.index }}{{ loop.length }}{{ a }}{% endfor %}',
     '{% for k, v in o.items() %}{{ k }}={{ v }}{% if not loop.last %}, {% endif %}{% endfor %}',
     '{% for k, v in o|items %}{{ k }}={{ v }};{% endfor %}', '{% for k, v in o|dictsort %}{{ k }}={{ v }};{% endfor %}',
     '{% for a in l %}{% for b in l %}{{ loop.index }}{% endfor %}{{ loop.index }}{% endfor %}',
     '{% for a in l %}{% set outer = loop %}{% for b in l %}{{ outer.index }}{{ loop.index }} {% endfor %}{% endfor %}',
-    '{% for a in [] %}{% else %}empty{% endfor %}', '{% for a in o %}{{ a }}{% endfor %}', '{% for a in none_such %}x{% else %}y{% endfor %}',
+    '{% for a in [] %}{% else %}empty{% endfor %}', '{% for a in o %}{{ a }}{% endfor %}',
+    '{% for a in none_such %}x{% else %}y{% endfor %}',
     '{% for a in none %}x{% endfor %}', '{% for a in 5 %}x{% endfor %}',
-    '{% for a in s %}{{ a }}-{% endfor %}', '{% for a, b in l %}{{ a }}{% endfor %}', '{% for a, b in [(1, 2), [3, 4]] %}{{ a }}{{ b }};{% endfor %}',
+    '{% for a in s %}{{ a }}-{% endfor %}', '{% for a, b in l %}{{ a }}{% endfor %}',
+    '{% for a, b in [(1, 2), [3, 4]] %}{{ a }}{{ b }};{% endfor %}',
     '{% for (a, b), c in [((1, 2), 3)] %}{{ a }}{{ b }}{{ c }}{% endfor %}',
     '{% for a in l %}{% if loop.first %}{% continue %}{% endif %}{{ a }}{% break %}{% endfor %}',
     '{% for a in l %}x{{ a }}{% if loop.index == 2 %}{% break %}{% endif %}y{% endfor %}z',
-    '{% for a in [1, 2, 3] %}{% for b in [1, 2, 3] %}{% if b == 2 %}{% break %}{% endif %}{{ a }}{{ b }} {% endfor %}{% endfor %}',
+    '{% for a in [1, 2, 3] %}{% for b in [1, 2, 3] %}{% if b == 2 %}{% break %}{% endif %}'
+    '{{ a }}{{ b }} {% endfor %}{% endfor %}',
     '{% set x = 1 %}{% for a in l %}{% set x = a %}{{ x }}{% endfor %}{{ x }}', '{% set a, b = 1, 2 %}{{ a }}{{ b }}',
     '{% set x = 1 %}{% for a in l %}{{ x }}{% set x = a %}{{ x }};{% endfor %}{{ x }}',
     '{% set x = 1 %}{% if true %}{% set x = 2 %}{% endif %}{{ x }}',
-    '{% set a, b = 1 %}', '{% set a, b = [1, 2, 3] %}', '{% set n = namespace(x=0) %}{% for a in l %}{% set n.x = n.x + 1 %}{% endfor %}{{ n.x }}',
+    '{% set a, b = 1 %}', '{% set a, b = [1, 2, 3] %}',
+    '{% set n = namespace(x=0) %}{% for a in l %}{% set n.x = n.x + 1 %}{% endfor %}{{ n.x }}',
     '{% set n = namespace() %}{% set n.a, n.b = 1, 2 %}{{ n.a }}{{ n.b }}{{ n.c is defined }}',
     '{% set o.k = 1 %}', '{% set s.x = 1 %}', '{% set x %}a{{ s }}b{% endset %}{{ x|length }}{{ x }}',
-    '{% set x|upper|replace("A", "b") %}a{{ s }}{% endset %}{{ x }}', '{% set x %}{% set y = 5 %}{{ y }}{% endset %}{{ x }}{{ y }}',
+    '{% set x|upper|replace("A", "b") %}a{{ s }}{% endset %}{{ x }}',
+    '{% set x %}{% set y = 5 %}{{ y }}{% endset %}{{ x }}{{ y }}',
     '{% set n = namespace(x=1) %}{% set n.x %}abc{% endset %}{{ n.x }}',
-    '{% set x = 1, 2 %}{{ x }}', '{% set x = (1 if false) %}{{ x is defined }}', '{% set x = [] %}{% set x = x + [1] %}{{ x }}',
+    '{% set x = 1, 2 %}{{ x }}', '{% set x = (1 if false) %}{{ x is defined }}',
+    '{% set x = [] %}{% set x = x + [1] %}{{ x }}',
     '{% set x = []|first %}{{ x }}|{{ x is defined }}', '{{ []|first }}', '{% set ns.x = 1 %}',
-    '{% macro m(a, b=2) %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1) }}{{ m(1, 3) }}{{ m(1, 2, 3, c=4) }}{{ m(*l) }}',
+    '{% macro m(a, b=2) %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}'
+    '{{ m(1) }}{{ m(1, 3) }}{{ m(1, 2, 3, c=4) }}{{ m(*l) }}',
     '{% macro m(a, b=2) %}{{ a }}{{ b }}{% endmacro %}{{ m(1, 2, 3) }}',
     '{% macro m(a, b=2) %}{{ a }}{{ b }}{% endmacro %}{{ m(b=1, a=5) }}{{ m(7) }}{{ m() }}',
-    '{% macro m(a) %}{{ a }}{% endmacro %}{{ m(x=1) }}', '{% macro m(k, K, a) %}{{ a }}{{ k }}{% endmacro %}{{ m(**o) }}',
-    '{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1, a=2) }}', '{% macro m(a, b=a) %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}',
+    '{% macro m(a) %}{{ a }}{% endmacro %}{{ m(x=1) }}',
+    '{% macro m(k, K, a) %}{{ a }}{{ k }}{% endmacro %}{{ m(**o) }}',
+    '{% macro m(a) %}{{ a }}{% endmacro %}{{ m(1, a=2) }}',
+    '{% macro m(a, b=a) %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}',
     '{% macro m(n) %}{{ n }}{% if n %}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(9) }}',
-    '{% macro m() %}{{ g }}{% endmacro %}{% set g = 5 %}{{ m() }}', '{% macro m() %}{{ a }}{% endmacro %}{% for a in l %}{{ m() }}{% endfor %}',
+    '{% macro m() %}{{ g }}{% endmacro %}{% set g = 5 %}{{ m() }}',
+    '{% macro m() %}{{ a }}{% endmacro %}{% for a in l %}{{ m() }}{% endfor %}',
     '{% for a in l %}{% macro m() %}{{ a }}{% endmacro %}{{ m() }}{% endfor %}{{ m is defined }}',
-    '{% macro m() %}{% set q = 1 %}{% endmacro %}{{ m() }}{{ q is defined }}', '{% macro m() %}a{% endmacro %}{{ m()|upper ~ m().upper() }}',
+    '{% macro m() %}{% set q = 1 %}{% endmacro %}{{ m() }}{{ q is defined }}',
+    '{% macro m() %}a{% endmacro %}{{ m()|upper ~ m().upper() }}',
     '{% macro m() %}<{{ caller(1) }}>{% endmacro %}{% call(x) m() %}{{ x }}{{ s }}{% endcall %}',
     '{% macro m(a) %}<{{ caller() }}{{ a }}>{% endmacro %}{% call m(5) %}inner{% endcall %}',
-    '{% macro m() %}<{{ caller }}>{% endmacro %}{{ m() }}', '{% macro m() %}x{% endmacro %}{% call m() %}y{% endcall %}',
-    '{% macro m() %}{% if caller %}{{ caller() }}{% else %}none{% endif %}{% endmacro %}{{ m() }}{% call m() %}y{% endcall %}',
-    '{% call s() %}{% endcall %}', '{% filter upper %}a{{ s }}{% endfilter %}', '{% filter upper|trim %} a {% endfilter %}',
+    '{% macro m() %}<{{ caller }}>{% endmacro %}{{ m() }}',
+    '{% macro m() %}x{% endmacro %}{% call m() %}y{% endcall %}',
+    '{% macro m() %}{% if caller %}{{ caller() }}{% else %}none{% endif %}{% endmacro %}'
+    '{{ m() }}{% call m() %}y{% endcall %}',
+    '{% call s() %}{% endcall %}', '{% filter upper %}a{{ s }}{% endfilter %}',
+    '{% filter upper|trim %} a {% endfilter %}',
     '{% filter replace("a", "b") %}a{{ s }}{% endfilter %}', '{% filter nothing %}{% endfilter %}',
-    '{% with a = 1, b = x %}{{ a }}{{ b }}{% set c = 5 %}{% endwith %}{{ a is defined }}{{ c is defined }}', '{% with %}a{% endwith %}',
+    '{% with a = 1, b = x %}{{ a }}{{ b }}{% set c = 5 %}{% endwith %}{{ a is defined }}{{ c is defined }}',
+    '{% with %}a{% endwith %}',
     '{% if q %}a{% elif r is defined %}b{% elif s %}c{% else %}d{% endif %}', '{# a comment #}a {#- b -#} c',
     '{% for i in range(3) recursive %}{{ i }}{% if i == 1 %}{{ loop([7, 8]) }}{% endif %}{% endfor %}',
     '{% for i in [1, 1, 2] %}{{ loop.changed(i) }}{{ loop.cycle("a", "b") }}{% endfor %}',
     '{% set j = joiner("; ") %}{% for i in l %}{{ j() }}{{ i }}{% endfor %}',
-    '{% set g = [1, 2, 3]|select("odd") %}{{ g|list }}{{ g|list }}', '{% for a in [3, 4]|map("string") %}{{ loop.length }}{{ loop.last }}{{ a }}{% endfor %}',
-    ' a {%- if s -%} b {%- endif -%} c\n', '  {% if s %}\n  a\n  {% endif %}\n{{ s }}\n\n', '{%- set x = 1 -%}  {{- x -}}  ',
-    'a\n  {% if true %}\n    b\n  {% endif %}\n  c', 'a\n  {%+ if true %}\n    b\n  {% endif +%}\n  c', '  {{ x }}\n  {# c #}\n  d', '\n\n{% if true %}\n\na{% endif %}\n\n',
-    'a  {% if true %}  b  {% endif %}  c', '\t{% if true %}\tb\n\t{% endif %}\n', 'a\r\nb\r{{ x }}\r\n', '{{ x }}\n', '{{ x }}\n\n', 'x\n',
-    '{% raw %}{{ a }}{% if %}{% endraw %}', 'a {%- raw -%} {{ a }} {%- endraw -%} b', '  {% raw %}\n  a\n  {% endraw %}\n  b', '{% raw %}', '{#', '{# a {# b #} c #}',
-    '{{ "{{ }}" }}{{ \'%}\' }}', '{{ {"a": {"b": 1}}["a"].b }}', '{{ {"a": {"b": {}}} }}', 'a {% generation %} b {% endgeneration %} c',
-    'a {%- generation -%} b {%- endgeneration -%} c', '{% generation %}{{ s }}{% endgeneration %}', '{% generation %}{% set x = 9 %}{% endgeneration %}{{ x }}',
-    '{{', '{{ 1', '{% if %}', '{% if 1 %}', '{% endif %}', '{% for a in %}{% endfor %}', '{{ 1 + }}', '{{ (1 }}', '{{ a[ }}',
-    '{{ {"a" 1} }}', '{% nothing %}', '{{ m(**o, 1) }}', '{{ m(a=1, 2) }}', '{{ }}', '{% %}', '{{ 1 2 }}', '{{ a b }}', '{% if 1 %}a{% else %}b{% else %}c{% endif %}',
-    '{% macro m(1) %}{% endmacro %}', '{{ a[1:2:3:4] }}', '', '{% break %}', '{% set 1 = 2 %}', '{% set true = 2 %}', '{% for 1 in l %}{% endfor %}', '{{ "a }}', '{{ $ }}', '}}', '%} {',
-    '{{ 1, 2 }}', '{% if 1, %}a{% endif %}', '{{ l[0], l[1] }}', '{{ not not 1 }}', '{{ - - 1 }}', '{{ 1 if 1 else 2 if 0 }}', '{{ x|default("a")|upper|lower }}',
-    '{{-1}}', '{{- 1 -}}', '{{ -1 }}', '{{+1}}', '{%if x%}a{%endif%}', '{%-if x-%} a {%-endif-%}', '{{x}}{{y}}', '{{ "a" if x }}', '{{ "%s" }}', "{{ 'it''s' }}",
-    '{% set x = "a" %}{% set y = x %}{% set x = "b" %}{{ y }}{{ x }}', '{% if x == 1 and y == 1 or not z %}a{% endif %}', '{% if l and o %}a{% endif %}{% if [] or {} %}b{% endif %}',
-    '{% block a %}x{{ s }}{% endblock %}', '{% block a %}x{% endblock a %}', '{% autoescape false %}<{% endautoescape %}', '{% do x %}', '{% include "a" %}', '{% import "a" as b %}', '{% extends "a" %}',
-    '{% set messages = [{"role": "user", "content": "hi"}] %}{% for message in messages %}{{ "<|" + message["role"] + "|>" + message["content"] }}{% endfor %}',
-    '{{ [1, 2, 3][:2]|join("-") ~ "x"[0] }}', '{{ o["k"] }}{{ o.get("zz", {}).get("y") }}', '{{ l|join(", ") if l else "none" }}', '{{ "a" "b" ~ "c" }}', '{{ (x) }}{{ ((x)) }}', '{{ x.__class__ }}', '{{ s.__class__ is defined }}',
+    '{% set g = [1, 2, 3]|select("odd") %}{{ g|list }}{{ g|list }}',
+    '{% for a in [3, 4]|map("string") %}{{ loop.length }}{{ loop.last }}{{ a }}{% endfor %}',
+    ' a {%- if s -%} b {%- endif -%} c\n', '  {% if s %}\n  a\n  {% endif %}\n{{ s }}\n\n',
+    '{%- set x = 1 -%}  {{- x -}}  ',
+    'a\n  {% if true %}\n    b\n  {% endif %}\n  c', 'a\n  {%+ if true %}\n    b\n  {% endif +%}\n  c',
+    '  {{ x }}\n  {# c #}\n  d', '\n\n{% if true %}\n\na{% endif %}\n\n',
+    'a  {% if true %}  b  {% endif %}  c', '\t{% if true %}\tb\n\t{% endif %}\n', 'a\r\nb\r{{ x }}\r\n',
+    '{{ x }}\n', '{{ x }}\n\n', 'x\n',
+    '{% raw %}{{ a }}{% if %}{% endraw %}', 'a {%- raw -%} {{ a }} {%- endraw -%} b',
+    '  {% raw %}\n  a\n  {% endraw %}\n  b', '{% raw %}', '{#', '{# a {# b #} c #}',
+    '{{ "{{ }}" }}{{ \'%}\' }}', '{{ {"a": {"b": 1}}["a"].b }}', '{{ {"a": {"b": {}}} }}',
+    'a {% generation %} b {% endgeneration %} c',
+    'a {%- generation -%} b {%- endgeneration -%} c', '{% generation %}{{ s }}{% endgeneration %}',
+    '{% generation %}{% set x = 9 %}{% endgeneration %}{{ x }}',
+    '{{', '{{ 1', '{% if %}', '{% if 1 %}', '{% endif %}', '{% for a in %}{% endfor %}', '{{ 1 + }}',
+    '{{ (1 }}', '{{ a[ }}',
+    '{{ {"a" 1} }}', '{% nothing %}', '{{ m(**o, 1) }}', '{{ m(a=1, 2) }}', '{{ }}', '{% %}', '{{ 1 2 }}',
+    '{{ a b }}', '{% if 1 %}a{% else %}b{% else %}c{% endif %}',
+    '{% macro m(1) %}{% endmacro %}', '{{ a[1:2:3:4] }}', '', '{% break %}', '{% set 1 = 2 %}',
+    '{% set true = 2 %}', '{% for 1 in l %}{% endfor %}', '{{ "a }}', '{{ $ }}', '}}', '%} {',
+    '{{ 1, 2 }}', '{% if 1, %}a{% endif %}', '{{ l[0], l[1] }}', '{{ not not 1 }}', '{{ - - 1 }}',
+    '{{ 1 if 1 else 2 if 0 }}', '{{ x|default("a")|upper|lower }}',
+    '{{-1}}', '{{- 1 -}}', '{{ -1 }}', '{{+1}}', '{%if x%}a{%endif%}', '{%-if x-%} a {%-endif-%}',
+    '{{x}}{{y}}', '{{ "a" if x }}', '{{ "%s" }}', "{{ 'it''s' }}",
+    '{% set x = "a" %}{% set y = x %}{% set x = "b" %}{{ y }}{{ x }}',
+    '{% if x == 1 and y == 1 or not z %}a{% endif %}',
+    '{% if l and o %}a{% endif %}{% if [] or {} %}b{% endif %}',
+    '{% block a %}x{{ s }}{% endblock %}', '{% block a %}x{% endblock a %}',
+    '{% autoescape false %}<{% endautoescape %}', '{% do x %}', '{% include "a" %}', '{% import "a" as b %}',
+    '{% extends "a" %}',
+    '{% set messages = [{"role": "user", "content": "hi"}] %}{% for message in messages %}'
+    '{{ "<|" + message["role"] + "|>" + message["content"] }}{% endfor %}',
+    '{{ [1, 2, 3][:2]|join("-") ~ "x"[0] }}', '{{ o["k"] }}{{ o.get("zz", {}).get("y") }}',
+    '{{ l|join(", ") if l else "none" }}', '{{ "a" "b" ~ "c" }}', '{{ (x) }}{{ ((x)) }}', '{{ x.__class__ }}',
+    '{{ s.__class__ is defined }}',
 ]
 
-VALUES = {'s': 'A banana, a cat.', 't': 'a\n\n b\nc', 'e': 'a😀b\u00e9c', 'l': [1, 'b', 2.5, True], 'o': {'k': 1, 'K': 2, 'a': 0}, 'x': 1,
+VALUES = {'s': 'A banana, a cat.', 't': 'a\n\n b\nc', 'e': 'a😀b\u00e9c', 'l': [1, 'b', 2.5, True], 'o': {'k': 1, 'K': 2, 'a': 0},
+          'x': 1,
           'y': 1, 'z': 2, 'm': [{'n': 1, 'd': {'e': 2}}, {'d': {'e': 1}, 'n': '1'}, {'n': 0}],
           'm2': [{'n': 1, 'd': {'e': 2}}, {'n': 2, 'd': {'e': 1}}, {'n': 3, 'd': {'e': 2}}]}
 
@@ -476,15 +518,24 @@ def environment():
 
 
 def quoted(text):
-    """A C string; an escape of three digits takes no more of them."""
-    return '"' + ''.join(chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f'\\{b:03o}' for b in text.encode()) + '"'
+    """A C string, in pieces that fit lines; an escape of three digits takes no more of them."""
+    chars = [chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f'\\{b:03o}' for b in text.encode()]
+    pieces, piece = [], ''
+    for c in chars:
+        if len(piece) + len(c) > 90:
+            pieces.append(piece)
+            piece = ''
+        piece += c
+    return '\n        '.join(f'"{p}"' for p in pieces + [piece])
 
 
 def row(env, source):
     try:
-        return f'    {{{quoted(source)}, {quoted(env.from_string(source).render(**VALUES))}}},\n'
+        text = quoted(env.from_string(source).render(**VALUES))
     except Exception:
-        return f'    {{{quoted(source)}, NULL}},\n'
+        text = 'NULL'
+    line = f'    {{{quoted(source)}, {text}}},\n'
+    return line if len(line) < 105 else line.replace(', ' + text + '}', ',\n        ' + text + '}')
 
 
 if __name__ == '__main__':
@@ -492,7 +543,7 @@ if __name__ == '__main__':
     sources = ['{{ %s }}' % e for e in EXPRESSIONS] + BLOCKS
     with open(os.path.join(os.path.dirname(__file__), 'jinja.h'), 'w') as out:
         out.write('/* Written by jinja.py, with Jinja2 %s. NULL: it raises. */\n// clang-format off\n' % jinja2.__version__)
-        out.write('static const char jinja_values[] = %s;\n' % quoted(json.dumps(VALUES, ensure_ascii=False)))
+        out.write('static const char jinja_values[] =\n        %s;\n' % quoted(json.dumps(VALUES, ensure_ascii=False)))
         out.write('static const struct { const char *source, *text; } jinja_rows[] = {\n')
         out.writelines(row(env, s) for s in sources)
         out.write('};\n')
