@@ -108,7 +108,8 @@ build/asan/nutshell_faults: build/asan/tests/faults/shell_memory.o $(patsubst %.
 	$(CC_asan) $^ $(LF_asan) $(foreach f,malloc calloc realloc aligned_alloc,-Wl,--wrap=$(f)) -o $@
 build/native/make_seeds: build/native/tests/fuzz/make_seeds.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))
 	$(CC_native) $^ $(LF_native) -o $@
-build/native/make_model: build/native/tests/peers/make_model.o $(patsubst %.c,build/native/%.o,$(LIB_SRC))
+build/native/make_model build/native/make_variant: build/native/make_%: build/native/tests/peers/make_%.o \
+    $(patsubst %.c,build/native/%.o,$(LIB_SRC))
 	$(CC_native) $^ $(LF_native) -o $@
 .PHONY: fuzzers
 fuzzers: $(FUZZ:%=build/fuzz/%) $(FUZZ:%=build/cover/%) build/native/make_seeds

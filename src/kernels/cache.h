@@ -26,7 +26,7 @@
 enum {
     CACHE_TILE = 64,             // positions
     CACHE_SPAN = 4 * CACHE_TILE, // positions
-    CACHE_MAX_DIM = 512,         // k_dim and v_dim are multiples of 8 up to this
+    CACHE_MAX_DIM = 576,         // k_dim and v_dim are multiples of 8 up to this
     CACHE_MAX_BLOCKS = CACHE_MAX_DIM / 32,
 };
 

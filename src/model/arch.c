@@ -15,6 +15,7 @@ static const arch_key softcap_keys[] = {KEY("attn_logit_softcapping", attn_softc
                                         KEY("final_logit_softcapping", logit_softcap, 30), KEYS_END};
 static const arch_key granite_keys[] = {FLAG("rope.scaling.finetuned", rotates, true),
                                         KEY("logit_scale", logit_divisor, 1), KEYS_END};
+static const arch_key logit_divisor_keys[] = {KEY("logit_scale", logit_divisor, 1), KEYS_END};
 static const arch_key logit_scale_keys[] = {KEY("logit_scale", logit_scale, 1), KEYS_END};
 static const arch_key mamba_keys[] = {FLAG("ssm.dt_b_c_rms", ssm.normed, false), KEYS_END};
 static const arch_key minicpm_keys[] = {KEY("embedding_scale", embd_scale, 0),
@@ -82,7 +83,7 @@ static void bloom_alibi(model_hparams *hp) {
 #define ARCH_LIST(X)                                                                                        \
     X("llama", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                          \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
-    X("qwen2", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                   \
+    X("qwen2", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                   \
     X("qwen3", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)                    \
     X("gemma", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                              \
       .features = ARCH_PRE_NORM | ARCH_EMBD_SQRT)                                                           \
@@ -145,13 +146,13 @@ static void bloom_alibi(model_hparams *hp) {
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_ANY_BIAS | ARCH_QKV_BIAS | ARCH_EMBD_NORM)          \
     X("mpt", PLAIN, LAYER, .activation = KERNEL_GELU, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)            \
     X("qwen2moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                   \
-      .features = ARCH_PRE_NORM | ARCH_QKV_BIAS)                                                            \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
     X("qwen3moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = EXPERTS,                                       \
       .features = ARCH_PRE_NORM | ARCH_QK_NORM)                                                             \
     X("olmoe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                      \
       .features = ARCH_PRE_NORM | ARCH_QK_NORM_FULL)                                                        \
     X("granitemoe", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                     \
-      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = granite_keys)                                      \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS, .keys = logit_divisor_keys)                                \
     X("phimoe", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SPARSE, false},               \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS | ARCH_ANY_BIAS | ARCH_ROPE_FACTORS)       \
     X("ernie4_5-moe", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                   \
@@ -198,7 +199,7 @@ static void bloom_alibi(model_hparams *hp) {
       .features = ARCH_PRE_NORM | ARCH_ROPE_FACTORS, .derive = minicpm3_scales)                             \
     X("gemma4", GATED, .after = BLOCK_ffn_inputs, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,  \
       .window_period = 6, .derive = gemma4_scale, .features = ARCH_PRE_NORM | ARCH_POST_NORM |              \
-      ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM | ARCH_LINKED)                                            \
+      ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM | ARCH_LINKED | ARCH_LOCAL_UNSCALED)                      \
     X("rwkv6", .mixer = BLOCK_mix_rwkv6, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_EMBD_NORM | ARCH_CHANNEL_GATE)                      \
     X("rwkv7", .mixer = BLOCK_mix_rwkv7, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \

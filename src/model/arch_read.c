@@ -95,7 +95,9 @@ static nut_status get_local_rope(keys *k, const arch *a, model_hparams *hp, nut_
     TRY(get_optional(k, "rope.freq_base_swa", &base, err));
     if (base == 0.0f) base = a->local_base > 0 || !unscaled ? a->local_base : hp->rope[0].base;
     hp->n_ropes = base > 0 ? 2 : 1;
-    hp->rope[1] = (rope_hparams){.base = base, .scale = 1, .magnitude = 1};
+    hp->rope[1] = hp->rope[0];
+    if (unscaled || a->local_base > 0) hp->rope[1] = (rope_hparams){.scale = 1, .magnitude = 1};
+    hp->rope[1].base = base;
     return NUT_OK;
 }
 
@@ -510,10 +512,9 @@ static nut_status check_heads(const layer_hparams *l, nut_error *err) {
         return error_set(err, NUT_E_CORRUPT,
                          "the model file is damaged: %u heads do not divide into %u groups", l->n_head,
                          l->n_head_kv);
-    if (l->head_dim % 8 || l->head_dim > CACHE_MAX_DIM || l->head_dim_v % 8 || l->head_dim_v > CACHE_MAX_DIM)
-        return error_set(
-            err, NUT_E_UNSUPPORTED, "a head size of %u is not supported: a multiple of 8 up to %d is",
-            l->head_dim % 8 || l->head_dim > CACHE_MAX_DIM ? l->head_dim : l->head_dim_v, CACHE_MAX_DIM);
+    if (l->head_dim > CACHE_MAX_DIM || l->head_dim_v > CACHE_MAX_DIM)
+        return error_set(err, NUT_E_UNSUPPORTED, "a head size of %u is not supported: one of up to %d is",
+                         l->head_dim > CACHE_MAX_DIM ? l->head_dim : l->head_dim_v, CACHE_MAX_DIM);
     return NUT_OK;
 }
 
@@ -591,6 +592,7 @@ static nut_status get_rot(keys *k, const char *suffix, const model_hparams *hp, 
 
 static nut_status get_rots(keys *k, model_hparams *hp, const model_layer *layers, nut_error *err) {
     const char *local = "rope.dimension_count_swa";
+    if (hp->rope_kind == MODEL_ROPE_NONE) return NUT_OK;
     TRY(get_rot(k, "rope.dimension_count", hp, layers, 0, &hp->rope[0].n_rot, err));
     if (!gguf_find(k->g, key_of(k, local))) local = "rope.dimension_count";
     TRY(get_rot(k, local, hp, layers, 1, &hp->rope[1].n_rot, err));

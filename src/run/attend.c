@@ -17,11 +17,25 @@ typedef struct attend_call {
     float *out;
 } attend_call;
 
+size_t attend_page_bytes(const layer_hparams *l, const cache_kind *kind) {
+    return l->n_head_kv * cache_tile_bytes(kind, run_pad8(l->head_dim), run_pad8(l->head_dim_v));
+}
+
+/* x (n) with zeros behind it up to a multiple of 8, in `room` where there are any. */
+static const float *pad(const float *x, size_t n, float *room) {
+    if (n % 8 == 0) return x;
+    memcpy(room, x, n * sizeof *x);
+    memset(room + n, 0, (run_pad8(n) - n) * sizeof *x);
+    return room;
+}
+
 void attend_store(const forward_step *s, size_t t, const kernel_rope *r, const float *k, const float *v) {
     const layer_hparams *l = &s->layer->hp;
+    float key[CACHE_MAX_DIM], value[CACHE_MAX_DIM];
     for (size_t h = 0; h < l->n_head_kv; h++) {
         const cache_head c = sequence_head(s->rows[t].seq, s->il, h);
-        s->k->store(&c, s->rows[t].pos, r, k + h * l->head_dim, v + h * l->head_dim_v);
+        s->k->store(&c, s->rows[t].pos, r, pad(k + h * l->head_dim, l->head_dim, key),
+                    pad(v + h * l->head_dim_v, l->head_dim_v, value));
     }
 }
 
@@ -49,7 +63,8 @@ static void fill_slopes(const forward_step *s, float *slopes) {
 static kernel_attend call_of(const attend_call *c, const cache_head *cache, size_t h, size_t t, size_t n) {
     const layer_hparams *l = &c->s->layer->hp;
     const float scale = c->s->m->hp.attn_scale;
-    const size_t k_dim = l->head_dim, v_dim = l->head_dim_v, group = l->n_head / l->n_head_kv;
+    const size_t k_dim = run_pad8(l->head_dim), v_dim = run_pad8(l->head_dim_v),
+                 group = l->n_head / l->n_head_kv;
     return (kernel_attend){.cache = cache,
                            .q = c->q + (t * l->n_head + h * group) * k_dim,
                            .out = c->out + (t * l->n_head + h * group) * v_dim,
@@ -60,7 +75,7 @@ static kernel_attend call_of(const attend_call *c, const cache_head *cache, size
                            .n_kv = c->s->rows[t].pos + 1,
                            .window = l->window,
                            .softcap = c->s->m->hp.attn_softcap,
-                           .scale = scale > 0 ? scale : 1.0f / sqrtf((float)k_dim),
+                           .scale = scale > 0 ? scale : 1.0f / sqrtf((float)l->head_dim),
                            .slopes = c->s->m->hp.max_alibi > 0 ? c->s->ws->slopes + h * group : NULL,
                            .sinks = c->sinks ? c->sinks + h * group : NULL};
 }
@@ -121,7 +136,7 @@ static size_t spans_seen(const forward_step *s) {
 static void one_member(void *ctx, unsigned i, unsigned n_members) {
     const attend_call *c = ctx;
     const layer_hparams *l = &c->s->layer->hp;
-    const size_t n_spans = spans_seen(c->s), size = kernel_partial_size(l->head_dim_v);
+    const size_t n_spans = spans_seen(c->s), size = kernel_partial_size(run_pad8(l->head_dim_v));
     const sequence *seq = c->s->rows->seq;
     size_t begin, end;
     threads_split(l->n_head_kv * n_spans, i, n_members, &begin, &end);
@@ -137,20 +152,40 @@ static void one_member(void *ctx, unsigned i, unsigned n_members) {
 static void join_spans(const attend_call *c) {
     const layer_hparams *l = &c->s->layer->hp;
     const sequence *seq = c->s->rows->seq;
-    const size_t size = kernel_partial_size(l->head_dim_v);
+    const size_t size = kernel_partial_size(run_pad8(l->head_dim_v));
     const cache_head cache = sequence_head(seq, l->kv_of, 0);
     for (size_t h = 0; h < l->n_head; h++)
         c->s->k->attend_join(&cache, seq->partial + h * size, spans_seen(c->s), l->n_head * size,
-                             c->sinks ? c->sinks + h : NULL, c->out + h * l->head_dim_v);
+                             c->sinks ? c->sinks + h : NULL, c->out + h * run_pad8(l->head_dim_v));
 }
 
-void attend(const forward_step *s, const float *q, const float *sinks, float *out) {
+/* ---- all ---- */
+
+static void attend_whole(const forward_step *s, const float *q, const float *sinks, float *out) {
     attend_call c = {s, q, sinks, out};
-    if (s->m->hp.max_alibi > 0) fill_slopes(s, s->ws->slopes);
     if (s->n > 1 || !s->m->hp.causal) {
         threads_run(s->ws->team, many_member, &c);
         return;
     }
     threads_run(s->ws->team, one_member, &c);
     join_spans(&c);
+}
+
+void attend(const forward_step *s, const float *q, const float *sinks, float *out) {
+    const layer_hparams *l = &s->layer->hp;
+    const size_t n = s->n * l->n_head, k_dim = run_pad8(l->head_dim), v_dim = run_pad8(l->head_dim_v);
+    if (s->m->hp.max_alibi > 0) fill_slopes(s, s->ws->slopes);
+    if (!attend_pads(l)) {
+        attend_whole(s, q, sinks, out);
+        return;
+    }
+    float *padded_q = s->ws->padded, *padded_out = padded_q + n * k_dim;
+    memset(padded_q, 0, n * k_dim * sizeof *q);
+    for (size_t h = 0; h < n; h++) { // a head that needs no padding is copied all the same
+        const size_t at = h / l->n_head * run_pad8(l->n_head * l->head_dim) + h % l->n_head * l->head_dim;
+        memcpy(padded_q + h * k_dim, q + at, l->head_dim * sizeof *q);
+    }
+    attend_whole(s, padded_q, sinks, padded_out);
+    for (size_t h = 0; h < n; h++)
+        memcpy(out + h * l->head_dim_v, padded_out + h * v_dim, l->head_dim_v * sizeof *out);
 }

@@ -4,11 +4,24 @@
 
 #include "run/session.h"
 
+/* Heads of the cache are padded with zeros to multiples of 8 columns. */
+static inline bool attend_pads(const layer_hparams *l) {
+    return l->head_dim % 8 || l->head_dim_v % 8;
+}
+
+/* Floats of a token's padded queries and results: for those layers that have any. */
+static inline size_t attend_padded(const layer_hparams *l) {
+    return attend_pads(l) ? l->n_head * (run_pad8(l->head_dim) + run_pad8(l->head_dim_v)) : 0;
+}
+
+/* Bytes that a layer keeps for a tile of positions. */
+size_t attend_page_bytes(const layer_hparams *l, const cache_kind *kind);
+
 /* Puts the keys and values (n_head_kv, head_dim) of token t into the cache, keys rotated on the way. */
 void attend_store(const forward_step *s, size_t t, const kernel_rope *r, const float *k, const float *v);
 
-/* Queries to results, both (n, n_head, head_dim), of tokens whose keys and values are stored. sinks
- * (n_head): scores of what stands for nothing, or NULL. */
+/* Queries q (n, n_head * head_dim padded to 8) to results out (n, n_head * head_dim_v) of tokens whose keys
+ * and values are stored. sinks (n_head): scores of what stands for nothing, or NULL. */
 void attend(const forward_step *s, const float *q, const float *sinks, float *out);
 
 #endif

@@ -46,11 +46,12 @@ static const tensor_spec tensors[] = {
 };
 
 typedef struct scratch {
-    float *q;         // (2 * n_batch, n_head * head_dim)
-    float *k;         // (2 * n_batch, n_head_kv * head_dim)
-    float *v;         // (2 * n_batch, n_head_kv * head_dim_v)
-    float *attended;  // (n_batch, n_head * head_dim_v)
-    float *with_gate; // (2 * n_batch, n_head, 2, head_dim) queries with gates, of ARCH_GATED_OUT
+    float *q;        // (2 * n_batch, n_head * head_dim padded to 8)
+    float *k;        // (2 * n_batch, n_head_kv * head_dim padded to 8)
+    float *v;        // (2 * n_batch, n_head_kv * head_dim_v padded to 8)
+    float *attended; // (n_batch, n_head * head_dim_v)
+    float
+        *with_gate; // (2 * n_batch, n_head * 2 * head_dim padded to 8) queries with gates, of ARCH_GATED_OUT
 } scratch;
 _Static_assert(sizeof(scratch) <= BLOCK_SCRATCH_BYTES, "scratch");
 
@@ -73,16 +74,12 @@ static size_t out_width(const layer_hparams *l) {
 static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     scratch *c = to;
     const layer_hparams *most = &m->hp.most;
-    memory_want(w, &c->q, 2 * n_batch, q_width(most) * sizeof(float));
-    memory_want(w, &c->k, 2 * n_batch, k_width(most) * sizeof(float));
-    memory_want(w, &c->v, 2 * n_batch, v_width(most) * sizeof(float));
+    memory_want(w, &c->q, 2 * n_batch, run_pad8(q_width(most)) * sizeof(float));
+    memory_want(w, &c->k, 2 * n_batch, run_pad8(k_width(most)) * sizeof(float));
+    memory_want(w, &c->v, 2 * n_batch, run_pad8(v_width(most)) * sizeof(float));
     memory_want(w, &c->attended, n_batch, out_width(most) * sizeof(float));
     memory_want(w, &c->with_gate, m->arch->features & ARCH_GATED_OUT ? 2 * n_batch : 0,
-                2 * q_width(most) * sizeof(float));
-}
-
-static size_t page_bytes(const layer_hparams *l, const cache_kind *kind) {
-    return l->n_head_kv * cache_tile_bytes(kind, l->head_dim, l->head_dim_v);
+                run_pad8(2 * q_width(most)) * sizeof(float));
 }
 
 static void norm(const forward_step *s, float *x, const float *weight, size_t n) {
@@ -117,7 +114,7 @@ static void store_kv(const forward_step *s, size_t t) {
     const attention_weights *w = s->layer->mixer;
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
     const layer_hparams *l = &s->layer->hp;
-    float *k = c->k + t * k_width(l), *v = c->v + t * v_width(l);
+    float *k = c->k + t * run_pad8(k_width(l)), *v = c->v + t * run_pad8(v_width(l));
     kernel_rope r = step_rope(s, t);
     clamp(k, k_width(l), s->m->hp.attn_clamp);
     clamp(v, v_width(l), s->m->hp.attn_clamp);
@@ -136,7 +133,7 @@ static void store_token(const forward_step *s, size_t t) {
     const attention_weights *w = s->layer->mixer;
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
     const layer_hparams *l = &s->layer->hp;
-    float *q = c->q + t * q_width(l);
+    float *q = c->q + t * run_pad8(q_width(l));
     const bool late = s->m->arch->features & ARCH_QK_NORM_LATE;
     const kernel_rope r = step_rope(s, t);
     clamp(q, q_width(l), s->m->hp.attn_clamp);
@@ -149,19 +146,20 @@ static void store_token(const forward_step *s, size_t t) {
 
 static void take_queries(const forward_step *s, size_t t) {
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
-    const size_t n_head = s->layer->hp.n_head, dim = s->layer->hp.head_dim;
-    for (size_t h = t * n_head; h < (t + 1) * n_head; h++)
-        memcpy(c->q + h * dim, c->with_gate + 2 * h * dim, dim * sizeof(float));
+    const size_t width = q_width(&s->layer->hp), dim = s->layer->hp.head_dim;
+    float *q = c->q + t * run_pad8(width);
+    const float *from = c->with_gate + t * run_pad8(2 * width);
+    for (size_t i = 0; i < width; i += dim) memcpy(q + i, from + 2 * i, dim * sizeof *q);
 }
 
 /* attended *= sigmoid(gate) */
 static void apply_gates(const forward_step *s, size_t t) {
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
-    const size_t n_head = s->layer->hp.n_head, dim = s->layer->hp.head_dim;
-    for (size_t h = t * n_head; h < (t + 1) * n_head; h++) {
-        const float *gate = c->with_gate + (2 * h + 1) * dim;
-        for (size_t i = 0; i < dim; i++) c->attended[h * dim + i] /= 1 + kernel_exp(-gate[i]);
-    }
+    const size_t width = q_width(&s->layer->hp), dim = s->layer->hp.head_dim;
+    float *x = c->attended + t * width;
+    const float *gate = c->with_gate + t * run_pad8(2 * width) + dim;
+    for (size_t h = 0; h < width; h += dim)
+        for (size_t i = h; i < h + dim; i++) x[i] /= 1 + kernel_exp(-gate[h + i]);
 }
 
 static void run(forward_step *s, const float *x, float *out) {
@@ -184,6 +182,6 @@ static void run(forward_step *s, const float *x, float *out) {
 const block_kind block_mix_attention = {
     .spec = {"attention", sizeof(attention_weights), tensors, sizeof tensors / sizeof *tensors},
     .want = want,
-    .page_bytes = page_bytes,
+    .page_bytes = attend_page_bytes,
     .run = run,
 };

@@ -35,17 +35,18 @@ static const tensor_spec tensors[] = {
 };
 
 typedef struct scratch {
-    float *low;       // (n_batch, q_rank padded to 8) compressed queries
-    float *low_q;     // (n_batch, q_rank)
-    float *heads;     // (n_batch, n_head * key padded to 8) queries as they are made
-    float *kv;        // (n_batch, kv_rank + n_rot padded to 8)
-    float *row;       // (n_batch, kv_rank) normed
-    float *made;      // (n_batch, n_head * (key - n_rot + value) padded to 8) keys and values of heads
-    float *q, *k, *v; // (n_batch, n_head, head_dim), (n_batch, n_head_kv, ..) as attention reads them
-    float *attended;  // (n_batch, n_head, head_dim_v)
-    float *part;      // (n_batch, the longer of head_dim and key) of one head
-    float *part_out;  // (n_batch, the longest padded to 8)
-    float *joined;    // (n_batch, n_head * value)
+    float *low;   // (n_batch, q_rank padded to 8) compressed queries
+    float *low_q; // (n_batch, q_rank)
+    float *heads; // (n_batch, n_head * key padded to 8) queries as they are made
+    float *kv;    // (n_batch, kv_rank + n_rot padded to 8)
+    float *row;   // (n_batch, kv_rank) normed
+    float *made;  // (n_batch, n_head * (key - n_rot + value) padded to 8) keys and values of heads
+    float *q, *k,
+        *v; // (n_batch, n_head * head_dim padded to 8), (n_batch, n_head_kv, ..) as attention reads them
+    float *attended; // (n_batch, n_head, head_dim_v)
+    float *part;     // (n_batch, the longer of head_dim and key) of one head
+    float *part_out; // (n_batch, the longest padded to 8)
+    float *joined;   // (n_batch, n_head * value)
 } scratch;
 _Static_assert(sizeof(scratch) <= BLOCK_SCRATCH_BYTES, "scratch");
 
@@ -66,17 +67,13 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     memory_want(w, &c->kv, n_batch, run_pad8((size_t)h->kv_rank + m->hp.n_rot) * size);
     memory_want(w, &c->row, n_batch, h->kv_rank * size);
     memory_want(w, &c->made, n_batch, run_pad8(n_head * ((size_t)h->key + h->value)) * size);
-    memory_want(w, &c->q, n_batch, n_head * most->head_dim * size);
+    memory_want(w, &c->q, n_batch, run_pad8(n_head * most->head_dim) * size);
     memory_want(w, &c->k, n_batch, (size_t)most->n_head_kv * most->head_dim * size);
     memory_want(w, &c->v, n_batch, (size_t)most->n_head_kv * most->head_dim_v * size);
     memory_want(w, &c->attended, n_batch, n_head * most->head_dim_v * size);
     memory_want(w, &c->part, n_batch, longest(m) * size);
     memory_want(w, &c->part_out, n_batch, longest(m) * size);
     memory_want(w, &c->joined, n_batch, n_head * h->value * size);
-}
-
-static size_t page_bytes(const layer_hparams *l, const cache_kind *kind) {
-    return l->n_head_kv * cache_tile_bytes(kind, l->head_dim, l->head_dim_v);
 }
 
 static scratch *scratch_of(const forward_step *s) {
@@ -140,7 +137,8 @@ static void absorb_queries(const forward_step *s) {
     const scratch *c = scratch_of(s);
     const size_t n_head = s->layer->hp.n_head, key = s->m->hp.mla.key, dim = s->layer->hp.head_dim;
     for (size_t h = 0; h < n_head; h++)
-        map_head(s, &w->k_out[h], c->heads + h * key, run_pad8(n_head * key), c->q + h * dim, n_head * dim);
+        map_head(s, &w->k_out[h], c->heads + h * key, run_pad8(n_head * key), c->q + h * dim,
+                 run_pad8(n_head * dim));
 }
 
 /* ---- rotation and cache ---- */
@@ -152,7 +150,7 @@ static void rotate_queries(const forward_step *s, size_t t, size_t n, const kern
                  n_rot = s->m->hp.n_rot;
     for (size_t h = 0; h < n_head; h++) {
         const float *from = c->heads + t * run_pad8(n_head * key) + h * key;
-        float *q = c->q + (t * n_head + h) * dim;
+        float *q = c->q + t * run_pad8(n_head * dim) + h * dim;
         if (!s->m->hp.mla.absorbed) memcpy(q, from, n * sizeof *q);
         memcpy(q + n, from + key - n_rot, n_rot * sizeof *q);
         s->k->rope(q + n, 1, n_rot, r);
@@ -212,6 +210,6 @@ static void run(forward_step *s, const float *x, float *out) {
 const block_kind block_mix_mla = {
     .spec = {"latent attention", sizeof(weights), tensors, sizeof tensors / sizeof *tensors},
     .want = want,
-    .page_bytes = page_bytes,
+    .page_bytes = attend_page_bytes,
     .run = run,
 };

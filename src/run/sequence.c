@@ -34,7 +34,7 @@ void sequence_want(const nut_model *m, sequence *q, memory_walk *w) {
     memory_want(w, &q->tokens, q->n_ctx, sizeof(int32_t));
     memory_want(w, &q->pages, tiles_of(q->n_ctx), sizeof(uint8_t *));
     memory_want(w, &q->partial, (uint64_t)cache_spans(q->n_ctx) * most->n_head,
-                kernel_partial_size(most->head_dim_v) * sizeof(float));
+                kernel_partial_size(run_pad8(most->head_dim_v)) * sizeof(float));
     memory_want(w, &q->state, (1 + SEQUENCE_MARKS) * workspace_state_size(m), sizeof(float));
     memory_want(w, &q->rope_freq, (uint64_t)MODEL_ROPES * (m->hp.n_rot / 2), sizeof(double));
 }
@@ -64,11 +64,12 @@ cache_head sequence_head(const sequence *q, size_t layer, size_t head) {
     const layer_hparams *l = &q->ws->model->layers[layer].hp;
     const cache_kind *kind = q->ws->cache_kind;
     return (cache_head){.kind = kind,
-                        .k_dim = l->head_dim,
-                        .v_dim = l->head_dim_v,
+                        .k_dim = run_pad8(l->head_dim),
+                        .v_dim = run_pad8(l->head_dim_v),
                         .pages = q->pages,
-                        .offset = q->ws->layer_at[layer] +
-                                  head * cache_tile_bytes(kind, l->head_dim, l->head_dim_v)};
+                        .offset =
+                            q->ws->layer_at[layer] +
+                            head * cache_tile_bytes(kind, run_pad8(l->head_dim), run_pad8(l->head_dim_v))};
 }
 
 /* ---- pages ---- */

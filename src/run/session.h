@@ -73,6 +73,7 @@ struct nut_workspace {
     float *inputs;    // (n_batch, n_layer * n_inputs padded to 8) what layers take of the tokens themselves
     float *input_row; // (n_layer * n_inputs)
     float *slopes;    // (n_head) of attention (attend.c)
+    float *padded;    // (n_batch, attend_padded) its queries and results, where heads are padded for it
     size_t *state_at; // (n_layer, STEP_PLACES) where the states of a layer's blocks begin in a sequence's
     size_t n_state;   // floats of those
     size_t *layer_at; // (n_layer) where a layer's keys and values begin in a page

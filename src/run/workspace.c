@@ -1,4 +1,5 @@
 /* The memory and threads of a step. */
+#include "run/attend.h"
 #include "run/block.h"
 
 #include "base/error.h"
@@ -61,6 +62,15 @@ static void want_blocks(const nut_model *m, workspace *ws, memory_walk *w) {
         if (wanted[id]) block_kinds[id]->want(m, ws->n_batch, ws->scratch[id].bytes, w);
 }
 
+static size_t padded_heads(const nut_model *m) {
+    size_t most = 0;
+    for (uint32_t il = 0; il < m->hp.n_layer; il++) {
+        const size_t n = attend_padded(&m->layers[il].hp);
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
 void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     const uint64_t n = ws->n_batch, n_embd = m->hp.n_embd, out = run_pad8(m->hp.n_embd);
     memory_want(w, &ws->rows, n, sizeof(step_row));
@@ -76,6 +86,7 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     memory_want(w, &ws->inputs, n, run_pad8((size_t)m->hp.n_inputs * m->hp.n_layer) * sizeof(float));
     memory_want(w, &ws->input_row, (uint64_t)m->hp.n_inputs * m->hp.n_layer, sizeof(float));
     memory_want(w, &ws->slopes, m->hp.most.n_head, sizeof(float));
+    memory_want(w, &ws->padded, n * padded_heads(m), sizeof(float));
     memory_want(w, &ws->state_at, (uint64_t)m->hp.n_layer * STEP_PLACES, sizeof(size_t));
     memory_want(w, &ws->layer_at, m->hp.n_layer, sizeof(size_t));
     want_int8(m, ws->n_batch, &ws->int8, w);

@@ -11,11 +11,13 @@ enum { FAMILY_LAYERS = 3 };
 
 /* ---- metadata ---- */
 
-/* Sizes that divide as they must, and are no multiples of more; or as small as can be. */
+/* Sizes that divide as they must, and are no multiples of more; of heads that the cache pads, too; or as
+ * small as can be. */
 typedef struct family_sizes {
     uint32_t n_embd, n_ff, n_head, key, value, n_ff_experts, inner, state, wkv_head;
 } family_sizes;
 static const family_sizes family_odd = {40, 37, 3, 24, 16, 19, 36, 7, 8},
+                          family_padded = {44, 37, 3, 22, 13, 19, 36, 7, 4},
                           family_small = {8, 5, 2, 16, 8, 3, 12, 2, 4};
 
 static inline void family_put_sizes(make_gguf *g, const arch *a, const family_sizes *z) {

@@ -53,7 +53,7 @@ typedef struct make_tensor {
     make_bytes data;
 } make_tensor;
 
-enum { MAKE_MAX_TENSORS = 128 };
+enum { MAKE_MAX_TENSORS = 1024 };
 
 typedef struct make_gguf {
     uint32_t version;

@@ -40,7 +40,10 @@ static void test_tensors_missing_or_wrong(void) {
             make_gguf g = make_model(&(make_options){.arch = families[f]});
             snprintf(words, sizeof words, "lacks tensor %s", whole.tensors[i].name);
             make_remove(&g, whole.tensors[i].name);
-            refuse(&g, NUT_E_CORRUPT, words);
+            if (strstr(words, ".bias")) // models may lack them
+                make_free(&g);
+            else
+                refuse(&g, NUT_E_CORRUPT, words);
 
             g = make_model(&(make_options){.arch = families[f]});
             make_tensor *t = &g.tensors[i];
@@ -144,11 +147,8 @@ static void test_wrong_hparams(void) {
         set_u32(&g, wrongs[i].key, wrongs[i].value);
         refuse(&g, wrongs[i].status, wrongs[i].words);
     }
-    for (uint32_t head_dim = 12; head_dim < 600;
-         head_dim *= 44) { // no multiple of 8; 528: beyond the kernels
-        make_gguf g = make_model(&(make_options){.head_dim = head_dim});
-        refuse(&g, NUT_E_UNSUPPORTED, "head size of");
-    }
+    make_gguf g = make_model(&(make_options){.head_dim = 577}); // beyond the kernels
+    refuse(&g, NUT_E_UNSUPPORTED, "head size of");
 }
 
 static void test_missing_hparams(void) {

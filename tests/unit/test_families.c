@@ -53,8 +53,8 @@ static void run_both_ways(const arch *a, nut_session *s, uint32_t n_embd) {
     free(rows);
 }
 
-static void test_family(const arch *a) {
-    make_gguf g = make_family(a, &family_odd);
+static void test_family(const arch *a, const family_sizes *sizes) {
+    make_gguf g = make_family(a, sizes);
     nut_model *m = NULL;
     nut_session *s = NULL;
     nut_error err = {NUT_OK, ""};
@@ -79,7 +79,9 @@ int main(void) {
     for (const char *at = arch_names(), *end; *at; at = *end ? end + 2 : end, n_families++) {
         end = strchr(at, ',') ? strchr(at, ',') : at + strlen(at);
         const arch *a = arch_find((gguf_str){at, (uint64_t)(end - at)});
-        if (CHECK(a, "%.20s is in no row", at)) test_family(a);
+        if (!CHECK(a, "%.20s is in no row", at)) continue;
+        test_family(a, &family_odd);
+        test_family(a, &family_padded);
     }
     CHECK(n_families > 60, "only %zu families", n_families);
     return check_report();
