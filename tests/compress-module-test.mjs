@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { instantiate } from '../web/worker/instantiate.js';
-import { JobEngine } from '../web/worker/job.js';
+import { JobEngine } from '../web/compress/engine.js';
 import { check, ensure, equal, finish, skip } from './browser/harness.mjs';
 import { inParts, partName } from './browser/parts.mjs';
 
@@ -90,6 +90,68 @@ await check('several jobs in one module, and a stop between steps', async () => 
   const io = inMemory([model]);
   await engine.compress({ type: 'q4_0' }, io);
   ensure(io.written().equals(native(TINY, 'q4_0')), 'another file');
+});
+
+/* ---- a size, and going on elsewhere ---- */
+
+const TEXT = Array.from({ length: 40 }, (_, i) => `Once upon a time there were ${i + 3} cats, and the cat number ${i} had ${i * i} toys. `).join('');
+const SIZE = 800_000;
+const memoryInput = (bytes) => ({ size: bytes.length, read: (offset, n) => bytes.subarray(offset, offset + n) });
+
+/** The file of that size, as floats add up in the module. @param {number} [keepAt] the step after which the job is moved */
+async function sized(keepAt = 0) {
+  const io = inMemory([readFileSync(TINY)]);
+  let engine = new JobEngine(await start()), steps = 0;
+  let kept = null;
+  io.between = () => {
+    if (++steps === keepAt) kept = { memory: engine.memory.slice(), splits: engine.splits, n: io.n };
+  };
+  await engine.compress({ size: SIZE, text: TEXT }, io);
+  if (!keepAt) return { bytes: io.written(), steps, notes: io.notes };
+  equal(kept?.n, 0, 'written before it was moved:');
+  const again = inMemory([readFileSync(TINY)]);
+  engine = new JobEngine(await start());
+  engine.restore(kept.memory.length, kept.splits).set(kept.memory);
+  await engine.goOn(again);
+  return { bytes: again.written(), steps, notes: again.notes };
+}
+
+const whole = await sized();
+await check('a model of a size is no larger, nearly as large, and loads', async () => {
+  ensure(whole.bytes.length <= SIZE && whole.bytes.length > 0.97 * SIZE, `${whole.bytes.length} bytes`);
+  await new JobEngine(await start()).load(() => memoryInput(whole.bytes));
+});
+await check('a copy of the memory goes on in another module, and gives the same file', async () => {
+  for (const part of [0.02, 0.3, 0.6]) {
+    const { bytes } = await sized(Math.ceil(part * whole.steps));
+    ensure(bytes.equals(whole.bytes), `another file from ${part} of the steps on`);
+  }
+});
+await check('a size that cannot be reached: the least that can is told', async () => {
+  const io = inMemory([readFileSync(TINY)]);
+  const error = await new JobEngine(await start()).compress({ size: 50_000, text: TEXT }, io).then(() => null, (e) => e);
+  equal([error?.code, io.n], ['bad-argument', 0]);
+  assert.match(error.message, /takes at least 0\.0\d MB/);
+});
+
+/* ---- evaluating ---- */
+
+await check('an evaluation beside a reference finds what the shell finds', async () => {
+  const paths = ['text.txt', 'small.gguf'].map((name) => join(work, name));
+  writeFileSync(paths[0], TEXT);
+  writeFileSync(paths[1], whole.bytes);
+  const told = JSON.parse(execFileSync(NATIVE, ['evaluate', paths[1], '--reference', TINY, '--text', paths[0], '--context', '128',
+    '--json'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }));
+  const engine = new JobEngine(await start());
+  await engine.load(() => memoryInput(whole.bytes));
+  await engine.load(() => memoryInput(readFileSync(TINY)), { reference: true });
+  const found = await engine.evaluate({ text: TEXT, window: 128, windows: 0 }, {});
+  equal([found.windows, found.tokens, found.bytes], [told.windows, told.scored, told.bytes]);
+  for (const [name, other] of [['perplexity', 'perplexity'], ['kl', 'kl'], ['referencePerplexity', 'reference_perplexity'],
+    ['bitsPerByte', 'bits_per_byte'], ['sameTop', 'same_top'], ['flips', 'flips'], ['klMedian', 'kl_median']]) {
+    const difference = Math.abs(found[name] / told[other] - 1);
+    ensure(difference < 0.002, `${name}: ${found[name]}, natively ${told[other]}`); // floats of the reference add up otherwise
+  }
 });
 
 for (const [name, options, files, code, words] of [

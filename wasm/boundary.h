@@ -29,6 +29,39 @@
     X(vocabulary)                                                                                           \
     X(kvType)
 
+/* What a step of a job told; the fields of nut_job_event. Of the module nutshell-compress, as the next. */
+#define NUTW_JOB_EVENT_LIST(X)                                                                              \
+    X(split)                                                                                                \
+    X(splits)                                                                                               \
+    X(offset)                                                                                               \
+    X(n)                                                                                                    \
+    X(bytes)                                                                                                \
+    X(text)                                                                                                 \
+    X(done)                                                                                                 \
+    X(total)
+
+/* What an evaluation found; see nut_evaluation and nut_comparison, which counts where `compared` is 1. */
+#define NUTW_EVALUATION_LIST(X)                                                                             \
+    X(windows)                                                                                              \
+    X(tokens)                                                                                               \
+    X(bytes)                                                                                                \
+    X(perplexity)                                                                                           \
+    X(perplexityError)                                                                                      \
+    X(bitsPerByte)                                                                                          \
+    X(compared)                                                                                             \
+    X(referencePerplexity)                                                                                  \
+    X(kl)                                                                                                   \
+    X(klError)                                                                                              \
+    X(klMedian)                                                                                             \
+    X(kl90)                                                                                                 \
+    X(kl99)                                                                                                 \
+    X(klMax)                                                                                                \
+    X(sameTop)                                                                                              \
+    X(sameTopLow)                                                                                           \
+    X(sameTopHigh)                                                                                          \
+    X(flips)                                                                                                \
+    X(rmsDeltaP)
+
 #define NUTW_FIELD(name) double name;
 typedef struct nutw_result {
     NUTW_RESULT_LIST(NUTW_FIELD)
@@ -41,6 +74,14 @@ typedef struct nutw_step {
 typedef struct nutw_session {
     NUTW_SESSION_LIST(NUTW_FIELD)
 } nutw_session;
+
+typedef struct nutw_job_event {
+    NUTW_JOB_EVENT_LIST(NUTW_FIELD)
+} nutw_job_event;
+
+typedef struct nutw_evaluation {
+    NUTW_EVALUATION_LIST(NUTW_FIELD)
+} nutw_evaluation;
 #undef NUTW_FIELD
 
 #endif

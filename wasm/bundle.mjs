@@ -10,6 +10,8 @@ import { SHORTENED, jinja } from './jinja.mjs';
 
 const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']; // run models: a page fetches one of them
 const OTHER_MODULES = ['compress']; // fetched by pages that make models
+const OTHER_SCRIPTS = ['nutshell-compress.mjs', 'nutshell-compress-worker.mjs'];
+const TYPES = ['nutshell.d.ts', 'nutshell-compress.d.ts'];
 const TARGET = ['chrome91', 'firefox114', 'safari16.4']; // SIMD, and module workers (Firefox 114)
 
 /** Scripts and what they are made of. */
@@ -18,6 +20,8 @@ const SCRIPTS = {
   'nutshell.mjs': { from: 'web/nutshell.js', format: 'esm' },
   'nutshell-worker.mjs': { from: 'web/worker/main.js', format: 'esm', parts: "idb and Emscripten's runtime" },
   'nutshell-cache.mjs': { from: 'web/worker/upkeep.js', format: 'esm', parts: '@noble/hashes' },
+  'nutshell-compress.mjs': { from: 'web/compress.js', format: 'esm' },
+  'nutshell-compress-worker.mjs': { from: 'web/compress/worker.js', format: 'esm', parts: "idb and Emscripten's runtime" },
   'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja', shortened: SHORTENED },
 };
 
@@ -63,7 +67,7 @@ function writeLicenses() {
     Nutshell: 'LICENSE',
     '@huggingface/jinja (in nutshell-template.mjs)': 'node_modules/@huggingface/jinja/LICENSE',
     '@noble/hashes (in nutshell-cache.mjs)': 'node_modules/@noble/hashes/LICENSE',
-    'idb (in nutshell-worker.mjs)': 'node_modules/idb/LICENSE',
+    'idb (in nutshell-worker.mjs and nutshell-compress-worker.mjs)': 'node_modules/idb/LICENSE',
     'marked (in the chat page)': 'node_modules/marked/LICENSE.md',
     'Emscripten (in the engine modules)': 'web/licenses/emscripten.txt',
     'musl libc (in the engine modules)': '.toolchain/emscripten/system/lib/libc/musl/COPYRIGHT',
@@ -105,14 +109,15 @@ function report() {
     if (over.length) throw new Error(`over the limits (${over}): ${JSON.stringify(LIMITS)} bytes`);
   }
   for (const name of OTHER_MODULES) {
-    console.log(`${name.padEnd(11)} wasm ${(gzipped([`nutshell-${name}.wasm`]) / 1000).toFixed(1)} kB, gzipped`);
+    const [wasm, js] = [[`nutshell-${name}.wasm`], OTHER_SCRIPTS].map((files) => (gzipped(files) / 1000).toFixed(1));
+    console.log(`${name.padEnd(11)} wasm ${wasm} kB, JavaScript ${js} kB, gzipped`);
   }
 }
 
 mkdirSync('dist', { recursive: true });
 await Promise.all([...Object.keys(SCRIPTS).map(writeScript), writeChatPageParts()]);
 for (const name of [...MODULES, ...OTHER_MODULES]) copyFileSync(`build/web/nutshell-${name}.wasm`, `dist/nutshell-${name}.wasm`);
-copyFileSync('web/nutshell.d.ts', 'dist/nutshell.d.ts');
+for (const name of TYPES) copyFileSync(`web/${name}`, `dist/${name}`);
 writeLicenses();
 writeIntegrity();
 report();

@@ -80,7 +80,7 @@ web/shared/tables.js: build/native/tables FORCE
 # nutshell-compress: one thread, SIMD128, its own entry points and export list. What takes its time is compiled for speed.
 COMPRESS_MODULE := build/web/nutshell-compress.wasm
 COMPRESS_C := wasm/nut_compress.c $(LIB_SRC)
-COMPRESS_HOT := src/kernels/blocks.c $(filter src/compress/%,$(LIB_SRC))
+COMPRESS_HOT := src/kernels/blocks.c src/evaluate/gather.c $(filter src/compress/% src/train/%,$(LIB_SRC))
 build/web/compress/%.o: %.c wasm/modules.mk
 	@mkdir -p $(@D)
 	$(EMCC) $(CBASE) $(CF_web) -c $< -o $@

@@ -70,11 +70,15 @@ static void print_enums(void) {
 static void print_structs(void) {
 #define NUT_X(name) #name,
     static const char *const result[] = {NUTW_RESULT_LIST(NUT_X)}, *const step[] = {NUTW_STEP_LIST(NUT_X)},
-                             *const session[] = {NUTW_SESSION_LIST(NUT_X)};
+                             *const session[] = {NUTW_SESSION_LIST(NUT_X)},
+                             *const event[] = {NUTW_JOB_EVENT_LIST(NUT_X)},
+                             *const evaluation[] = {NUTW_EVALUATION_LIST(NUT_X)};
 #undef NUT_X
     print_names("Fields of a result.", "RESULT", NAMES(result));
     print_names("Fields of a step of a generation.", "STEP", NAMES(step));
     print_names("Fields of a session.", "SESSION", NAMES(session));
+    print_names("Fields of an event of a job.", "JOB_EVENT", NAMES(event));
+    print_names("Fields of an evaluation.", "EVALUATION", NAMES(evaluation));
 }
 
 int main(void) {

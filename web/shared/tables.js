@@ -52,3 +52,13 @@ export const STEP = /** @type {const} */ (['kind', 'finish', 'token', 'done', 't
 
 /** Fields of a session. */
 export const SESSION = /** @type {const} */ (['contextLength', 'positions', 'threads', 'bytes', 'vocabulary', 'kvType']);
+
+/** Fields of an event of a job. */
+export const JOB_EVENT = /** @type {const} */ (['split', 'splits', 'offset', 'n', 'bytes', 'text', 'done', 'total']);
+
+/** Fields of an evaluation. */
+export const EVALUATION = /** @type {const} */ ([
+  'windows', 'tokens', 'bytes', 'perplexity', 'perplexityError', 'bitsPerByte', 'compared', 'referencePerplexity',
+  'kl', 'klError', 'klMedian', 'kl90', 'kl99', 'klMax', 'sameTop', 'sameTopLow',
+  'sameTopHigh', 'flips', 'rmsDeltaP',
+]);

@@ -1,0 +1,138 @@
+// dist/nutshell-compress.mjs: makes models smaller, and tells what that costs. A file of its own, since pages
+// that run models need none of it. Each call has a worker of its own, which ends with it. Where a script has
+// defined the global Nutshell, its functions are members of that too.
+import { NutshellError, fromWire } from './shared/errors.js';
+import { badArgument, checkOptions, checkText } from './shared/options.js';
+import { needEngine } from './shared/probe.js';
+import { folderUrl } from './page/host.js';
+import { openSource } from './page/load.js';
+
+/** @typedef {import('./shared/options.js').Rule} Rule */
+
+const UNITS = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9, KiB: 1024, MiB: 1048576, GiB: 1073741824 };
+
+/** @param {unknown} size a number of bytes, or a text such as "60MB"; NaN where it is none */
+function bytesOf(size) {
+  const [, number, unit] = /^(\d+(?:\.\d+)?) ?([kKMG]?i?B)$/.exec(String(size)) ?? [];
+  const bytes = typeof size === 'number' ? size : Number(number) * (UNITS[/** @type {'B'} */ (unit)] ?? NaN);
+  return bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER ? Math.floor(bytes) : NaN;
+}
+
+/** @type {Record<string, Rule>} */
+const SHARED = {
+  onProgress: { expects: 'a function', test: (x) => typeof x === 'function' },
+  signal: { expects: 'an AbortSignal', test: (x) => x instanceof AbortSignal },
+  baseUrl: { expects: 'a URL', test: (x) => typeof x === 'string' || x instanceof URL },
+};
+
+/** @param {unknown} [fallback] @returns {Rule} */
+const yesOrNo = (fallback) => ({ expects: 'true or false', test: (x) => typeof x === 'boolean', fallback });
+
+/** @type {Record<string, Rule>} */
+const COMPRESS = {
+  ...SHARED,
+  size: { expects: 'bytes, or a text such as "60MB"', test: (x) => bytesOf(x) > 0 },
+  fast: yesOrNo(false),
+  calibration: { expects: 'a text', test: (x) => typeof x === 'string' },
+  name: { expects: 'a text', test: (x) => typeof x === 'string', fallback: '' },
+  cache: yesOrNo(true),
+  resume: yesOrNo(true),
+};
+
+/** @type {Record<string, Rule>} */
+const EVALUATE = {
+  ...SHARED,
+  text: { expects: 'a text', test: (x) => typeof x === 'string' },
+  reference: { expects: 'a model, as the first argument is', test: (x) => x !== null },
+  window: { expects: 'a whole number from 16 to 4096', test: (x) => Number.isInteger(x) && x >= 16 && x <= 4096, fallback: 512 },
+  windows: { expects: 'a whole number, 0 for all', test: (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 31, fallback: 0 },
+};
+
+const home = new URL('.', import.meta.url).href;
+
+/** @type {{ createScriptURL: (url: string) => any } | null | undefined} */
+let policy;
+
+/** A script's address, also where a page's policy requires Trusted Types. @param {string} url @returns {string} */
+function trusted(url) {
+  try {
+    policy ??= /** @type {any} */ (self).trustedTypes?.createPolicy('nutshell-compress', { createScriptURL: (/** @type {string} */ u) => u });
+  } catch { /* not allowed: the worker then cannot start where one is required */ }
+  return policy?.createScriptURL(url) ?? url;
+}
+
+/** Asks a worker that is made for it. It is stopped by the signal, and ended once it has answered.
+ *  @param {object} request @param {any} [options] @returns {Promise<any>} */
+async function ask(request, { onProgress, signal, baseUrl } = {}) {
+  signal?.throwIfAborted();
+  const url = new URL('nutshell-compress-worker.mjs', baseUrl === undefined ? home : folderUrl(baseUrl)).href;
+  /** @type {Worker | undefined} */
+  let worker;
+  const stop = () => worker?.postMessage({ id: 1, op: 'stop' });
+  try {
+    return await new Promise((resolve, reject) => {
+      worker = new Worker(trusted(url), { type: 'module', name: 'nutshell compress' });
+      worker.onerror = (event) => {
+        event.preventDefault?.();
+        reject(new NutshellError('engine-missing', `the worker ${url} did not start or ended (${event.message || 'no reason given'}): `
+          + 'the files of dist/ belong together in one folder, and a Content-Security-Policy must allow worker-src and script-src '
+          + 'for it, and the name nutshell-compress where it lists trusted-types'));
+      };
+      worker.onmessage = ({ data: { value, error, event } }) => {
+        if (event) return signal?.aborted ? undefined : onProgress?.(event.progress);
+        return error ? reject(error.code === 'aborted' ? signal?.reason : fromWire(error)) : resolve(value);
+      };
+      signal?.addEventListener('abort', stop);
+      worker.postMessage({ id: 1, ...request });
+    });
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    worker?.terminate();
+  }
+}
+
+/** What the worker is told of a source. @param {any} source @param {string} name of the argument */
+async function sourceOf(source, name) {
+  if (source instanceof ArrayBuffer || source instanceof Uint8Array) {
+    return { files: [new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (source)])] };
+  }
+  const opened = await openSource(source);
+  if (!opened.next) return /** @type {any} */ (opened.source);
+  opened.close?.();
+  throw badArgument(name, 'a URL, a file, bytes or { cached: id }: a stream can be read once, and this takes several times; store '
+    + 'it with Nutshell.cache.import', source);
+}
+
+/** @param {any} source what unfinished() tells of where a model comes from */
+const told = ({ cached, urls, files }) => (cached ? { cached } : urls ? { urls } : { files: files.map((/** @type {any} */ file) => file.name ?? '') });
+
+/** @type {typeof import('./nutshell-compress.d.ts').compress} */
+export async function compress(source, options) {
+  const { size, fast, calibration = '', name, cache, resume, ...rest } = checkOptions(COMPRESS, options);
+  if (size === undefined) throw new NutshellError('bad-argument', 'say how large the file may be, such as { size: "60MB" }');
+  needEngine();
+  const opened = await sourceOf(source, 'source');
+  const job = { size: bytesOf(size), fast, text: calibration };
+  const about = { source: told(opened), options: { size: job.size, fast, ...(calibration ? { calibration } : {}) } };
+  return ask({ op: 'compress', source: opened, options: job, name, cache, resume, about }, rest);
+}
+
+/** @type {typeof import('./nutshell-compress.d.ts').evaluate} */
+export async function evaluate(source, options) {
+  const { text, reference, window, windows, ...rest } = checkOptions(EVALUATE, options);
+  checkText('text', text);
+  needEngine();
+  const opened = await sourceOf(source, 'source'), beside = reference && await sourceOf(reference, 'reference');
+  const { compared, ...figures } = await ask({ op: 'evaluate', source: opened, reference: beside, text, window, windows }, rest);
+  const { tokens, bytes, perplexity, perplexityError, bitsPerByte, windows: count, ...comparison } = figures;
+  return { windows: count, tokens, bytes, perplexity, perplexityError, bitsPerByte, comparison: compared ? comparison : null };
+}
+
+/** @type {typeof import('./nutshell-compress.d.ts').unfinished} */
+export const unfinished = () => ask({ op: 'unfinished' });
+
+/** @type {typeof import('./nutshell-compress.d.ts').discard} */
+export const discard = async (id) => ask({ op: 'discard', job: checkText('id', id) });
+
+const global = /** @type {any} */ (globalThis).Nutshell;
+if (global) Object.assign(global, { compress, evaluate, unfinished, discard });
