@@ -119,7 +119,7 @@ fuzzers: $(FUZZ:%=build/fuzz/%) $(FUZZ:%=build/cover/%) build/native/make_seeds
 include wasm/modules.mk
 
 # ---- what people call ------------------------------------------------------------------------------------------
-.PHONY: help demo test fuzz cli dist bench bench-kernels lint format clean setup
+.PHONY: help demo demo-model test fuzz cli dist bench bench-kernels lint format clean setup
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' Makefile
@@ -128,6 +128,15 @@ demo: ## open the chat page on a real model (or, without a network, on the small
 	@$(PARTS) node
 	@python3 demo/fetch_model.py || echo "The demo runs on the small model in dist/."
 	node demo/serve.mjs
+
+# The best source there is: what was quantized already loses a second time.
+MODELS_HERE = $(wildcard $(patsubst %,models/SmolLM2-135M-Instruct-%.gguf,F32 F16 Q8_0 Q4_1))
+demo-model: ## make a coded model of 60 MB of the demo's model, in some minutes; the demo then offers both
+	@$(PARTS) node
+	@python3 demo/fetch_model.py
+	@$(MAKE) -s build/native/nutshell
+	build/native/nutshell compress $(or $(SOURCE),$(firstword $(MODELS_HERE))) \
+	    models/SmolLM2-135M-Instruct-60MB.gguf --size 60MB --threads $$(nproc)
 
 test: ## install what is missing, build everything, run every suite
 	@$(PARTS) node

@@ -18,6 +18,7 @@ const ROOT = resolve(fileURLToPath(import.meta.url), '../..');
 const DEFAULT_PORT = 8470;
 const PORTS_TRIED = 20;
 const START_PAGE = '/demo/chat/';
+const PAGES = [START_PAGE, '/demo/compress/', '/demo/bench/'];
 const SERVICE_WORKER = '/demo/chat/sw.js';
 
 /** Only these folders are served, and nothing whose name begins with a dot. */
@@ -52,6 +53,10 @@ const HEADERS = {
 const NOTES = {
   'SmolLM2-135M-Instruct-Q4_1.gguf': {
     name: 'SmolLM2 135M Instruct', note: 'Chats in English. 135 million parameters, Apache-2.0.',
+    examples: ['What is the capital of France?', 'Why is the sky blue?', 'Explain what a seed is to a child.'],
+  },
+  'SmolLM2-135M-Instruct-60MB.gguf': {
+    name: 'SmolLM2 135M Instruct, 60 MB', note: 'The same model, coded: two thirds of the download.',
     examples: ['What is the capital of France?', 'Why is the sky blue?', 'Explain what a seed is to a child.'],
   },
   'nutshell-tiny-q8_0.gguf': {
@@ -129,10 +134,10 @@ function sendFile(request, reply, { file, stats }) {
   stream.pipe(reply);
 }
 
-/** The page's service worker; its version is a hash of the files that it stores. */
+/** The pages' service worker; its version is a hash of the files that it stores. */
 function sendServiceWorker(root, reply, file) {
   const hash = createHash('sha256');
-  for (const folder of ['demo/chat', 'demo/extension', 'dist']) {
+  for (const folder of ['demo/chat', 'demo/compress', 'demo/extension', 'dist']) {
     for (const name of existsSync(join(root, folder)) ? readdirSync(join(root, folder)).sort() : []) {
       if (!/^[^.].*\.(html|css|js|mjs|wasm|webmanifest|svg|png)$/.test(name)) continue;
       hash.update(`${folder}/${name}\n`).update(readFileSync(join(root, folder, name)));
@@ -149,7 +154,7 @@ function answer(server, request, reply) {
   }
   const path = request.url.split(/[?#]/)[0];
   if (path === '/') return sendText(reply, 302, '', { Location: START_PAGE });
-  if (path === '/demo/chat') return sendText(reply, 301, '', { Location: START_PAGE });
+  if (PAGES.includes(`${path}/`)) return sendText(reply, 301, '', { Location: `${path}/` });
   const aboutModels = path === '/models.json' || path.endsWith('.gguf');
   if (aboutModels && !server.models) return sendText(reply, 503, 'The model routes are switched off.\n');
   if (path === '/models.json') {

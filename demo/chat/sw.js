@@ -21,6 +21,11 @@ const SCRIPTS = ['theme', 'main', 'page', 'settings', 'models', 'messages', 'ans
 const PAGE = ['./', 'chat.css', ...SCRIPTS, 'vendor.mjs', 'manifest.webmanifest', 'icon.svg', '../extension/icon128.png'];
 const FILES = [...PAGE, ...LIBRARY.map((name) => `../../dist/${name}`)].map((name) => new URL(name, location.href).href);
 
+/** Of the page that compresses, which is stored when it asks for it: few need it. */
+const COMPRESS = ['../compress/', '../compress/compress.css', '../compress/compress.js', '../compress/sample.txt',
+  ...['compress.mjs', 'compress-worker.mjs', 'compress.wasm', 'cache.mjs'].map((name) => `../../dist/nutshell-${name}`)]
+  .map((name) => new URL(name, location.href).href);
+
 const PREFIX = 'nutshell-page-';
 const NAME = PREFIX + VERSION;
 
@@ -50,11 +55,14 @@ addEventListener('activate', (/** @type {any} */ event) => event.waitUntil(delet
 
 addEventListener('fetch', (/** @type {any} */ event) => {
   const url = event.request.url.replace(/[?#].*/, '').replace(/\/index\.html$/, '/');
-  if (VERSION && event.request.method === 'GET' && FILES.includes(url)) event.respondWith(answer(url, event.request));
+  if (VERSION && event.request.method === 'GET' && [...FILES, ...COMPRESS].includes(url)) event.respondWith(answer(url, event.request));
 });
 
 addEventListener('message', (/** @type {any} */ event) => {
   const { clients, skipWaiting } = /** @type {any} */ (globalThis);
+  if (event.data === 'keep compress' && VERSION) {
+    event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(COMPRESS)).catch(() => {})); // the next visit, then
+  }
   if (event.data !== 'take over') return;
   event.waitUntil(clients.matchAll({ includeUncontrolled: true }).then((pages) => pages.length <= 1 && skipWaiting()));
 });

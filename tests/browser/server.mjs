@@ -18,7 +18,7 @@ import { extname, join, normalize } from 'node:path';
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
 /** The strictest policy that the library works with; pages and workers report violations. */
 const STRICT_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
-  + "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types nutshell; report-uri /violation";
+  + "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types nutshell nutshell-compress; report-uri /violation";
 /** Lets scripts run, and no WebAssembly. */
 const NO_WASM_CSP = "script-src 'self'";
 const WRITE_BYTES = 256 * 1024;
@@ -267,7 +267,7 @@ export class TestServer {
     try {
       if (this.missing.includes(file)) throw new Error('as the test wants it');
       let body = readFileSync(join(this.#options.dist, normalize(`/${file}`)));
-      const prelude = variant && file === 'nutshell-worker.mjs' ? preludeOf(variant) : '';
+      const prelude = variant && file.endsWith('-worker.mjs') ? preludeOf(variant) : '';
       body = Buffer.concat([Buffer.from(prelude), body]);
       const type = variant === 'wrong-mime' && file.endsWith('.wasm') ? 'text/plain' : TYPES[extname(file)];
       reply.setHeader('Content-Type', type ?? 'application/octet-stream').setHeader('Cache-Control', 'no-cache').end(body);

@@ -6,7 +6,7 @@ import { BlobInput, storedFile } from './input.js';
 import { BlobOutput, StoredOutput } from './output.js';
 import { TimeLeft } from './time_left.js';
 
-const KEEP_AFTER = 5000; // milliseconds between two copies at least,
+const KEEP_AFTER = 1000; // milliseconds between two copies at least,
 const KEEP_SHARE = 20; // and so many times what the last one took
 /** Errors after which the same job may succeed: what was computed is worth keeping. */
 const PASSING = ['quota', 'storage', 'io', 'network'];
