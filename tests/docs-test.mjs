@@ -119,7 +119,7 @@ await check('security: the list of hashes is compared with the files', () => {
 
 // ---- pages ------------------------------------------------------------
 const TYPES = { js: 'text/javascript', mjs: 'text/javascript', wasm: 'application/wasm' };
-const [tagSnippet] = blocks('html'), [moduleSnippet, bundlerSnippet, offlineSnippet] = blocks('js');
+const [tagSnippet] = blocks('html'), [moduleSnippet, bundlerSnippet, offlineSnippet, compressSnippet] = blocks('js');
 const [integritySnippet] = blocks('html', SECURITY), [knownSnippet] = blocks('js', SECURITY);
 const headerLines = blocks('http', SECURITY)[0].trim().split('\n');
 const HEADERS = Object.fromEntries(headerLines.map((line) => line.split(/: (.*)/).slice(0, 2)));
@@ -146,6 +146,7 @@ const bundled = await bundle();
 const pages = {
   '/bundled': () => `<!doctype html><meta charset=utf-8><script type=module>${bundled}</script>`,
   '/offline': () => asModule(offlineSnippet),
+  '/compress': () => asModule(compressSnippet),
   '/tag': () => `<!doctype html><meta charset=utf-8>${tagSnippet}`,
   '/module': () => asModule(moduleSnippet),
   '/hash': withHash(HASHES['nutshell.js']),
@@ -153,6 +154,8 @@ const pages = {
   '/known': () => asModule(knownSnippet, `const SHA256 = '${SHA256}';`),
   '/unknown': () => asModule(knownSnippet, `const SHA256 = '${SHA256.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))}';`),
 };
+/** What the page that compresses reads. */
+const text = 'Once upon a time, there was a little cat. The cat was happy and had a red hat. '.repeat(60);
 const strictPage = '<!doctype html><meta charset=utf-8><script src="violations.js"></script><script src="nutshell.js"></script>';
 const violations = 'window.violations = []; document.onsecuritypolicyviolation = (e) => violations.push(e.violatedDirective);';
 
@@ -163,6 +166,7 @@ async function serve(headers = {}) {
     for (const [name, value] of Object.entries(headers)) reply.setHeader(name, value);
     const page = pathname === '/strict' ? strictPage : pages[pathname]?.();
     if (page) return reply.writeHead(200, { 'Content-Type': 'text/html' }).end(page);
+    if (/^\/(mine|other)\.txt$/.test(pathname)) return reply.writeHead(200, { 'Content-Type': 'text/plain' }).end(text);
     if (pathname === '/violations.js') return reply.writeHead(200, { 'Content-Type': TYPES.js }).end(violations);
     const name = pathname === '/model.gguf' ? TINY : join('dist', pathname.replace('/nutshell/', '/').replaceAll('..', ''));
     try {
@@ -214,6 +218,13 @@ try {
       await until('window.done === true');
       equal(await browser.evaluate('window.said'), [[state, readFileSync(TINY).length]]);
     }
+  });
+  await check("README's smaller model is made, judged and used", async () => {
+    await browser.goto(`${origin}/compress`);
+    await until('window.done === true || window.failed');
+    equal(await browser.evaluate('window.failed'), undefined);
+    const [kl, text] = (await browser.evaluate('window.said')).at(-1);
+    ensure(kl > 0 && kl < 0.5 && text.length > 20, `${kl} ${text}`);
   });
   await check('a page writes what the shell writes for the same seed', async () => {
     const [command] = commands.filter((c) => c.startsWith('nutshell run'));

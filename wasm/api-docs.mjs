@@ -1,4 +1,5 @@
-// Writes docs/api.md from web/nutshell.d.ts, the hand-kept types of the JavaScript API.
+// Writes docs/api.md from web/nutshell.d.ts and web/nutshell-compress.d.ts, the hand-kept types of the
+// JavaScript API.
 //
 //   node wasm/api-docs.mjs            writes docs/api.md
 //   node wasm/api-docs.mjs --check    compares it with what would be written; status 1 where they differ
@@ -10,7 +11,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const TYPES = 'web/nutshell.d.ts', PAGE = 'docs/api.md';
+const TYPES = 'web/nutshell.d.ts', COMPRESS_TYPES = 'web/nutshell-compress.d.ts', PAGE = 'docs/api.md';
 
 /**
  * @typedef {object} Item  a declaration, or a member of an interface or class
@@ -50,7 +51,7 @@ function items(text) {
       i += passed.length;
     } else if (i < text.length) {
       const end = endOf(text, i);
-      found.push(item(comment, text.slice(i, end)));
+      if (!text.startsWith('import ', i)) found.push(item(comment, text.slice(i, end)));
       comment = '';
       i = end;
     }
@@ -119,26 +120,29 @@ function breakUp(code) {
   return code.length <= 110 ? code : code.replace(/ = /, ' =\n  | ').replace(/(?<=[\w\]}>)]) \| (?![^(<]*[)>])/g, '\n  | ');
 }
 
+const isType = (/** @type {Item} */ { text }) => /^export (interface|type|class)/.test(text);
+
 function page() {
-  const declarations = items(readFileSync(TYPES, 'utf8'));
-  const names = declarations.map(({ text }) => nameOf(text));
+  const [main, compress] = [TYPES, COMPRESS_TYPES].map((file) => items(readFileSync(file, 'utf8')));
+  const names = [...main, ...compress].map(({ text }) => nameOf(text));
   /** A link to a heading; of two that differ in case alone, the second one's address ends in -1. */
   const anchor = (/** @type {string} */ name) => {
     const same = names.filter((other) => other.toLowerCase() === name.toLowerCase());
     return `[${name}](#${name.toLowerCase()}${same.indexOf(name) ? '-1' : ''})`;
   };
-  const isType = ({ text }) => /^export (interface|type|class)/.test(text);
-  const values = declarations.filter((one) => !isType(one)), types = declarations.filter(isType);
   const list = (/** @type {string} */ title, /** @type {Item[]} */ some) =>
     wrap(`${title}: ${some.map(({ text }) => anchor(nameOf(text))).join(', ')}`);
   return [
     '# The JavaScript API',
-    wrap('This page is made from [web/nutshell.d.ts](../web/nutshell.d.ts) by `node wasm/api-docs.mjs`; edit the types and '
+    wrap('This page is made from [web/nutshell.d.ts](../web/nutshell.d.ts) and '
+      + '[web/nutshell-compress.d.ts](../web/nutshell-compress.d.ts) by `node wasm/api-docs.mjs`; edit the types and '
       + 'not this page. The names are exported by `nutshell.mjs` and are members of the global `Nutshell` that `nutshell.js` '
-      + 'defines.'),
-    list('Functions and values', values),
-    list('Types', types),
-    ...declarations.map(section),
+      + 'defines; those that make models smaller are exported by `nutshell-compress.mjs`, which makes its functions members of '
+      + 'the global too, where there is one.'),
+    list('Functions and values', main.filter((one) => !isType(one))),
+    list('Types', main.filter(isType)),
+    list('Of nutshell-compress.mjs', [...compress.filter((one) => !isType(one)), ...compress.filter(isType)]),
+    ...[...main, ...compress].map(section),
   ].join('\n\n') + '\n';
 }
 

@@ -221,16 +221,20 @@ async function compress(/** @type {Choice} */ choice, /** @type {any} */ options
   else $('start').focus();
 }
 
-function submit(event) {
+async function submit(event) {
   event.preventDefault();
-  if (page.running || !chooseUrl()) return;
+  if (page.running) return;
+  clearError();
+  if (!chooseUrl()) return;
   const megabytes = Number($('size').value);
   if (!page.choice) return showError({ code: 'bad-argument', message: 'Choose a model first.' });
   if (!(megabytes > 0)) {
     showError({ code: 'bad-argument', message: 'Write a size in MB, such as 60.' });
     return $('size').focus();
   }
-  compress(page.choice, { size: Math.floor(megabytes * 1e6), fast: $('fast').checked, cache: $('keep').checked });
+  const options = { size: Math.floor(megabytes * 1e6), fast: $('fast').checked, cache: $('keep').checked };
+  const text = await $('calibration').files[0]?.text();
+  compress(page.choice, { ...options, ...(text ? { calibration: text } : {}) });
 }
 
 // --- what was not finished

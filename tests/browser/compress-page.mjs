@@ -1,13 +1,17 @@
 // The page that compresses, used as a user would: choosing, progress, the result with its figures, both models side by side;
 // without a violation that axe finds, at a phone's width too.
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readFileSync } from 'node:fs';
 import { startServer } from '../../demo/serve.mjs';
 import { check, ensure, equal } from './harness.mjs';
 
 /** @typedef {import('./drivers.mjs').Browser} Browser */
+
+/** A text to calibrate with. @param {number} sentences */
+export const textOf = (sentences) => Array.from({ length: sentences },
+  (_, i) => `Once upon a time there were ${i + 3} cats, and the cat number ${i} had ${i * i} toys. `).join('');
 
 const SHOTS = join(import.meta.dirname, 'screenshots');
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -46,6 +50,8 @@ const violations = (browser) => browser.evaluate(`(async () => {
 
 /** @param {Browser} browser */
 export async function usingPage(browser) {
+  const text = join(tmpdir(), `nutshell-calibration-${process.pid}.txt`);
+  writeFileSync(text, textOf(60));
   const server = await startServer({ port: 0 });
   const clickLabel = (/** @type {string} */ text) => browser.click(`[aria-label^="${text}"]`);
   try {
@@ -78,8 +84,9 @@ export async function usingPage(browser) {
     await check(`${browser.name}: progress with the time left; Escape stops it, and it can go on`, async () => {
       await browser.fill('#size', '0.8');
       await browser.click('#fast');
+      await browser.attach('#calibration', text);
       await browser.click('#start');
-      const page = await until(browser, ({ progress, alert }) => alert || /left/.test(progress));
+      const page = await until(browser, ({ progress, alert }) => alert || /^(?!Down).* left/.test(progress));
       equal([page.alert, page.focus], ['', 'progress-title']);
       ensure(/^.+ · \d+ % · \d+ (s|min) left/.test(page.progress), page.progress);
       await browser.press('Escape');
@@ -115,6 +122,7 @@ export async function usingPage(browser) {
       await browser.screenshot(join(SHOTS, `compress-2-result-${browser.name}.png`));
     });
   } finally {
+    rmSync(text);
     await server.close();
   }
 }
