@@ -66,6 +66,8 @@ export interface Compressed {
   file: Blob;
   /** The model in the cache, for `Nutshell.load({ cached: id })`; null with `cache: false`. */
   cached: CachedModel | null;
+  /** Of the source. */
+  sourceBytes: number;
   /** What is to be known of it, such as that the source had lost something already. */
   notes: string[];
   /** Seconds of work, those of earlier visits too. */

@@ -304,13 +304,13 @@ function showResult(/** @type {Choice} */ choice, /** @type {any} */ made) {
   $('report').hidden = true;
   $('answers').replaceChildren();
   $('result-title').textContent = `${name} is ready`;
-  const before = choice.bytes || made.file.size;
+  const before = made.sourceBytes;
   $('sizes').replaceChildren(chart('Sizes', [
     { name: 'before', share: before / Math.max(before, made.file.size), value: sizeText(before) },
     { name: 'now', share: made.file.size / Math.max(before, made.file.size), value: sizeText(made.file.size), isNew: true },
   ]));
   $('facts').replaceChildren(...rows({
-    Size: `${sizeText(made.file.size)}, ${percent(made.file.size / before)} of before`, Time: durationText(made.seconds),
+    Size: `${sizeText(made.file.size)}, ${percent(made.file.size / before)} of what it was`, Time: durationText(made.seconds),
     Kept: made.cached ? 'in this browser; the chat page lists it' : 'not in this browser',
   }));
   $('notes').replaceChildren(...made.notes.map((note) => make('li', {}, note)));

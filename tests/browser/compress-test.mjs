@@ -61,8 +61,9 @@ const blob = "new Blob([await (await fetch('/model/a.gguf')).arrayBuffer()])";
 async function making(browser) {
   await open(browser);
   await check(`${browser.name}: a URL becomes a smaller model of the cache, which runs`, async () => {
-    const { error, bytes, hash, cached, events } = await browser.evaluate((options) => make('/model/tiny.gguf', options), OPTIONS);
-    equal(error, undefined, 'error');
+    const { error, bytes, hash, cached, events, sourceBytes } =
+      await browser.evaluate((options) => make('/model/tiny.gguf', options), OPTIONS);
+    equal([error, sourceBytes], [undefined, model.length]);
     ensure(bytes <= SIZE && bytes > 0.95 * SIZE, `${bytes} bytes`);
     equal([cached.name, cached.size, cached.complete], ['tiny-1MB.gguf', bytes, true]);
     const phases = [...new Set(events.map(({ phase }) => phase))];

@@ -40,6 +40,8 @@ export class CompressTask {
   #isResumed = false;
   /** @type {string[]} */
   #notes = [];
+  /** Bytes of the files of the source that were opened. @type {number[]} */
+  #sizes = [];
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -67,7 +69,11 @@ export class CompressTask {
   #io() {
     const { model, signal, pause } = this.#parts;
     return {
-      open: model.open,
+      open: async (split, splits) => {
+        const input = await model.open(split, splits);
+        this.#sizes[split] = input.size;
+        return input;
+      },
       signal,
       write: (offset, bytes) => this.#write(offset, bytes),
       note: (text) => { this.#notes.push(text); },
@@ -145,6 +151,6 @@ export class CompressTask {
     engine.forget();
     const cached = await output.keep();
     const file = cached && store ? await storedFile(store, cached.id) : written;
-    return { file, cached, notes: this.#notes, seconds };
+    return { file, cached, sourceBytes: this.#sizes.reduce((sum, size) => sum + size, 0), notes: this.#notes, seconds };
   }
 }
