@@ -94,7 +94,8 @@ await check('several jobs in one module, and a stop between steps', async () => 
 
 /* ---- a size, and going on elsewhere ---- */
 
-const TEXT = Array.from({ length: 40 }, (_, i) => `Once upon a time there were ${i + 3} cats, and the cat number ${i} had ${i * i} toys. `).join('');
+const TEXT = Array.from({ length: 40 }, (_, i) =>
+  `Once upon a time there were ${i + 3} cats, and the cat number ${i} had ${i * i} toys. `).join('');
 const SIZE = 800_000;
 const memoryInput = (bytes) => ({ size: bytes.length, read: (offset, n) => bytes.subarray(offset, offset + n) });
 

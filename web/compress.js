@@ -39,13 +39,16 @@ const COMPRESS = {
   resume: yesOrNo(true),
 };
 
+/** @param {unknown} x @param {number} least @param {number} most */
+const isWhole = (x, least, most) => Number.isInteger(x) && Number(x) >= least && Number(x) <= most;
+
 /** @type {Record<string, Rule>} */
 const EVALUATE = {
   ...SHARED,
   text: { expects: 'a text', test: (x) => typeof x === 'string' },
   reference: { expects: 'a model, as the first argument is', test: (x) => x !== null },
-  window: { expects: 'a whole number from 16 to 4096', test: (x) => Number.isInteger(x) && x >= 16 && x <= 4096, fallback: 512 },
-  windows: { expects: 'a whole number, 0 for all', test: (x) => Number.isInteger(x) && x >= 0 && x < 2 ** 31, fallback: 0 },
+  window: { expects: 'a whole number from 16 to 4096', test: (x) => isWhole(x, 16, 4096), fallback: 512 },
+  windows: { expects: 'a whole number, 0 for all', test: (x) => isWhole(x, 0, 2 ** 31 - 1), fallback: 0 },
 };
 
 const home = new URL('.', import.meta.url).href;
@@ -56,7 +59,8 @@ let policy;
 /** A script's address, also where a page's policy requires Trusted Types. @param {string} url @returns {string} */
 function trusted(url) {
   try {
-    policy ??= /** @type {any} */ (self).trustedTypes?.createPolicy('nutshell-compress', { createScriptURL: (/** @type {string} */ u) => u });
+    const types = /** @type {any} */ (self).trustedTypes;
+    policy ??= types?.createPolicy('nutshell-compress', { createScriptURL: (/** @type {string} */ same) => same });
   } catch { /* not allowed: the worker then cannot start where one is required */ }
   return policy?.createScriptURL(url) ?? url;
 }
@@ -74,9 +78,10 @@ async function ask(request, { onProgress, signal, baseUrl } = {}) {
       worker = new Worker(trusted(url), { type: 'module', name: 'nutshell compress' });
       worker.onerror = (event) => {
         event.preventDefault?.();
-        reject(new NutshellError('engine-missing', `the worker ${url} did not start or ended (${event.message || 'no reason given'}): `
-          + 'the files of dist/ belong together in one folder, and a Content-Security-Policy must allow worker-src and script-src '
-          + 'for it, and the name nutshell-compress where it lists trusted-types'));
+        const why = event.message || 'no reason given';
+        reject(new NutshellError('engine-missing', `the worker ${url} did not start, or ended (${why}): the files of dist/ `
+          + 'belong together in one folder, and a Content-Security-Policy must allow worker-src and script-src for it, and the name '
+          + 'nutshell-compress where it lists trusted-types'));
       };
       worker.onmessage = ({ data: { value, error, event } }) => {
         if (event) return signal?.aborted ? undefined : onProgress?.(event.progress);
@@ -99,12 +104,13 @@ async function sourceOf(source, name) {
   const opened = await openSource(source);
   if (!opened.next) return /** @type {any} */ (opened.source);
   opened.close?.();
-  throw badArgument(name, 'a URL, a file, bytes or { cached: id }: a stream can be read once, and this takes several times; store '
-    + 'it with Nutshell.cache.import', source);
+  throw badArgument(name, 'a URL, a file, bytes or { cached: id }: a stream can be read once, and this takes several times; put '
+    + 'it into the cache first', source);
 }
 
 /** @param {any} source what unfinished() tells of where a model comes from */
-const told = ({ cached, urls, files }) => (cached ? { cached } : urls ? { urls } : { files: files.map((/** @type {any} */ file) => file.name ?? '') });
+const told = ({ cached, urls, files }) =>
+  (cached ? { cached } : urls ? { urls } : { files: files.map((/** @type {any} */ file) => file.name ?? '') });
 
 /** @type {typeof import('./nutshell-compress.d.ts').compress} */
 export async function compress(source, options) {

@@ -55,7 +55,8 @@ addEventListener('activate', (/** @type {any} */ event) => event.waitUntil(delet
 
 addEventListener('fetch', (/** @type {any} */ event) => {
   const url = event.request.url.replace(/[?#].*/, '').replace(/\/index\.html$/, '/');
-  if (VERSION && event.request.method === 'GET' && [...FILES, ...COMPRESS].includes(url)) event.respondWith(answer(url, event.request));
+  const isKept = VERSION && event.request.method === 'GET' && [...FILES, ...COMPRESS].includes(url);
+  if (isKept) event.respondWith(answer(url, event.request));
 });
 
 addEventListener('message', (/** @type {any} */ event) => {

@@ -201,7 +201,9 @@ async function whileRunning(title, work) {
   }
 }
 
-const PHASES = { download: 'Downloading', load: 'Loading', check: 'Checking the file', evaluate: 'Reading the text', compress: '' };
+const PHASES = {
+  download: 'Downloading', load: 'Loading', check: 'Checking the file', evaluate: 'Reading the text', compress: '',
+};
 
 function showProgress(/** @type {CompressProgress} */ { phase, text, done, secondsLeft, resumed }) {
   Object.assign($('progress-bar'), { max: 1, value: done });
@@ -249,7 +251,7 @@ async function showUnfinished() {
     const drop = named(button('Give up', () => giveUp(job)), `Give up ${job.name}`);
     return make('li', { className: 'card' },
       make('div', { className: 'what' }, make('p', { className: 'name' }, job.name), make('p', { className: 'small' }, about),
-        ...(isFile ? [make('p', { className: 'small' }, `To go on, choose ${/** @type {any} */ (job.source).files[0]} again.`)] : [])),
+        make('p', { className: 'small', hidden: !isFile }, isFile ? `To go on, choose ${job.source.files[0]} again.` : '')),
       make('div', { className: 'acts' }, ...(isFile ? [] : [goOn]), drop));
   }));
 }
@@ -280,7 +282,8 @@ function shape(tag, attributes, text = '') {
   return element;
 }
 
-/** Bars with their names and values. @param {string} title @param {{ name: string, share: number, value: string, isNew?: boolean }[]} bars */
+/** Bars with their names and values. @param {string} title
+ *  @param {{ name: string, share: number, value: string, isNew?: boolean }[]} bars */
 function chart(title, bars) {
   const row = 40, width = 420;
   const svg = shape('svg', { viewBox: `0 0 ${width} ${row * bars.length}`, role: 'img' });
@@ -289,7 +292,8 @@ function chart(title, bars) {
     svg.append(
       shape('text', { x: 0, y: row * i + 14 }, name),
       shape('text', { x: width, y: row * i + 14, 'text-anchor': 'end', class: 'value' }, value),
-      shape('rect', { x: 0, y: row * i + 20, height: 10, rx: 3, width: Math.max(2, width * Math.min(share, 1)), class: isNew ? 'new' : '' }),
+      shape('rect', { x: 0, y: row * i + 20, height: 10, rx: 3, width: Math.max(2, width * Math.min(share, 1)),
+        class: isNew ? 'new' : '' }),
     );
   }
   return svg;
@@ -377,7 +381,8 @@ async function answer(/** @type {any} */ source, name, question, place, signal) 
   const model = await Nutshell.load(source, { signal });
   page.models.push(model);
   const options = { temperature: 0, maxTokens: 120, signal };
-  const generation = model.info.chat ? model.chat([{ role: 'user', content: question }], options) : model.generate(question, options);
+  const messages = [{ role: 'user', content: question }];
+  const generation = model.info.chat ? model.chat(messages, options) : model.generate(question, options);
   for await (const piece of generation) text.append(piece);
   figures.textContent = `${sizeText(model.info.fileBytes)} · ${(generation.stats?.tokensPerSecond ?? 0).toFixed(1)} tokens/s`;
   article.setAttribute('aria-busy', 'false');

@@ -25,14 +25,16 @@ const look = (/** @type {Browser} */ browser) => browser.evaluate(() => {
     ready: document.body.dataset.ready, alert: text('#alert p'), running: shown('#progress'), progress: text('#progress-text'),
     result: shown('#result') ? text('#result-title') : '', report: shown('#report') ? text('#report') : '',
     unfinished: [...document.querySelectorAll('#unfinished .name')].map((name) => name.textContent),
-    answers: [...document.querySelectorAll('#answers article')].map((one) => [one.querySelector('.text')?.textContent, one.ariaBusy]),
+    answers: [...document.querySelectorAll('#answers article')].map((one) =>
+      [one.querySelector('.text')?.textContent, one.getAttribute('aria-busy')]),
     chosen: text('#chosen'), focus: document.activeElement?.id, overflow: document.documentElement.scrollWidth - innerWidth,
   };
 });
 
 /** @typedef {Awaited<ReturnType<typeof look>>} Page */
 
-/** Waits until the page's state fulfils `test`. @param {Browser} browser @param {(page: Page) => unknown} test @returns {Promise<Page>} */
+/** Waits until the page's state fulfils `test`. @param {Browser} browser @param {(page: Page) => unknown} test
+ *  @returns {Promise<Page>} */
 async function until(browser, test) {
   for (;;) {
     const page = await look(browser);
@@ -98,7 +100,8 @@ export async function usingPage(browser) {
     });
     await check(`${browser.name}: the result has its size, and can be kept, saved and measured`, async () => {
       const page = await until(browser, ({ result, alert }) => result || alert);
-      equal([page.alert, page.result, page.focus, page.unfinished], ['', 'nutshell-tiny-q8_0-1MB.gguf is ready', 'result-title', []]);
+      equal([page.alert, page.result, page.focus, page.unfinished],
+        ['', 'nutshell-tiny-q8_0-1MB.gguf is ready', 'result-title', []]);
       await browser.evaluate(() => {
         const create = URL.createObjectURL;
         URL.createObjectURL = (/** @type {any} */ file) => { window.saved = file.size; return create(file); };

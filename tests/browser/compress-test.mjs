@@ -32,8 +32,8 @@ async function open(browser) {
   await browser.goto(`${server.url}/`);
   await browser.evaluate(async () => {
     const made = await import('/dist/nutshell-compress.mjs');
-    const hash = async (/** @type {Blob} */ blob) => Array.from(
-      new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer())), (b) => b.toString(16).padStart(2, '0')).join('');
+    const hash = async (/** @type {Blob} */ blob) => new Uint8Array(
+      await crypto.subtle.digest('SHA-256', await blob.arrayBuffer())).join(' ');
     /** Compresses; gives what is known of the result, or the error. `stopAt`: the share at which it is stopped. */
     const make = async (/** @type {any} */ source, /** @type {any} */ options, stopAt = Infinity) => {
       const events = [], stop = new AbortController();

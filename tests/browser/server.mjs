@@ -18,7 +18,8 @@ import { extname, join, normalize } from 'node:path';
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm' };
 /** The strictest policy that the library works with; pages and workers report violations. */
 const STRICT_CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
-  + "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types nutshell nutshell-compress; report-uri /violation";
+  + "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types nutshell nutshell-compress; "
+  + 'report-uri /violation';
 /** Lets scripts run, and no WebAssembly. */
 const NO_WASM_CSP = "script-src 'self'";
 const WRITE_BYTES = 256 * 1024;

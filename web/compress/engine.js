@@ -115,7 +115,8 @@ export class JobEngine {
     const at = this.#stage(staged) + calibration.length;
     const second = at + texts.indexOf(0) + 1;
     this.#inputs = [];
-    this.#check('compress', method === undefined ? 0 : at, type === undefined ? 0 : second, size, Number(fast), calibration.length);
+    const [methodAt, typeAt] = [method === undefined ? 0 : at, type === undefined ? 0 : second];
+    this.#check('compress', methodAt, typeAt, size, Number(fast), calibration.length);
     await this.goOn(io);
   }
 

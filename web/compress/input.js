@@ -101,7 +101,8 @@ async function download(url, { openStore, signal, downloading }) {
   return /** @type {string} */ (cache.id);
 }
 
-/** The file of a model in the cache; its bytes stay on the disk. @param {Store} store @param {string} id @returns {Promise<Blob>} */
+/** The file of a model in the cache; its bytes stay on the disk. @param {Store} store @param {string} id
+ *  @returns {Promise<Blob>} */
 export const storedFile = async (store, id) =>
   /** @type {Promise<Blob>} */ ((await loadUpkeep()).operations.export(store, [id, id], /** @type {any} */ (null)));
 

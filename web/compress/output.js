@@ -73,7 +73,8 @@ export class StoredOutput {
     this.#manifest = manifest;
   }
 
-  /** Rejects with 'quota' where so many bytes cannot be stored. @param {Store} store @param {string} name @param {number} bytes */
+  /** Rejects with 'quota' where so many bytes cannot be stored. @param {Store} store @param {string} name
+   *  @param {number} bytes */
   static async begin(store, name, bytes) {
     await store.reserve(bytes, null);
     return new StoredOutput(store, await store.create({ key: IMPORT + newId(), url: null, name, size: 0, etag: null }));

@@ -130,7 +130,8 @@ async function withJobs(work, otherwise) {
 const operations = {
   compress,
   evaluate,
-  unfinished: () => withJobs(async (jobs) => (await jobs.all()).map(({ pieces: _, turns: __, module: ___, ...facts }) => facts), []),
+  unfinished: () => withJobs(async (jobs) =>
+    (await jobs.all()).map(({ pieces: _, turns: __, module: ___, ...facts }) => facts), []),
   discard: ({ job }) => withJobs((jobs) => jobs.drop(job), false),
 };
 
