@@ -80,8 +80,8 @@ async function ask(request, { onProgress, signal, baseUrl } = {}) {
         event.preventDefault?.();
         const why = event.message || 'no reason given';
         reject(new NutshellError('engine-missing', `the worker ${url} did not start, or ended (${why}): the files of dist/ `
-          + 'belong together in one folder, and a Content-Security-Policy must allow worker-src and script-src for it, and the name '
-          + 'nutshell-compress where it lists trusted-types'));
+          + 'belong together in one folder, and a Content-Security-Policy must allow worker-src and script-src for it, and the '
+          + 'name nutshell-compress where it lists trusted-types'));
       };
       worker.onmessage = ({ data: { value, error, event } }) => {
         if (event) return signal?.aborted ? undefined : onProgress?.(event.progress);
