@@ -592,8 +592,22 @@ await check('nutshell.d.ts has the names that the engine gives', () => {
   equal(STATUSES.slice(1).filter((code) => !codes.includes(code)), [], 'codes that are missing:');
 });
 
-await check('dist/nutshell.d.ts is the one of the sources', () => {
-  equal(readFileSync(join(DIST, 'nutshell.d.ts'), 'utf8'), readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8'));
+await check('the types of dist/ are those of the sources', () => {
+  for (const name of ['nutshell.d.ts', 'nutshell-compress.d.ts']) {
+    equal(readFileSync(join(DIST, name), 'utf8'), readFileSync(join(ROOT, 'web', name), 'utf8'), name);
+  }
+});
+
+await check('nutshell-compress.d.ts has what that module exports, and the options that it takes', async () => {
+  const types = readFileSync(join(ROOT, 'web/nutshell-compress.d.ts'), 'utf8');
+  const exported = await import(join(DIST, 'nutshell-compress.mjs'));
+  equal(Object.keys(exported).sort(), [...types.matchAll(/^export function (\w+)/gm)].map(([, name]) => name).sort());
+  for (const [name, call] of [['CompressOptions', exported.compress], ['EvaluateOptions', exported.evaluate]]) {
+    const [, body] = new RegExp(`^export interface ${name} \\{$([^]*?)^\\}$`, 'm').exec(types) ?? [];
+    const declared = [...body.matchAll(/^  (\w+)\??: /gm)].map(([, option]) => option);
+    const { message } = await failure(() => call('model.gguf', { none: 1 }));
+    equal(message.split('options here are ')[1].split(', ').sort(), declared.sort(), name);
+  }
 });
 
 await import('./unit-sources.mjs');
