@@ -4,6 +4,7 @@
 // last copy whole. Memory that is all zeros takes no piece.
 import { openDB } from 'idb';
 import { xxh32 } from '../shared/checksum.js';
+import { isQuotaError } from '../worker/quota.js';
 
 const DATABASE = 'nutshell-compress';
 const VERSION = 1;
@@ -34,6 +35,7 @@ const ZEROS = sumOf(new Uint8Array(PIECE));
 
 export class KeptJobs {
   #db;
+  #takesBlobs = true;
 
   /** @param {import('idb').IDBPDatabase<any>} db */
   constructor(db) {
@@ -81,7 +83,7 @@ export class KeptJobs {
       kept.pieces.push(sum === ZEROS ? null : sum);
       kept.turns.push(isSame ? last.turns[i] : turn);
       if (isSame || sum === ZEROS) continue;
-      await this.#db.put('pieces', new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (bytes)]), [facts.id, i, turn]);
+      await this.#put(/** @type {Uint8Array<ArrayBuffer>} */ (bytes), [facts.id, i, turn]);
     }
     for (let i = 0; i < (last?.pieces.length ?? 0); i++) {
       if (last?.pieces[i] !== null && last?.turns[i] !== kept.turns[i]) old.push([facts.id, i, last?.turns[i]]);
@@ -91,14 +93,28 @@ export class KeptJobs {
     return kept;
   }
 
+  /** As a Blob, which goes to the disk sooner; private windows of WebKit take none. @param {Uint8Array<ArrayBuffer>} bytes
+   *  @param {[string, number, number]} key */
+  async #put(bytes, key) {
+    try {
+      if (this.#takesBlobs) return await this.#db.put('pieces', new Blob([bytes]), key);
+    } catch (error) {
+      if (isQuotaError(error)) throw error;
+      this.#takesBlobs = false;
+    }
+    return this.#db.put('pieces', bytes.slice().buffer, key);
+  }
+
   /** Fills a memory with a copy; false where a piece is not what was kept. @param {Kept} kept @param {Uint8Array} memory */
   async fill({ id, pieces, turns }, memory) {
     for (const [i, sum] of pieces.entries()) {
       const part = memory.subarray(i * PIECE, (i + 1) * PIECE);
-      const piece = sum === null ? null : await this.#db.get('pieces', [id, i, turns[i]]);
+      /** @type {Blob | ArrayBuffer | undefined} */
+      const piece = sum === null ? undefined : await this.#db.get('pieces', [id, i, turns[i]]);
+      const bytes = piece instanceof Blob ? await piece.arrayBuffer() : piece;
       if (sum === null) part.fill(0);
-      else if (!piece || piece.size > part.length) return false;
-      else part.set(new Uint8Array(await piece.arrayBuffer()));
+      else if (bytes?.byteLength !== part.length) return false;
+      else part.set(new Uint8Array(bytes));
       if (sum !== null && sumOf(part) !== sum) return false;
     }
     return true;
