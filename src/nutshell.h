@@ -199,6 +199,11 @@ const char *nut_model_kernel(const nut_model *model);   // name of the kernels t
  * bytes. It lives as long as the model. */
 const char *nut_model_meta(const nut_model *model, const char *key, size_t *n);
 
+/* Metadata entry i, in the order of the file, for people to read: its key and its value as text, each cut to
+ * its room and terminated; of an array the number of its elements. False where there is no entry i. */
+bool nut_model_meta_at(const nut_model *model, size_t i, char *key, size_t n_key, char *value,
+                       size_t n_value);
+
 /* ---- text and tokens ---- */
 
 enum {
@@ -641,10 +646,11 @@ typedef struct nut_comparison {
     nut_estimate reference_perplexity;
     nut_estimate kl; // Kullback-Leibler divergence from the reference's probabilities, nats a token
     double kl_median, kl_p90, kl_p99, kl_p999, kl_max;
-    nut_fraction same_top;    // both find the same token likeliest
-    nut_estimate flips;       // where they do not: how much less likely the model's choice is than the
-                              // reference's, by the reference; a mean over all tokens
-    nut_estimate rms_delta_p; // root of the mean square change of the probability of the token that came
+    double kl_percentiles[101]; // what 0, 1, ... 100 % of the tokens do not exceed
+    nut_fraction same_top;      // both find the same token likeliest
+    nut_estimate flips;         // where they do not: how much less likely the model's choice is than the
+                                // reference's, by the reference; a mean over all tokens
+    nut_estimate rms_delta_p;   // root of the mean square change of the probability of the token that came
 } nut_comparison;
 
 typedef struct nut_evaluation {
@@ -664,31 +670,46 @@ typedef struct nut_evaluate_options {
     nut_session *reference; // of a model with the same vocabulary, to compare with; NULL: none
     bool stored;            // compare with stored logits, which are the file that the job reads
     bool store;             // write the model's logits for that
+    bool store_short;       // of each token the 64 likeliest and the mass of the rest alone
 } nut_evaluate_options;
 
 /* A job that evaluates a session's model on a text: perplexity as nut_perplexity_begin counts it, and how
  * far the model is from a reference. Logits are stored as half floats, 2 bytes for each token of the
- * vocabulary and each scored token. The text must outlive the job; of the sessions, which need n_ctx >=
- * window, the same is asked as there. */
+ * vocabulary and each scored token, or in short, 392 bytes for each scored token (docs/format.md). The text
+ * must outlive the job; of the sessions, which need n_ctx >= window, the same is asked as there. */
 nut_status nut_evaluate_begin(nut_session *session, const char *text, size_t n_text,
                               const nut_evaluate_options *options, nut_job **out, nut_error *err);
 /* The result of an evaluation job that is done. E_STATE: the job is not done. */
 nut_status nut_evaluate_get(const nut_job *job, nut_evaluation *out, nut_error *err);
 
+/* Means over the scored tokens of one window; those of a reference are 0 where there is none. */
+typedef struct nut_evaluation_window {
+    double nll, reference_nll, kl; // nats a token
+} nut_evaluation_window;
+/* Window i of an evaluation job that is done. E_ARGUMENT: it has no such window. */
+nut_status nut_evaluate_window(const nut_job *job, uint32_t i, nut_evaluation_window *out, nut_error *err);
+
 typedef struct nut_task_result {
     nut_fraction accuracy; // of the items that were answered
     nut_estimate nll;      // of the right answers, nats an answer
+    double chance;         // accuracy of guessing; 0 where any text could be the answer
     uint64_t n_left_out;   // items that are longer than the session's context
 } nut_task_result;
 
 /* A job that answers the items of a task by their likelihood: "hellaswag" (six lines an item, as llama.cpp
  * has them: a question, the number of the right answer from 0, four answers), "piqa" (a line of JSON an
  * item: goal, sol1, sol2, label), "lambada" (a line of JSON an item: text, whose last word is asked for).
- * max_items 0: all. The text must outlive the job; of the session the same is asked as for
- * nut_evaluate_begin. */
+ * text NULL: one of the families that are built in (nut_task_family). max_items 0: all. The text must
+ * outlive the job; of the session the same is asked as for nut_evaluate_begin. */
 nut_status nut_task_begin(nut_session *session, const char *task, const char *text, size_t n_text,
                           uint32_t max_items, nut_job **out, nut_error *err);
 nut_status nut_task_get(const nut_job *job, nut_task_result *out, nut_error *err);
+/* Of the items that the reference has answered rightly, those that the model has answered rightly too: both
+ * jobs are done, over the same text. */
+nut_status nut_task_kept(const nut_job *job, const nut_job *reference, nut_fraction *out, nut_error *err);
+/* The name of family i of questions that are built in (facts, words, numbers, code, ...); NULL behind the
+ * last. */
+const char *nut_task_family(size_t i);
 
 /* Lets a model that was loaded with `reference` multiply as fast as the machine can, before it has sessions.
  * The last bits of its results then differ from machine to machine. Other models stay as they are. */

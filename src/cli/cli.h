@@ -132,6 +132,11 @@ nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text,
 
 /* ---- what people read (terminal.c) ---- */
 
+/* Bytes of the UTF-8 character that a text of n bytes (1 or more) begins with; 0 where it is none, or a
+ * control character. */
+size_t cli_printable(const char *text, size_t n);
+/* A text as JSON. */
+void cli_json_text(FILE *to, const char *s, size_t n);
 /* Replaces everything but printable UTF-8 by '?', in place. */
 void cli_clean(char *text);
 /* Sets the error; its message is cleaned. */

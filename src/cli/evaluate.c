@@ -1,5 +1,5 @@
 /* nutshell evaluate: how good a model is, and how far from a reference. */
-#include "cli/cli.h"
+#include "cli/report.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,19 +11,11 @@ enum { BATCH = 64 }; // tokens at once
 typedef struct evaluate_args {
     file_options file;
     const char *reference; // a model, or stored logits
-    const char *text, *store;
+    const char *text, *store, *html, *prompts;
     arg_texts tasks; // NAME=FILE
     uint32_t window, windows, items, n_threads;
-    bool json;
+    bool families, store_short, json;
 } evaluate_args;
-
-/* What was found. */
-typedef struct results {
-    bool has_text;
-    nut_evaluation text;
-    nut_task_result tasks[NUT_MAX_STOPS], reference[NUT_MAX_STOPS];
-    bool compared; // reference holds results
-} results;
 
 /* ---- output ---- */
 
@@ -45,74 +37,36 @@ static void print_perplexity(const nut_evaluation *r) {
     if (r->compared) print_comparison(&r->comparison);
 }
 
-/* The length of the name in NAME=FILE. */
-static int task_name(const char *task) {
-    return (int)strcspn(task, "=");
-}
-
-static void print_task(const char *task, const char *of, const nut_task_result *t) {
-    printf("%.*s%s: %.2f %% right (%.2f to %.2f) of %llu, loss %.4f +- %.4f nats", task_name(task), task, of,
+static void print_task(const char *name, const char *of, const nut_task_result *t) {
+    printf("%s%s: %.2f %% right (%.2f to %.2f) of %llu, loss %.4f +- %.4f nats", name, of,
            100 * t->accuracy.value, 100 * t->accuracy.low, 100 * t->accuracy.high,
            (unsigned long long)t->accuracy.n, t->nll.value, t->nll.error);
     if (t->n_left_out) printf("; %llu are longer than the context", (unsigned long long)t->n_left_out);
     putchar('\n');
 }
 
-static void print_results(const evaluate_args *a, const results *r, const nut_model *m) {
-    if (r->has_text) print_perplexity(&r->text);
-    for (size_t i = 0; i < a->tasks.n; i++) {
-        print_task(a->tasks.items[i], "", &r->tasks[i]);
-        if (r->compared) print_task(a->tasks.items[i], " of the reference", &r->reference[i]);
+static void print_continuation(const report_continuation *c) {
+    printf("> %s\nmodel: %s\n", c->prompt, c->model ? c->model : "");
+    if (c->reference)
+        printf("reference: %s\n(%u of %u tokens are the reference's)\n", c->reference, (unsigned)c->n_same,
+               (unsigned)c->n);
+}
+
+static void print_report(const report *r) {
+    if (r->text) print_perplexity(&r->evaluation);
+    for (size_t i = 0; i < r->n_tasks; i++) {
+        const report_task *t = &r->tasks[i];
+        print_task(t->name, "", &t->model);
+        if (!r->tasks_compared) continue;
+        print_task(t->name, " of the reference", &t->reference);
+        printf("%s: %.2f %% of what the reference has right is kept (%.2f to %.2f)\n", t->name,
+               100 * t->kept.value, 100 * t->kept.low, 100 * t->kept.high);
     }
-    printf("kernel %s\n", nut_model_kernel(m));
+    for (size_t i = 0; i < r->n_continuations; i++) print_continuation(&r->continuations[i]);
+    printf("kernel %s\n", nut_model_kernel(r->model.model));
 }
 
-static void print_estimate(const char *name, nut_estimate e) {
-    printf(",\"%s\":%.9g,\"%s_error\":%.9g", name, e.value, name, e.error);
-}
-
-static void print_fraction(const char *name, nut_fraction f) {
-    printf(",\"%s\":%.9g,\"%s_low\":%.9g,\"%s_high\":%.9g", name, f.value, name, f.low, name, f.high);
-}
-
-static void print_json_text(const nut_evaluation *r) {
-    const nut_comparison *c = &r->comparison;
-    printf(",\"windows\":%u,\"scored\":%llu,\"bytes\":%llu", (unsigned)r->n_windows,
-           (unsigned long long)r->n_scored, (unsigned long long)r->n_bytes);
-    print_estimate("perplexity", r->perplexity);
-    print_estimate("mean_nll", r->nll);
-    print_estimate("bits_per_byte", r->bits_per_byte);
-    if (!r->compared) return;
-    print_estimate("reference_perplexity", c->reference_perplexity);
-    print_estimate("kl", c->kl);
-    printf(",\"kl_median\":%.9g,\"kl_p90\":%.9g,\"kl_p99\":%.9g,\"kl_p999\":%.9g,\"kl_max\":%.9g",
-           c->kl_median, c->kl_p90, c->kl_p99, c->kl_p999, c->kl_max);
-    print_fraction("same_top", c->same_top);
-    print_estimate("flips", c->flips);
-    print_estimate("rms_delta_p", c->rms_delta_p);
-}
-
-static void print_json_task(const char *between, const char *task, const char *of,
-                            const nut_task_result *t) {
-    printf("%s{\"task\":\"%.*s\",\"of\":\"%s\",\"items\":%llu,\"left_out\":%llu", between, task_name(task),
-           task, of, (unsigned long long)t->accuracy.n, (unsigned long long)t->n_left_out);
-    print_fraction("accuracy", t->accuracy);
-    print_estimate("nll", t->nll);
-    putchar('}');
-}
-
-static void print_json(const evaluate_args *a, const results *r, const nut_model *m) {
-    printf("{\"kernel\":\"%s\"", nut_model_kernel(m));
-    if (r->has_text) print_json_text(&r->text);
-    printf(",\"tasks\":[");
-    for (size_t i = 0; i < a->tasks.n; i++) {
-        print_json_task(i ? "," : "", a->tasks.items[i], "model", &r->tasks[i]);
-        if (r->compared) print_json_task(",", a->tasks.items[i], "reference", &r->reference[i]);
-    }
-    printf("]}\n");
-}
-
-/* ---- work ---- */
+/* ---- text ---- */
 
 static nut_status open_session(const evaluate_args *a, const nut_model *m, nut_session **out,
                                nut_error *err) {
@@ -123,21 +77,31 @@ static nut_status open_session(const evaluate_args *a, const nut_model *m, nut_s
     return nut_session_new(m, &so, out, err);
 }
 
+static nut_status take_windows(const nut_job *job, report *r, nut_error *err) {
+    TRY(nut_evaluate_get(job, &r->evaluation, err));
+    r->windows = calloc(r->evaluation.n_windows, sizeof *r->windows);
+    if (!r->windows) return cli_error(err, NUT_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < r->evaluation.n_windows; i++)
+        TRY(nut_evaluate_window(job, i, &r->windows[i], err));
+    return NUT_OK;
+}
+
 /* Runs the evaluation; `stored`: the reference is a file of logits. */
-static nut_status evaluate_text(const evaluate_args *a, const nut_model *m, const nut_model *reference,
-                                bool stored, nut_evaluation *r, nut_error *err) {
+static nut_status evaluate_text(const evaluate_args *a, bool stored, report *r, nut_error *err) {
     nut_evaluate_options o = {.window = a->window, .max_windows = a->windows, .stored = stored};
     nut_session *s = NULL;
     nut_job *job = NULL;
     char *text = NULL;
     size_t n_text;
     o.store = a->store;
+    o.store_short = a->store_short;
     nut_status status = file_read_text(a->text, &text, &n_text, err);
-    if (status == NUT_OK) status = open_session(a, m, &s, err);
-    if (status == NUT_OK && reference) status = open_session(a, reference, &o.reference, err);
+    if (status == NUT_OK) status = open_session(a, r->model.model, &s, err);
+    if (status == NUT_OK && r->reference.model)
+        status = open_session(a, r->reference.model, &o.reference, err);
     if (status == NUT_OK) status = nut_evaluate_begin(s, text, n_text, &o, &job, err);
     if (status == NUT_OK) status = job_run(job, stored ? a->reference : NULL, a->store, err);
-    if (status == NUT_OK) status = nut_evaluate_get(job, r, err);
+    if (status == NUT_OK) status = take_windows(job, r, err);
     nut_job_free(job);
     nut_session_free(o.reference);
     nut_session_free(s);
@@ -145,41 +109,102 @@ static nut_status evaluate_text(const evaluate_args *a, const nut_model *m, cons
     return status;
 }
 
-static nut_status run_task(const evaluate_args *a, const char *task, nut_session *s, nut_task_result *r,
-                           nut_error *err) {
-    char name[32], *text;
-    size_t n_text;
-    nut_job *job = NULL;
-    const char *path = strchr(task, '=');
-    if (!path || path - task >= (int)sizeof name)
-        return cli_error(err, NUT_E_ARGUMENT, "--task takes NAME=FILE, not \"%.40s\"", task);
-    snprintf(name, sizeof name, "%.*s", task_name(task), task);
-    TRY(file_read_text(path + 1, &text, &n_text, err));
-    nut_status status = nut_task_begin(s, name, text, n_text, a->items, &job, err);
-    if (status == NUT_OK) status = job_run(job, NULL, NULL, err);
-    if (status == NUT_OK) status = nut_task_get(job, r, err);
+/* ---- tasks ---- */
+
+/* A task by a session; text NULL: a family. */
+static nut_status run_task(const evaluate_args *a, const char *name, const char *text, size_t n_text,
+                           nut_session *s, nut_job **job, nut_task_result *r, nut_error *err) {
+    TRY(nut_task_begin(s, name, text, n_text, a->items, job, err));
+    TRY(job_run(*job, NULL, NULL, err));
+    return nut_task_get(*job, r, err);
+}
+
+/* By the model and the reference, where there is one. */
+static nut_status compare_task(const evaluate_args *a, const char *text, size_t n_text, nut_session *s,
+                               nut_session *other, report_task *t, nut_error *err) {
+    nut_job *job = NULL, *beside = NULL;
+    nut_status status = run_task(a, t->name, text, n_text, s, &job, &t->model, err);
+    if (status == NUT_OK && other) {
+        status = run_task(a, t->name, text, n_text, other, &beside, &t->reference, err);
+        if (status == NUT_OK) status = nut_task_kept(job, beside, &t->kept, err);
+    }
     nut_job_free(job);
+    nut_job_free(beside);
+    return status;
+}
+
+static nut_status add_file(const evaluate_args *a, const char *task, nut_session *s, nut_session *other,
+                           report *r, nut_error *err) {
+    report_task *t = &r->tasks[r->n_tasks++];
+    char *text;
+    size_t n_text;
+    const char *path = strchr(task, '=');
+    if (!path || path - task >= (int)sizeof t->name)
+        return cli_error(err, NUT_E_ARGUMENT, "--task takes NAME=FILE, not \"%.40s\"", task);
+    snprintf(t->name, sizeof t->name, "%.*s", (int)(path - task), task);
+    TRY(file_read_text(path + 1, &text, &n_text, err));
+    const nut_status status = compare_task(a, text, n_text, s, other, t, err);
     free(text);
     return status;
 }
 
-static nut_status run_tasks(const evaluate_args *a, const nut_model *m, nut_task_result *r, nut_error *err) {
-    nut_session *s;
-    TRY(open_session(a, m, &s, err));
-    nut_status status = NUT_OK;
+static nut_status add_families(const evaluate_args *a, nut_session *s, nut_session *other, report *r,
+                               nut_error *err) {
+    for (size_t i = 0; nut_task_family(i) && r->n_tasks < REPORT_TASKS; i++) {
+        report_task *t = &r->tasks[r->n_tasks++];
+        snprintf(t->name, sizeof t->name, "%s", nut_task_family(i));
+        TRY(compare_task(a, NULL, 0, s, other, t, err));
+    }
+    return NUT_OK;
+}
+
+static nut_status run_tasks(const evaluate_args *a, report *r, nut_error *err) {
+    nut_session *s = NULL, *other = NULL;
+    nut_status status = open_session(a, r->model.model, &s, err);
+    if (status == NUT_OK && r->reference.model) status = open_session(a, r->reference.model, &other, err);
+    r->tasks_compared = other;
     for (size_t i = 0; i < a->tasks.n && status == NUT_OK; i++)
-        status = run_task(a, a->tasks.items[i], s, &r[i], err);
+        status = add_file(a, a->tasks.items[i], s, other, r, err);
+    if (status == NUT_OK && a->families) status = add_families(a, s, other, r, err);
     nut_session_free(s);
+    nut_session_free(other);
     return status;
 }
 
-static nut_status run_all(const evaluate_args *a, const nut_model *m, const nut_model *reference,
-                          bool stored, nut_error *err) {
-    results r = {.has_text = a->text, .compared = reference};
-    if (a->text) TRY(evaluate_text(a, m, reference, stored, &r.text, err));
-    if (a->tasks.n) TRY(run_tasks(a, m, r.tasks, err));
-    if (a->tasks.n && reference) TRY(run_tasks(a, reference, r.reference, err));
-    (a->json ? print_json : print_results)(a, &r, m);
+/* ---- all ---- */
+
+static nut_status continue_all(const evaluate_args *a, report *r, nut_error *err) {
+    char *text = NULL;
+    size_t n;
+    if (a->prompts) TRY(file_read_text(a->prompts, &text, &n, err));
+    const nut_status status =
+        continue_prompts(r->model.model, r->reference.model, text, a->n_threads, r, err);
+    free(text);
+    return status;
+}
+
+static nut_status run_all(const evaluate_args *a, bool stored, report *r, nut_error *err) {
+    if (a->text) TRY(evaluate_text(a, stored, r, err));
+    if (a->tasks.n || a->families) TRY(run_tasks(a, r, err));
+    if (a->html || a->prompts) TRY(continue_all(a, r, err));
+    if (a->html) TRY(report_html(r, a->html, err));
+    if (a->json)
+        report_json(r);
+    else
+        print_report(r);
+    return NUT_OK;
+}
+
+static nut_status take_facts(report_model *to, const char *path, const nut_model *m, nut_error *err) {
+    size_t n;
+    *to = (report_model){.path = path, .model = m};
+    if (!m) return NUT_OK;
+    (void)nut_model_info(m, false, NULL, 0, &n, err);
+    to->facts = malloc(n + 1);
+    if (!to->facts) return cli_error(err, NUT_E_MEMORY, "out of memory");
+    TRY(nut_model_info(m, false, to->facts, n + 1, &n, err));
+    to->bytes = report_fact(to->facts, "file_bytes");
+    to->n_params = report_fact(to->facts, "n_params");
     return NUT_OK;
 }
 
@@ -187,7 +212,7 @@ static nut_status run_all(const evaluate_args *a, const nut_model *m, const nut_
 static nut_status load_reference(const evaluate_args *a, nut_model **out, bool *stored, nut_error *err) {
     file_options o = a->file;
     if (!a->reference) return NUT_OK;
-    TRY(file_begins_with(a->reference, "NUTLOG01", stored, err));
+    TRY(file_begins_with(a->reference, "NUTLOG", stored, err));
     if (*stored) return NUT_OK;
     o.reference = true;
     TRY(file_load_model(a->reference, &o, out, err));
@@ -198,12 +223,16 @@ static nut_status load_reference(const evaluate_args *a, nut_model **out, bool *
 static nut_status evaluate(const evaluate_args *a, const char *path, nut_error *err) {
     nut_model *m = NULL, *reference = NULL;
     bool stored = false;
+    report r = {.text = a->text, .window = a->window};
     nut_status status = load_reference(a, &reference, &stored, err);
     if (status == NUT_OK) status = file_load_model(path, &a->file, &m, err);
+    if (status == NUT_OK) status = take_facts(&r.model, path, m, err);
+    if (status == NUT_OK) status = take_facts(&r.reference, a->reference, reference, err);
     if (status == NUT_OK) {
         nut_evaluate_fast(m);
-        status = run_all(a, m, reference, stored, err);
+        status = run_all(a, stored, &r, err);
     }
+    report_free(&r);
     nut_model_free(m);
     nut_model_free(reference);
     return status;
@@ -214,10 +243,17 @@ nut_status command_evaluate(int argc, char **argv, nut_error *err) {
     const arg_option options[] = {
         {"--text", ARG_TEXT, &a.text, "file of text to predict"},
         {"--task", ARG_TEXTS, &a.tasks, "NAME=FILE: hellaswag, piqa or lambada (may be repeated)"},
+        {"--families", ARG_FLAG, &a.families,
+         "families of questions that are built in: what can the model still do?"},
         {"--items", ARG_U32, &a.items, "at most so many items of each task (0: all)"},
         {"--reference", ARG_TEXT, &a.reference,
          "compare with this model, which is run on floats, or with the logits that it stored"},
         {"--store", ARG_TEXT, &a.store, "write the model's logits to this file, for --reference"},
+        {"--short", ARG_FLAG, &a.store_short,
+         "store the 64 likeliest tokens and the mass of the rest alone: 250 times less"},
+        {"--report", ARG_TEXT, &a.html, "write a report with charts, one HTML file; with --families"},
+        {"--prompts", ARG_TEXT, &a.prompts,
+         "continue each line of this file, greedily (a report has prompts that are built in)"},
         {"--context", ARG_U32, &a.window, "tokens of a window; the second half of each is scored (512)"},
         {"--windows", ARG_U32, &a.windows, "at most so many windows (0: all)"},
         {"--float", ARG_FLAG, &a.file.reference, "run the model on floats instead of int8"},
@@ -229,8 +265,13 @@ nut_status command_evaluate(int argc, char **argv, nut_error *err) {
     const char *p[1];
     arg_set set = {"evaluate", "MODEL [--text FILE] [--task NAME=FILE]", options, COUNT(options), p, 1};
     TRY(args_parse(&set, argc, argv, err));
-    if (!a.text && !a.tasks.n)
-        return cli_error(err, NUT_E_ARGUMENT, "say what to evaluate: --text FILE, or --task NAME=FILE");
+    a.families |= a.html != NULL;
+    if (!a.text && !a.tasks.n && !a.families && !a.prompts)
+        return cli_error(err, NUT_E_ARGUMENT,
+                         "say what to evaluate: --text FILE, --task NAME=FILE, --families, --prompts FILE, "
+                         "or --report FILE for all that is built in");
     if (a.store && !a.text) return cli_error(err, NUT_E_ARGUMENT, "--store needs a text: --text FILE");
+    if (a.store_short && !a.store)
+        return cli_error(err, NUT_E_ARGUMENT, "--short says how logits are stored: give --store FILE too");
     return evaluate(&a, p[0], err);
 }

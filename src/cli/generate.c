@@ -74,22 +74,6 @@ static nut_status begin(const generate_args *a, nut_session *s, const int32_t *i
 
 /* ---- output ---- */
 
-static void print_json_text(const char *s, size_t n) {
-    putchar('"');
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s[i];
-        if (c == '"' || c == '\\')
-            printf("\\%c", c);
-        else if (c == '\n')
-            printf("\\n");
-        else if (c < 0x20)
-            printf("\\u%04x", c);
-        else
-            putchar(c);
-    }
-    putchar('"');
-}
-
 typedef struct output {
     bool json;
     char *text; // collected for --json
@@ -120,7 +104,7 @@ static void print_json(const output *out, const nut_step *last, const nut_sessio
     size_t n;
     nut_session_timings(s, timings, sizeof timings, &n, NULL);
     printf("{\"text\":");
-    print_json_text(out->text ? out->text : "", out->n);
+    cli_json_text(stdout, out->text ? out->text : "", out->n);
     printf(",\"ids\":[");
     for (size_t i = 0; i < out->n_ids; i++) printf("%s%d", i ? "," : "", (int)out->ids[i]);
     printf("],\"finish\":\"%s\",\"kernel\":\"%s\",\"kv_type\":\"%s\",\"threads\":%u,\"timings\":%s}\n",

@@ -26,10 +26,12 @@ typedef struct evaluate {
     uint32_t n;  // tokens of the batch
     uint64_t written;
     uint8_t header[STORED_HEADER];
-    uint8_t *bytes; // (batch, n_vocab) half floats of stored logits
-    float *stored;  // (n_vocab) of a row of them
-    float *kl;      // (n_scored) of each token, where there is a reference
+    stored_form form; // of logits that are read or written
+    uint8_t *bytes;   // (batch, stored_row_bytes) of stored logits
+    float *stored;    // (n_vocab) of a row of them
+    float *kl;        // (n_scored) of each token, where there is a reference
     uint64_t n_kl;
+    nut_evaluation_window *each;                          // (windows.n) sums, and means once all is done
     uint64_t n_bytes;                                     // of scored tokens
     figures_mean nll, reference_nll, kls, flips, squares; // squares of the change of p
     uint64_t n_same;
@@ -58,7 +60,9 @@ static nut_status add_token(evaluate *e, const float *logits, const float *refer
     const vocab *v = e->session->seq.ws->model->vocab;
     TRY(sampler_check_logits(logits, n_vocab(e), err));
     const figures_row own = figures_of_row(logits, n_vocab(e));
+    nut_evaluation_window *window = &e->each[e->i];
     figures_add(&e->nll, -figures_log_p(&own, (size_t)id));
+    window->nll -= figures_log_p(&own, (size_t)id);
     e->n_bytes += vocab_token_text(v, id, true, NULL, 0);
     if (!reference) return NUT_OK;
     TRY(sampler_check_logits(reference, n_vocab(e), err));
@@ -68,6 +72,7 @@ static nut_status add_token(evaluate *e, const float *logits, const float *refer
     figures_add(&e->kls, t.kl);
     figures_add(&e->flips, t.flip);
     figures_add(&e->squares, t.delta_p * t.delta_p);
+    window->reference_nll += t.reference_nll, window->kl += t.kl;
     e->kl[e->n_kl++] = (float)t.kl;
     e->n_same += t.same_top;
     return NUT_OK;
@@ -78,7 +83,8 @@ static nut_status reference_row(evaluate *e, uint32_t r, const float **out, nut_
     *out = NULL;
     if (e->options.reference) *out = nut_session_logits(e->options.reference, r);
     if (!e->options.stored) return NUT_OK;
-    if (!stored_get(e->bytes + (size_t)r * 2 * n_vocab(e), n_vocab(e), e->stored))
+    if (!stored_get(e->form, e->bytes + r * stored_row_bytes(e->form, n_vocab(e)), n_vocab(e),
+                    nut_session_logits(e->session, r), e->stored))
         return error_set(err, NUT_E_CORRUPT, "the stored logits are damaged; store them again");
     *out = e->stored;
     return NUT_OK;
@@ -99,7 +105,10 @@ static nut_status score_batch(evaluate *e, nut_error *err) {
 static nut_status next_batch(evaluate *e, nut_error *err);
 
 static nut_status finish(evaluate *e, nut_error *err) {
+    const double n = (double)e->nll.n / (double)e->windows.n;
     (void)err;
+    for (size_t i = 0; i < e->windows.n; i++)
+        e->each[i].nll /= n, e->each[i].reference_nll /= n, e->each[i].kl /= n;
     if (e->n_kl) figures_sort(e->kl, (size_t)e->n_kl);
     job_done(&e->job);
     return NUT_OK;
@@ -116,10 +125,10 @@ static nut_status end_batch(evaluate *e, nut_error *err) {
 }
 
 static nut_status write_batch(evaluate *e, nut_error *err) {
-    const size_t row = 2 * (size_t)n_vocab(e);
+    const size_t row = stored_row_bytes(e->form, n_vocab(e));
     (void)err;
     for (uint32_t r = 0; r < e->n; r++)
-        stored_put(nut_session_logits(e->session, r), n_vocab(e), e->bytes + r * row);
+        stored_put(e->form, nut_session_logits(e->session, r), n_vocab(e), e->bytes + r * row);
     job_write(&e->job, e->written, e->bytes, e->n * row);
     e->written += e->n * row;
     e->phase = end_batch;
@@ -158,7 +167,8 @@ static nut_status next_batch(evaluate *e, nut_error *err) {
     e->phase = eval_batch;
     if (!scored || !e->options.stored) return NUT_OK;
     const uint64_t each = e->windows.window - 1 - first_scored(e),
-                   row = e->i * each + e->at - first_scored(e), bytes = 2 * (uint64_t)n_vocab(e);
+                   row = e->i * each + e->at - first_scored(e),
+                   bytes = stored_row_bytes(e->form, n_vocab(e));
     job_want(&e->job, 0, STORED_HEADER + row * bytes, e->bytes, (size_t)(e->n * bytes));
     return NUT_OK;
 }
@@ -169,10 +179,12 @@ static nut_status take_memory(evaluate *e, nut_error *err) {
     const uint64_t n_scored = (uint64_t)e->windows.n * (e->windows.window - 1 - first_scored(e)),
                    row = (uint64_t)n_vocab(e), batch = most_tokens(e, true);
     if (e->options.stored || e->options.store) {
-        e->bytes = mem_calloc((size_t)(batch * row), 2);
+        e->bytes = mem_calloc((size_t)batch, stored_row_bytes(e->form, n_vocab(e)));
         e->stored = mem_calloc((size_t)row, sizeof *e->stored);
         if (!e->bytes || !e->stored) return error_memory(err, batch * row * 2);
     }
+    e->each = mem_calloc(e->windows.n, sizeof *e->each);
+    if (!e->each) return error_memory(err, e->windows.n * sizeof *e->each);
     if (!has_reference(e)) return NUT_OK;
     e->kl = n_scored < SIZE_MAX ? mem_calloc((size_t)n_scored, sizeof *e->kl) : NULL;
     return e->kl ? NUT_OK : error_memory(err, n_scored * sizeof *e->kl);
@@ -182,14 +194,14 @@ static nut_status write_header(evaluate *e, nut_error *err) {
     TRY(take_memory(e, err));
     e->phase = next_batch;
     if (!e->options.store) return NUT_OK;
-    stored_header(&e->windows, n_vocab(e), e->header);
+    stored_header(e->form, &e->windows, e->session->seq.ws->model->vocab, e->header);
     job_write(&e->job, 0, e->header, STORED_HEADER);
     e->written = STORED_HEADER;
     return NUT_OK;
 }
 
 static nut_status check_header(evaluate *e, nut_error *err) {
-    TRY(stored_check(e->header, e->job.size, &e->windows, n_vocab(e), err));
+    TRY(stored_check(e->header, e->job.size, &e->windows, e->session->seq.ws->model->vocab, &e->form, err));
     return write_header(e, err);
 }
 
@@ -221,6 +233,7 @@ static void free_job(nut_job *job) {
     mem_free(e->bytes);
     mem_free(e->stored);
     mem_free(e->kl);
+    mem_free(e->each);
     mem_free(e);
 }
 
@@ -256,6 +269,8 @@ static nut_status begin(evaluate *e, const char *text, size_t n_text, nut_error 
     const nut_evaluate_options *o = &e->options;
     const uint32_t window = o->window ? o->window : DEFAULT_WINDOW;
     const vocab *v = e->session->seq.ws->model->vocab;
+    if (o->store && o->stored)
+        return error_set(err, NUT_E_ARGUMENT, "logits cannot be stored while stored ones are compared with");
     if (o->reference && o->stored)
         return error_set(err, NUT_E_ARGUMENT, "give one reference, a model or its stored logits");
     TRY(check_context(e->session, window, err));
@@ -278,6 +293,7 @@ nut_status nut_evaluate_begin(nut_session *session, const char *text, size_t n_t
     if (!e) return error_memory(err, sizeof *e);
     e->job.ops = &ops;
     e->options = *options;
+    e->form = options->store_short ? STORED_SHORT : STORED_WHOLE;
     e->session = session;
     const nut_status status = begin(e, text, n_text, err);
     if (status == NUT_OK)
@@ -304,6 +320,7 @@ static void get_comparison(const evaluate *e, nut_comparison *c) {
     c->kl_p99 = figures_quantile(e->kl, n, 0.99);
     c->kl_p999 = figures_quantile(e->kl, n, 0.999);
     c->kl_max = (double)e->kl[n - 1];
+    for (int i = 0; i <= 100; i++) c->kl_percentiles[i] = figures_quantile(e->kl, n, i / 100.0);
     c->same_top = figures_fraction(e->n_same, e->n_kl);
     c->flips = figures_estimate(&e->flips);
     c->rms_delta_p = figures_scaled(squares, rms, rms > 0 ? 0.5 / rms : 0);
@@ -322,6 +339,16 @@ nut_status nut_evaluate_get(const nut_job *job, nut_evaluation *out, nut_error *
     const double bits = (double)e->nll.n / (e->n_bytes ? (double)e->n_bytes : 1) / log(2);
     out->bits_per_byte = figures_scaled(out->nll, out->nll.value * bits, bits);
     if (out->compared) get_comparison(e, &out->comparison);
+    return NUT_OK;
+}
+
+nut_status nut_evaluate_window(const nut_job *job, uint32_t i, nut_evaluation_window *out, nut_error *err) {
+    const evaluate *e = (const evaluate *)job;
+    if (job->ops != &ops || job->event.kind != NUT_JOB_DONE)
+        return error_set(err, NUT_E_STATE, "the windows are not known before their job is done");
+    if (i >= e->windows.n)
+        return error_set(err, NUT_E_ARGUMENT, "there are %zu windows, and no %u", e->windows.n, (unsigned)i);
+    *out = e->each[i];
     return NUT_OK;
 }
 

@@ -1,30 +1,34 @@
 /*
- * Stored logits of a reference, so that it need not be run again. Little-endian:
+ * Stored logits of a reference, so that it need not be run again: docs/format.md. The whole form has all
+ * logits of a token as half floats; the short one its 64 likeliest tokens and the mass of the rest, in a
+ * 250th of the bytes for a vocabulary of 50,000.
  *
- *     bytes     what
- *     8         "NUTLOG01"
- *     4, 4, 4   tokens of the vocabulary; of a window; windows
- *     4         0
- *     8         FNV-1a of the windows' token ids
- *     2 each    for each scored token in order: the logits less the largest of them, as half floats
- *
- * The bytes of a row may be hostile: what is not a number or too large is refused.
+ * The bytes may be hostile: each row has a checksum, and what is not a probability is refused.
  */
 #ifndef NUT_EVALUATE_STORED_H
 #define NUT_EVALUATE_STORED_H
 
 #include "evaluate/windows.h"
 
-enum { STORED_HEADER = 32 };
+enum { STORED_HEADER = 48, STORED_TOP = 64 };
 
-/* What the header for the whole windows of a text is. */
-void stored_header(const windows *w, uint32_t n_vocab, uint8_t out[STORED_HEADER]);
-/* Checks a header, and takes the number of windows from it: w has at least as many. */
-nut_status stored_check(const uint8_t header[STORED_HEADER], uint64_t n_bytes, windows *w, uint32_t n_vocab,
-                        nut_error *err);
+typedef enum stored_form { STORED_WHOLE, STORED_SHORT } stored_form;
 
-/* A row of n logits to bytes (2 * n), and back; false where the bytes are no logits. */
-void stored_put(const float *logits, size_t n, uint8_t *out);
-bool stored_get(const uint8_t *bytes, size_t n, float *out);
+/* The header for the whole windows of a text, and a vocabulary. */
+void stored_header(stored_form form, const windows *w, const vocab *v, uint8_t out[STORED_HEADER]);
+/* Checks a header of a file of n_bytes, and takes its form, and the number of windows: w has at least as
+ * many. */
+nut_status stored_check(const uint8_t header[STORED_HEADER], uint64_t n_bytes, windows *w, const vocab *v,
+                        stored_form *form, nut_error *err);
+
+/* Bytes of a row for a vocabulary of n tokens, its checksum among them. */
+size_t stored_row_bytes(stored_form form, size_t n);
+/* A row of n logits to bytes. */
+void stored_put(stored_form form, const float *logits, size_t n, uint8_t *out);
+/* And back; false where the bytes are damaged. What the short form does not say about the tokens of the rest
+ * is taken from the logits of the model (n) that is compared with it: they share their mass as that model
+ * has it. The divergence is then that over the 64 tokens and the rest as one, which is never above that over
+ * all tokens. */
+bool stored_get(stored_form form, const uint8_t *bytes, size_t n, const float *model, float *out);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/job.h"
 #include "base/mem.h"
+#include "evaluate/families.h"
 #include "evaluate/figures.h"
 #include "evaluate/json_line.h"
 #include "run/session.h"
@@ -34,13 +35,16 @@ struct task {
     const task_kind *kind;
     nut_session *session;
     const char *text;
+    char *own;          // the text, where it is built in
     size_t n_text, at;  // bytes of the text that were read
     uint64_t most;      // items; 0: all
     char *buffer;       // (3 * n_text + MOST) texts of an item
     int32_t *ids[MOST]; // (n_ctx) of the question and an answer
     size_t n_ids[MOST];
     uint64_t n, n_right, n_long;
+    bool *right;      // (n_text / 4 + 1) of the n items that were answered; an item takes more bytes
     figures_mean nll; // of right answers, all their tokens
+    double chance;    // sum over the items
 };
 
 /* ---- reading ---- */
@@ -185,9 +189,11 @@ static nut_status judge(task *t, const task_item *item, size_t shared, nut_error
         if (k == 0 || mean > best) best = mean, choice = k;
         if (k == item->right) right = a.log_p, is_top = a.is_top;
     }
-    t->n++;
-    t->n_right += t->kind->one ? is_top : choice == item->right;
+    const bool answered = t->kind->one ? is_top : choice == item->right;
+    t->right[t->n++] = answered;
+    t->n_right += answered;
     figures_add(&t->nll, -right);
+    t->chance += t->kind->one ? 0 : 1.0 / item->n;
     return NUT_OK;
 }
 
@@ -234,6 +240,8 @@ static void free_job(nut_job *job) {
     task *t = (task *)job;
     for (size_t k = 0; k < MOST; k++) mem_free(t->ids[k]);
     mem_free(t->buffer);
+    mem_free(t->right);
+    mem_free(t->own);
     mem_free(t);
 }
 
@@ -244,7 +252,8 @@ static nut_status take_memory(task *t, nut_error *err) {
     if (!size_mul(3, t->n_text, &bytes) || !size_add(bytes, MOST, &bytes))
         return error_memory(err, UINT64_MAX);
     t->buffer = mem_alloc(bytes);
-    bool taken = t->buffer;
+    t->right = mem_calloc(t->n_text / 4 + 1, sizeof *t->right);
+    bool taken = t->buffer && t->right;
     for (size_t k = 0; taken && k < MOST; k++) {
         t->ids[k] = mem_calloc(t->session->seq.n_ctx, sizeof *t->ids[k]);
         taken = t->ids[k];
@@ -258,10 +267,19 @@ static const task_kind *find_kind(const char *name) {
     return NULL;
 }
 
+/* The text of a family, which has the first kind's form. */
+static nut_status take_family(task *t, const char *name, nut_error *err) {
+    t->kind = &kinds[0];
+    t->text = t->own = families_text(name, &t->n_text);
+    if (t->own) return NUT_OK;
+    if (t->n_text) return error_memory(err, t->n_text);
+    return error_set(err, NUT_E_ARGUMENT, "there is no family \"%.20s\" of questions", name);
+}
+
 nut_status nut_task_begin(nut_session *session, const char *name, const char *text, size_t n_text,
                           uint32_t max_items, nut_job **out, nut_error *err) {
     const task_kind *kind = find_kind(name);
-    if (!kind)
+    if (text && !kind)
         return error_set(err, NUT_E_ARGUMENT,
                          "there is no task \"%.20s\"; choose one of hellaswag, piqa, lambada", name);
     task *t = mem_calloc(1, sizeof *t);
@@ -272,7 +290,8 @@ nut_status nut_task_begin(nut_session *session, const char *name, const char *te
                 .text = text,
                 .n_text = n_text,
                 .most = max_items};
-    const nut_status status = take_memory(t, err);
+    nut_status status = text ? NUT_OK : take_family(t, name, err);
+    if (status == NUT_OK) status = take_memory(t, err);
     if (status == NUT_OK)
         *out = &t->job;
     else
@@ -280,12 +299,30 @@ nut_status nut_task_begin(nut_session *session, const char *name, const char *te
     return status;
 }
 
+static nut_status check_done(const nut_job *job, nut_error *err) {
+    if (job->ops == &ops && job->event.kind == NUT_JOB_DONE) return NUT_OK;
+    return error_set(err, NUT_E_STATE, "the result is not known before its job is done");
+}
+
 nut_status nut_task_get(const nut_job *job, nut_task_result *out, nut_error *err) {
     const task *t = (const task *)job;
-    if (job->ops != &ops || job->event.kind != NUT_JOB_DONE)
-        return error_set(err, NUT_E_STATE, "the result is not known before its job is done");
+    TRY(check_done(job, err));
     *out = (nut_task_result){.accuracy = figures_fraction(t->n_right, t->n),
                              .nll = figures_estimate(&t->nll),
+                             .chance = t->n ? t->chance / (double)t->n : 0,
                              .n_left_out = t->n_long};
+    return NUT_OK;
+}
+
+/* Both have read the same items where they have left out the same. */
+nut_status nut_task_kept(const nut_job *job, const nut_job *reference, nut_fraction *out, nut_error *err) {
+    const task *t = (const task *)job, *r = (const task *)reference;
+    uint64_t n = 0, kept = 0;
+    TRY(check_done(job, err));
+    TRY(check_done(reference, err));
+    if (t->n != r->n || t->n_long != r->n_long)
+        return error_set(err, NUT_E_ARGUMENT, "the jobs have answered other items");
+    for (uint64_t i = 0; i < t->n; i++) n += r->right[i], kept += r->right[i] && t->right[i];
+    *out = figures_fraction(kept, n);
     return NUT_OK;
 }
