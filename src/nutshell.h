@@ -699,7 +699,7 @@ typedef struct nut_task_result {
 /* A job that answers the items of a task by their likelihood: "hellaswag" (six lines an item, as llama.cpp
  * has them: a question, the number of the right answer from 0, four answers), "piqa" (a line of JSON an
  * item: goal, sol1, sol2, label), "lambada" (a line of JSON an item: text, whose last word is asked for).
- * text NULL: one of the families that are built in (nut_task_family). max_items 0: all. The text must
+ * text NULL: one of the skills that are built in (nut_task_skill). max_items 0: all. The text must
  * outlive the job; of the session the same is asked as for nut_evaluate_begin. */
 nut_status nut_task_begin(nut_session *session, const char *task, const char *text, size_t n_text,
                           uint32_t max_items, nut_job **out, nut_error *err);
@@ -707,9 +707,9 @@ nut_status nut_task_get(const nut_job *job, nut_task_result *out, nut_error *err
 /* Of the items that the reference has answered rightly, those that the model has answered rightly too: both
  * jobs are done, over the same text. */
 nut_status nut_task_kept(const nut_job *job, const nut_job *reference, nut_fraction *out, nut_error *err);
-/* The name of family i of questions that are built in (facts, words, numbers, code, ...); NULL behind the
+/* The name of skill i, questions that are built in (facts, words, numbers, code, ...); NULL behind the
  * last. */
-const char *nut_task_family(size_t i);
+const char *nut_task_skill(size_t i);
 
 /* Lets a model that was loaded with `reference` multiply as fast as the machine can, before it has sessions.
  * The last bits of its results then differ from machine to machine. Other models stay as they are. */

@@ -147,6 +147,47 @@ await test('evaluate: tasks, of a model and its reference', () => {
   refused(['evaluate', TINY, '--task', `chess=${six}`], 'bad-argument', /choose one of hellaswag/);
 });
 
+await test('evaluate: logits stored in short, refused for another text', () => {
+  const text = file('short.txt', readFileSync('LICENSE').subarray(0, 1500)), stored = join(work, 'short.logits');
+  const args = ['--context', '64', '--windows', '2', '--json'];
+  ok(NATIVE, 'evaluate', TINY, '--text', text, ...args, '--store', stored, '--short');
+  assert.ok(statSync(stored).size < 48 + 62 * 393, `${statSync(stored).size} bytes`);
+  const same = JSON.parse(ok(WASI, 'evaluate', TINY, '--text', text, ...args, '--reference', stored).out);
+  assert.ok(same.kl < 1e-5 && same.same_top > 0.98, JSON.stringify(same));
+  refused(['evaluate', TINY, '--text', 'CONTRIBUTING.md', ...args, '--reference', stored], 'bad-argument', /another text/);
+  refused(['evaluate', TINY, '--text', text, '--short'], 'bad-argument', /--store FILE/);
+});
+
+await test('evaluate: a report that is one page, with all figures, and texts that are no markup', () => {
+  const text = file('report.txt', readFileSync('LICENSE').subarray(0, 1500)), html = join(work, 'a<b&c.html');
+  const prompts = file('prompts.txt', 'Once upon a <b>time</b>\n\nThe & sat\n'), worse = join(work, 'worse<i>.gguf');
+  ok(NATIVE, 'quantize', TINY, worse, '--type', 'q4_0');
+  const args = ['evaluate', worse, '--text', text, '--context', '64', '--windows', '3', '--reference', TINY, '--json',
+    '--prompts', prompts, '--report', html, '--items', '5'];
+  const found = JSON.parse(ok(NATIVE, ...args).out), page = readFileSync(html, 'utf8');
+  assert.equal(found.per_window.length, 3);
+  assert.ok(Math.abs(found.per_window.reduce((sum, w) => sum + w.kl / 3, 0) / found.kl - 1) < 1e-6, 'windows');
+  assert.equal(found.kl_percentiles.length, 101);
+  assert.ok(found.kl_percentiles[50] > 0 && found.kl_percentiles[99] <= found.kl_max);
+  assert.deepEqual(found.continuations.map((c) => c.prompt), ['Once upon a <b>time</b>', 'The & sat']);
+  assert.ok(found.continuations.every((c) => c.reference.length > 0 && c.same <= c.tokens));
+  const skills = found.tasks.filter((t) => t.of === 'model').map((t) => t.task);
+  assert.ok(['capitals', 'code', 'arithmetic', 'copying'].every((name) => skills.includes(name)), `${skills}`);
+  assert.ok(found.tasks.every((t) => t.of === 'reference' || t.kept_low <= t.kept), 'kept');
+  for (const words of ['How far from the reference', 'What can this model still do?', 'Continuations side by side', 'capitals',
+    `${found.file_bytes / 1e6}`.slice(0, 3), 'Once upon a &lt;b&gt;time&lt;/b&gt;', 'The &amp; sat', 'worse&lt;i&gt;.gguf',
+    found.kl.toPrecision(5).replace(/0+$/, ''), 'Wilson']) assert.ok(page.includes(words), words);
+  assert.equal(page.match(/<svg /g).length, 4);
+  assert.equal(page.match(/<polyline /g).length, 4); // percentiles, loss of both, KL
+  assert.ok(!/<b>|<i>|https?:|src=|href=|<script|NaN|inf\b/.test(page), 'no markup of others, and nothing to load');
+  const tags = [];
+  for (const [, end, tag, self] of page.matchAll(/<(\/?)([a-z0-9]+)[^>]*?(\/?)>/g))
+    if (end) assert.equal(tags.pop(), tag);
+    else if (!self && tag !== 'meta') tags.push(tag);
+  assert.deepEqual(tags, []);
+  refused(['evaluate', TINY, '--report', '/dev/null'], 'io', /pipe or a device/);
+});
+
 await test('calibrate: statistics of every matrix, and the same under wasmtime', () => {
   const [a, b, text] = [join(work, 'a.stats'), join(work, 'b.stats'), file('few.txt', PROMPT.repeat(400))];
   const told = ok(NATIVE, 'calibrate', TINY, '--text', text, '-o', a, '--context', '64').err;
@@ -310,9 +351,9 @@ const REFUSALS = [
   ['a calibration without a file to write', ['calibrate', TINY], 'bad-argument', /-o is missing/],
   ['a text too short to calibrate with', ['calibrate', TINY, '--text', file('owl', 'owl'), '-o', join(work, 'x.stats')],
     'bad-argument', /longer text/],
-  ['an evaluation of nothing', ['evaluate', TINY], 'bad-argument', /--text FILE, or --task/],
+  ['an evaluation of nothing', ['evaluate', TINY], 'bad-argument', /--skills, --prompts FILE/],
   ['stored logits of another text', ['evaluate', TINY, '--text', 'LICENSE', '--reference',
-    file('bad.logits', 'NUTLOG01'.padEnd(80))], 'bad-argument', /store them again/],
+    file('bad.logits', 'NUTLOG02'.padEnd(80))], 'bad-argument', /store them again/],
   ['a text too short to evaluate', ['perplexity', TINY, 'LICENSE', '--context', '512000'], 'bad-argument', /context|window/],
 ];
 for (const [name, args, code, words] of REFUSALS) await test(`refused: ${name}`, () => refused(args, code, words));

@@ -73,7 +73,7 @@ static double tick_step(double range) {
 }
 
 static void draw_tick(FILE *f, const axis *a, double at) {
-    const double v = a->log_scale ? pow(10, at) : at, y = y_of(a, v);
+    const double v = a->log_scale ? pow(10, at) : at + 0.0, y = y_of(a, v); // no -0
     fprintf(f,
             "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/><text x=\"%d\" y=\"%.1f\" "
             "text-anchor=\"end\">%.3g</text>\n",

@@ -14,7 +14,7 @@ typedef struct evaluate_args {
     const char *text, *store, *html, *prompts;
     arg_texts tasks; // NAME=FILE
     uint32_t window, windows, items, n_threads;
-    bool families, store_short, json;
+    bool skills, store_short, json;
 } evaluate_args;
 
 /* ---- output ---- */
@@ -111,7 +111,7 @@ static nut_status evaluate_text(const evaluate_args *a, bool stored, report *r, 
 
 /* ---- tasks ---- */
 
-/* A task by a session; text NULL: a family. */
+/* A task by a session; text NULL: a skill. */
 static nut_status run_task(const evaluate_args *a, const char *name, const char *text, size_t n_text,
                            nut_session *s, nut_job **job, nut_task_result *r, nut_error *err) {
     TRY(nut_task_begin(s, name, text, n_text, a->items, job, err));
@@ -148,11 +148,11 @@ static nut_status add_file(const evaluate_args *a, const char *task, nut_session
     return status;
 }
 
-static nut_status add_families(const evaluate_args *a, nut_session *s, nut_session *other, report *r,
-                               nut_error *err) {
-    for (size_t i = 0; nut_task_family(i) && r->n_tasks < REPORT_TASKS; i++) {
+static nut_status add_skills(const evaluate_args *a, nut_session *s, nut_session *other, report *r,
+                             nut_error *err) {
+    for (size_t i = 0; nut_task_skill(i) && r->n_tasks < REPORT_TASKS; i++) {
         report_task *t = &r->tasks[r->n_tasks++];
-        snprintf(t->name, sizeof t->name, "%s", nut_task_family(i));
+        snprintf(t->name, sizeof t->name, "%s", nut_task_skill(i));
         TRY(compare_task(a, NULL, 0, s, other, t, err));
     }
     return NUT_OK;
@@ -165,7 +165,7 @@ static nut_status run_tasks(const evaluate_args *a, report *r, nut_error *err) {
     r->tasks_compared = other;
     for (size_t i = 0; i < a->tasks.n && status == NUT_OK; i++)
         status = add_file(a, a->tasks.items[i], s, other, r, err);
-    if (status == NUT_OK && a->families) status = add_families(a, s, other, r, err);
+    if (status == NUT_OK && a->skills) status = add_skills(a, s, other, r, err);
     nut_session_free(s);
     nut_session_free(other);
     return status;
@@ -185,7 +185,7 @@ static nut_status continue_all(const evaluate_args *a, report *r, nut_error *err
 
 static nut_status run_all(const evaluate_args *a, bool stored, report *r, nut_error *err) {
     if (a->text) TRY(evaluate_text(a, stored, r, err));
-    if (a->tasks.n || a->families) TRY(run_tasks(a, r, err));
+    if (a->tasks.n || a->skills) TRY(run_tasks(a, r, err));
     if (a->html || a->prompts) TRY(continue_all(a, r, err));
     if (a->html) TRY(report_html(r, a->html, err));
     if (a->json)
@@ -243,15 +243,15 @@ nut_status command_evaluate(int argc, char **argv, nut_error *err) {
     const arg_option options[] = {
         {"--text", ARG_TEXT, &a.text, "file of text to predict"},
         {"--task", ARG_TEXTS, &a.tasks, "NAME=FILE: hellaswag, piqa or lambada (may be repeated)"},
-        {"--families", ARG_FLAG, &a.families,
-         "families of questions that are built in: what can the model still do?"},
+        {"--skills", ARG_FLAG, &a.skills,
+         "questions that are built in, by skill: what can the model still do?"},
         {"--items", ARG_U32, &a.items, "at most so many items of each task (0: all)"},
         {"--reference", ARG_TEXT, &a.reference,
          "compare with this model, which is run on floats, or with the logits that it stored"},
         {"--store", ARG_TEXT, &a.store, "write the model's logits to this file, for --reference"},
         {"--short", ARG_FLAG, &a.store_short,
          "store the 64 likeliest tokens and the mass of the rest alone: 250 times less"},
-        {"--report", ARG_TEXT, &a.html, "write a report with charts, one HTML file; with --families"},
+        {"--report", ARG_TEXT, &a.html, "write a report with charts, one HTML file; with --skills"},
         {"--prompts", ARG_TEXT, &a.prompts,
          "continue each line of this file, greedily (a report has prompts that are built in)"},
         {"--context", ARG_U32, &a.window, "tokens of a window; the second half of each is scored (512)"},
@@ -265,10 +265,10 @@ nut_status command_evaluate(int argc, char **argv, nut_error *err) {
     const char *p[1];
     arg_set set = {"evaluate", "MODEL [--text FILE] [--task NAME=FILE]", options, COUNT(options), p, 1};
     TRY(args_parse(&set, argc, argv, err));
-    a.families |= a.html != NULL;
-    if (!a.text && !a.tasks.n && !a.families && !a.prompts)
+    a.skills |= a.html != NULL;
+    if (!a.text && !a.tasks.n && !a.skills && !a.prompts)
         return cli_error(err, NUT_E_ARGUMENT,
-                         "say what to evaluate: --text FILE, --task NAME=FILE, --families, --prompts FILE, "
+                         "say what to evaluate: --text FILE, --task NAME=FILE, --skills, --prompts FILE, "
                          "or --report FILE for all that is built in");
     if (a.store && !a.text) return cli_error(err, NUT_E_ARGUMENT, "--store needs a text: --text FILE");
     if (a.store_short && !a.store)

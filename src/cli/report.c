@@ -141,7 +141,7 @@ static const char head[] =
     "}\n"
     "main { max-width: 60rem; margin: 0 auto; padding: 1rem; }\n"
     "h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }\n"
-    "h1, td, th, p { overflow-wrap: anywhere; }\n"
+    "h1, td, p { overflow-wrap: anywhere; }\n"
     ".note { color: var(--soft); }\n"
     "table { border-collapse: collapse; margin: 1rem 0; } caption { text-align: left; color: var(--soft); "
     "}\n"

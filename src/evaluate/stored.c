@@ -188,6 +188,9 @@ static bool get_short(const uint8_t *bytes, size_t n, const float *model, float 
     const float shift = own > -FLT_MAX && rest > -FLT_MAX ? (float)((double)rest - own - r.log_sum) : -1e9f;
     for (size_t i = 0; i < n; i++) out[i] = model[i] + shift;
     for (size_t i = 0; i < k; i++) out[top[i]] = log_p[i];
+    const float below = nextafterf(log_p[0], -FLT_MAX);
+    for (size_t i = 0; i < n; i++) // the first stays the likeliest, where halves are equal and in the rest
+        if (i != top[0] && out[i] > below) out[i] = below;
     return true;
 }
 

@@ -27,8 +27,8 @@ size_t stored_row_bytes(stored_form form, size_t n);
 void stored_put(stored_form form, const float *logits, size_t n, uint8_t *out);
 /* And back; false where the bytes are damaged. What the short form does not say about the tokens of the rest
  * is taken from the logits of the model (n) that is compared with it: they share their mass as that model
- * has it. The divergence is then that over the 64 tokens and the rest as one, which is never above that over
- * all tokens. */
+ * has it, none above the likeliest. The divergence is then that over the 64 tokens and the rest as one,
+ * which is not above that over all tokens. */
 bool stored_get(stored_form form, const uint8_t *bytes, size_t n, const float *model, float *out);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/job.h"
 #include "base/mem.h"
-#include "evaluate/families.h"
+#include "evaluate/skills.h"
 #include "evaluate/figures.h"
 #include "evaluate/json_line.h"
 #include "run/session.h"
@@ -267,13 +267,13 @@ static const task_kind *find_kind(const char *name) {
     return NULL;
 }
 
-/* The text of a family, which has the first kind's form. */
-static nut_status take_family(task *t, const char *name, nut_error *err) {
+/* The text of a skill, which has the first kind's form. */
+static nut_status take_skill(task *t, const char *name, nut_error *err) {
     t->kind = &kinds[0];
-    t->text = t->own = families_text(name, &t->n_text);
+    t->text = t->own = skills_text(name, &t->n_text);
     if (t->own) return NUT_OK;
     if (t->n_text) return error_memory(err, t->n_text);
-    return error_set(err, NUT_E_ARGUMENT, "there is no family \"%.20s\" of questions", name);
+    return error_set(err, NUT_E_ARGUMENT, "there are no questions for a skill \"%.20s\"", name);
 }
 
 nut_status nut_task_begin(nut_session *session, const char *name, const char *text, size_t n_text,
@@ -290,7 +290,7 @@ nut_status nut_task_begin(nut_session *session, const char *name, const char *te
                 .text = text,
                 .n_text = n_text,
                 .most = max_items};
-    nut_status status = text ? NUT_OK : take_family(t, name, err);
+    nut_status status = text ? NUT_OK : take_skill(t, name, err);
     if (status == NUT_OK) status = take_memory(t, err);
     if (status == NUT_OK)
         *out = &t->job;

@@ -6,6 +6,7 @@
 #include "memory_job.h"
 
 #include "../golden/figures.h"
+#include "base/xxhash.h"
 #include "evaluate/figures.h"
 #include "evaluate/stored.h"
 
@@ -163,7 +164,7 @@ static void test_reference(fixture *f) {
           "another model: KL %g", c->kl.value);
     CHECK(run(f->r, (nut_evaluate_options){.store = true}, &w, &own, &err) == NUT_OK, "%s", err.message);
     CHECK(fabs(own.perplexity.value - c->reference_perplexity.value) < 1e-6, "the reference's perplexity");
-    CHECK(w.n_out == STORED_HEADER + own.n_scored * 2 * nut_model_n_vocab(f->m), "%zu bytes", w.n_out);
+    CHECK(w.n_out == STORED_HEADER + own.n_scored * (2 * nut_model_n_vocab(f->m) + 4), "%zu bytes", w.n_out);
     rng r;
     rng_seed(&r, 1);
     m = (memory_job){.file = {w.out}, .n_bytes = {w.n_out}, .random = &r};
@@ -174,6 +175,98 @@ static void test_reference(fixture *f) {
               stored.comparison.kl_max < 1e-5 && stored.comparison.same_top.value == 1,
           "a model beside itself: KL %g", stored.comparison.kl.value);
     free(w.out);
+}
+
+/* ---- the short form ---- */
+
+/* Sum of p log (p / q) over the 64 likeliest by the reference and the rest as one: docs/format.md. */
+static double short_divergence(const float *model, const float *reference, size_t n) {
+    double p[300], q[300], sum_p = 0, sum_q = 0, kl = 0, rest_p = 1, rest_q = 1;
+    for (size_t i = 0; i < n; i++)
+        sum_p += p[i] = exp((double)reference[i]), sum_q += q[i] = exp((double)model[i]);
+    for (size_t k = 0; k < STORED_TOP; k++) {
+        size_t top = 0;
+        for (size_t i = 1; i < n; i++) top = p[i] > p[top] ? i : top;
+        const double own = p[top] / sum_p, other = q[top] / sum_q;
+        kl += own * log(own / other), rest_p -= own, rest_q -= other;
+        p[top] = -1;
+    }
+    return kl + rest_p * log(rest_p / rest_q);
+}
+
+static void test_short_rows(void) {
+    enum { N = 200 };
+    float model[N], reference[N], back[N], few[3] = {1, 3, 2}, few_back[3];
+    uint8_t bytes[STORED_TOP * 6 + 8];
+    for (size_t i = 0; i < N; i++) {
+        model[i] = (float)(3 * sin(0.7 * (double)i));
+        reference[i] = model[i] + (float)cos(1.9 * (double)i);
+    }
+    CHECK(stored_row_bytes(STORED_SHORT, N) == sizeof bytes, "%zu", stored_row_bytes(STORED_SHORT, N));
+    stored_put(STORED_SHORT, reference, N, bytes);
+    CHECK(stored_get(STORED_SHORT, bytes, N, model, back), "a row that was put");
+    const figures_row q = figures_of_row(model, N), p = figures_of_row(back, N);
+    const double kl = figures_compare(&q, &p, 0).kl, want = short_divergence(model, reference, N);
+    CHECK(fabs(kl - want) < 1e-3 * want, "KL %.6f, not %.6f", kl, want);
+    for (size_t at = 0; at < sizeof bytes; at += 13) {
+        bytes[at] ^= 64;
+        CHECK(!stored_get(STORED_SHORT, bytes, N, model, back), "byte %zu is damaged", at);
+        bytes[at] ^= 64;
+    }
+    stored_put(STORED_SHORT, few, 3, bytes);
+    CHECK(stored_get(STORED_SHORT, bytes, 3, few, few_back) && fabsf(few_back[1] + 0.4076f) < 1e-3f,
+          "fewer tokens than the form has: %g", (double)few_back[1]); // log (e^3 / (e + e^2 + e^3))
+}
+
+static void test_short(fixture *f) {
+    nut_evaluation live, stored;
+    nut_error err = {NUT_OK, ""};
+    memory_job m = {.n_wrong = 0}, w = {.n_wrong = 0};
+    run(f->s, (nut_evaluate_options){.reference = f->r}, &m, &live, &err);
+    CHECK(run(f->r, (nut_evaluate_options){.store = true, .store_short = true}, &w, &stored, &err) == NUT_OK,
+          "%s", err.message);
+    CHECK(w.n_out ==
+              STORED_HEADER + stored.n_scored * stored_row_bytes(STORED_SHORT, nut_model_n_vocab(f->m)),
+          "%zu bytes", w.n_out);
+    m = (memory_job){.file = {w.out}, .n_bytes = {w.n_out}};
+    CHECK(run(f->s, (nut_evaluate_options){.stored = true}, &m, &stored, &err) == NUT_OK, "%s", err.message);
+    CHECK(stored.comparison.kl.value <= live.comparison.kl.value + 1e-4 &&
+              stored.comparison.kl.value > 0.3 * live.comparison.kl.value &&
+              stored.comparison.same_top.value == live.comparison.same_top.value,
+          "KL %g of %g", stored.comparison.kl.value, live.comparison.kl.value);
+    w.out[STORED_HEADER + 5] ^= 1;
+    m = (memory_job){.file = {w.out}, .n_bytes = {w.n_out}};
+    CHECK(run(f->s, (nut_evaluate_options){.stored = true}, &m, &stored, &err) == NUT_E_CORRUPT, "%s",
+          err.message);
+    free(w.out);
+}
+
+/* ---- windows ---- */
+
+static void test_windows(fixture *f) {
+    nut_job *job;
+    memory_job m = {.n_wrong = 0};
+    nut_evaluation r;
+    nut_evaluation_window w;
+    double nll = 0, kl = 0;
+    CHECK(nut_evaluate_begin(f->s, text, strlen(text),
+                             &(nut_evaluate_options){.window = WINDOW, .reference = f->r}, &job,
+                             NULL) == NUT_OK,
+          "begin");
+    CHECK(nut_evaluate_window(job, 0, &w, NULL) == NUT_E_STATE, "before the end");
+    memory_job_drive(&m, job, NULL);
+    nut_evaluate_get(job, &r, NULL);
+    for (uint32_t i = 0; i < r.n_windows; i++) {
+        CHECK(nut_evaluate_window(job, i, &w, NULL) == NUT_OK && w.reference_nll > 0, "window %u", i);
+        nll += w.nll / r.n_windows, kl += w.kl / r.n_windows;
+    }
+    CHECK(fabs(nll - r.nll.value) < 1e-9 && fabs(kl - r.comparison.kl.value) < 1e-9, "%g, %g", nll, kl);
+    CHECK(nut_evaluate_window(job, r.n_windows, &w, NULL) == NUT_E_ARGUMENT, "one too many");
+    CHECK(r.comparison.kl_percentiles[50] == r.comparison.kl_median &&
+              r.comparison.kl_percentiles[100] == r.comparison.kl_max &&
+              r.comparison.kl_percentiles[10] <= r.comparison.kl_percentiles[11],
+          "percentiles");
+    nut_job_free(job);
 }
 
 /* ---- bad input ---- */
@@ -194,6 +287,8 @@ static void test_stored(fixture *f) {
                {16, 0, 200, NUT_E_ARGUMENT},
                {24, 0, 1, NUT_E_ARGUMENT},
                {0, 1, 'N', NUT_E_ARGUMENT},
+               {7, 0, '1', NUT_E_ARGUMENT}, // an older version
+               {33, 0, 99, NUT_E_ARGUMENT}, // of other tokens
                {STORED_HEADER + 1, 0, 0x7e, NUT_E_CORRUPT},
                {0, w.n_out - 10, 'N', NUT_E_ARGUMENT}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -205,9 +300,12 @@ static void test_stored(fixture *f) {
               i, err.message);
         free(copy);
     }
-    uint8_t *nothing = calloc(1, w.n_out); // a row without a largest logit
+    const size_t row = stored_row_bytes(STORED_WHOLE, nut_model_n_vocab(f->m));
+    uint8_t *nothing = calloc(1, w.n_out); // a row without a largest logit, and its right checksum
     memcpy(nothing, w.out, STORED_HEADER);
     memset(nothing + STORED_HEADER, 0xbc, w.n_out - STORED_HEADER);
+    const uint32_t sum = xxhash32(nothing + STORED_HEADER, row - 4);
+    for (int i = 0; i < 4; i++) nothing[STORED_HEADER + row - 4 + (size_t)i] = (uint8_t)(sum >> 8 * i);
     memory_job m = {.file = {nothing}, .n_bytes = {w.n_out}};
     CHECK(run(f->s, (nut_evaluate_options){.stored = true}, &m, &r, &err) == NUT_E_CORRUPT, "%s",
           err.message);
@@ -225,9 +323,10 @@ static void test_refusals(fixture *f) {
     nut_session_add(nut_session_workspace(f->s), 32, &fork, NULL);
     const nut_evaluate_options other = {.reference = s}, shared = {.reference = fork},
                                both = {.reference = f->r, .stored = true},
+                               twice = {.store = true, .stored = true},
                                wide = {.window = 33, .reference = f->r}, narrow = {.window = 3},
                                beyond = {.window = 65};
-    const nut_evaluate_options *bad[] = {&other, &shared, &both, &wide, &narrow, &beyond};
+    const nut_evaluate_options *bad[] = {&other, &shared, &both, &twice, &wide, &narrow, &beyond};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CHECK(run(f->s, *bad[i], &m, &r, &err) == NUT_E_ARGUMENT, "options %zu", i);
     CHECK(nut_evaluate_begin(f->s, "owl", 3, &(nut_evaluate_options){.window = WINDOW}, &job, &err) ==
@@ -260,9 +359,12 @@ int main(void) {
     fixture f;
     test_figures();
     test_fraction();
+    test_short_rows();
     fixture_open(&f);
     test_perplexity(&f);
     test_reference(&f);
+    test_short(&f);
+    test_windows(&f);
     test_stored(&f);
     test_refusals(&f);
     test_memory(&f);

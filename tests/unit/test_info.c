@@ -219,7 +219,50 @@ static void test_roles(void) {
     }
 }
 
+/* Metadata as text, of every kind. */
+static void test_entries(void) {
+    static const struct {
+        const char *key, *want;
+    } wanted[] = {{"general.architecture", "llama"},
+                  {"a.text", "caf\xc3\xa9"},
+                  {"a.long.text", "0123456"}, // cut to 8 bytes with the end
+                  {"a.number", "4000000000"},
+                  {"a.truth", "1"},
+                  {"a.float", "0.5"},
+                  {"a.double", "-0.25"},
+                  {"a.list", "3 elements"}};
+    const double quarter = -0.25;
+    uint64_t bits;
+    size_t n, found = 0;
+    make_gguf g = make_model(&(make_options){0});
+    memcpy(&bits, &quarter, sizeof bits);
+    make_str(&g, "a.text", "caf\xc3\xa9");
+    make_str(&g, "a.long.text", "0123456789");
+    make_u32(&g, "a.number", 4000000000u);
+    make_bool(&g, "a.truth", true);
+    make_f32(&g, "a.float", 0.5f);
+    make_int(&g, "a.double", 12, bits, 8);
+    make_array(&g, "a.list", 4, 3);
+    for (uint32_t i = 0; i < 3; i++) make_le(&g.kv, i, 4);
+    uint8_t *file = make_file(&g, &n);
+    nut_model *m = NULL;
+    char key[40], value[16];
+    CHECK(make_load(file, n, 0, NULL, &m, NULL) == NUT_OK, "loads");
+    for (size_t i = 0; nut_model_meta_at(m, i, key, sizeof key, value, sizeof value); i++)
+        for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++)
+            if (!strcmp(key, wanted[k].key)) {
+                nut_model_meta_at(m, i, key, sizeof key, value, strlen(wanted[k].want) + 1);
+                CHECK(!strcmp(value, wanted[k].want), "%s: \"%s\"", key, value);
+                found++;
+            }
+    CHECK(found == sizeof wanted / sizeof *wanted, "%zu entries", found);
+    nut_model_free(m);
+    free(file);
+    make_free(&g);
+}
+
 int main(void) {
+    test_entries();
     test_controls();
     test_roles();
     test_numbers();

@@ -5,6 +5,8 @@
 #include "make_gguf.h"
 #include "memory_job.h"
 
+#include "base/mem.h"
+#include "evaluate/skills.h"
 #include "evaluate/json_line.h"
 
 #include <math.h>
@@ -163,6 +165,73 @@ static void test_last_word(fixture *f) {
           "an item that is too long is left out: %s", err.message);
 }
 
+/* ---- skills ---- */
+
+static nut_job *answered(nut_session *s, const char *name, const char *text, uint32_t most) {
+    nut_job *job = NULL;
+    memory_job m = {.n_wrong = 0};
+    nut_error err = {NUT_OK, ""};
+    CHECK(nut_task_begin(s, name, text, text ? strlen(text) : 0, most, &job, &err) == NUT_OK, "%s: %s", name,
+          err.message);
+    CHECK(job && memory_job_drive(&m, job, &err) == NUT_OK, "%s: %s", name, err.message);
+    return job;
+}
+
+/* Every skill's items can be read, their four answers differ, and no place is right more often. */
+static void test_skills(fixture *f) {
+    for (size_t i = 0; nut_task_skill(i); i++) {
+        const char *name = nut_task_skill(i);
+        nut_task_result r;
+        nut_job *job = answered(f->s, name, NULL, 0);
+        CHECK(nut_task_get(job, &r, NULL) == NUT_OK && r.accuracy.n + r.n_left_out == 40 && r.chance == 0.25,
+              "%s: %llu items, chance %g", name, (unsigned long long)r.accuracy.n, r.chance);
+        nut_job_free(job);
+        size_t n, at = 0, places[4] = {0}, items = 0;
+        char *text = skills_text(name, &n), *lines[6];
+        CHECK(text && strlen(text) == n, "%s: %zu bytes", name, n);
+        for (; at < n; items++) {
+            for (size_t k = 0; k < 6; k++) {
+                lines[k] = text + at;
+                at += strcspn(text + at, "\n");
+                text[at++] = 0;
+            }
+            const size_t right = (size_t)(lines[1][0] - '0');
+            if (CHECK(right < 4 && !lines[1][1], "%s %zu: \"%s\"", name, items, lines[1])) places[right]++;
+            for (size_t k = 2; k < 6; k++)
+                CHECK(*lines[k] && (k - 2 == right || strcmp(lines[k], lines[2 + right]) != 0),
+                      "%s %zu: answer %zu", name, items, k);
+        }
+        CHECK(items == 40 && places[0] == 10 && places[1] == 10 && places[2] == 10, "%s: places", name);
+        mem_free(text);
+    }
+    size_t n;
+    CHECK(!skills_text("chess", &n) && n == 0, "no such skill");
+}
+
+/* Items 0 and 2 answered rightly by the reference, of which the model has answered one: by turning the right
+ * answers of a text into wrong ones. */
+static void test_kept(fixture *f) {
+    char text[2][300];
+    nut_fraction kept;
+    nut_error err = {NUT_OK, ""};
+    static const char *const a[] = {"to the sea.", "down the pane and on.", "at the inn", "in a tree"};
+    const size_t choice = likeliest(f, "The hen ran", a, 4), other = (choice + 1) % 4;
+    const size_t right[2][3] = {{choice, choice, other}, {choice, other, choice}};
+    for (size_t t = 0; t < 2; t++) {
+        text[t][0] = 0;
+        for (size_t i = 0; i < 3; i++)
+            snprintf(text[t] + strlen(text[t]), sizeof text[t] - strlen(text[t]),
+                     "The hen ran\n%zu\n%s\n%s\n%s\n%s\n", right[t][i], a[0], a[1], a[2], a[3]);
+    }
+    nut_job *model = answered(f->s, "hellaswag", text[0], 0),
+            *reference = answered(f->s, "hellaswag", text[1], 0),
+            *fewer = answered(f->s, "hellaswag", text[1], 2);
+    CHECK(nut_task_kept(model, reference, &kept, &err) == NUT_OK && kept.n == 2 && kept.value == 0.5,
+          "%g of %llu", kept.value, (unsigned long long)kept.n);
+    CHECK(nut_task_kept(model, fewer, &kept, &err) == NUT_E_ARGUMENT, "other items");
+    nut_job_free(model), nut_job_free(reference), nut_job_free(fewer);
+}
+
 static void test_refusals(fixture *f) {
     static const struct {
         const char *kind, *text;
@@ -181,6 +250,8 @@ static void test_refusals(fixture *f) {
         CHECK(run(f->s, bad[i].kind, bad[i].text, 0, &r, &err) == NUT_E_ARGUMENT && err.message[0],
               "bad %zu", i);
     }
+    nut_job *job;
+    CHECK(nut_task_begin(f->s, "chess", NULL, 0, 0, &job, NULL) == NUT_E_ARGUMENT, "no such skill");
     size_t k = 1;
     for (bool failed = true; failed && k < 60; k++) {
         nut_error err = {NUT_OK, ""};
@@ -205,6 +276,8 @@ int main(void) {
           "session");
     test_choices(&f);
     test_last_word(&f);
+    test_skills(&f);
+    test_kept(&f);
     test_refusals(&f);
     nut_session_free(f.s);
     nut_model_free(f.m);

@@ -1,5 +1,5 @@
-/* The families: lists of pairs behind a sentence, and what can be counted out. */
-#include "evaluate/families.h"
+/* The skills: lists of pairs behind a sentence, and what can be counted out. */
+#include "evaluate/skills.h"
 
 #include "base/mem.h"
 
@@ -10,14 +10,14 @@ typedef struct pair {
     const char *asked, *answer;
 } pair;
 
-/* A family whose questions are written out, or made by a function. */
-typedef struct family {
+/* A skill whose questions are written out, or made by a function. */
+typedef struct skill {
     const char *name;
     const char *before, *after; // of what is asked, in a sentence that the answer ends
     const pair *pairs;
     size_t n;
     int (*make)(size_t i, char *out, size_t cap); // an item as six lines; bytes as of snprintf
-} family;
+} skill;
 
 static const pair capitals[] = {
     {"France", "Paris"},
@@ -228,7 +228,7 @@ static int make_counting(size_t i, char *out, size_t cap) {
 /* A row of words, and its beginning again. */
 static int make_copying(size_t i, char *out, size_t cap) {
     const char *w[5];
-    for (size_t k = 0; k < 5; k++) w[k] = opposites[(i * 3 + k * (7 + i % 4)) % MADE].asked;
+    for (size_t k = 0; k < 5; k++) w[k] = opposites[(i * 3 + k * (7 + 2 * (i % 4))) % MADE].asked;
     const size_t right = i % 4, asked = 2 + i % 3;
     char question[200];
     int n = snprintf(question, sizeof question, "%s %s %s %s %s;", w[0], w[1], w[2], w[3], w[4]);
@@ -242,7 +242,7 @@ static int make_copying(size_t i, char *out, size_t cap) {
 /* ---- the table ---- */
 
 #define PAIRS(list) list, sizeof list / sizeof *list, NULL
-static const family families[] = {
+static const skill skills[] = {
     {"capitals", "The capital of ", " is", PAIRS(capitals)},
     {"everyday-sense", "", "", PAIRS(sense)},
     {"opposites", "The opposite of ", " is", PAIRS(opposites)},
@@ -253,14 +253,14 @@ static const family families[] = {
     {"counting", "", "", NULL, MADE, make_counting},
     {"copying", "", "", NULL, MADE, make_copying},
 };
-enum { N_FAMILIES = sizeof families / sizeof *families };
+enum { N_SKILLS = sizeof skills / sizeof *skills };
 
-const char *nut_task_family(size_t i) {
-    return i < N_FAMILIES ? families[i].name : NULL;
+const char *nut_task_skill(size_t i) {
+    return i < N_SKILLS ? skills[i].name : NULL;
 }
 
 /* An answer of another question that is not the same text, the next from `from` on. */
-static const char *other_answer(const family *f, const char *right, size_t *from) {
+static const char *other_answer(const skill *f, const char *right, size_t *from) {
     const char *answer;
     do answer = f->pairs[(*from)++ % f->n].answer;
     while (!strcmp(answer, right));
@@ -268,7 +268,7 @@ static const char *other_answer(const family *f, const char *right, size_t *from
 }
 
 /* A question keeps to its line: a break in it is written as a blank. */
-static int pair_item(const family *f, size_t i, char *out, size_t cap) {
+static int pair_item(const skill *f, size_t i, char *out, size_t cap) {
     const pair *p = &f->pairs[i];
     const size_t right = i % 4;
     const char *v[4];
@@ -282,7 +282,7 @@ static int pair_item(const family *f, size_t i, char *out, size_t cap) {
     return n;
 }
 
-static size_t write_items(const family *f, char *out, size_t cap) {
+static size_t write_items(const skill *f, char *out, size_t cap) {
     size_t n = 0;
     for (size_t i = 0; i < f->n; i++) {
         char *to = out ? out + n : NULL;
@@ -292,13 +292,13 @@ static size_t write_items(const family *f, char *out, size_t cap) {
     return n;
 }
 
-char *families_text(const char *name, size_t *n) {
+char *skills_text(const char *name, size_t *n) {
     *n = 0;
-    for (size_t i = 0; i < N_FAMILIES; i++) {
-        if (strcmp(families[i].name, name) != 0) continue;
-        *n = write_items(&families[i], NULL, 0);
+    for (size_t i = 0; i < N_SKILLS; i++) {
+        if (strcmp(skills[i].name, name) != 0) continue;
+        *n = write_items(&skills[i], NULL, 0);
         char *text = mem_alloc(*n + 1);
-        if (text) write_items(&families[i], text, *n + 1);
+        if (text) write_items(&skills[i], text, *n + 1);
         return text;
     }
     return NULL;
