@@ -388,7 +388,7 @@ bool nut_session_profile(const nut_session *session, size_t i, nut_profile_part 
     X(bool, special, false, false, true, "special",                                                         \
       "show special tokens, and read them in the prompt of run")
 
-enum { NUT_MAX_STOPS = 16, NUT_MAX_STOP_BYTES = 256 };
+enum { NUT_MAX_STOPS = 16, NUT_MAX_STOP_BYTES = 256, NUT_MAX_SHOWN = 32, NUT_SHIFT_KEPT = 64 };
 
 typedef struct nut_generate_options {
 #define NUT_X(type, field, standard, least, most, js, help) type field;
@@ -399,6 +399,15 @@ typedef struct nut_generate_options {
      * with the special tokens in it that are not shown. */
     const char *const *stop;
     size_t n_stop;
+    /* Special tokens whose text is part of the answer all the same: marks of calls and reasoning, for
+     * nut_answer_feed. At most NUT_MAX_SHOWN; more are left out. */
+    const int32_t *shown;
+    size_t n_shown;
+    /* Where the context is full, go on without the older half of it: its first NUT_SHIFT_KEPT positions
+     * stay, which attention leans on (Xiao et al. 2023, arXiv 2309.17453), and what comes after the gap
+     * moves up without being read again. A prompt that is too long loses what the cache has lost, or as
+     * much. See nut_session_can_shift. */
+    bool shift;
 } nut_generate_options;
 nut_generate_options nut_generate_defaults(void);
 
@@ -439,6 +448,12 @@ typedef struct nut_step {
     uint32_t n_done;  // prompt tokens read (prefill) or tokens sampled
     uint32_t n_total; // prompt tokens to read, or max_tokens
 } nut_step;
+
+/* Whether this session's context can shift: E_UNSUPPORTED, and why, where what the model keeps of a text
+ * cannot leave a part of it out; E_ARGUMENT where the context is too short. */
+nut_status nut_session_can_shift(const nut_session *session, nut_error *err);
+/* How many tokens the cache has left out behind its first NUT_SHIFT_KEPT. */
+uint32_t nut_session_n_left(const nut_session *session);
 
 /* Starts a generation after a prompt of n tokens (1 .. n_ctx - 1, else E_CONTEXT). Positions that the cache
  * already holds for the same leading tokens are reused. E_BUSY while one is running. Options are copied,

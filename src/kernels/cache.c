@@ -94,7 +94,11 @@ static void put_vector(const cache_head *h, size_t pos, const float *x, size_t d
         put_block(h, pos, c, dim - c < step ? dim - c : step, x + c, is_key);
 }
 
-void cache_put(const cache_head *h, size_t pos, const float *k, const float *v) {
+void cache_put_key(const cache_head *h, size_t pos, const float *k) {
     put_vector(h, pos, k, h->k_dim, true);
+}
+
+void cache_put(const cache_head *h, size_t pos, const float *k, const float *v) {
+    cache_put_key(h, pos, k);
     put_vector(h, pos, v, h->v_dim, false);
 }

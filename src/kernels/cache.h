@@ -123,5 +123,7 @@ float cache_scale(float largest, float squares, float most, float length);
 
 /* Stores the key (k_dim) and value (v_dim) of a position, number by number. */
 void cache_put(const cache_head *h, size_t pos, const float *k, const float *v);
+/* The key alone. */
+void cache_put_key(const cache_head *h, size_t pos, const float *k);
 
 #endif

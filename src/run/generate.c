@@ -17,12 +17,15 @@ static uint32_t common_prefix(const sequence *q, const int32_t *ids, size_t n) {
     return i;
 }
 
-static nut_status check_prompt(const nut_session *s, const int32_t *ids, size_t n, nut_error *err) {
+static nut_status check_prompt(const nut_session *s, const int32_t *ids, size_t n, bool shift,
+                               nut_error *err) {
     if (s->generation.state != GENERATION_IDLE)
         return error_set(err, NUT_E_BUSY, "a generation is running in this session; end it first");
     TRY(session_check_causal(s->seq.ws->model, err));
     if (n == 0) return error_set(err, NUT_E_ARGUMENT, "the prompt is empty; give at least one token");
-    if (n >= s->seq.n_ctx)
+    if (shift)
+        TRY(window_check(&s->seq, err));
+    else if (n >= s->seq.n_ctx)
         return error_set(
             err, NUT_E_CONTEXT,
             "the prompt has %zu tokens and the context holds %u; shorten it or load with a longer context",
@@ -32,13 +35,15 @@ static nut_status check_prompt(const nut_session *s, const int32_t *ids, size_t 
 
 nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, const nut_generate_options *o,
                               nut_error *err) {
-    TRY(check_prompt(s, ids, n, err));
+    TRY(check_prompt(s, ids, n, o->shift, err));
     TRY(sampler_reset(&s->sampler, o, err));
     TRY(stream_reset(&s->stream, o, err));
-    sequence_truncate(&s->seq, common_prefix(&s->seq, ids, n));
     generation *g = &s->generation;
-    memcpy(g->prompt, ids, n * sizeof *ids);
-    g->n_prompt = (uint32_t)n;
+    g->n_prompt = window_fit(&s->seq, ids, n, g->prompt);
+    sequence_truncate(&s->seq, common_prefix(&s->seq, g->prompt, g->n_prompt));
+    g->shift = o->shift;
+    g->n_shown = o->n_shown < NUT_MAX_SHOWN ? o->n_shown : NUT_MAX_SHOWN;
+    if (g->n_shown) memcpy(g->shown, o->shown, g->n_shown * sizeof *g->shown);
     g->n_sampled = 0;
     g->pending = -1;
     g->finish = NUT_FINISH_NONE;
@@ -79,6 +84,13 @@ static void finish(nut_session *s, nut_finish why) {
     s->generation.state = GENERATION_ENDING;
 }
 
+static bool is_hidden(const nut_session *s, int32_t id) {
+    const generation *g = &s->generation;
+    for (size_t i = 0; i < g->n_shown; i++)
+        if (g->shown[i] == id) return false;
+    return !g->special && vocab_token_text(s->seq.ws->model->vocab, id, false, NULL, 0) == 0;
+}
+
 /* Puts the sampled token into the text; the generation may end with it. Stop texts see the text of special
  * tokens, shown or not. */
 static void take_token(nut_session *s, int32_t id) {
@@ -93,10 +105,9 @@ static void take_token(nut_session *s, int32_t id) {
     }
     char *text = st->text + 2 * st->cap; // its own upper third is free before the push
     const size_t n = vocab_token_text(v, id, true, text, st->cap);
-    const bool hidden = !g->special && vocab_token_text(v, id, false, NULL, 0) == 0;
-    if (stream_push(st, text, n < st->cap ? n : st->cap, hidden))
+    if (stream_push(st, text, n < st->cap ? n : st->cap, is_hidden(s, id)))
         finish(s, NUT_FINISH_STOP);
-    else if (g->n_sampled >= g->max_tokens || s->seq.n_past >= s->seq.n_ctx)
+    else if (g->n_sampled >= g->max_tokens || (!g->shift && s->seq.n_past >= s->seq.n_ctx))
         finish(s, NUT_FINISH_LENGTH);
     else
         g->pending = id;
@@ -112,6 +123,7 @@ static nut_status need_logits(nut_session *s, nut_error *err) {
         id = s->seq.tokens[s->seq.n_past - 1];
         TRY(session_rewind(s, s->seq.n_past - 1, err));
     }
+    if (g->shift) window_make_room(&s->seq);
     TRY(session_eval(s, &id, 1, 1, err));
     g->pending = -1;
     return NUT_OK;

@@ -48,14 +48,14 @@ nut_status sequence_open(workspace *ws, sequence *q, nut_error *err) {
 }
 
 /* The last page goes; its place may be taken again. */
-static void drop_page(sequence *q) {
+void sequence_drop_page(sequence *q) {
     page_pool *pool = &q->ws->pages;
     if (page_release(pool, q->pages[--q->n_pages])) pool->n_promised++;
 }
 
 void sequence_close(sequence *q) {
     if (!q->ws) return;
-    while (q->n_pages) drop_page(q);
+    while (q->n_pages) sequence_drop_page(q);
     q->ws->pages.n_promised -= tiles_of(q->n_ctx);
     q->ws = NULL;
 }
@@ -75,7 +75,7 @@ cache_head sequence_head(const sequence *q, size_t layer, size_t head) {
 /* ---- pages ---- */
 
 /* Before a page that others hold is written, this sequence gets a copy. */
-static void own_page(sequence *q, uint32_t i) {
+void sequence_own_page(sequence *q, uint32_t i) {
     page_pool *pool = &q->ws->pages;
     uint8_t *shared = q->pages[i];
     q->pages[i] = page_take(pool);
@@ -89,7 +89,7 @@ void sequence_claim(sequence *q, size_t n) {
         if (i == q->n_pages)
             q->pages[q->n_pages++] = page_take(&q->ws->pages);
         else if (page_is_shared(q->pages[i]))
-            own_page(q, i);
+            sequence_own_page(q, i);
     }
 }
 
@@ -124,7 +124,7 @@ void sequence_mark(sequence *q, size_t n) {
 
 void sequence_truncate(sequence *q, uint32_t n_past) {
     if (q->ws->n_state && (n_past < q->n_past || n_past == 0)) n_past = state_back(q, n_past);
-    while (q->n_pages > tiles_of(n_past)) drop_page(q);
+    while (q->n_pages > tiles_of(n_past)) sequence_drop_page(q);
     q->n_past = n_past;
 }
 
@@ -132,13 +132,14 @@ void sequence_fork(sequence *q, const sequence *from) {
     const uint32_t whole = from->n_past / CACHE_TILE;
     memcpy(q->tokens, from->tokens, from->n_past * sizeof *q->tokens);
     q->n_past = from->n_past;
+    q->n_left = from->n_left;
     memcpy(q->mark, from->mark, sizeof q->mark);
     memcpy(q->state, from->state, (1 + SEQUENCE_MARKS) * q->ws->n_state * sizeof *q->state);
     for (; q->n_pages < from->n_pages; q->n_pages++) {
         q->pages[q->n_pages] = from->pages[q->n_pages];
         page_share(from->pages[q->n_pages]);
     }
-    if (q->n_pages > whole) own_page(q, whole); // it will be written next
+    if (q->n_pages > whole) sequence_own_page(q, whole); // it will be written next
 }
 
 /* ---- saved ---- */
@@ -280,6 +281,7 @@ nut_status sequence_restore(sequence *q, const uint8_t *bytes, size_t n, nut_err
     fits = fits && state_fits(state, q->ws->n_state);
     if (fits) {
         sequence_truncate(q, 0);
+        q->n_left = 0;
         memcpy(q->state, state, q->ws->n_state * sizeof *q->state);
         sequence_claim(q, n_past);
         memcpy(q->tokens, tokens, n_past * sizeof *tokens);

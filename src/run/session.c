@@ -161,6 +161,12 @@ uint32_t nut_session_n_ctx(const nut_session *s) {
 uint32_t nut_session_n_past(const nut_session *s) {
     return s->seq.n_past;
 }
+uint32_t nut_session_n_left(const nut_session *s) {
+    return s->seq.n_left;
+}
+nut_status nut_session_can_shift(const nut_session *s, nut_error *err) {
+    return window_check(&s->seq, err);
+}
 uint32_t nut_session_n_threads(const nut_session *s) {
     return threads_count(s->seq.ws->team);
 }
@@ -308,6 +314,7 @@ nut_status nut_session_truncate(nut_session *s, uint32_t n_past, nut_error *err)
         return error_set(err, NUT_E_ARGUMENT, "cannot go to position %u: the session is at %u", n_past,
                          s->seq.n_past);
     nut_generate_end(s);
+    if (n_past <= CACHE_TILE) s->seq.n_left = 0;
     return session_rewind(s, n_past, err);
 }
 

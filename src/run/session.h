@@ -10,6 +10,7 @@
  *     pages.c       the cache's memory, shared between sequences and copied on write
  *     sequence.c    tokens and pages of a timeline; fork, save, restore
  *     layers.c      a step through the layers, in reading order
+ *     window.c      leaving out what a full context has least use for
  *     linear.c      products, with all that they carry
  *     block.h       kinds of blocks: mix_*.c (with attend.c, rope.c), ffn_*.c
  *     session.c     the public calls; embed.c: rows and vectors; generate.c, sampler.c, stream.c: tokens
@@ -124,7 +125,8 @@ typedef struct sequence {
     int32_t *tokens; // (n_ctx) the n_past tokens in the cache
     uint8_t **pages; // (tiles of n_ctx) their first n_pages are the cache's, see pages.h
     uint32_t n_pages;
-    float *partial; // (spans of n_ctx, n_head, kernel_partial_size) of a token that attends alone
+    uint32_t n_left; // tokens that window_shift left out behind the first tile
+    float *partial;  // (spans of n_ctx, n_head, kernel_partial_size) of a token that attends alone
     /* What recurrent blocks keep: (1 + SEQUENCE_MARKS, ws->n_state), as it is at n_past and as it was at the
      * positions `mark` (0: there is none). */
     float *state;
@@ -139,6 +141,10 @@ nut_status sequence_open(workspace *ws, sequence *q, nut_error *err);
 void sequence_close(sequence *q);
 /* Makes the cache of positions [n_past, n_past + n) the sequence's own, so that it may be written. */
 void sequence_claim(sequence *q, size_t n);
+/* Before page i, which others may hold, is written, the sequence gets a copy. */
+void sequence_own_page(sequence *q, uint32_t i);
+/* The last page goes; its place may be taken again. */
+void sequence_drop_page(sequence *q);
 /* Forgets positions from n_past on, and some before it where a block's state cannot go back to it. */
 void sequence_truncate(sequence *q, uint32_t n_past);
 /* After a step of n tokens: what was read at once can be gone back to. */
@@ -213,6 +219,19 @@ void rope_prepare(const nut_model *m, int which, uint32_t n_ctx, double *freq);
 /* Cosines and sines of a position, times `magnitude`: table (2, n_pairs). */
 void rope_table(const double *freq, size_t n_pairs, uint32_t pos, double magnitude, float *table);
 
+/* ---- a window that moves (window.c) ---- */
+
+/* E_UNSUPPORTED, E_ARGUMENT: see nut_session_can_shift. */
+nut_status window_check(const sequence *q, nut_error *err);
+/* Leaves n_tiles tiles behind the first one out: what comes after them moves up, its keys rotated back. They
+ * must be whole: (1 + n_tiles) * CACHE_TILE <= n_past. */
+void window_shift(sequence *q, uint32_t n_tiles);
+/* Makes room for one more token. */
+void window_make_room(sequence *q);
+/* What a prompt of n tokens becomes: to (n_ctx) its tokens without those that are left out, of which the
+ * cache holds as many as it can. Returns their number, below n_ctx. */
+uint32_t window_fit(sequence *q, const int32_t *ids, size_t n, int32_t *to);
+
 /* ---- a generation (generate.c) ---- */
 
 typedef enum generation_state {
@@ -232,6 +251,9 @@ typedef struct generation {
     int32_t pending; // sampled, not yet in the cache; -1: none
     bool special;
     bool ignore_eos;
+    bool shift;
+    int32_t shown[NUT_MAX_SHOWN]; // special tokens that are text
+    size_t n_shown;
 } generation;
 
 typedef struct session_timing {
