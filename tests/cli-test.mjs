@@ -147,6 +147,23 @@ await test('evaluate: tasks, of a model and its reference', () => {
   refused(['evaluate', TINY, '--task', `chess=${six}`], 'bad-argument', /choose one of hellaswag/);
 });
 
+await test('calibrate: conversations as the template writes them', () => {
+  const talk = [{ role: 'user', content: 'Who sat in the tree ] "now"?' }, { role: 'assistant', content: 'The owl {did}.' }];
+  const lines = `${JSON.stringify({ id: 1, messages: talk })}\n\n${JSON.stringify(talk)}\n`;
+  const chats = file('chats.jsonl', lines.repeat(12)), out = join(work, 'chat.stats');
+  const rendered = talk.map((m) => `<|im_start|>${m.role}\n${m.content}<|im_end|>\n`).join('');
+  const whole = file('rendered.txt', rendered.repeat(24)), plain = join(work, 'plain.stats');
+  const told = ok(NATIVE, 'calibrate', TINY, '--chat', chats, '-o', out, '--context', '64').err;
+  ok(NATIVE, 'calibrate', TINY, '--text', whole, '--parse-special', '-o', plain, '--context', '64');
+  assert.match(told, /tokens in \d+ windows of 64/);
+  assert.ok(readFileSync(out).equals(readFileSync(plain)), 'the statistics of the rendered text');
+  const refuse = (text, words) =>
+    refused(['calibrate', TINY, '--chat', file('bad.jsonl', text), '-o', join(work, 'no.stats')], 'bad-argument', words);
+  refuse('{"messages": "none"}\n', /line 1 holds no conversation/);
+  refuse('\n\n', /empty/);
+  refused(['calibrate', TINY, '--chat', chats, '--text', whole, '-o', join(work, 'no.stats')], 'bad-argument', /one of --text/);
+});
+
 await test('evaluate: logits stored in short, refused for another text', () => {
   const text = file('short.txt', readFileSync('LICENSE').subarray(0, 1500)), stored = join(work, 'short.logits');
   const args = ['--context', '64', '--windows', '2', '--json'];
