@@ -100,7 +100,7 @@ static void print_json(const output *out, const nut_step *last, const nut_sessio
         NUT_FINISH_LIST(NUT_X)
 #undef NUT_X
     };
-    char timings[256];
+    char timings[384];
     size_t n;
     nut_session_timings(s, timings, sizeof timings, &n, NULL);
     printf("{\"text\":");
@@ -132,15 +132,15 @@ static void print_profile(const nut_session *s, unsigned long long prompt, unsig
 }
 
 static void print_figures(const generate_args *a, const nut_session *s, const nut_model *m) {
-    char t[256];
+    char t[384];
     size_t n;
-    unsigned long long prompt, sampled;
+    unsigned long long prompt, sampled, drafted, right;
     double prompt_s, sampled_s;
     nut_session_timings(s, t, sizeof t, &n, NULL);
-    if (sscanf(
-            t,
-            "{\"prefill\":{\"tokens\":%llu,\"seconds\":%lf},\"decode\":{\"tokens\":%llu,\"seconds\":%lf}}",
-            &prompt, &prompt_s, &sampled, &sampled_s) != 4)
+    if (sscanf(t,
+               "{\"prefill\":{\"tokens\":%llu,\"seconds\":%lf},\"decode\":{\"tokens\":%llu,\"seconds\":%lf},"
+               "\"drafts\":{\"tokens\":%llu,\"right\":%llu}}",
+               &prompt, &prompt_s, &sampled, &sampled_s, &drafted, &right) != 6)
         return;
     fprintf(
         stderr,
@@ -148,6 +148,7 @@ static void print_figures(const generate_args *a, const nut_session *s, const nu
         prompt, prompt_s > 0 ? (double)prompt / prompt_s : 0, sampled,
         sampled_s > 0 ? (double)sampled / sampled_s : 0, nut_model_kernel(m), nut_session_n_threads(s),
         nut_session_n_threads(s) == 1 ? "" : "s");
+    if (drafted) fprintf(stderr, "%llu of %llu drafted tokens were right\n", right, drafted);
     if (a->profile) print_profile(s, prompt, sampled);
 }
 
@@ -187,6 +188,7 @@ static nut_status open_session(const generate_args *a, const char *path, nut_mod
     nut_session_options so = nut_session_defaults();
     so.n_ctx = a->file.n_ctx;
     so.n_threads = a->n_threads;
+    so.lookup = a->options.lookup;
     so.profile = a->profile;
     TRY(file_kv_type(&a->file, &so.kv_type, err));
     TRY(file_load_model(path, &a->file, m, err));
