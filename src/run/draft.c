@@ -8,7 +8,7 @@ enum { LONGEST_MATCH = 24 };
 static const float first_guess[DRAFT_CLASSES] = {0.5f, 0.65f, 0.8f, 0.9f};
 static const float FIRST_MORE = 0.35f; // until it is measured
 static const float KEPT = 0.9f;        // of an average, when a new value comes
-static const float KEPT_WITHOUT = 0.99f; // of a share of right tokens, without a draft: so drafts are tried again
+static const float KEPT_WITHOUT = 0.99f; // of a share of right tokens, without a draft: they are tried again
 static const float LEAST_GAIN = 1.05f; // below, a draft is not worth its risk
 
 void draft_reset(draft *d) {
@@ -30,8 +30,8 @@ static size_t match_length(const int32_t *tokens, size_t a, size_t b) {
     return n;
 }
 
-/* Where what came last stood before: the place behind it with the longest match, the latest of those. Returns
- * the length of the match. */
+/* Where what came last stood before: the place behind it with the longest match, the latest of those.
+ * Returns the length of the match. */
 static size_t find_match(const int32_t *tokens, size_t n, size_t *at) {
     size_t best = 0;
     for (size_t i = n - 1; i > 0; i--) {

@@ -117,8 +117,8 @@ static void take_token(nut_session *s, int32_t id) {
         g->pending = id;
 }
 
-/* Tokens to be read with the pending one, to ids + 1; returns how many. A state that cannot go back by single
- * tokens gets none. */
+/* Tokens to be read with the pending one, to ids + 1; returns how many. A state that cannot go back by
+ * single tokens gets none. */
 static size_t make_draft(nut_session *s, int32_t *ids) {
     generation *g = &s->generation;
     sequence *q = &s->seq;
@@ -145,8 +145,8 @@ static nut_status read_pending(nut_session *s, int32_t id, nut_error *err) {
     return NUT_OK;
 }
 
-/* Whether the pending token is the next of the draft, which the cache holds already with the logits behind it.
- * After another one the rest of the draft is worth nothing. */
+/* Whether the pending token is the next of the draft, which the cache holds already with the logits behind
+ * it. After another one the rest of the draft is worth nothing. */
 static bool follows_draft(nut_session *s) {
     generation *g = &s->generation;
     sequence *q = &s->seq;
@@ -188,8 +188,8 @@ static nut_status step_sample(nut_session *s, nut_step *step, nut_error *err) {
     profile_begin(&s->seq.ws->profile, true);
     TRY(need_logits(s, err));
     int32_t id;
-    TRY(sampler_sample(&s->sampler, nut_session_logits(s, s->generation.row), s->seq.tokens,
-                       s->seq.n_past, &id, err));
+    TRY(sampler_sample(&s->sampler, nut_session_logits(s, s->generation.row), s->seq.tokens, s->seq.n_past,
+                       &id, err));
     take_token(s, id);
     time_step(s, &s->decode, 1, since);
     step->kind = NUT_STEP_TOKEN;

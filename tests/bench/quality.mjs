@@ -43,7 +43,8 @@ export function measured() {
 }
 
 const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-const nutshell = (...args) => execFileSync('build/native/nutshell', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+const nutshell = (...args) =>
+  execFileSync('build/native/nutshell', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 
 function measure(model, size, fast) {
   const reference = join(OFFGRID, `${model.name}.gguf`), out = join(WORK, `${model.name}-${size}.gguf`);
@@ -52,7 +53,8 @@ function measure(model, size, fast) {
   mkdirSync(WORK, { recursive: true });
   writeFileSync(text, readFileSync(join(DATA, 'text/wiki.test.raw')).subarray(0, TEXT_BYTES));
   if (!existsSync(stored)) nutshell('evaluate', reference, '--float', ...common, '--store', stored);
-  if (!existsSync(out)) nutshell('compress', reference, out, '--size', `${size}MB`, '--threads', '2', ...(fast ? ['--fast'] : []));
+  const how = fast ? ['--fast'] : [];
+  if (!existsSync(out)) nutshell('compress', reference, out, '--size', `${size}MB`, '--threads', '2', ...how);
   const r = JSON.parse(nutshell('evaluate', out, '--reference', stored, ...common));
   if (!existsSync(TABLE)) writeFileSync(TABLE, 'model,tool,file,MB,KL,perplexity,same likeliest token %\n');
   const file = `${size}MB${fast ? ' --fast' : ''}`, MB = (statSync(out).size / 1e6).toFixed(1);
@@ -80,7 +82,8 @@ export function best(points) {
 function panel(model, points, left) {
   const own = points.filter((p) => p.model === model.name);
   if (!own.length) return '';
-  const sizes = own.map((p) => p.MB), first = Math.floor(Math.min(...sizes) / 10) * 10, last = Math.ceil(Math.max(...sizes) / 10) * 10;
+  const sizes = own.map((p) => p.MB);
+  const first = Math.floor(Math.min(...sizes) / 10) * 10, last = Math.ceil(Math.max(...sizes) / 10) * 10;
   const logs = own.map((p) => Math.log10(p.KL)), low = Math.floor(Math.min(...logs)), high = Math.ceil(Math.max(...logs));
   const x = (MB) => +(left + LEFT + (MB - first) / (last - first) * (PANEL - LEFT - 8)).toFixed(1);
   const y = (KL) => +(TOP + (high - Math.log10(KL)) / (high - low) * (HEIGHT - TOP - BOTTOM)).toFixed(1);

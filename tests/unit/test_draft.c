@@ -9,7 +9,8 @@
 
 enum { LONG = 400, LONGEST = 24 };
 
-/* The expected place: for each length from the longest down, the last earlier place of the n's last tokens. */
+/* The expected place: for each length from the longest down, the last earlier place of the n's last tokens.
+ */
 static size_t search(const int32_t *tokens, size_t n, size_t *at) {
     for (size_t length = n - 1 < LONGEST ? n - 1 : LONGEST; length > 0; length--)
         for (size_t i = n - 1; i >= length; i--)
@@ -68,11 +69,11 @@ static void test_lengths(void) {
         double more;
         size_t length;
     } cases[] = {{0.9f, 0.05, 13}, {0.9f, 0.35, 4}, {0.8f, 0.1, 6}, {0.8f, 0.35, 3}, {0.5f, 0.35, 1},
-                 {0.5f, 0.6, 0},  {0.3f, 0.35, 0}, {1, 0.35, 15},  {0, 0.01, 0}};
+                 {0.5f, 0.6, 0},   {0.3f, 0.35, 0}, {1, 0.35, 15},  {0, 0.01, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const size_t got = length_with(cases[i].p, cases[i].more);
-        CHECK(got == cases[i].length, "p %g, cost %g: %zu tokens, not %zu", (double)cases[i].p, cases[i].more,
-              got, cases[i].length);
+        CHECK(got == cases[i].length, "p %g, cost %g: %zu tokens, not %zu", (double)cases[i].p,
+              cases[i].more, got, cases[i].length);
     }
 }
 

@@ -94,7 +94,8 @@ static uint64_t check_same(const nut_model *m, nut_generate_options o, size_t mo
     CHECK(plain->finish == drafted->finish && plain->n_past == drafted->n_past,
           "%s: ends %d at %u, not %d at %u", what, drafted->finish, drafted->n_past, plain->finish,
           plain->n_past);
-    CHECK(!memcmp(plain->logits, drafted->logits, sizeof plain->logits), "%s: other logits afterwards", what);
+    CHECK(!memcmp(plain->logits, drafted->logits, sizeof plain->logits), "%s: other logits afterwards",
+          what);
     CHECK(plain->drafted == 0, "%s: drafts though none were asked for", what);
     const uint64_t right = drafted->right;
     CHECK(right <= drafted->drafted, "%s: more tokens are right than were drafted", what);
