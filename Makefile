@@ -119,7 +119,7 @@ fuzzers: $(FUZZ:%=build/fuzz/%) $(FUZZ:%=build/cover/%) build/native/make_seeds
 include wasm/modules.mk
 
 # ---- what people call ------------------------------------------------------------------------------------------
-.PHONY: help demo demo-model test fuzz cli dist bench bench-kernels lint format clean setup
+.PHONY: help demo demo-model test fuzz cli dist bench bench-kernels bench-quality lint format clean setup
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n",$$1,$$2}' Makefile
@@ -160,6 +160,12 @@ bench: ## speed beside llama.cpp and wllama; ROUNDS=1 for a quick look, MODELS="
 bench-kernels: ## speed of the kernels alone, natively, under wasmtime and in browsers; KERNELS="..." for some of it
 	@$(PARTS) native wasm wasi wasmtime node npm browsers
 	@PATH="$$PWD/$(TOOLS)/bin:$$PATH" node tests/bench/kernels.mjs --csv $(KERNELS)
+
+# SIZES: in MB, such as 60,75; references: tests/bench/quality.mjs
+bench-quality: ## KL divergence for bytes beside llama.cpp's files: measures what is missing (hours), draws docs/quality.svg
+	@$(PARTS) native node
+	@$(MAKE) -s build/native/nutshell
+	node tests/bench/quality.mjs $(if $(SIZES),--sizes $(SIZES))
 
 cli: ## the native command line tool, build/native/nutshell, by the C11 compiler that is here (clang, or gcc 12 or later)
 	@command -v $(CC_native) > /dev/null || { echo "There is no C compiler here: install clang or gcc."; exit 1; }

@@ -269,6 +269,7 @@ typedef struct nut_session_options {
     uint32_t n_threads; // threads that share one step, the caller's included; 1 where the build has none
     uint32_t n_batch;   // tokens of a prompt per step; 0: 64
     uint32_t n_logits;  // rows of logits kept by one nut_session_eval; 0: 1
+    uint32_t lookup;    // tokens that a generation may draft at a time: as many rows of logits more
     nut_kv_type
         kv_type;        // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
     bool profile;       // times the parts of each step, for nut_session_profile
@@ -349,7 +350,8 @@ const float *nut_workspace_logits(const nut_workspace *workspace, size_t i);
 nut_status nut_session_truncate(nut_session *session, uint32_t n_past, nut_error *err);
 
 /* Where the time of this session went, as a JSON object:
- * {"prefill":{"tokens":..,"seconds":..},"decode":{..}}. Buffer convention of nut_model_info. */
+ * {"prefill":{"tokens":..,"seconds":..},"decode":{..},"drafts":{"tokens":..,"right":..}}; of drafts, only
+ * those of the last generation. Buffer convention of nut_model_info. */
 nut_status nut_session_timings(const nut_session *session, char *out, size_t cap, size_t *n_out,
                                nut_error *err);
 
@@ -385,6 +387,8 @@ bool nut_session_profile(const nut_session *session, size_t i, nut_profile_part 
     X(uint32_t, repeat_last_n, 64, 0, UINT32_MAX, "repeatLastN", "tokens that the penalties look back on")  \
     X(uint64_t, seed, 0, 0, UINT64_MAX, "seed", "same seed, same text")                                     \
     X(bool, ignore_eos, false, false, true, "ignoreEos", "go on past tokens that end the text")             \
+    X(uint32_t, lookup, 0, 0, 15, "lookup",                                                                 \
+      "draft up to N tokens from what came before; the text stays the same")                                \
     X(bool, special, false, false, true, "special",                                                         \
       "show special tokens, and read them in the prompt of run")
 

@@ -17,6 +17,7 @@
 
 /* A page has 4 GiB of WebAssembly memory at most; the rest is for the program, its stack and the staging
  * buffer. */
+enum { LOOKUP = 7 }; // tokens that a generation may draft at a time
 static const uint64_t MEMORY_LIMIT = (4ull << 30) - (48ull << 20);
 
 static struct {
@@ -189,6 +190,7 @@ int nutw_load_finish(double n_ctx, int kv_type, double n_threads, int fewer) {
     nut_session_options o = nut_session_defaults();
     o.n_ctx = to_u32(n_ctx);
     o.n_threads = to_u32(n_threads);
+    o.lookup = LOOKUP;
     o.fewer_threads = fewer;
     o.kv_type = (nut_kv_type)kv_type;
     const int own = free_handle(); // 0: a load begins without sessions

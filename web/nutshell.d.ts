@@ -278,6 +278,11 @@ export interface GenerateOptions {
   seed?: number;
   /** Go on where the model ends the text, until maxTokens or a stop text; for benchmarks. Default false. */
   ignoreEos?: boolean;
+  /**
+   * Up to how many tokens (0 to 7) are drafted from what came before and then checked in one step; the text stays the same.
+   * Faster where an answer repeats its prompt: edits of code, quotes. Default 0.
+   */
+  lookup?: number;
   /** Give special tokens their text ("<|im_start|>") where the model writes them. Default false: they give none. */
   special?: boolean;
   /**

@@ -50,11 +50,15 @@ nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, cons
     g->special = o->special;
     g->ignore_eos = o->ignore_eos;
     g->max_tokens = o->max_tokens ? o->max_tokens : UINT32_MAX;
+    g->lookup = o->lookup;
+    g->row = g->n_ahead = 0;
+    draft_reset(&g->draft);
     g->state = GENERATION_PROMPT;
     return NUT_OK;
 }
 
 void nut_generate_end(nut_session *s) {
+    s->generation.n_ahead = 0;
     s->generation.state = GENERATION_IDLE;
 }
 
@@ -113,18 +117,67 @@ static void take_token(nut_session *s, int32_t id) {
         g->pending = id;
 }
 
+/* Tokens to be read with the pending one, to ids + 1; returns how many. A state that cannot go back by
+ * single tokens gets none. */
+static size_t make_draft(nut_session *s, int32_t *ids) {
+    generation *g = &s->generation;
+    sequence *q = &s->seq;
+    const workspace *ws = q->ws;
+    if (g->lookup == 0 || ws->n_state || q->n_past + 1 >= q->n_ctx) return 0;
+    size_t most = g->lookup < ws->n_logits_max ? g->lookup : ws->n_logits_max - 1;
+    if (most > ws->n_batch - 1) most = ws->n_batch - 1;
+    if (most > q->n_ctx - q->n_past - 1) most = q->n_ctx - q->n_past - 1;
+    q->tokens[q->n_past] = ids[0];
+    return draft_make(&g->draft, q->tokens, q->n_past + 1, ids + 1, most);
+}
+
+/* Reads a token with a draft behind it. The cache then holds the draft too, but behind n_past. */
+static nut_status read_pending(nut_session *s, int32_t id, nut_error *err) {
+    generation *g = &s->generation;
+    int32_t ids[1 + DRAFT_MAX] = {id};
+    const size_t n_ahead = make_draft(s, ids);
+    const double since = clock_seconds();
+    TRY(session_eval(s, ids, 1 + n_ahead, 1 + n_ahead, err));
+    draft_time(&g->draft, 1 + n_ahead, clock_seconds() - since);
+    s->seq.n_past -= (uint32_t)n_ahead;
+    g->n_ahead = (uint32_t)n_ahead;
+    g->row = g->n_tried = g->n_right = 0;
+    return NUT_OK;
+}
+
+/* Whether the pending token is the next of the draft, which the cache holds already with the logits behind
+ * it. After another one the rest of the draft is worth nothing. */
+static bool follows_draft(nut_session *s) {
+    generation *g = &s->generation;
+    sequence *q = &s->seq;
+    if (g->n_ahead == 0 || g->pending < 0) return false;
+    const bool right = g->pending == q->tokens[q->n_past];
+    g->n_tried++;
+    if (right) {
+        q->n_past++;
+        g->n_ahead--, g->n_right++, g->row++;
+    } else {
+        g->n_ahead = 0;
+        sequence_truncate(q, q->n_past);
+    }
+    if (g->n_ahead == 0) draft_judge(&g->draft, g->n_tried, g->n_right);
+    return right;
+}
+
 /* Sees to it that the logits behind the last token are in the workspace: those of the pending token, or,
  * where another session was evaluated since, those of the last one again. */
 static nut_status need_logits(nut_session *s, nut_error *err) {
     generation *g = &s->generation;
+    if (follows_draft(s)) g->pending = -1;
     int32_t id = g->pending;
-    if (id < 0 && nut_session_logits(s, 0)) return NUT_OK;
+    if (id < 0 && nut_session_logits(s, g->row)) return NUT_OK;
     if (id < 0) {
+        g->n_ahead = 0;
         id = s->seq.tokens[s->seq.n_past - 1];
         TRY(session_rewind(s, s->seq.n_past - 1, err));
     }
     if (g->shift) window_make_room(&s->seq);
-    TRY(session_eval(s, &id, 1, 1, err));
+    TRY(read_pending(s, id, err));
     g->pending = -1;
     return NUT_OK;
 }
@@ -135,7 +188,8 @@ static nut_status step_sample(nut_session *s, nut_step *step, nut_error *err) {
     profile_begin(&s->seq.ws->profile, true);
     TRY(need_logits(s, err));
     int32_t id;
-    TRY(sampler_sample(&s->sampler, nut_session_logits(s, 0), s->seq.tokens, s->seq.n_past, &id, err));
+    TRY(sampler_sample(&s->sampler, nut_session_logits(s, s->generation.row), s->seq.tokens, s->seq.n_past,
+                       &id, err));
     take_token(s, id);
     time_step(s, &s->decode, 1, since);
     step->kind = NUT_STEP_TOKEN;

@@ -30,6 +30,8 @@ static nut_session_options complete(const nut_model *m, const nut_session_option
     all.n_batch = or_default(o->n_batch, m->hp.causal ? DEFAULT_BATCH : WHOLE_BATCH);
     if (all.n_batch <= MAX_BATCH && all.n_batch > all.n_ctx) all.n_batch = all.n_ctx;
     all.n_logits = or_default(o->n_logits, 1);
+    const uint32_t drafted = o->lookup < all.n_batch ? o->lookup + 1 : all.n_batch;
+    if (all.n_logits < drafted) all.n_logits = drafted;
     all.n_threads = or_default(o->n_threads, 1);
     return all;
 }
@@ -412,9 +414,11 @@ nut_status nut_session_restore(nut_session *s, const void *bytes, size_t n, nut_
 nut_status nut_session_timings(const nut_session *s, char *out, size_t cap, size_t *n_out, nut_error *err) {
     int n = snprintf(
         out, cap,
-        "{\"prefill\":{\"tokens\":%llu,\"seconds\":%.6f},\"decode\":{\"tokens\":%llu,\"seconds\":%.6f}}",
+        "{\"prefill\":{\"tokens\":%llu,\"seconds\":%.6f},\"decode\":{\"tokens\":%llu,\"seconds\":%.6f},"
+        "\"drafts\":{\"tokens\":%llu,\"right\":%llu}}",
         (unsigned long long)s->prefill.tokens, s->prefill.seconds, (unsigned long long)s->decode.tokens,
-        s->decode.seconds);
+        s->decode.seconds, (unsigned long long)s->generation.draft.n_drafted,
+        (unsigned long long)s->generation.draft.n_accepted);
     *n_out = (size_t)n;
     if ((size_t)n >= cap)
         return error_set(err, NUT_E_ARGUMENT, "the timings need %d bytes, not %zu", n + 1, cap);

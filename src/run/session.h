@@ -21,6 +21,7 @@
 
 #include "base/threads.h"
 #include "model/arch.h"
+#include "run/draft.h"
 #include "run/memory.h"
 #include "run/pace.h"
 #include "run/pages.h"
@@ -254,6 +255,11 @@ typedef struct generation {
     bool shift;
     int32_t shown[NUT_MAX_SHOWN]; // special tokens that are text
     size_t n_shown;
+    uint32_t lookup; // tokens of a draft at most
+    draft draft;
+    uint32_t row;              // of the logits behind the last token
+    uint32_t n_ahead;          // drafted tokens that the cache holds behind n_past, not judged yet
+    uint32_t n_tried, n_right; // of the draft that is being judged
 } generation;
 
 typedef struct session_timing {

@@ -8,6 +8,7 @@ import { check, ensure, equal, finish } from '../browser/harness.mjs';
 import { PROMPT_TOKENS, DRAWN_TOKENS, fitPrompt, median } from '../../demo/bench/bench.js';
 import { chartOf, chartedRuns } from './chart.mjs';
 import { ALL_MODELS, DEFAULT_MODEL, MODEL_NAMES } from './models.mjs';
+import { best, figureOf, measured } from './quality.mjs';
 import { appendLines, linesOf, parseLines, readRuns, tableOf } from './report.mjs';
 import { ROOT, SURFACES } from './surfaces.mjs';
 import { BASE, BASE_VNNI, faultOf, summarize } from './summary.mjs';
@@ -168,6 +169,19 @@ await check('the chart tells every figure once, and bars are as long as their mu
   const reading = bars.filter((_, i) => i % 2).map(([, , width]) => Number(width));
   ensure(Math.abs(reading[2] / reading[1] - 2.2) < 0.01, `bars of ${reading}`);
   ensure(svg.includes('A &amp; B'), 'a name is not escaped');
+});
+
+await check('the figure of quality has the files that no smaller one of the tool beats', () => {
+  const point = (tool, MB, KL, file = 'Q') => ({ model: 'smollm2', tool, file, MB, KL, ppl: 30, top: 80 });
+  const points = [point('llama.cpp', 100, 0.1), point('llama.cpp', 80, 0.5), point('llama.cpp', 110, 0.2),
+    point('nutshell', 60, 0.1, '60MB <fast>')];
+  equal(best(points.slice(0, 3)).map((p) => p.MB), [80, 100], 'of 80, 100 and 110 MB');
+  const svg = figureOf(points), circles = [...svg.matchAll(/<circle class="(\w+)" cx="([\d.]+)" cy="([\d.]+)" r="4"><title>/g)];
+  equal(circles.map(([, kind]) => kind), ['base', 'base', 'ours'], 'points');
+  ensure(circles[1][3] === circles[2][3] && +circles[0][3] < +circles[1][3], 'equal KL is at one height, larger above');
+  ensure(+circles[2][2] < +circles[0][2] && +circles[0][2] < +circles[1][2], 'more bytes are to the right');
+  ensure(svg.includes('&lt;fast&gt;') && !svg.includes('NaN'), 'names are escaped');
+  ensure(measured().every((p) => p.MB > 0 && p.KL > 0), 'quality.csv');
 });
 
 const kernels = (...args) =>

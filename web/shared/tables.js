@@ -14,13 +14,14 @@ export const GENERATE_OPTIONS = /** @type {const} */ ([
   { name: 'repeatLastN', kind: 'whole', least: 0, most: 4294967295, fallback: 64 },
   { name: 'seed', kind: 'whole', least: 0, most: 9007199254740991, fallback: 0 },
   { name: 'ignoreEos', kind: 'flag', fallback: false },
+  { name: 'lookup', kind: 'whole', least: 0, most: 15, fallback: 0 },
   { name: 'special', kind: 'flag', fallback: false },
 ]);
 
 /** Their names alone, in the same order: all that the worker needs of them. */
 export const OPTION_NAMES = /** @type {const} */ ([
   'maxTokens', 'temperature', 'topK', 'topP', 'minP', 'typicalP', 'repeatPenalty', 'presencePenalty',
-  'frequencyPenalty', 'repeatLastN', 'seed', 'ignoreEos', 'special',
+  'frequencyPenalty', 'repeatLastN', 'seed', 'ignoreEos', 'lookup', 'special',
 ]);
 
 /** Stop texts of a generation, and bytes of each, at most. */
