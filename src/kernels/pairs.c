@@ -16,11 +16,11 @@
 #ifdef KERNEL_HAS_RELAXED
 #include "kernels/steps.inc"
 
-#define SET_NAME     pairs
-#define SET_LAYOUTS  MAIN_LAYOUT_LIST
-#define SET_PARTS    1
-#define SET_STRAIGHT 1
-#define SET_BODY     1
+#define SET_NAME         pairs
+#define SET_MORE_LAYOUTS 0
+#define SET_PARTS        1
+#define SET_STRAIGHT     1
+#define SET_BODY         1
 
 #include "kernels/layouts.inc"
 

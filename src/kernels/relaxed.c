@@ -22,11 +22,11 @@
 
 #include <stdatomic.h>
 
-#define SET_NAME     relaxed
-#define SET_LAYOUTS  CODE_LAYOUT_LIST
-#define SET_PARTS    1
-#define SET_STRAIGHT 0
-#define SET_BODY     2
+#define SET_NAME         relaxed
+#define SET_MORE_LAYOUTS 1
+#define SET_PARTS        1
+#define SET_STRAIGHT     0
+#define SET_BODY         2
 
 #include "kernels/layouts.inc"
 

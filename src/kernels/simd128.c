@@ -5,11 +5,11 @@
 #if defined(KERNEL_HAS_SIMD128) && !defined(NUT_RELAXED_ALONE)
 #include "kernels/steps.inc"
 
-#define SET_NAME     simd128
-#define SET_LAYOUTS  CODE_LAYOUT_LIST
-#define SET_PARTS    2 // even columns, odd columns
-#define SET_STRAIGHT 0
-#define SET_BODY     1
+#define SET_NAME         simd128
+#define SET_MORE_LAYOUTS 1
+#define SET_PARTS        2 // even columns, odd columns
+#define SET_STRAIGHT     0
+#define SET_BODY         1
 
 #include "kernels/layouts.inc"
 

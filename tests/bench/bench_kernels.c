@@ -166,13 +166,16 @@ static void quantize_tokens(const kernel_set *set, kernel_act *act, size_t n) {
     for (size_t t = 0; t < n; t++) set->quantize_q8(act->x + t * act->n_cols, 0, act->n_cols, t, act, NULL);
 }
 
-/* One line of the table: a matrix of so many bytes times 1, 4, 16 and 64 tokens. */
+static const size_t token_counts[] = {1, 2, 4, 8, TOKENS_MAX};
+
+/* One line of the table: a matrix of so many bytes times each number of tokens. */
 static void bench_tokens(product *p, size_t bytes, double peak_gmacs) {
     const matrix *w = &p->w;
     const double bandwidth = read_bandwidth(p->weights);
     double gmacs = 0;
     printf("%-5s %-8s %5zu x %-5zu", w->format->name, p->set->name, w->n_rows, w->n_cols);
-    for (size_t n = 1; n <= TOKENS_MAX; n *= 4) {
+    for (size_t i = 0; i < sizeof token_counts / sizeof *token_counts; i++) {
+        const size_t n = token_counts[i];
         char size[64];
         quantize_tokens(p->set, &p->act, n);
         double t = best_time(run_product, p);
@@ -219,8 +222,8 @@ static void bench_products(uint8_t *weights) {
     rng_seed(&r, 2);
     for (size_t i = 0; i < n; i++) x[i] = (float)rng_f64(&r) - 0.5f;
     const kernel_act act = {.x = x, .q = q, .d = d, .d_sum = d + n / 32, .sum = sum};
-    printf("\n%-14s %13s %7s %7s %7s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "of read",
-           "GMAC 1", "GMAC 4", "GMAC 16", "GMAC 64", "of peak");
+    printf("\n%-14s %13s %7s %7s %7s %7s %7s %7s %7s %7s\n", "product", "rows x cols", "GB/s 1", "of read",
+           "GMAC 1", "GMAC 2", "GMAC 4", "GMAC 8", "GMAC 64", "of peak");
     for (size_t id = 0; id < FORMAT_ALL; id++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             if (!only_format || format_by_name(only_format) == &format_table[id])
