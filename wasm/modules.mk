@@ -40,6 +40,8 @@ build/web/$(1)/%.o: %.c wasm/modules.mk
 	@mkdir -p $$(@D)
 	$(EMCC) $$(CBASE) $(2) $$(if $$(filter $$<,$(WEB_HOT)),,-Oz) -c $$< -o $$@
 endef
+# No call from pages loads a model as a reference, in floats; nutshell-compress does, with objects of its own.
+build/web/st/src/kernels/simd_attend.o build/web/mt/src/kernels/simd_attend.o: CBASE += -DNUT_FLOAT_CACHE_BY_REF
 $(eval $(call web_compile,st,$(CF_web)))
 $(eval $(call web_compile,mt,$(CF_webmt)))
 $(eval $(call web_compile,st-relaxed,$(CF_web) $(CF_RELAXED)))
@@ -80,7 +82,8 @@ web/shared/tables.js: build/native/tables FORCE
 # nutshell-compress: one thread, SIMD128, its own entry points and export list. What takes its time is compiled for speed.
 COMPRESS_MODULE := build/web/nutshell-compress.wasm
 COMPRESS_C := wasm/nut_compress.c $(LIB_SRC)
-COMPRESS_HOT := src/kernels/blocks.c src/evaluate/gather.c $(filter src/compress/% src/train/%,$(LIB_SRC))
+COMPRESS_HOT := src/kernels/blocks.c src/kernels/simd_attend.c src/evaluate/gather.c \
+    $(filter src/compress/% src/train/%,$(LIB_SRC))
 build/web/compress/%.o: %.c wasm/modules.mk
 	@mkdir -p $(@D)
 	$(EMCC) $(CBASE) $(CF_web) -c $< -o $@

@@ -72,16 +72,18 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
  * of a block in a file. `quantize` makes blocks of floats; NULL: files are only read. `read` takes a block
  * apart (blocks.inc), and `places` are the byte offsets of its half floats, scales, high bits and low bits,
  * and the order of the low bits. */
-#define CODE_FORMAT_LIST(X)                                                                                 \
+#define MAIN_FORMAT_LIST(X)                                                                                 \
     X(Q8_0,    I8,     8,  32,  34,  quantize_Q8_0, read_bytes,   {{0, 0},     0,   0,   2,  ORDER_HALVES}) \
     X(Q4_0,    U4,     2,  32,  18,  quantize_Q4_0, read_bits,    {{0, 0},     0,   0,   2,  ORDER_HALVES}) \
     X(Q4_1,    U4_M,   3,  32,  20,  quantize_Q4_1, read_bits,    {{0, 2},     0,   0,   4,  ORDER_HALVES}) \
+    X(Q4_K,    U4_K,   12, 256, 144, NULL,          read_bits,    {{0, 2},     4,   0,   16, ORDER_PAIRS})  \
+    X(Q5_K,    U5_K,   13, 256, 176, NULL,          read_bits,    {{0, 2},     4,   16,  48, ORDER_PAIRS})  \
+    X(Q6_K,    U6_K,   14, 256, 210, NULL,          read_bits,    {{208, 208}, 192, 128, 0,  ORDER_Q6_K})
+/* Those that are packed by smaller, slower code in a page. */
+#define MORE_FORMAT_LIST(X)                                                                                 \
     X(Q5_0,    U5,     6,  32,  22,  NULL,          read_bits,    {{0, 0},     0,   2,   6,  ORDER_HALVES}) \
     X(Q5_1,    U5_M,   7,  32,  24,  NULL,          read_bits,    {{0, 2},     0,   4,   8,  ORDER_HALVES}) \
     X(Q3_K,    U4_H,   11, 256, 110, NULL,          read_q3_k,    {{108, 0},   96,  0,   32, ORDER_PAIRS})  \
-    X(Q4_K,    U4_K,   12, 256, 144, NULL,          read_bits,    {{0, 2},     4,   0,   16, ORDER_PAIRS})  \
-    X(Q5_K,    U5_K,   13, 256, 176, NULL,          read_bits,    {{0, 2},     4,   16,  48, ORDER_PAIRS})  \
-    X(Q6_K,    U6_K,   14, 256, 210, NULL,          read_bits,    {{208, 208}, 192, 128, 0,  ORDER_Q6_K})   \
     X(IQ2_XXS, GRID2,  16, 256, 66,  NULL,          read_iq2_xxs, {{0, 0},     0,   0,   2,  ORDER_HALVES}) \
     X(IQ2_XS,  GRID2,  17, 256, 74,  NULL,          read_iq2_xs,  {{0, 0},     66,  0,   2,  ORDER_HALVES}) \
     X(IQ3_XXS, GRID3X, 18, 256, 98,  NULL,          read_iq3_xxs, {{0, 0},     66,  0,   2,  ORDER_HALVES}) \
@@ -94,6 +96,7 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(TQ1_0,   GRID2,  34, 256, 54,  NULL,          read_tq1,     {{52, 0},    0,   0,   0,  ORDER_HALVES}) \
     X(TQ2_0,   GRID2,  35, 256, 66,  NULL,          read_tq2,     {{64, 0},    0,   0,   0,  ORDER_HALVES}) \
     X(MXFP4,   MX4,    39, 32,  17,  NULL,          read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES})
+#define CODE_FORMAT_LIST(X) MAIN_FORMAT_LIST(X) MORE_FORMAT_LIST(X)
 
 /* X(name, layout, type): coded tensors, by the layout that holds their integers. Their type numbers are
  * "NUT" and the bits of a weight in memory: far from ggml's, so that other programs refuse the file, and so

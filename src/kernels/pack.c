@@ -13,12 +13,19 @@ BLOCK_INLINE bool block_put(const code_layout *l, uint8_t *block, uint32_t lane,
     return right;
 }
 
-#define NUT_X(name, layout, type, block, bytes, ...)                                                        \
-    _Static_assert(block == COLUMNS_##layout, #name " has blocks of another size than its layout");         \
+/* For wasm alone is size worth so much. */
+#if defined(__wasm__) && defined(__clang__)
+#define PACK_SMALL __attribute__((minsize))
+#else
+#define PACK_SMALL
+#endif
+
+#define PACK(name, layout, block, bytes)                                                                    \
     bool pack_##name(uint8_t *group, uint32_t lane, size_t first, size_t n, const uint8_t *src) {           \
         const code_layout *l = &layout_##layout;                                                            \
         block_parts parts;                                                                                  \
         bool right = true;                                                                                  \
+        _Static_assert(block == COLUMNS_##layout, #name " has blocks of another size than its layout");     \
         group += first * layout_bytes(l);                                                                   \
         for (size_t b = 0; b < n; b++, group += layout_bytes(l)) {                                          \
             read_##name(src + b * bytes, &parts);                                                           \
@@ -26,7 +33,11 @@ BLOCK_INLINE bool block_put(const code_layout *l, uint8_t *block, uint32_t lane,
         }                                                                                                   \
         return right;                                                                                       \
     }
-CODE_FORMAT_LIST(NUT_X)
+#define NUT_X(name, layout, type, block, bytes, ...) PACK(name, layout, block, bytes)
+MAIN_FORMAT_LIST(NUT_X)
+#undef NUT_X
+#define NUT_X(name, layout, type, block, bytes, ...) PACK_SMALL PACK(name, layout, block, bytes)
+MORE_FORMAT_LIST(NUT_X)
 #undef NUT_X
 
 #define NUT_X(name, layout, type, bytes)                                                                    \

@@ -457,17 +457,22 @@ ROWS_FUNCTION(1, 2)
 ROWS_FUNCTION(2, 2)
 ROWS_FUNCTION(3, 2)
 ROWS_FUNCTION(4, 2)
+#ifndef NUT_FLOAT_CACHE_BY_REF
 ROWS_FUNCTION(1, 4)
 ROWS_FUNCTION(2, 4)
 ROWS_FUNCTION(3, 4)
 ROWS_FUNCTION(4, 4)
+#endif
 
 /* Rows [r, stop) of a group, all of which see something of the tile. */
 static void group_rows(rows *s, size_t r, size_t stop, size_t tile) {
     static void (*const by_kind[][GROUP])(rows *, size_t, size_t) = {
         [NUT_KV_F16] = {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2},
         [NUT_KV_Q8_0] = {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
-        [CACHE_F32] = {tile_rows_1_4, tile_rows_2_4, tile_rows_3_4, tile_rows_4_4}};
+#ifndef NUT_FLOAT_CACHE_BY_REF
+        [CACHE_F32] = {tile_rows_1_4, tile_rows_2_4, tile_rows_3_4, tile_rows_4_4}
+#endif
+    };
     const size_t kind = (size_t)(s->a->cache->kind - cache_kinds);
     while (r < stop) {
         size_t end = kind == CACHE_F32 ? r + 1 : stop;
@@ -560,7 +565,22 @@ static void join_end(const joined *to) {
         wasm_v128_store(to->out + c, wasm_f32x4_mul(wasm_v128_load(to->out + c), inverse));
 }
 
+/* NUT_FLOAT_CACHE_BY_REF: floats are left to the kernels in plain C. For modules of pages, which cannot load
+ * a model as a reference. */
+static bool left_to_ref(const cache_head *c) {
+#ifdef NUT_FLOAT_CACHE_BY_REF
+    return !c->kind->block;
+#else
+    (void)c;
+    return false;
+#endif
+}
+
 void simd_attend(const kernel_attend *a) {
+    if (left_to_ref(a->cache)) {
+        kernel_set_ref.attend(a);
+        return;
+    }
     const size_t all = a->n_tokens * a->n_q, dim = a->cache->v_dim;
     _Alignas(16) float sums[ROWS * CACHE_MAX_DIM];
     joined out[ROWS];
@@ -578,6 +598,10 @@ void simd_attend(const kernel_attend *a) {
 }
 
 void simd_attend_span(const kernel_attend *a, size_t first, float *partials) {
+    if (left_to_ref(a->cache)) {
+        kernel_set_ref.attend_span(a, first, partials);
+        return;
+    }
     const size_t dim = a->cache->v_dim, size = kernel_partial_size(dim);
     rows s;
     for (size_t h = 0; h < a->n_q; h += ROWS, partials += ROWS * size) {
@@ -590,6 +614,10 @@ void simd_attend_span(const kernel_attend *a, size_t first, float *partials) {
 
 void simd_attend_join(const cache_head *c, const float *partials, size_t n, size_t stride, const float *sink,
                       float *out) {
+    if (left_to_ref(c)) {
+        kernel_set_ref.attend_join(c, partials, n, stride, sink, out);
+        return;
+    }
     const size_t dim = c->v_dim;
     joined all = join_begin(c, sink, out);
     for (size_t i = 0; i < n; i++, partials += stride)
