@@ -34,7 +34,7 @@ const CHAT_PAGE = 'demo/chat/vendor.mjs';
 const FETCHED = ['nutshell.js', 'nutshell-worker.mjs'];
 const FETCHED_TO_CHAT = ['nutshell-template.mjs'];
 const FETCHED_TO_KEEP = ['nutshell-cache.mjs'];
-const LIMITS = { wasm: 200_000, js: 25_000, chat: 12_000, keep: 5_000 };
+const LIMITS = { wasm: 185_000, js: 25_000, chat: 12_000, keep: 5_000 };
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
