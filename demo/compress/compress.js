@@ -408,7 +408,9 @@ async function ask() {
 /** Stores the page for visits without a network: the chat page's service worker does. */
 async function keepPage() {
   try {
-    await navigator.serviceWorker?.register('../chat/sw.js', { scope: '../../' });
+    const types = /** @type {any} */ (window).trustedTypes?.createPolicy('page', { createScriptURL: (url) => url });
+    const script = '../chat/sw.js'; // the policy of this page wants to be told that it is a script's address
+    await navigator.serviceWorker?.register(types?.createScriptURL(script) ?? script, { scope: '../../' });
     (await navigator.serviceWorker?.ready)?.active?.postMessage('keep compress');
   } catch { /* the page works without, but needs the network to open */ }
 }

@@ -124,6 +124,19 @@ export async function usingPage(browser) {
       equal(await violations(browser), []);
       await browser.screenshot(join(SHOTS, `compress-2-result-${browser.name}.png`));
     });
+    await check(`${browser.name}: without a network it opens again, and what was made is there`, async () => {
+      await browser.evaluate(async () => {
+        while (!await caches.match(new URL('../../dist/nutshell-compress.wasm', location.href))) {
+          await new Promise((done) => setTimeout(done, 100));
+        }
+      });
+      await server.close();
+      await browser.goto(`${server.url}/demo/compress/`);
+      await until(browser, ({ ready }) => ready);
+      const names = await browser.evaluate(() =>
+        [...document.querySelectorAll('#models label')].map((label) => label.textContent));
+      ensure(names.some((name) => /^nutshell-tiny-q8_0-1MB\.gguf/.test(name ?? '')), JSON.stringify(names));
+    });
   } finally {
     rmSync(text);
     await server.close();
