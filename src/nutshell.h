@@ -126,6 +126,8 @@ typedef struct nut_load_options {
     nut_kv_type kv_type;   // kind of cache that the memory plan counts with
     bool header_only; // take the vocabulary and the facts of a first file alone: of any family, with weights
                       // or without; such a model makes no sessions
+    const char *pre_tokenizer; // name, in place of the one that the file names; NULL: that one. Must stay
+                               // while the model loads
 } nut_load_options;
 nut_load_options nut_load_defaults(void);
 

@@ -51,6 +51,7 @@ typedef struct file_options {
     uint32_t n_ctx;
     const char *kv_type; // name, NULL: the default
     bool header_only;    // vocabulary and facts alone
+    const char *pre;     // name of a pre-tokenizer in place of the file's; NULL: that one
     const char *output;  // path that must not be one of the model's files; NULL: none
 } file_options;
 

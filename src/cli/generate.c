@@ -8,7 +8,7 @@ enum {
 #define NUT_X(type, field, standard, least, most, js, help) +1
     N_SAMPLING = 0 NUT_GENERATE_OPTION_LIST(NUT_X), // options of the list
 #undef NUT_X
-    N_MORE = 9,
+    N_MORE = 10,
     MAX_NAME = 32,
 };
 
@@ -40,6 +40,7 @@ static void list_options(generate_args *a, arg_option o[N_SAMPLING + N_MORE]) {
         {"--kernel", ARG_TEXT, &a->file.kernel,
          "ref, simd128, pairs or relaxed (the fastest that computes rightly)"},
         {"--reference", ARG_FLAG, &a->file.reference, "hold all weights as floats"},
+        {"--pre", ARG_TEXT, &a->file.pre, "a pre-tokenizer in place of the one that the file names"},
         {"--json", ARG_FLAG, &a->json, "one JSON object on stdout instead of the text"},
         {"--profile", ARG_FLAG, &a->profile, "say where the time goes, in a table"},
         {"--system", ARG_TEXT, &a->system, "system text of a chat"},

@@ -11,6 +11,7 @@ nut_status command_tokenize(int argc, char **argv, nut_error *err) {
     bool special = false, bos = false;
     const arg_option options[] = {
         {"--special", ARG_FLAG, &special, "read special tokens in the text"},
+        {"--pre", ARG_TEXT, &file.pre, "a pre-tokenizer in place of the one that the file names"},
         {"--bos", ARG_FLAG, &bos, "put the beginning-of-text token in front where the model asks for it"},
     };
     const char *p[2];

@@ -16,6 +16,7 @@ enum { PRETOK_MAX_STAGES = 5 };
 typedef struct pretok {
     const char *name;                     // tokenizer.ggml.pre
     bool ignore_merges, add_bos, add_eos; // where the metadata does not say
+    bool nfc;                             // the text is brought into normalization form C before
     pretok_stage *stages[PRETOK_MAX_STAGES];
 } pretok;
 

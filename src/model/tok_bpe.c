@@ -5,6 +5,7 @@
  * until no pair is left to merge. Token texts are written in characters that stand for bytes; here bytes
  * become ids at once, and merges are looked up by pairs of ids.
  */
+#include "model/nfc.h"
 #include "model/pretok.h"
 #include "model/tokenizer.h"
 #include "model/unicode.h"
@@ -44,11 +45,15 @@ static size_t put_character(char *to, uint32_t c) { // below U+0800
 static nut_status bpe_prepare(vocab *v, const gguf *g, nut_error *err) {
     gguf_str pre;
     TRY(gguf_get_str(g, "tokenizer.ggml.pre", "", &pre, err));
+    if (v->pre) pre = (gguf_str){v->pre, strlen(v->pre)};
+    v->pre = NULL;
     v->pretok = pretok_find(pre.n ? pre : (gguf_str){"default", 7}); // as llama.cpp, where none is named
     if (!v->pretok)
-        return error_set(err, NUT_E_UNSUPPORTED,
-                         "the pre-tokenizer \"%.*s\" is not supported; the nearest is \"%s\"",
-                         (int)(pre.n < 40 ? pre.n : 40), pre.s, pretok_nearest(pre));
+        return error_set(
+            err, NUT_E_UNSUPPORTED,
+            "the pre-tokenizer \"%.*s\" is not supported; name another in its place (--pre), of "
+            "which \"%s\" is the nearest",
+            (int)(pre.n < 40 ? pre.n : 40), pre.s, pretok_nearest(pre));
     v->add_bos = v->pretok->add_bos;
     v->add_eos = v->pretok->add_eos;
     TRY(gguf_get_bool(g, "tokenizer.ggml.ignore_merges", v->pretok->ignore_merges, &v->ignore_merges, err));
@@ -108,6 +113,11 @@ static bool tokenize_word(void *ctx, const char *word, size_t n) {
 
 static bool bpe_tokenize(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
     bpe_call call = {v, s, out};
+    if (v->pretok->nfc && !nfc_is(text, n)) {
+        if (!scratch_text(s, NFC_GROWTH * n)) return false;
+        n = nfc_write(text, n, s->text);
+        text = s->text;
+    }
     return pretok_split(v->pretok, text, n, tokenize_word, &call);
 }
 

@@ -103,19 +103,50 @@ static bool put_text(const vocab *v, scratch *s, const char *text, size_t n, boo
     return true;
 }
 
+/* Where the last character of n > 0 bytes begins. */
+static size_t last_character(const char *s, size_t n) {
+    size_t at = n - 1;
+    while (at > 0 && n - at < 4 && ((uint8_t)s[at] & 0xc0) == 0x80) at--;
+    return at;
+}
+
+/* Bytes of white space at the end of n bytes. */
+static size_t space_at_end(const char *s, size_t n) {
+    size_t end = n, length;
+    while (end > 0) {
+        const size_t at = last_character(s, end);
+        const uint32_t c = unicode_at(s + at, end - at, &length);
+        if (length != end - at || unicode_class_of(c) != UNICODE_SPACE) break;
+        end = at;
+    }
+    return n - end;
+}
+
+/* Bytes of white space at the beginning of n bytes. */
+static size_t space_at_front(const char *s, size_t n) {
+    size_t at = 0, length;
+    for (; at < n; at += length)
+        if (unicode_class_of(unicode_at(s + at, n - at, &length)) != UNICODE_SPACE) break;
+    return at;
+}
+
 /* False: no memory. */
 static bool tokenize_all(const vocab *v, scratch *s, const char *text, size_t n, rules r, ids_out *out) {
-    for (size_t begin = 0, at = 0; at < n;) {
+    for (size_t begin = 0, at = 0; at < n; begin = at) {
         int32_t id = VOCAB_NONE;
         for (; at < n; at++) {
             id = r.marks ? match_marked(v, r.marks + at, text + at, n - at)
                          : special_match(v, text + at, n - at, r.set);
             if (id != VOCAB_NONE) break;
         }
-        if (at > begin && !put_text(v, s, text + begin, at - begin, r.marks != NULL, out)) return false;
+        const uint8_t type = id == VOCAB_NONE ? 0 : v->types[id];
+        const size_t left = type & VOCAB_LEFT ? space_at_end(text + begin, at - begin) : 0;
+        const size_t length = at - begin - left;
+        if (length && !put_text(v, s, text + begin, length, r.marks != NULL, out)) return false;
         if (id == VOCAB_NONE) break;
         ids_put(out, id);
-        begin = at += v->tokens.texts[id].n;
+        at += v->tokens.texts[id].n;
+        if (type & VOCAB_RIGHT) at += space_at_front(text + at, n - at);
     }
     return true;
 }

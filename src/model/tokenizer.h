@@ -83,7 +83,7 @@ extern const tokenizer tokenizer_spm, tokenizer_gemma4, tokenizer_bpe, tokenizer
 struct vocab {
     const tokenizer *tokenizer;
     token_table tokens;
-    uint8_t *types; // (tokens.n) vocab_type, and VOCAB_EOG
+    uint8_t *types; // (tokens.n) vocab_type, with the bits below
     int32_t bos, eos;
     int32_t sep; // what stands behind a text that is not to be continued: in others than BERT's, eos
     bool add_bos, add_eos;
@@ -109,12 +109,15 @@ struct vocab {
     bool cased; // WordPiece: texts keep their case and their accents
 
     /* byte-pair encoding */
+    const char *pre; // name of the pre-tokenizer, while the vocabulary is made; NULL: the metadata says it
     const struct pretok *pretok;
     struct merges *merges;
     bool ignore_merges; // a word that is a token's text is that token, whatever the merges say
 };
 
-enum { VOCAB_EOG = 0x80, VOCAB_TYPE = 0x7f }; // bits of `types`
+/* Bits of `types`. A special token takes the white space on its left, or on its right, as a part of itself.
+ */
+enum { VOCAB_EOG = 0x80, VOCAB_LEFT = 0x40, VOCAB_RIGHT = 0x20, VOCAB_TYPE = 0x1f };
 
 /* E_CORRUPT: "the model's vocabulary cannot be used: <what>; convert the model again". The metadata
  * contradicts itself, so the program that wrote the file is at fault, not the download. */
@@ -123,6 +126,9 @@ nut_status vocab_invalid(nut_error *err, const char *what);
 /* special_ids.c: reads the ids of special tokens, finds special tokens by their texts, marks the tokens that
  * end a generation. Token texts and types are known, and `prepare` has set the default ids. */
 nut_status special_ids_read(vocab *v, const gguf *g, nut_error *err);
+
+/* special_marks.c: which special tokens take the white space beside them. */
+nut_status special_marks_read(vocab *v, const gguf *g, nut_error *err);
 
 /* special.c: sorts the special tokens, once texts and types are known. */
 nut_status special_prepare(vocab *v, nut_error *err);

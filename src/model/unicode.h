@@ -29,6 +29,14 @@ static inline unicode_class unicode_class_of(uint32_t c) {
 /* c in lower case and without the marks that it is composed of, where one code point remains. */
 uint32_t unicode_fold(uint32_t c);
 
+/* What c is canonically made of; their number, 0: it is made of nothing else. The first may have parts too.
+ */
+size_t unicode_parts(uint32_t c, uint32_t parts[2]);
+/* The character that two others are put together to; 0: none. */
+uint32_t unicode_compose(uint32_t first, uint32_t second);
+/* The combining class of a mark, by which marks are ordered; 0: no mark, or one that stays in its place. */
+unsigned unicode_combining(uint32_t c);
+
 /* UTF-8 of a code point to out (4); its length. */
 static inline size_t unicode_put(char *out, uint32_t c) {
     if (c < 0x80) {

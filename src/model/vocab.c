@@ -43,6 +43,7 @@ static nut_status read_all(vocab *v, const gguf *g, nut_error *err) {
     TRY(read_types(v, g, err));
     TRY(v->tokenizer->prepare(v, g, err));
     TRY(special_ids_read(v, g, err));
+    TRY(special_marks_read(v, g, err));
     return special_prepare(v, err);
 }
 
@@ -62,12 +63,13 @@ static nut_status find_tokenizer(const gguf *g, const tokenizer **out, nut_error
                      (int)(name.n < 40 ? name.n : 40), name.s, names);
 }
 
-nut_status vocab_new(const gguf *g, vocab **out, nut_error *err) {
+nut_status vocab_new(const gguf *g, const char *pre, vocab **out, nut_error *err) {
     const tokenizer *found;
     TRY(find_tokenizer(g, &found, err));
     vocab *v = mem_calloc(1, sizeof *v);
     if (!v) return error_memory(err, sizeof *v);
     v->tokenizer = found;
+    v->pre = pre;
     nut_status status = read_all(v, g, err);
     if (status == NUT_OK)
         *out = v;

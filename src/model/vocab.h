@@ -21,8 +21,9 @@ typedef struct vocab vocab;
 
 /* Reads tokenizer.ggml.* of a complete header; g must outlive the vocabulary. E_UNSUPPORTED names an unknown
  * tokenizer or pre-tokenizer; E_CORRUPT: a vocabulary without tokens, arrays shorter than the tokens, merges
- * that name none of the tokens. A special id that is out of range is replaced (special_ids.c). */
-nut_status vocab_new(const gguf *g, vocab **out, nut_error *err);
+ * that name none of the tokens. A special id that is out of range is replaced (special_ids.c). pre: the
+ * pre-tokenizer in place of the one that the metadata names; NULL: that one. */
+nut_status vocab_new(const gguf *g, const char *pre, vocab **out, nut_error *err);
 void vocab_free(vocab *v);
 
 uint32_t vocab_size(const vocab *v);

@@ -118,7 +118,7 @@ static nut_status read_model(nut_loader *l, nut_error *err) {
     if (!l->splits.n_tensors)
         return error_set(err, NUT_E_CORRUPT,
                          "the file holds no weights, only metadata; choose a whole model");
-    TRY(vocab_new(&m->header, &m->vocab, err));
+    TRY(vocab_new(&m->header, l->options.pre_tokenizer, &m->vocab, err));
     TRY(arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, err));
     m->hp.reference = l->options.reference;
     TRY(bind_layers(m, l->splits.n_tensors, err));
@@ -160,7 +160,7 @@ static nut_status read_header(nut_loader *l, nut_error *err) {
     m->header_only = true;
     TRY(gguf_get_str(&m->header, "general.architecture", "", &name, err));
     m->arch = arch_find(name);
-    TRY(vocab_new(&m->header, &m->vocab, err));
+    TRY(vocab_new(&m->header, l->options.pre_tokenizer, &m->vocab, err));
     if (!m->arch || arch_hparams(&m->header, m->arch, vocab_size(m->vocab), &m->hp, NULL) != NUT_OK)
         m->hp = (model_hparams){.n_vocab = vocab_size(m->vocab)};
     plan_header(l);

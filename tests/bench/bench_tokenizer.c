@@ -56,7 +56,7 @@ static void bench(const char *path, const book *b) {
     for (int i = 0; i < TRIALS && sound; i++) {
         vocab *v;
         begin = clock_seconds();
-        sound = vocab_new(&g, &v, &err) == NUT_OK;
+        sound = vocab_new(&g, NULL, &v, &err) == NUT_OK;
         if (!sound) break;
         keep_best(&make, begin);
         begin = clock_seconds();

@@ -43,7 +43,7 @@ static cost read_all(make_gguf *g, reading how) {
     nut_status status = gguf_begin(&header, n, &err);
     for (size_t at = 0; status == NUT_OK && !complete && at < n; at += step)
         status = gguf_feed(&header, file + at, n - at < step ? n - at : step, &used, &complete, &err);
-    if (status == NUT_OK) status = vocab_new(&header, &v, &err);
+    if (status == NUT_OK) status = vocab_new(&header, NULL, &v, &err);
     vocab_free(v);
     gguf_free(&header);
     c.steps = work_end(&c.stack);

@@ -114,7 +114,7 @@ static nut_status open_words(const words *w, gguf *g, vocab **v, nut_error *err)
     uint8_t *file = make_words(w, &n);
     nut_status status = gguf_begin(g, n, err);
     if (status == NUT_OK) status = gguf_feed(g, file, n, &used, &complete, err);
-    if (status == NUT_OK) status = vocab_new(g, v, err);
+    if (status == NUT_OK) status = vocab_new(g, NULL, v, err);
     free(file);
     return status;
 }

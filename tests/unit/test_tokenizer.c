@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "counting_alloc.h"
 #include "json.h"
+#include "model/nfc.h"
 #include "tokens.h"
 #include "../golden/tokenizer.h"
 
@@ -116,6 +117,33 @@ static void test_pretokenizers(void) {
     free(bytes);
 }
 
+/* ---- special tokens that take the white space beside them ---- */
+
+/* Ids of llama.cpp (node-llama-cpp 3.21.1, model.tokenize(text, true)) on phi-3.gguf. The last text has a
+ * no-break space, which the model's own tokenizer takes too (tokenizers: char::is_whitespace); llama.cpp
+ * takes that of ASCII alone. */
+static void test_phi3_marks(void) {
+    static const struct {
+        const char *text;
+        int32_t ids[16];
+        size_t n;
+    } cases[] = {
+        {"<|user|>\n Hello <|end|>\n\n<|assistant|>", {32010, 15043, 29871, 32007, 32001}, 5},
+        {"<s> a </s> b <unk> c<|endoftext|> d",
+         {1, 29871, 263, 29871, 2, 289, 29871, 0, 29871, 274, 32000, 29871, 270},
+         13},
+        {" <|system|> \t\r\n x", {259, 32006, 921}, 3},
+        {"<|end|>\u00a0y<|end|>   ", {32007, 343, 32007}, 3},
+    };
+    vocab_file f;
+    if (!vocab_open_sound(&f, data_path("vocab/phi-3.gguf"))) return;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const tokens expected = {(int32_t *)cases[i].ids, cases[i].n};
+        tokens_check("phi-3", f.v, cases[i].text, strlen(cases[i].text), NUT_TOKENIZE_SPECIAL, expected);
+    }
+    vocab_close(&f);
+}
+
 /* ---- golden JSON ---- */
 
 static tokens json_tokens(const json *array) {
@@ -219,15 +247,24 @@ static size_t random_text(rng *r, char *to, size_t n_characters, bool utf8) {
     return n;
 }
 
-/* SentencePiece adds a space after special tokens, so only plain text round-trips there. */
-static void test_round_trips(const char *path, bool any_bytes) {
+/* SentencePiece adds a space after special tokens, so only plain text round-trips there. Where the tokenizer
+ * brings texts into normalization form C, so does the test before (nfc.h, tested by test_unicode.c). */
+static void test_round_trips(const char *path, bool any_bytes, bool form_c) {
     vocab_file f;
     rng r;
-    char text[4 * 400];
+    char text[NFC_GROWTH * 4 * 400];
     if (!vocab_open_sound(&f, path)) return;
     rng_seed(&r, 3);
     for (size_t i = 0; i < 600; i++) {
         size_t n = random_text(&r, text, rng_u64(&r) % 400, !any_bytes || (i & 1));
+        if (form_c) {
+            char *form = malloc(NFC_GROWTH * n);
+            tokens given = tokens_of(f.v, text, n, 0);
+            n = nfc_write(text, n, form);
+            memcpy(text, form, n);
+            tokens_check(path, f.v, text, n, 0, given);
+            free(form), free(given.at);
+        }
         tokens_round_trip(path, f.v, text, n, any_bytes && (i & 2) ? NUT_TOKENIZE_SPECIAL : 0);
     }
     vocab_close(&f);
@@ -287,7 +324,7 @@ int main(void) {
     for (size_t i = 0; i < COUNT(files); i++) {
         test_vocab_at(data_path("vocab"), files[i]);
         snprintf(path, sizeof path, "%s/%s.gguf", data_path("vocab"), files[i]);
-        test_round_trips(path, i < 3); // the first three hold all bytes
+        test_round_trips(path, i < 3, i == 2); // the first three hold all bytes; qwen2 wants form C
         if (i == 0 || i == 3) test_long_words(path);
         test_memory(path);
     }
@@ -295,6 +332,13 @@ int main(void) {
     test_vocab_at(data_path("vocab"), "falcon");
     test_vocab_at(data_path("vocab"), "bert-bge");
     for (size_t i = 0; i < COUNT(golden_vocabs); i++) test_vocab_at("tests/golden/vocab", golden_vocabs[i]);
+    test_round_trips("tests/golden/vocab/gemma4.gguf", true, false);
+    test_round_trips("tests/golden/vocab/rwkv.gguf", true, false);
+    test_round_trips("tests/golden/vocab/unigram-bytes.gguf", false, false);
+    test_long_words("tests/golden/vocab/unigram-bytes.gguf");
+    test_long_words("tests/golden/vocab/gemma4.gguf");
+    test_long_words("tests/golden/vocab/rwkv.gguf");
+    test_phi3_marks();
     test_pretokenizers();
     test_smollm2();
     test_stories260k();

@@ -1,6 +1,9 @@
 /* Code points and classes. The totals are from Unicode 15.1 (DerivedGeneralCategory.txt: L, N and P;
  * White_Space in PropList.txt), the single ones are from UnicodeData.txt. */
+#include "base/xxhash.h"
 #include "check.h"
+#include "data.h"
+#include "model/nfc.h"
 #include "model/unicode.h"
 
 #include <string.h>
@@ -39,6 +42,63 @@ static void test_classes(void) {
     for (size_t i = 0; i < COUNT(cases); i++)
         CHECK(unicode_class_of(cases[i].c) == cases[i].class, "U+%04X is of class %d, not %d",
               (unsigned)cases[i].c, (int)unicode_class_of(cases[i].c), (int)cases[i].class);
+}
+
+/* ---- normalization form C: tests/golden/nfc.txt ---- */
+
+/* The form of all code points, one after another, each with an x behind it. */
+static void test_all_forms(uint32_t expected) {
+    size_t n = 0;
+    char *all = malloc(NFC_GROWTH * 6 * 0x110000u);
+    for (uint32_t c = 1; c < 0x110000; c++) {
+        char text[5];
+        if (c >= 0xd800 && c < 0xe000) continue;
+        const size_t length = unicode_put(text, c);
+        text[length] = 'x';
+        n += nfc_write(text, length + 1, all + n);
+    }
+    CHECK(xxhash32((const uint8_t *)all, n) == expected, "the forms of all code points, %zu bytes", n);
+    free(all);
+}
+
+/* Bytes from pairs of hexadecimal digits; *at moves behind them and the character after. */
+static size_t from_hex(const char **at, char *to) {
+    size_t n = 0;
+    unsigned byte;
+    for (; **at > ' '; *at += 2)
+        if (sscanf(*at, "%2x", &byte) == 1) to[n++] = (char)byte;
+    ++*at;
+    return n;
+}
+
+static void test_forms(void) {
+    size_t n_file, n_cases = 0;
+    char *file = data_read_path("tests/golden/nfc.txt", &n_file);
+    if (!CHECK(file, "tests/golden/nfc.txt is missing")) return;
+    test_all_forms((uint32_t)strtoul(file, NULL, 16));
+    for (const char *at = strchr(file, '\n') + 1; *at; n_cases++) {
+        char text[512], form[512], got[NFC_GROWTH * 512];
+        const size_t n = from_hex(&at, text), n_form = from_hex(&at, form);
+        const size_t n_got = nfc_write(text, n, got);
+        CHECK(n_got == n_form && !memcmp(got, form, n_form), "case %zu: %.*s is %.*s", n_cases, (int)n, text,
+              (int)n_got, got);
+        CHECK(nfc_is(text, n) == (n == n_form && !memcmp(text, form, n)), "case %zu: %.*s", n_cases, (int)n,
+              text);
+        CHECK(nfc_is(form, n_form), "case %zu: the form of %.*s has another", n_cases, (int)n, text);
+    }
+    CHECK(n_cases == 400, "%zu cases", n_cases);
+    free(file);
+}
+
+/* Bytes that are no UTF-8 stay; of a long run of marks, none is lost. */
+static void test_forms_of_any_bytes(void) {
+    static const char bytes[] = "e\xcc\xff\xcc\x81\xe2\x82 e\xcc\x81",
+                      form[] = "e\xcc\xff\xcc\x81\xe2\x82 \xc3\xa9";
+    char got[3 * 1000], marks[2 * 500];
+    const size_t n = nfc_write(bytes, sizeof bytes - 1, got);
+    CHECK(n == sizeof form - 1 && !memcmp(got, form, n), "%zu bytes", n);
+    for (size_t i = 0; i < sizeof marks; i += 2) memcpy(marks + i, i % 4 ? "\xcc\xa3" : "\xcc\x80", 2);
+    CHECK(nfc_write(marks, sizeof marks, got) == sizeof marks, "marks were lost");
 }
 
 /* Well-formed sequences by table 3-7 of the Unicode standard; anything else is one byte at a time. */
@@ -103,6 +163,8 @@ int main(void) {
     test_folds();
     test_totals();
     test_classes();
+    test_forms();
+    test_forms_of_any_bytes();
     test_decoding();
     return check_report();
 }

@@ -19,7 +19,7 @@ typedef struct vocab_file {
 } vocab_file;
 
 static inline void vocab_finish(vocab_file *f, bool complete) {
-    if (f->status == NUT_OK) f->status = complete ? vocab_new(&f->g, &f->v, &f->err) : NUT_E_TRUNCATED;
+    if (f->status == NUT_OK) f->status = complete ? vocab_new(&f->g, NULL, &f->v, &f->err) : NUT_E_TRUNCATED;
 }
 
 /* Reads only the header; returns whether it is complete. */
@@ -129,7 +129,20 @@ static inline void tokens_check(const char *name, const vocab *v, const char *te
     free(got.at);
 }
 
-/* Text to ids and back is the same text. */
+/* The texts of ids one by one are the text, but for the space in front that a whole text is without. */
+static inline void tokens_check_pieces(const char *name, const vocab *v, tokens list, const char *text,
+                                       size_t n) {
+    size_t at = 0;
+    char *pieces = malloc(n + 512);
+    for (size_t i = 0; i < list.n && at <= n + 1; i++)
+        at += vocab_token_text(v, list.at[i], true, pieces + at, n + 512 - at);
+    const size_t space = at == n + 1 && pieces[0] == ' ';
+    CHECK(at - space == n && !memcmp(pieces + space, text, n), "%s: %zu bytes in pieces, not %zu", name, at,
+          n);
+    free(pieces);
+}
+
+/* Text to ids and back is the same text, at once and in pieces. */
 static inline void tokens_round_trip(const char *name, const vocab *v, const char *text, size_t n,
                                      unsigned flags) {
     tokens list = tokens_of(v, text, n, flags);
@@ -137,6 +150,7 @@ static inline void tokens_round_trip(const char *name, const vocab *v, const cha
     char *back = tokens_text(v, list, true, &n_back);
     CHECK(n_back == n && !memcmp(back, text, n), "%s: %zu bytes come back as %zu: \"%.*s\" as \"%.60s\"",
           name, n, n_back, (int)(n < 60 ? n : 60), text, back);
+    tokens_check_pieces(name, v, list, text, n);
     free(back), free(list.at);
 }
 
