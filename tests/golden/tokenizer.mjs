@@ -70,7 +70,8 @@ for (const pre of PRETOKS) {
   const file = join(folder, `${pre}.gguf`);
   writeFileSync(file, withPre(pre));
   const model = await llama.loadModel({ modelPath: file, vocabOnly: true });
-  const ids = TEXTS.map((text) => literal(model.tokenize(FORM_C.includes(pre) ? text.normalize('NFC') : text, false).join(' '), 8));
+  const texts = FORM_C.includes(pre) ? TEXTS.map((text) => text.normalize('NFC')) : TEXTS;
+  const ids = texts.map((text) => literal(model.tokenize(text, false).join(' '), 8));
   out.push(`    {"${pre}", {`, ...ids.map((line) => `        ${line},`), '    }},');
 }
 out.push('};');

@@ -276,47 +276,6 @@ static void test_special(void) {
     vocab_close(&f);
 }
 
-/* <mask> of RoBERTa takes the white space on its left: lstrip of its AddedToken in transformers
- * (models/roberta/tokenization_roberta.py). What is on its right stays. */
-static void test_marks(void) {
-    static const entry list[] = {{"<mask>", 3, 0}, {"<x>", 3, 0}};
-    static const text_case cases[] = {
-        {"a \n <mask> b", SPECIAL, {'a', FIRST, ' ', 'b', -1}},
-        {"\xe2\x80\x83<mask>\t<mask>", SPECIAL, {FIRST, FIRST, -1}},
-        {"\xa0<mask>", SPECIAL, {0xa0, FIRST, -1}}, // a byte that is no character
-        {" <x>", SPECIAL, {' ', FIRST + 1, -1}},
-    };
-    make_gguf g = bpe_file(list, COUNT(list), NULL, 0);
-    vocab_file f;
-    make_str(&g, "tokenizer.ggml.pre", "roberta-bpe");
-    if (open_made_sound(&f, &g)) check_cases("marks", f.v, cases, COUNT(cases));
-    vocab_close(&f);
-}
-
-/* A file that names an unknown pre-tokenizer can be read with a known one. */
-static void test_other_pre(void) {
-    make_gguf g = bpe_file(bpe_list, COUNT(bpe_list), bpe_merges, COUNT(bpe_merges));
-    make_str(&g, "tokenizer.ggml.pre", "tekken7");
-    size_t n;
-    uint8_t *file = make_file(&g, &n);
-    static const struct {
-        const char *pre;
-        nut_status status;
-    } list[] = {{NULL, NUT_E_UNSUPPORTED}, {"gpt-2", NUT_OK}, {"gpt-3", NUT_E_UNSUPPORTED}};
-    for (size_t i = 0; i < COUNT(list); i++) {
-        vocab_file f;
-        nut_error err;
-        vocab *v = NULL;
-        CHECK(vocab_read_header(&f, file, n), "the header is complete");
-        const nut_status status = vocab_new(&f.g, list[i].pre, &v, &err);
-        CHECK(status == list[i].status && !v == (status != NUT_OK), "%s: %s", list[i].pre,
-              nut_status_name(status));
-        vocab_free(v);
-        vocab_close(&f);
-    }
-    free(file), make_free(&g);
-}
-
 /* Equal special tokens whose bytes end the header: nothing after them may be read. */
 static void test_twins_at_the_end(void) {
     make_gguf g = empty_file("gpt2");
@@ -823,8 +782,6 @@ int main(void) {
     test_missing_bytes();
     test_special();
     test_twins_at_the_end();
-    test_marks();
-    test_other_pre();
     test_scores();
     test_ends();
     test_known_texts();
