@@ -9,10 +9,14 @@
 #include "fuzz.h"
 
 #include "../unit/make_gguf.h"
+#include "model/nfc.h"
 #include "model/vocab.h"
 #include "plain_tokenizer.h"
 
-enum { BPE = 1, ALL_BYTES = 2, OTHER_WAY = 4, ALL_NORMAL = 8, MOST_PLAIN = 400 };
+enum { BPE = 1, ALL_BYTES = 2, OTHER_WAY = 4, ALL_NORMAL = 8, KIND = 0x70, MOST_PLAIN = 400 };
+
+/* By the bits of KIND: kinds of vocabularies without plain rules here; none: the two that have them. */
+static const char *const kinds[8] = {NULL, "t5", "rwkv", "bert", "gemma4", "t5", "bert", "rwkv"};
 
 static const char *const pres[] = {"default", "gpt-2",       "smollm", "llama-bpe", "qwen2",
                                    "qwen35",  "seed-coder",  "tekken", "gpt-4o",    "deepseek-coder",
@@ -96,9 +100,26 @@ static void put_arrays(make_gguf *g, const words *w) {
     }
 }
 
+/* "ab" becomes "c", by hand: units as charsmap.c describes them, at the places that the bytes lead to. */
+static void put_charsmap(make_gguf *g) {
+    enum { N = 256 };
+    uint32_t units[N] = {0};
+    units[0] = 0x80 << 10;                   // the root's children: at 0x80 ^ byte
+    units['a' ^ 0x80] = 'a' | 0x40 << 10;    // behind a: at that place ^ 0x40 ^ byte
+    units[0xc3] = 'b' | 1 << 8 | 0x20 << 10; // behind ab a text ends: its value at ^ 0x20
+    units[0xe3] = 1u << 31;                  // the text at 0
+    make_array(g, "tokenizer.ggml.precompiled_charsmap", MAKE_U8, 4 + 4 * N + 2);
+    make_le(&g->kv, 4 * N, 4);
+    for (size_t i = 0; i < N; i++) make_le(&g->kv, units[i], 4);
+    make_put(&g->kv, "c", 2);
+}
+
 static uint8_t *make_words(const words *w, size_t *n) {
     make_gguf g = {.version = 3, .alignment = 32};
-    make_str(&g, "tokenizer.ggml.model", w->plain.bpe ? "gpt2" : "llama");
+    const char *kind = kinds[(w->flags & KIND) >> 4];
+    make_str(&g, "tokenizer.ggml.model", kind ? kind : w->plain.bpe ? "gpt2" : "llama");
+    if (kind) make_bool(&g, "tokenizer.ggml.remove_extra_whitespaces", w->pre & 1);
+    if (kind && w->pre & 2) put_charsmap(&g);
     make_str(&g, "tokenizer.ggml.pre", pres[w->pre % N_PRES]);
     make_bool(&g, "tokenizer.ggml.add_space_prefix", w->plain.prefix);
     make_bool(&g, "tokenizer.ggml.ignore_merges", w->plain.bpe && (w->flags & OTHER_WAY));
@@ -138,7 +159,7 @@ static void check_back(const words *w, const vocab *v, const int32_t *ids, size_
     char *back = malloc(n_back + 1);
     status = vocab_detokenize(v, ids, n_ids, true, back, n_back, &again, &err);
     EXPECT(status == NUT_OK && again == n_back, "%zu bytes, then %zu", n_back, again);
-    const bool whole = (w->flags & ALL_BYTES) && all_normal(w, v);
+    const bool whole = (w->flags & ALL_BYTES) && !(w->flags & KIND) && all_normal(w, v);
     const bool spaces = plain_find(&w->plain, "\xe2\x96\x81", 3, "", 0) >= 0 && !plain_has_mark(text, n);
     if (whole && (w->plain.bpe || spaces))
         EXPECT(n_back == n && !memcmp(back, text, n), "\"%.*s\" comes back as \"%.*s\"", (int)n, text,
@@ -160,11 +181,26 @@ static void check_text(const words *w, const vocab *v, const char *text, size_t 
         EXPECT(status == NUT_OK && again == count, "%zu ids, then %zu", count, again);
         for (size_t i = 0; i < count; i++) EXPECT(ids[i] >= 0 && (size_t)ids[i] < w->plain.n, "%d", ids[i]);
         if (!(flags & NUT_TOKENIZE_ADD_BOS)) check_back(w, v, ids, count, text, n);
-        const bool rules = all_normal(w, v) && !w->spaces && !(w->plain.bpe && w->flags & OTHER_WAY);
+        const bool rules =
+            !(w->flags & KIND) && all_normal(w, v) && !w->spaces && !(w->plain.bpe && w->flags & OTHER_WAY);
         if (rules && n <= MOST_PLAIN && !(flags & NUT_TOKENIZE_ADD_BOS))
             plain_check(&w->plain, pres[w->pre % 5], text, n, ids, count);
     }
     free(ids);
+}
+
+/* A text and its normalization form have the same ids. */
+static void check_other_form(const vocab *v, const char *text, size_t n, const char *form, size_t n_form) {
+    nut_error err;
+    size_t count = 0, n_other = 0;
+    int32_t *ids = malloc((n_form + 1) * sizeof *ids), *other = malloc((n_form + 1) * sizeof *other);
+    nut_status status = vocab_tokenize(v, text, n, 0, ids, n_form, &count, &err);
+    if (status == NUT_OK) status = vocab_tokenize(v, form, n_form, 0, other, n_form, &n_other, &err);
+    EXPECT(status == NUT_OK || status == NUT_E_MEMORY, "%s", nut_status_name(status));
+    if (status == NUT_OK && n == n_form)
+        EXPECT(count == n_other && !memcmp(ids, other, count * sizeof *ids), "%zu ids, then %zu", count,
+               n_other);
+    free(ids), free(other);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
@@ -182,9 +218,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     nut_status status = open_words(&w, &g, &v, &err);
     fuzz_check_error(status, &err);
     if (status == NUT_OK) {
-        char *text = fuzz_copy(in);
-        check_text(&w, v, text, in.n, flags & 3);
-        free(text);
+        char *text = fuzz_copy(in), *form = malloc(NFC_GROWTH * in.n + 1);
+        const size_t n_form = nfc_write(text, in.n, form); // which some pre-tokenizers make of a text anyway
+        const bool form_c = w.plain.bpe && !strncmp(pres[w.pre % N_PRES], "qwen", 4);
+        if (form_c) check_other_form(v, text, in.n, form, n_form);
+        check_text(&w, v, form_c ? form : text, form_c ? n_form : in.n, flags & 3);
+        free(form), free(text);
     }
     vocab_free(v);
     gguf_free(&g);
