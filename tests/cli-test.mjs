@@ -102,6 +102,52 @@ await test('a line of a chat is one message, however long it is and whatever is 
   }
 });
 
+await test('a chat is laid out by the template of the file, or by a given one', () => {
+  // Prompts by Jinja2, as transformers and llama.cpp render them: ../shared/data/reports/cases.json.
+  const folder = `${process.env.NUT_DATA ?? '../shared/data'}/reports`;
+  const chat = (model, ...more) => /prompt (\d+) tokens/.exec(spawnSync(NATIVE[0], ['chat', model, '--max-tokens', '1',
+    '--temperature', '0', ...more], { encoding: 'utf8', input: 'Hello there\n' }).stderr)?.[1];
+  if (existsSync(`${folder}/R01.gguf`)) {
+    assert.equal(chat(`${folder}/R01.gguf`), '81');
+    assert.equal(chat(`${folder}/R03.gguf`, '--system', 'Be brief.'), '48');
+    assert.equal(chat(`${folder}/R05.gguf`), '30');
+    const template = join(work, 'x.jinja');
+    writeFileSync(template, '{{ messages[0].content }}');
+    const ids = ok(NATIVE, 'tokenize', `${folder}/R05.gguf`, 'Hello there').out.trim().split(/\s+/);
+    assert.equal(chat(`${folder}/R05.gguf`, '--template', template), String(ids.length + 1), 'and BOS');
+  }
+});
+
+await test('conversations as JSON, one answer a line, the same under wasmtime', () => {
+  const user = (/** @type {string} */ content) => ({ role: 'user', content });
+  const input = `${JSON.stringify([user('Tell me a story about a "cat".')])}\n{ "messages": ${
+    JSON.stringify([user('Tell me a story about a "cat".')], null, 2)}, "tools": [] }`;
+  const [native, wasi] = [NATIVE, WASI].map((command) => spawnSync(command[0], [...command.slice(1), 'chat', TINY, '--json',
+    '--seed', '7', '--max-tokens', '20'], { encoding: 'utf8', input }));
+  assert.equal(native.status, 0, native.stderr);
+  assert.equal(wasi.stdout, native.stdout);
+  const [first, second, ...more] = native.stdout.trim().split('\n').map((line) => JSON.parse(line));
+  assert.equal(more.length, 0);
+  assert.deepEqual(second, first);
+  assert.ok(first.content.length > 20 && first.tool_calls.length === 0 && first.tokens === 20, native.stdout);
+  const wrong = spawnSync(NATIVE[0], ['chat', TINY, '--json'], { encoding: 'utf8', input: '{"tools": []}' });
+  assert.match(wrong.stderr, /messages/);
+  assert.equal(spawnSync(NATIVE[0], ['chat', TINY, '--json'], { encoding: 'utf8', input: 'Hi' }).status, 1);
+});
+
+await test('a chat that is longer than the context', () => {
+  const chat = (/** @type {string[]} */ ...more) => spawnSync(NATIVE[0], ['chat', TINY, '--temperature', '0', '--max-tokens',
+    '40', ...more], { encoding: 'utf8', input: 'Tell me a story about a cat and a dog.\n'.repeat(12) });
+  const trimmed = chat('--context', '256');
+  assert.equal(trimmed.status, 0, trimmed.stderr);
+  assert.match(trimmed.stderr, /2 messages were left out/);
+  assert.match(chat('--context', '256', '--overflow', 'error').stderr, /context-full/);
+  const shifted = chat('--context', '256', '--overflow', 'shift');
+  assert.equal(shifted.status, 0, shifted.stderr);
+  assert.doesNotMatch(shifted.stderr, /left out/);
+  assert.match(chat('--overflow', 'no').stderr, /error, trim or shift/);
+});
+
 await test('tokenize, info and perplexity', () => {
   const ids = ok(NATIVE, 'tokenize', TINY, PROMPT).out;
   assert.match(ids, /^\d+( \d+)*\n$/);

@@ -101,13 +101,6 @@ void file_sink_abort(file_sink *f);
  * the job. */
 nut_status job_run(nut_job *job, const char *in, const char *out, nut_error *err);
 
-/* ---- chat templates known by their marks (chat.c) ---- */
-
-/* Renders a user's message (and the system text before the first) for the model's chat format; free() the
- * result. */
-nut_status chat_render(const nut_model *model, const char *system, const char *user, bool first, char **out,
-                       nut_error *err);
-
 /* ---- commands: argv[0] is the command's name ---- */
 
 #define CLI_COMMANDS(X)                                                                                     \

@@ -1,37 +1,18 @@
-/* nutshell run and nutshell chat. */
-#include "cli/cli.h"
+/* nutshell run, and the options that nutshell chat shares. */
+#include "cli/generate.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-#define NUT_X(type, field, standard, least, most, js, help) +1
-    N_SAMPLING = 0 NUT_GENERATE_OPTION_LIST(NUT_X), // options of the list
-#undef NUT_X
-    N_MORE = 10,
-    MAX_NAME = 32,
-};
-
-/* What run and chat are called with. */
-typedef struct generate_args {
-    file_options file;
-    nut_generate_options options; // but for its stop texts
-    arg_texts stop;
-    uint32_t n_threads;
-    bool json, profile;
-    const char *system;
-    char names[N_SAMPLING][MAX_NAME]; // "--max-tokens" of the field max_tokens
-} generate_args;
-
-static const char *option_name(const char *field, char name[MAX_NAME]) {
-    snprintf(name, MAX_NAME, "--%s", field);
+static const char *option_name(const char *field, char name[GENERATE_NAME]) {
+    snprintf(name, GENERATE_NAME, "--%s", field);
     for (char *c = name; *c; c++)
         if (*c == '_') *c = '-';
     return name;
 }
 
-static void list_options(generate_args *a, arg_option o[N_SAMPLING + N_MORE]) {
-    const arg_option more[N_MORE] = {
+static void list_options(generate_args *a, arg_option o[GENERATE_SAMPLING + GENERATE_MORE]) {
+    const arg_option more[GENERATE_MORE] = {
         {"--stop", ARG_TEXTS, &a->stop, "end before this text (may be repeated)"},
         {"--threads", ARG_U32, &a->n_threads, "threads (1)"},
         {"--context", ARG_U32, &a->file.n_ctx,
@@ -43,7 +24,12 @@ static void list_options(generate_args *a, arg_option o[N_SAMPLING + N_MORE]) {
         {"--pre", ARG_TEXT, &a->file.pre, "a pre-tokenizer in place of the one that the file names"},
         {"--json", ARG_FLAG, &a->json, "one JSON object on stdout instead of the text"},
         {"--profile", ARG_FLAG, &a->profile, "say where the time goes, in a table"},
-        {"--system", ARG_TEXT, &a->system, "system text of a chat"},
+        {"--system", ARG_TEXT, &a->system, "chat: system text"},
+        {"--template", ARG_TEXT, &a->source, "chat: a file with a template instead of the model's"},
+        {"--tools", ARG_TEXT, &a->tools, "chat: a file with the tools, as JSON"},
+        {"--format", ARG_TEXT, &a->format, "chat: the format of tool calls (found in the template)"},
+        {"--overflow", ARG_TEXT, &a->overflow,
+         "chat: where the context is full, \"error\", \"trim\" the oldest turns, or \"shift\" (trim)"},
     };
     size_t n = 0;
 #define NUT_X(type, field, standard, least, most, js, help)                                                 \
@@ -53,15 +39,14 @@ static void list_options(generate_args *a, arg_option o[N_SAMPLING + N_MORE]) {
     memcpy(o + n, more, sizeof more);
 }
 
-/* Reads the arguments of a command, whose set lacks the options; max_tokens: their default. */
-static nut_status read_args(generate_args *a, arg_set set, uint32_t max_tokens, int argc, char **argv,
-                            nut_error *err) {
-    arg_option options[N_SAMPLING + N_MORE];
+nut_status generate_read_args(generate_args *a, arg_set set, uint32_t max_tokens, int argc, char **argv,
+                              nut_error *err) {
+    arg_option options[GENERATE_SAMPLING + GENERATE_MORE];
     *a = (generate_args){.options = nut_generate_defaults(), .n_threads = 1};
     a->options.max_tokens = max_tokens;
     list_options(a, options);
     set.options = options;
-    set.n_options = N_SAMPLING + N_MORE;
+    set.n_options = GENERATE_SAMPLING + GENERATE_MORE;
     return args_parse(&set, argc, argv, err);
 }
 
@@ -95,12 +80,16 @@ static nut_status collect(output *out, const nut_step *step, nut_error *err) {
     return NUT_OK;
 }
 
-static void print_json(const output *out, const nut_step *last, const nut_session *s, const nut_model *m) {
+const char *generate_finish_name(nut_finish finish) {
     static const char *const finishes[] = {
 #define NUT_X(name, text) text,
         NUT_FINISH_LIST(NUT_X)
 #undef NUT_X
     };
+    return finishes[finish];
+}
+
+static void print_json(const output *out, const nut_step *last, const nut_session *s, const nut_model *m) {
     char timings[384];
     size_t n;
     nut_session_timings(s, timings, sizeof timings, &n, NULL);
@@ -109,8 +98,8 @@ static void print_json(const output *out, const nut_step *last, const nut_sessio
     printf(",\"ids\":[");
     for (size_t i = 0; i < out->n_ids; i++) printf("%s%d", i ? "," : "", (int)out->ids[i]);
     printf("],\"finish\":\"%s\",\"kernel\":\"%s\",\"kv_type\":\"%s\",\"threads\":%u,\"timings\":%s}\n",
-           finishes[last->finish], nut_model_kernel(m), nut_session_kv_type(s), nut_session_n_threads(s),
-           timings);
+           generate_finish_name(last->finish), nut_model_kernel(m), nut_session_kv_type(s),
+           nut_session_n_threads(s), timings);
 }
 
 /* One row of the table: microseconds per token and shares of the whole. */
@@ -132,7 +121,7 @@ static void print_profile(const nut_session *s, unsigned long long prompt, unsig
     print_part(&whole, &whole, prompt, sampled);
 }
 
-static void print_figures(const generate_args *a, const nut_session *s, const nut_model *m) {
+void generate_figures(const generate_args *a, const nut_session *s, const nut_model *m) {
     char t[384];
     size_t n;
     unsigned long long prompt, sampled, drafted, right;
@@ -184,8 +173,8 @@ static nut_status run_prompt(const generate_args *a, const nut_model *m, nut_ses
     return status;
 }
 
-static nut_status open_session(const generate_args *a, const char *path, nut_model **m, nut_session **s,
-                               nut_error *err) {
+nut_status generate_open(const generate_args *a, const char *path, nut_model **m, nut_session **s,
+                         nut_error *err) {
     nut_session_options so = nut_session_defaults();
     so.n_ctx = a->file.n_ctx;
     so.n_threads = a->n_threads;
@@ -207,86 +196,10 @@ nut_status command_run(int argc, char **argv, nut_error *err) {
     generate_args a;
     nut_model *m;
     nut_session *s;
-    TRY(read_args(&a, set, 256, argc, argv, err));
-    TRY(open_session(&a, positionals[0], &m, &s, err));
+    TRY(generate_read_args(&a, set, 256, argc, argv, err));
+    TRY(generate_open(&a, positionals[0], &m, &s, err));
     nut_status status = run_prompt(&a, m, s, positionals[1], err);
-    if (status == NUT_OK) print_figures(&a, s, m);
-    nut_session_free(s);
-    nut_model_free(m);
-    return status;
-}
-
-/* ---- chat ---- */
-
-typedef struct transcript {
-    int32_t *ids;
-    size_t n;
-} transcript;
-
-static nut_status append(transcript *t, const int32_t *ids, size_t n, nut_error *err) {
-    int32_t *grown = realloc(t->ids, (t->n + n + 1) * sizeof *ids);
-    if (!grown) return cli_error(err, NUT_E_MEMORY, "out of memory");
-    t->ids = grown;
-    if (n) memcpy(grown + t->n, ids, n * sizeof *ids);
-    t->n += n;
-    return NUT_OK;
-}
-
-static nut_status chat_turn(const generate_args *a, const nut_model *m, nut_session *s, transcript *t,
-                            const char *user, nut_error *err) {
-    char *text;
-    int32_t *ids;
-    size_t n;
-    output out = {0};
-    nut_step step;
-    bool first = t->n == 0;
-    TRY(chat_render(m, a->system, user, first, &text, err));
-    nut_status status = cli_tokenize(
-        m, text, strlen(text), NUT_TOKENIZE_SPECIAL | (first ? NUT_TOKENIZE_ADD_BOS : 0), &ids, &n, err);
-    free(text);
-    if (status != NUT_OK) return status;
-    status = append(t, ids, n, err);
-    free(ids);
-    if (status == NUT_OK) status = begin(a, s, t->ids, t->n, err);
-    if (status == NUT_OK) status = drain(s, &out, &step, err);
-    if (status == NUT_OK && step.finish == NUT_FINISH_EOS && out.n_ids)
-        out.n_ids--; // the template writes the end
-    if (status == NUT_OK) status = append(t, out.ids, out.n_ids, err);
-    putchar('\n');
-    free(out.text);
-    free(out.ids);
-    return status;
-}
-
-static nut_status chat_loop(const generate_args *a, const nut_model *m, nut_session *s, nut_error *err) {
-    char *line = NULL;
-    size_t cap = 0;
-    bool more = true;
-    transcript t = {0};
-    nut_status status = NUT_OK;
-    while (status == NUT_OK && more) {
-        fputs("> ", stderr);
-        status = file_read_line(stdin, &line, &cap, &more, err);
-        if (status == NUT_OK && more && *line) status = chat_turn(a, m, s, &t, line, err);
-    }
-    free(line);
-    free(t.ids);
-    return status;
-}
-
-nut_status command_chat(int argc, char **argv, nut_error *err) {
-    const char *positionals[1];
-    const arg_set set = {.command = "chat",
-                         .positional = "MODEL [options]  (one line of stdin is one message)",
-                         .positionals = positionals,
-                         .n_positionals = 1};
-    generate_args a;
-    nut_model *m;
-    nut_session *s;
-    TRY(read_args(&a, set, 1024, argc, argv, err));
-    TRY(open_session(&a, positionals[0], &m, &s, err));
-    nut_status status = chat_loop(&a, m, s, err);
-    if (status == NUT_OK) print_figures(&a, s, m);
+    if (status == NUT_OK) generate_figures(&a, s, m);
     nut_session_free(s);
     nut_model_free(m);
     return status;

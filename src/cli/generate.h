@@ -1,0 +1,37 @@
+/* What run and chat share: options of sampling, a session, figures (generate.c). */
+#ifndef NUT_CLI_GENERATE_H
+#define NUT_CLI_GENERATE_H
+
+#include "cli/cli.h"
+
+enum {
+#define NUT_X(type, field, standard, least, most, js, help) +1
+    GENERATE_SAMPLING = 0 NUT_GENERATE_OPTION_LIST(NUT_X), // options of the list
+#undef NUT_X
+    GENERATE_MORE = 14,
+    GENERATE_NAME = 32,
+};
+
+/* What run and chat are called with. */
+typedef struct generate_args {
+    file_options file;
+    nut_generate_options options; // but for its stop texts
+    arg_texts stop;
+    uint32_t n_threads;
+    bool json, profile;
+    const char *system, *source, *tools, *overflow, *format; // of a chat
+    char names[GENERATE_SAMPLING][GENERATE_NAME];            // "--max-tokens" of the field max_tokens
+} generate_args;
+
+/* Reads the arguments of a command, whose set lacks the options; max_tokens: their default. */
+nut_status generate_read_args(generate_args *a, arg_set set, uint32_t max_tokens, int argc, char **argv,
+                              nut_error *err);
+/* The model and a session with it; both are the caller's. */
+nut_status generate_open(const generate_args *a, const char *path, nut_model **m, nut_session **s,
+                         nut_error *err);
+/* Figures on stderr. */
+void generate_figures(const generate_args *a, const nut_session *s, const nut_model *m);
+/* The name of an end. */
+const char *generate_finish_name(nut_finish finish);
+
+#endif
