@@ -176,7 +176,7 @@ await check('the figure of quality has the files that no smaller one of the tool
   const points = [point('llama.cpp', 100, 0.1), point('llama.cpp', 80, 0.5), point('llama.cpp', 110, 0.2),
     point('nutshell', 60, 0.1, '60MB <fast>')];
   equal(best(points.slice(0, 3)).map((p) => p.MB), [80, 100], 'of 80, 100 and 110 MB');
-  const svg = figureOf(points), circles = [...svg.matchAll(/<circle class="(\w+)" cx="([\d.]+)" cy="([\d.]+)" r="4"><title>/g)];
+  const svg = figureOf(points), circles = [...svg.matchAll(/<circle class="(\w+)" cx="([\d.]+)" cy="([\d.]+)" r="4">/g)];
   equal(circles.map(([, kind]) => kind), ['base', 'base', 'ours'], 'points');
   ensure(circles[1][3] === circles[2][3] && +circles[0][3] < +circles[1][3], 'equal KL is at one height, larger above');
   ensure(+circles[2][2] < +circles[0][2] && +circles[0][2] < +circles[1][2], 'more bytes are to the right');

@@ -98,8 +98,8 @@ function panel(model, points, left) {
   parts.push(`<text x="${left + PANEL / 2}" y="${HEIGHT - 6}" text-anchor="middle">MB</text>`);
   for (const [tool, kind] of [['llama.cpp', 'base'], ['nutshell', 'ours']])
     for (const p of best(own.filter((q) => q.tool === tool)))
-      parts.push(`<circle class="${kind}" cx="${x(p.MB)}" cy="${y(p.KL)}" r="4"><title>${p.tool}, ${escape(p.file)}: ${p.MB} MB, KL ${
-        p.KL}</title></circle>`);
+      parts.push(`<circle class="${kind}" cx="${x(p.MB)}" cy="${y(p.KL)}" r="4">`,
+        `<title>${p.tool}, ${escape(p.file)}: ${p.MB} MB, KL ${p.KL}</title></circle>`);
   return parts.join('\n');
 }
 
