@@ -4,6 +4,11 @@
 
 #include <string.h>
 
+/* Going through characters and comparing bytes take longer than copying them. */
+static bool spend_characters(run *r, size_t n) {
+    return chat_spend(r->h, 1 + n / 64);
+}
+
 size_t string_next(const chat_string *s, size_t at) {
     size_t length;
     unicode_at(s->text + at, s->n - at, &length);
@@ -24,14 +29,14 @@ bool string_is_blank(const chat_string *s, size_t at) {
 bool string_length(run *r, const chat_string *s, int64_t *out) {
     *out = 0;
     for (size_t at = 0; at < s->n; at = string_next(s, at)) ++*out;
-    return chat_spend_bytes(r->h, s->n);
+    return spend_characters(r, s->n);
 }
 
 bool string_offset(run *r, const chat_string *s, int64_t i, size_t *out) {
     size_t at = 0;
     for (; i > 0 && at < s->n; i--) at = string_next(s, at);
     *out = at;
-    return chat_spend_bytes(r->h, at);
+    return spend_characters(r, at);
 }
 
 bool string_starts(const chat_string *s, size_t at, const chat_string *part) {
@@ -51,7 +56,7 @@ bool string_find(run *r, const chat_string *s, const chat_string *part, size_t f
             break;
         }
         compared += part->n;
-        if (compared > CHAT_BYTES_A_STEP && !chat_spend_bytes(r->h, compared)) return false;
+        if (compared > CHAT_BYTES_A_STEP && !spend_characters(r, compared)) return false;
         if (compared > CHAT_BYTES_A_STEP) compared = 0;
     }
     return chat_spend_bytes(r->h, compared + (*out == SIZE_MAX ? s->n : *out) - from);

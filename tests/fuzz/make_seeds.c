@@ -29,6 +29,8 @@ static void write_seed(const char *harness, const char *name, make_bytes b) {
     }
 }
 
+#include "chat_seeds.h"
+
 /* ---- models ---- */
 
 static void write_file(const char *harness, const char *name, make_gguf *g, const uint8_t *end,
@@ -802,6 +804,7 @@ int main(int argc, char **argv) {
     write_shapes();
     write_lines();
     write_answers();
+    write_chat();
     for (int way = 0; way < 7; way++) write_statistics(way);
     for (int way = 0; way < 8; way++) write_older(way);
     for (size_t i = 0; argc > 2 && i < sizeof vocabularies / sizeof *vocabularies; i++)

@@ -26,6 +26,8 @@ const HARNESSES = [
   { name: 'formats', share: 1, most: 3000 },
   { name: 'sampler', share: 2, most: 2000 },
   { name: 'answer', share: 2, most: 2000 },
+  { name: 'chat', share: 4, most: 3000 },
+  { name: 'forge', share: 2, most: 400 },
   { name: 'args', share: 1, most: 20000, dict: 'args' },
 ];
 
@@ -33,6 +35,8 @@ const HARNESSES = [
 const READERS = [
   'src/base/cursor.c', 'src/chat/answer.c', 'src/chat/answer_formats.c', 'src/chat/answer_python.c',
   'src/chat/answer_read.c', 'src/chat/answer_schema.c', 'src/chat/answer_tags.c', 'src/chat/json_scan.c',
+  'src/chat/json_read.c', 'src/chat/lex.c', 'src/chat/number.c', 'src/chat/parse.c', 'src/chat/parse_value.c', 'src/chat/run.c',
+  'src/chat/evaluate.c', 'src/chat/call.c', 'src/chat/format.c', 'src/chat/object.c', 'src/chat/operate.c',
   'src/evaluate/imatrix.c', 'src/model/arch.c', 'src/model/arch_read.c', 'src/kernels/rans.c',
   'src/model/bind.c',
   'src/model/coded.c', 'src/model/gguf.c', 'src/model/merge.c',
