@@ -6,10 +6,10 @@
 enum { LONGEST_MATCH = 24 };
 
 static const float first_guess[DRAFT_CLASSES] = {0.5f, 0.65f, 0.8f, 0.9f};
-static const float FIRST_MORE = 0.35f; // until it is measured
-static const float KEPT = 0.9f;        // of an average, when a new value comes
+static const float FIRST_MORE = 0.35f;   // until it is measured
+static const float KEPT = 0.9f;          // of an average, when a new value comes
 static const float KEPT_WITHOUT = 0.99f; // of a share of right tokens, without a draft: they are tried again
-static const float LEAST_GAIN = 1.05f; // below, a draft is not worth its risk
+static const float LEAST_GAIN = 1.05f;   // below, a draft is not worth its risk
 
 void draft_reset(draft *d) {
     if (d->more == 0) {

@@ -3,15 +3,14 @@
  * family and format, shortened real vocabularies where there are some, command lines. They are not
  * committed.
  */
-#include "../unit/answers.h"
 #include "../unit/coded_sample.h"
 #include "../unit/data.h"
 #include "../unit/make_coded.h"
 #include "../unit/make_family.h"
 #include "../unit/make_parts.h"
-#include "chat/answer.h"
 #include "model/gguf.h"
 #include "plain_tokenizer.h"
+#include "seed_answers.h"
 
 #include <sys/stat.h>
 
@@ -762,24 +761,6 @@ static void write_wrong_families(void) {
     write_model("unknown-pre-tokenizer", &g);
 }
 
-/* Each answer of the tests, cut in several ways. */
-static void write_answers(void) {
-    char name[32];
-    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
-        const expected_answer *e = &answers[i];
-        make_bytes b = {0};
-        uint8_t format = 0,
-                with = (uint8_t)((e->template ? 1 : 0) | (e->prompt ? 2 : 0) | (e->tools ? 4 : 0));
-        for (; e->format && strcmp(answer_formats[format].name, e->format); format++) {
-        }
-        if (e->tools) make_put(&b, e->tools, strlen(e->tools) + 1);
-        make_put(&b, e->text, strlen(e->text));
-        make_put(&b, (uint8_t[]){(uint8_t)i, with, e->format ? format : 255}, 3);
-        snprintf(name, sizeof name, "answer-%zu", i);
-        write_seed("answer", name, b);
-    }
-}
-
 int main(int argc, char **argv) {
     static const char *const vocabularies[] = {"llama-spm", "phi-3",          "gpt-2",
                                                "qwen2",     "deepseek-coder", "bert-bge"};
@@ -803,7 +784,7 @@ int main(int argc, char **argv) {
     write_samplers();
     write_shapes();
     write_lines();
-    write_answers();
+    seed_answers(write_seed);
     write_chat();
     for (int way = 0; way < 7; way++) write_statistics(way);
     for (int way = 0; way < 8; way++) write_older(way);
