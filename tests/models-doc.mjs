@@ -37,14 +37,16 @@ const HEAD = `# Models
 Which families of models run, and how that was verified. Made by \`tests/models-doc.mjs\` of what
 \`tests/unit/test_conformance.c\` finds; do not edit.
 
-A family is \`general.architecture\` of a file. Each model of the conformance set is tiny and has random weights; another
-implementation computed its logits, or its rows where it is an encoder, in float64. The largest difference of all
-positions, divided by the deviation of the expected values, is below what the table says: on the reference path
-(\`--reference\`, floats) and on the fast one (SIMD kernels, integers in the cache). The same holds id by id, in odd
-batches, after a rewind, and with two sequences in one step; greedy tokens are the same.
+A family is \`general.architecture\` of a file. Each model of the conformance set is tiny and has random
+weights; another implementation computed its logits, or its rows where it is an encoder, in float64. The
+largest difference of all positions, divided by the deviation of the expected values, is below what the table
+says: on the reference path (\`--reference\`, floats) and on the fast one (SIMD kernels, integers in the cache).
+The same holds id by id, in odd batches, after a rewind, and with two sequences in one step; greedy tokens are
+the same.
 
-Every family, also one without such a model, is run with odd sizes by \`tests/unit/test_families.c\`: the same bits in one
-batch, token by token and after a rewind.
+Models like these with other sizes and options (\`tests/peers/variants-test.mjs\`) have the probabilities that
+llama.cpp gives. Every family, also one without such a model, is run with odd sizes by
+\`tests/unit/test_families.c\`: the same bits in one batch, token by token and after a rewind.
 
 | family | model | values by | reference path | fast path |
 |---|---|---|---|---|
