@@ -560,9 +560,15 @@ typedef enum nut_job_kind {
     NUT_JOB_DONE,     // all is done; told again at each further step
 } nut_job_kind;
 
+/* In the place of a split's number, where options say that the caller can do it: a file that the job keeps
+ * between runs, so that one that was interrupted goes on (OPEN, whose answer is 0 where there is none; WANT;
+ * WRITE); the output, which is to be read again (OPEN, WANT). */
+#define NUT_JOB_STATE  0xfffffffeu
+#define NUT_JOB_OUTPUT 0xffffffffu
+
 typedef struct nut_job_event {
     nut_job_kind kind;
-    uint32_t split;    // OPEN, WANT: which of the model's files, from 0
+    uint32_t split; // OPEN, WANT: which of the model's files, from 0; WRITE: NUT_JOB_STATE, else the output
     uint32_t n_splits; // OPEN: how many the model has; 0 for its first file, before that is known
     uint64_t
         offset; // WANT: of the first byte in its file; WRITE: in the output, never beyond its end so far
@@ -603,6 +609,13 @@ typedef struct nut_compress_options {
     size_t n_text;
     uint32_t n_threads; // 0: 1
     bool fast;          // without gradients: in half the time, and a worse model
+    double bpw;         // or the size as bits of the file for each weight of the model; 0: none
+    /* Or a recipe: a JSON text that lists steps (docs/compression.md), n_recipe bytes. NULL: "auto", where a
+     * size is given. */
+    const char *recipe;
+    size_t n_recipe;
+    bool keeps_state;  // the caller keeps NUT_JOB_STATE beside the output, and drops it when the job is done
+    bool reads_output; // the caller answers NUT_JOB_OUTPUT: what was written is read again and checked
 } nut_compress_options;
 
 /* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and

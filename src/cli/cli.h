@@ -91,8 +91,24 @@ typedef struct file_sink {
 } file_sink;
 nut_status file_sink_open(const char *path, file_sink *f, nut_error *err);
 nut_status file_sink_write(file_sink *f, uint64_t offset, const void *bytes, size_t n, nut_error *err);
+/* What was written, to be read again; *size receives its bytes. */
+nut_status file_sink_size(file_sink *f, uint64_t *size, nut_error *err);
+nut_status file_sink_read(file_sink *f, uint64_t offset, void *out, size_t n, nut_error *err);
 nut_status file_sink_commit(file_sink *f, nut_error *err);
 void file_sink_abort(file_sink *f);
+
+/* What a job keeps between runs, beside its output: OUT.state. */
+typedef struct file_state {
+    FILE *file;
+    char *path;
+} file_state;
+/* Opens it, or begins one. Where one is there, and no other process has it, an output that was not completed
+ * is removed. */
+nut_status file_state_open(const char *out, file_state *s, nut_error *err);
+nut_status file_state_size(const file_state *s, uint64_t *size, nut_error *err);
+nut_status file_state_write(const file_state *s, uint64_t offset, const void *bytes, size_t n,
+                            nut_error *err);
+void file_state_close(file_state *s, bool keep);
 
 /* ---- jobs (job.c) ---- */
 
@@ -100,6 +116,8 @@ void file_sink_abort(file_sink *f);
  * out: path of its output, which exists only after success; NULL where the job has none. The caller frees
  * the job. */
 nut_status job_run(nut_job *job, const char *in, const char *out, nut_error *err);
+/* A job that keeps a state, beside its output, so that it goes on where it did not come to its end. */
+nut_status job_run_kept(nut_job *job, const char *in, const char *out, nut_error *err);
 
 /* ---- commands: argv[0] is the command's name ---- */
 

@@ -16,6 +16,7 @@ nut_status command_quantize(int argc, char **argv, nut_error *err) {
     arg_set set = {"quantize", "IN.gguf OUT.gguf --type TYPE", options, 2, p, 2};
     nut_job *job;
     TRY(args_parse(&set, argc, argv, err));
+    o.reads_output = true;
     TRY(nut_compress_begin(&o, &job, err));
     nut_status status = job_run(job, p[0], p[1], err);
     nut_job_free(job);
@@ -41,38 +42,46 @@ static nut_status parse_size(const char *text, uint64_t *out, nut_error *err) {
     return cli_error(err, NUT_E_ARGUMENT, "\"%.30s\" is no size; write it as 60MB, 57MiB or 1.2GB", text);
 }
 
-/* The written file is read again before success is told. */
-static nut_status check_written(const char *path, nut_error *err) {
-    const file_options o = {0};
-    nut_model *m;
-    TRY(file_load_model(path, &o, &m, err));
-    nut_model_free(m);
-    return NUT_OK;
+/* What the options say; *text and *recipe are to be freed. */
+static nut_status compress_files(nut_compress_options *o, const char *text_path, const char *recipe_path,
+                                 char **text, char **recipe, nut_error *err) {
+    if (text_path) TRY(file_read_text(text_path, text, &o->n_text, err));
+    if (recipe_path && strcmp(recipe_path, "auto") != 0)
+        TRY(file_read_text(recipe_path, recipe, &o->n_recipe, err));
+    o->text = *text;
+    o->recipe = *recipe;
+    if (o->recipe || o->size || o->bpw > 0) return NUT_OK;
+    return cli_error(err, NUT_E_ARGUMENT,
+                     "say how large the file may be: --size 60MB, or --bpw 3.5 bits a weight");
 }
 
 nut_status command_compress(int argc, char **argv, nut_error *err) {
-    nut_compress_options o = {0};
-    const char *size = NULL, *path = NULL, *p[2];
-    char *text = NULL;
+    nut_compress_options o = {.keeps_state = true, .reads_output = true};
+    const char *size = NULL, *text_path = NULL, *recipe_path = NULL, *p[2];
+    char *text = NULL, *recipe = NULL;
+    float bpw = 0;
     const arg_option options[] = {
         {"--size", ARG_TEXT, &size, "bytes that the file may have, such as 60MB"},
-        {"--text", ARG_TEXT, &path,
+        {"--bpw", ARG_F32, &bpw, "or bits of the file for each weight of the model, such as 3.5"},
+        {"--recipe", ARG_TEXT, &recipe_path, "a file that lists steps (docs/compression.md), or auto"},
+        {"--text", ARG_TEXT, &text_path,
          "a text like those that the model is for, to calibrate with (one is built in)"},
         {"--threads", ARG_U32, &o.n_threads, "threads (1)"},
         {"--fast", ARG_FLAG, &o.fast, "without gradients: sooner, and a worse model"},
     };
-    arg_set set = {"compress", "IN.gguf OUT.gguf --size SIZE", options, 4, p, 2};
-    nut_job *job;
+    arg_set set = {"compress", "IN.gguf OUT.gguf --size SIZE", options, sizeof options / sizeof *options, p,
+                   2};
+    nut_job *job = NULL;
     TRY(args_parse(&set, argc, argv, err));
-    if (!size) return cli_error(err, NUT_E_ARGUMENT, "say how large the file may be: --size 60MB");
-    TRY(parse_size(size, &o.size, err));
-    if (path) TRY(file_read_text(path, &text, &o.n_text, err));
-    o.text = text;
-    nut_status status = nut_compress_begin(&o, &job, err);
-    if (status == NUT_OK) {
-        status = job_run(job, p[0], p[1], err);
-        nut_job_free(job);
-    }
+    if (size) TRY(parse_size(size, &o.size, err));
+    if (!(bpw >= 0 && bpw <= 32))
+        return cli_error(err, NUT_E_ARGUMENT, "--bpw takes 0.1 to 32 bits a weight");
+    o.bpw = (double)bpw;
+    nut_status status = compress_files(&o, text_path, recipe_path, &text, &recipe, err);
+    if (status == NUT_OK) status = nut_compress_begin(&o, &job, err);
+    if (status == NUT_OK) status = job_run_kept(job, p[0], p[1], err);
+    nut_job_free(job);
     free(text);
-    return status == NUT_OK ? check_written(p[1], err) : status;
+    free(recipe);
+    return status;
 }

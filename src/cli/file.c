@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#ifndef __wasi__
+#include <sys/file.h>
+#endif
 
 enum { FEED_BYTES = 1 << 20 };
 
@@ -279,7 +282,7 @@ nut_status file_sink_open(const char *path, file_sink *f, nut_error *err) {
     *f = (file_sink){.path = path, .temporary = malloc(n)};
     if (!f->temporary) return cli_error(err, NUT_E_MEMORY, "out of memory");
     snprintf(f->temporary, n, "%s.part", path);
-    f->file = fopen(f->temporary, "wbx"); // never overwrites an existing file, which may be the source
+    f->file = fopen(f->temporary, "w+bx"); // never overwrites an existing file, which may be the source
     if (f->file) return NUT_OK;
     nut_status status = errno == EEXIST
                             ? cli_error(err, NUT_E_IO,
@@ -300,6 +303,17 @@ nut_status file_sink_write(file_sink *f, uint64_t offset, const void *bytes, siz
     return NUT_OK;
 }
 
+nut_status file_sink_size(file_sink *f, uint64_t *size, nut_error *err) {
+    if (fflush(f->file) || fseeko(f->file, 0, SEEK_END)) return io_error(err, "write", f->temporary);
+    f->at = *size = (uint64_t)ftello(f->file);
+    return NUT_OK;
+}
+
+nut_status file_sink_read(file_sink *f, uint64_t offset, void *out, size_t n, nut_error *err) {
+    f->at = UINT64_MAX; // the next write finds its place
+    return file_read_at(f->file, f->temporary, offset, out, n, err);
+}
+
 nut_status file_sink_commit(file_sink *f, nut_error *err) {
     bool bad = fclose(f->file) != 0;
     f->file = NULL;
@@ -317,4 +331,65 @@ void file_sink_abort(file_sink *f) {
     if (f->temporary) remove(f->temporary);
     free(f->temporary);
     *f = (file_sink){0};
+}
+
+/* ---- what is kept between runs ---- */
+
+/* A path with something behind it; free with free(). */
+static char *path_with(const char *path, const char *end) {
+    const size_t n = strlen(path) + strlen(end) + 1;
+    char *out = malloc(n);
+    if (out) snprintf(out, n, "%s%s", path, end);
+    return out;
+}
+
+/* Systems without locks run one process at a time. */
+static bool lock(FILE *f) {
+#ifdef LOCK_EX
+    return flock(fileno(f), LOCK_EX | LOCK_NB) == 0;
+#else
+    return f;
+#endif
+}
+
+nut_status file_state_open(const char *out, file_state *s, nut_error *err) {
+    *s = (file_state){.path = path_with(out, ".state")};
+    char *part = path_with(out, ".part");
+    nut_status status =
+        s->path && part ? check_target(s->path, err) : cli_error(err, NUT_E_MEMORY, "out of memory");
+    if (status == NUT_OK) {
+        s->file = fopen(s->path, "r+b");
+        const bool was_there = s->file;
+        if (!s->file) s->file = fopen(s->path, "w+b");
+        if (!s->file)
+            status = io_error(err, "create", s->path);
+        else if (!lock(s->file))
+            status = cli_error(err, NUT_E_IO, "\"%s\" is being written by another process", out);
+        else if (was_there)
+            remove(part);
+    }
+    free(part);
+    if (status != NUT_OK) file_state_close(s, true);
+    return status;
+}
+
+nut_status file_state_size(const file_state *s, uint64_t *size, nut_error *err) {
+    if (fseeko(s->file, 0, SEEK_END)) return io_error(err, "read", s->path);
+    *size = (uint64_t)ftello(s->file);
+    return NUT_OK;
+}
+
+/* Through to the system at once: it is for the case that this process ends. */
+nut_status file_state_write(const file_state *s, uint64_t offset, const void *bytes, size_t n,
+                            nut_error *err) {
+    if (fseeko(s->file, (off_t)offset, SEEK_SET) || fwrite(bytes, 1, n, s->file) != n || fflush(s->file))
+        return io_error(err, "write", s->path);
+    return NUT_OK;
+}
+
+void file_state_close(file_state *s, bool keep) {
+    if (s->file) fclose(s->file);
+    if (s->file && !keep) remove(s->path);
+    free(s->path);
+    *s = (file_state){0};
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct job_files {
     const char *in;
@@ -13,7 +14,10 @@ typedef struct job_files {
     uint8_t *bytes;
     size_t room;
     file_sink out;
+    file_state state;
     bool showing; // a line of progress is on the terminal
+    time_t begun; // of what is done since the first progress that was told
+    uint64_t done_before;
 } job_files;
 
 static void close_split(job_files *f) {
@@ -31,31 +35,62 @@ static nut_status open_split(job_files *f, uint32_t i, uint64_t *size, nut_error
 
 static nut_status open_next(job_files *f, nut_job *job, const nut_job_event *e, nut_error *err) {
     uint64_t size;
+    if (e->split == NUT_JOB_STATE || e->split == NUT_JOB_OUTPUT) {
+        TRY(e->split == NUT_JOB_STATE ? file_state_size(&f->state, &size, err)
+                                      : file_sink_size(&f->out, &size, err));
+        return nut_job_open(job, size, err);
+    }
     f->n = e->n_splits;
     TRY(open_split(f, e->split, &size, err));
     if (f->out.path) TRY(file_check_other(f->split, f->path, f->out.path, err));
     return nut_job_open(job, size, err);
 }
 
-static nut_status feed(job_files *f, nut_job *job, const nut_job_event *e, nut_error *err) {
+static nut_status read_file(job_files *f, const nut_job_event *e, nut_error *err) {
     uint64_t size;
+    if (e->split == NUT_JOB_OUTPUT) return file_sink_read(&f->out, e->offset, f->bytes, e->n, err);
+    if (e->split == NUT_JOB_STATE)
+        return file_read_at(f->state.file, f->state.path, e->offset, f->bytes, e->n, err);
+    if (f->i != e->split || !f->split) TRY(open_split(f, e->split, &size, err));
+    return file_read_at(f->split, f->path, e->offset, f->bytes, e->n, err);
+}
+
+static nut_status write_file(job_files *f, const nut_job_event *e, nut_error *err) {
+    if (e->split == NUT_JOB_STATE) return file_state_write(&f->state, e->offset, e->bytes, e->n, err);
+    return file_sink_write(&f->out, e->offset, e->bytes, e->n, err);
+}
+
+static nut_status feed(job_files *f, nut_job *job, const nut_job_event *e, nut_error *err) {
     if (e->n > f->room) {
         free(f->bytes);
         f->bytes = malloc(e->n);
         f->room = f->bytes ? e->n : 0;
         if (!f->bytes) return cli_error(err, NUT_E_MEMORY, "out of memory for a read buffer");
     }
-    if (f->i != e->split) TRY(open_split(f, e->split, &size, err));
-    TRY(file_read_at(f->split, f->path, e->offset, f->bytes, e->n, err));
+    TRY(read_file(f, e, err));
     return nut_job_feed(job, f->bytes, e->n, err);
 }
 
+/* "  3 min left", once there is something to tell it by. */
+static void tell_left(job_files *f, const nut_job_event *e, char *out, size_t cap) {
+    const time_t now = time(NULL);
+    if (!f->begun) f->begun = now, f->done_before = e->done;
+    const double seconds = difftime(now, f->begun), done = (double)(e->done - f->done_before);
+    if (e->done < f->done_before || seconds < 3 || done * 50 < (double)(e->total - f->done_before)) return;
+    const double left = seconds * (double)(e->total - e->done) / done;
+    if (left < 90)
+        snprintf(out, cap, "%.0f s left", left);
+    else
+        snprintf(out, cap, "%.0f min left", left / 60);
+}
+
 static void show_progress(job_files *f, const nut_job_event *e) {
-    char what[80];
+    char what[80], left[40] = "";
     snprintf(what, sizeof what, "%s", e->text);
     cli_clean(what);
-    fprintf(stderr, "\r%4llu of %llu  %-40.40s", (unsigned long long)e->done, (unsigned long long)e->total,
-            what);
+    tell_left(f, e, left, sizeof left);
+    fprintf(stderr, "\r%4llu of %llu  %-40.40s  %-12.12s", (unsigned long long)e->done,
+            (unsigned long long)e->total, what, left);
     f->showing = true;
 }
 
@@ -65,7 +100,7 @@ static void end_line(job_files *f) {
 }
 
 static void show_note(job_files *f, const nut_job_event *e) {
-    char text[512];
+    char text[2000];
     end_line(f);
     snprintf(text, sizeof text, "%s", e->text);
     cli_clean(text);
@@ -76,7 +111,7 @@ static nut_status answer(job_files *f, nut_job *job, const nut_job_event *e, nut
     switch (e->kind) {
     case NUT_JOB_OPEN: return open_next(f, job, e, err);
     case NUT_JOB_WANT: return feed(f, job, e, err);
-    case NUT_JOB_WRITE: return file_sink_write(&f->out, e->offset, e->bytes, e->n, err);
+    case NUT_JOB_WRITE: return write_file(f, e, err);
     case NUT_JOB_NOTE: show_note(f, e); return NUT_OK;
     case NUT_JOB_PROGRESS: show_progress(f, e); return NUT_OK;
     case NUT_JOB_DONE: break;
@@ -93,14 +128,34 @@ static nut_status drive(job_files *f, nut_job *job, nut_error *err) {
     return NUT_OK;
 }
 
+/* Work that a full disk, or too little memory, has ended can go on. */
+static void end_state(job_files *f, nut_status status) {
+    const bool keep = status == NUT_E_IO || status == NUT_E_MEMORY;
+    if (f->state.file && keep)
+        fprintf(stderr, "what was done is kept in %s: the same command goes on with it\n", f->state.path);
+    file_state_close(&f->state, keep);
+}
+
+static nut_status run(job_files *f, nut_job *job, const char *out, nut_error *err) {
+    nut_status status = out ? file_sink_open(out, &f->out, err) : NUT_OK;
+    if (status == NUT_OK) status = drive(f, job, err);
+    end_line(f);
+    close_split(f);
+    free(f->bytes);
+    if (status == NUT_OK && out) status = file_sink_commit(&f->out, err);
+    if (status != NUT_OK) file_sink_abort(&f->out);
+    return status;
+}
+
 nut_status job_run(nut_job *job, const char *in, const char *out, nut_error *err) {
     job_files f = {.in = in};
-    if (out) TRY(file_sink_open(out, &f.out, err));
-    nut_status status = drive(&f, job, err);
-    end_line(&f);
-    close_split(&f);
-    free(f.bytes);
-    if (status == NUT_OK && out) status = file_sink_commit(&f.out, err);
-    if (status != NUT_OK) file_sink_abort(&f.out);
+    return run(&f, job, out, err);
+}
+
+nut_status job_run_kept(nut_job *job, const char *in, const char *out, nut_error *err) {
+    job_files f = {.in = in};
+    TRY(file_state_open(out, &f.state, err));
+    const nut_status status = run(&f, job, out, err);
+    end_state(&f, status);
     return status;
 }

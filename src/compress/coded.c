@@ -55,15 +55,22 @@ typedef struct parts {
 } parts;
 
 static nut_status round_rows(const method_slice *s, const parts *p, coded_data *out, nut_error *err) {
+    double error = 0;
     if (!p->z || !p->row_scale || !p->col_scale) return error_memory(err, s->n_rows * s->n_cols * 4);
     for (size_t c = 0; c < s->n_cols; c++) p->col_scale[c] = 1;
     for (size_t r = 0; r < s->n_rows; r++) {
         const float *w = s->weights + r * s->n_cols, step = row_step(w, s->n_cols, bits_of(s->to));
         p->row_scale[r] = step;
-        for (size_t c = 0; c < s->n_cols; c++) p->z[r * s->n_cols + c] = nearest(w[c] / step);
+        for (size_t c = 0; c < s->n_cols; c++) {
+            const int32_t z = p->z[r * s->n_cols + c] = nearest(w[c] / step);
+            const double off = (double)(w[c] - (float)z * step);
+            error += off * off;
+        }
     }
     const coded_tensor t = {s->n_rows, s->n_cols, p->z, p->row_scale, p->col_scale};
-    return coded_write(&t, out, err);
+    TRY(coded_write(&t, out, err));
+    out->error = error;
+    return NUT_OK;
 }
 
 static nut_status code(const method_slice *s, coded_data *out, nut_error *err) {

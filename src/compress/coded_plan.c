@@ -2,6 +2,7 @@
  * for weights of 3 to 6 bits no different. */
 #include "compress/coded_plan.h"
 
+#include "base/cursor.h"
 #include "base/error.h"
 #include "base/half.h"
 #include "base/mem.h"
@@ -17,14 +18,18 @@ static const double least_of_rows = 1e-3, least_of_tokens = 1e-2; // of the mean
 /* Of the input of one or more matrices. */
 typedef struct input {
     size_t n;
-    uint16_t *feedback; // (n (n - 1) / 2) rows of what is above the diagonal: R_ij / R_ii
+    bool correlated;    // there are shares; else each weight is rounded alone
+    uint16_t *feedback; // (n (n - 1) / 2) rows of what is above the diagonal: R_ij / R_ii; NULL: in the file
+    uint64_t at;        // where they are in the file
     float *spread;      // (n) U_jj
     float *col_scale;   // (n)
     double middle;      // geometric mean of spread
-    uint64_t bytes;
+    const statistics *of; // what it was made of
+    double more;
 } input;
 
-enum { MOST_NAME = 64 }; // bytes: gguf.c
+enum { MOST_NAME = 64 };                               // bytes: gguf.c
+enum { INPUT_HEAD = 8, MATRIX_HEAD = MOST_NAME + 24 }; // bytes of what is saved
 
 typedef struct planned {
     char name[MOST_NAME];
@@ -38,9 +43,9 @@ struct coded_plan {
     input *inputs; // (n_inputs)
     planned *all;  // (n)
     size_t n_inputs, n, room_inputs, room;
-    const statistics *last; // what the newest input was made of
-    double last_more;
-    uint64_t bytes;
+    size_t n_inputs_saved, n_saved;
+    size_t layer; // first input of the layer that is added
+    input *read;  // whose factor was read from the file last; NULL: none
 };
 
 nut_status coded_plan_new(threads *team, coded_plan **out, nut_error *err) {
@@ -70,38 +75,29 @@ void coded_plan_free(coded_plan *p) {
     mem_free(p);
 }
 
-uint64_t coded_plan_bytes(const coded_plan *p) {
-    return p->bytes;
-}
-
 /* ---- inputs ---- */
 
-/* The mean Hessian (n, n), its upper half; 1 on the diagonal without statistics. */
-static void mean_hessian(const coded_facts *f, float *h) {
-    const size_t n = f->n_cols;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = i; j < n; j++)
-            h[i * n + j] = (float)(statistics_hessian(f->input, i, j) / (double)f->input->n_tokens +
-                                   (i == j ? f->input_more : 0));
+/* Bytes of the shares of n columns. */
+static bool half_square(size_t n, size_t *bytes) {
+    return size_mul(n, n - 1, bytes) && *bytes < SIZE_MAX / 8; // two bytes for each of half as many
 }
 
-static void take_factor(input *in, const factor *f) {
-    uint16_t *to = in->feedback;
-    for (size_t i = 0; i < in->n; i++)
-        for (size_t j = i + 1; j < in->n; j++)
-            *to++ = half_f32_to_f16(f->feedback[i * in->n + j] * f->spread[i] / f->spread[j]);
-    memcpy(in->spread, f->spread, in->n * sizeof *f->spread);
+/* The mean Hessian. */
+static double mean_hessian(const void *ctx, size_t i, size_t j) {
+    const coded_facts *f = ctx;
+    return statistics_hessian(f->input, i, j) / (double)f->input->n_tokens + (i == j ? f->input_more : 0);
 }
 
 static nut_status factorize(coded_plan *p, const coded_facts *f, input *in, nut_error *err) {
     factor made;
-    float *h = mem_alloc(in->n * in->n * sizeof *h);
-    if (!h) return error_memory(err, in->n * in->n * sizeof *h);
-    mean_hessian(f, h);
-    const nut_status status = factor_new(p->d, h, in->n, &made, err);
-    mem_free(h);
-    if (status != NUT_OK) return status;
-    take_factor(in, &made);
+    TRY(factor_new(p->d, mean_hessian, f, in->n, &made, err));
+    uint16_t *to = in->feedback;
+    for (size_t i = 0; i < in->n; i++) {
+        const double spread = factor_spread(&made, i);
+        for (size_t j = i + 1; j < in->n; j++)
+            *to++ = half_f32_to_f16((float)(made.r[i * in->n + j] * spread));
+        in->spread[i] = (float)spread;
+    }
     factor_free(&made);
     return NUT_OK;
 }
@@ -115,16 +111,19 @@ static void scale_columns(input *in) {
         in->col_scale[i] = coded_scale(coded_scale_code((float)((double)in->spread[i] / in->middle)));
 }
 
-static nut_status make_input(coded_plan *p, const coded_facts *f, input *in, nut_error *err) {
+static nut_status take_input(input *in, nut_error *err) {
     size_t half = 0;
-    *in = (input){.n = f->n_cols};
-    if (f->input && (!size_mul(in->n, in->n - 1, &half) || half > SIZE_MAX / 8))
-        return error_memory(err, UINT64_MAX);
-    in->feedback = half ? mem_alloc(half) : NULL; // two bytes for each of half as many
+    if (in->correlated && !half_square(in->n, &half)) return error_memory(err, UINT64_MAX);
+    in->feedback = in->correlated ? mem_alloc(half + 1) : NULL;
     in->spread = mem_alloc(in->n * sizeof(float));
     in->col_scale = mem_alloc(in->n * sizeof(float));
-    in->bytes = half + 2 * in->n * sizeof(float);
-    if (!in->spread || !in->col_scale || (half && !in->feedback)) return error_memory(err, in->bytes);
+    if (in->spread && in->col_scale && (in->feedback || !in->correlated)) return NUT_OK;
+    return error_memory(err, half + 2 * in->n * sizeof(float));
+}
+
+static nut_status make_input(coded_plan *p, const coded_facts *f, input *in, nut_error *err) {
+    *in = (input){.n = f->n_cols, .correlated = f->input, .of = f->input, .more = f->input_more};
+    TRY(take_input(in, err));
     for (size_t i = 0; i < in->n; i++) in->spread[i] = 1;
     if (f->input) TRY(factorize(p, f, in, err));
     scale_columns(in);
@@ -140,19 +139,39 @@ static void *grown(void *rows, size_t n, size_t *room, size_t size) {
     return more;
 }
 
-static nut_status add_input(coded_plan *p, const coded_facts *f, nut_error *err) {
-    if (p->n_inputs && f->input && f->input == p->last && f->input_more == p->last_more) return NUT_OK;
+/* The input that has the same statistics; n_inputs: there is none. */
+static size_t find_input(const coded_plan *p, const coded_facts *f) {
+    size_t i = p->layer;
+    while (i < p->n_inputs &&
+           !(f->input && p->inputs[i].of == f->input && p->inputs[i].more == f->input_more))
+        i++;
+    return i;
+}
+
+static nut_status next_input(coded_plan *p, input **out, nut_error *err) {
     input *inputs = grown(p->inputs, p->n_inputs, &p->room_inputs, sizeof *inputs);
     if (!inputs) return error_memory(err, 2 * p->n_inputs * sizeof *inputs);
     p->inputs = inputs;
-    const nut_status status = make_input(p, f, &inputs[p->n_inputs], err);
-    if (status != NUT_OK) {
-        free_input(&inputs[p->n_inputs]);
-        return status;
-    }
-    p->bytes += inputs[p->n_inputs++].bytes;
-    p->last = f->input;
-    p->last_more = f->input_more;
+    *out = &inputs[p->n_inputs];
+    return NUT_OK;
+}
+
+static nut_status add_input(coded_plan *p, const coded_facts *f, nut_error *err) {
+    input *in;
+    TRY(next_input(p, &in, err));
+    const nut_status status = make_input(p, f, in, err);
+    if (status == NUT_OK)
+        p->n_inputs++;
+    else
+        free_input(in);
+    return status;
+}
+
+static nut_status next_matrix(coded_plan *p, planned **out, nut_error *err) {
+    planned *all = grown(p->all, p->n, &p->room, sizeof *all);
+    if (!all) return error_memory(err, 2 * p->n * sizeof *all);
+    p->all = all;
+    *out = &all[p->n];
     return NUT_OK;
 }
 
@@ -171,21 +190,19 @@ static void fill_sensitivity(const coded_facts *f, float *to) {
 }
 
 nut_status coded_plan_add(coded_plan *p, const coded_facts *f, nut_error *err) {
-    TRY(add_input(p, f, err));
-    planned *all = grown(p->all, p->n, &p->room, sizeof *all);
-    if (!all) return error_memory(err, 2 * p->n * sizeof *all);
-    p->all = all;
-    float *sensitivity = mem_alloc(f->n_rows * sizeof *sensitivity);
-    if (!sensitivity) return error_memory(err, f->n_rows * sizeof *sensitivity);
-    fill_sensitivity(f, sensitivity);
-    all[p->n] = (planned){.n_name = f->tensor.n < MOST_NAME ? (size_t)f->tensor.n : MOST_NAME,
-                          .n_rows = f->n_rows,
-                          .n_cols = f->n_cols,
-                          .input = p->n_inputs - 1,
-                          .sensitivity = sensitivity};
-    memcpy(all[p->n].name, f->tensor.s, all[p->n].n_name);
+    planned *m;
+    const size_t i = find_input(p, f);
+    if (i == p->n_inputs) TRY(add_input(p, f, err));
+    TRY(next_matrix(p, &m, err));
+    *m = (planned){.n_name = f->tensor.n < MOST_NAME ? (size_t)f->tensor.n : MOST_NAME,
+                   .n_rows = f->n_rows,
+                   .n_cols = f->n_cols,
+                   .input = i,
+                   .sensitivity = mem_alloc(f->n_rows * sizeof(float))};
+    if (!m->sensitivity) return error_memory(err, f->n_rows * sizeof(float));
+    fill_sensitivity(f, m->sensitivity);
+    memcpy(m->name, f->tensor.s, m->n_name);
     p->n++;
-    p->bytes += f->n_rows * sizeof *sensitivity;
     return NUT_OK;
 }
 
@@ -196,8 +213,154 @@ static const planned *find(const coded_plan *p, gguf_str tensor) {
     return NULL;
 }
 
+uint64_t coded_plan_weights(const coded_plan *p) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < p->n; i++) n += (uint64_t)p->all[i].n_rows * p->all[i].n_cols;
+    return n;
+}
+
 bool coded_plan_has(const coded_plan *p, gguf_str tensor) {
     return find(p, tensor);
+}
+
+void coded_plan_end_layer(coded_plan *p) {
+    p->layer = p->n_inputs;
+}
+
+/* ---- files ---- */
+
+static size_t saved_input(const input *in) {
+    size_t half = 0;
+    if (in->correlated) half_square(in->n, &half);
+    return INPUT_HEAD + in->n * sizeof(float) + half;
+}
+
+static uint8_t *put(uint8_t *to, const void *bytes, size_t n) {
+    memcpy(to, bytes, n);
+    return to + n;
+}
+
+static uint8_t *put_u32(uint8_t *to, size_t v) {
+    for (size_t i = 0; i < 4; i++) *to++ = (uint8_t)(v >> (8 * i));
+    return to;
+}
+
+static uint8_t *put_input(uint8_t *to, const input *in) {
+    to = put_u32(put_u32(to, in->n), in->correlated);
+    to = put(to, in->spread, in->n * sizeof(float));
+    return in->correlated ? put(to, in->feedback, in->n * (in->n - 1)) : to;
+}
+
+static uint8_t *put_matrix(uint8_t *to, const planned *m, size_t first_input) {
+    memset(to, 0, MATRIX_HEAD);
+    memcpy(to, m->name, m->n_name);
+    put_u32(put_u32(put_u32(put_u32(to + MOST_NAME, m->n_name), m->input - first_input), m->n_rows),
+            m->n_cols);
+    return put(to + MATRIX_HEAD, m->sensitivity, m->n_rows * sizeof(float));
+}
+
+/* Numbers of inputs and of matrices; then both. */
+nut_status coded_plan_save(coded_plan *p, size_t before, uint8_t **bytes, size_t *n, nut_error *err) {
+    *n = before + 8;
+    for (size_t i = p->n_inputs_saved; i < p->n_inputs; i++) *n += saved_input(&p->inputs[i]);
+    for (size_t i = p->n_saved; i < p->n; i++) *n += MATRIX_HEAD + p->all[i].n_rows * sizeof(float);
+    uint8_t *to = *bytes = mem_alloc(*n);
+    if (!to) return error_memory(err, *n);
+    to = put_u32(put_u32(to + before, p->n_inputs - p->n_inputs_saved), p->n - p->n_saved);
+    for (size_t i = p->n_inputs_saved; i < p->n_inputs; i++) to = put_input(to, &p->inputs[i]);
+    for (size_t i = p->n_saved; i < p->n; i++) to = put_matrix(to, &p->all[i], p->n_inputs_saved);
+    return NUT_OK;
+}
+
+void coded_plan_saved(coded_plan *p, uint64_t at) {
+    at += 8;
+    for (size_t i = p->n_inputs_saved; i < p->n_inputs; i++) {
+        input *in = &p->inputs[i];
+        in->at = at + INPUT_HEAD + in->n * sizeof(float);
+        at += saved_input(in);
+        mem_free(in->feedback);
+        in->feedback = NULL;
+    }
+    p->n_inputs_saved = p->n_inputs;
+    p->n_saved = p->n;
+}
+
+static nut_status wrong_plan(nut_error *err) {
+    return error_set(err, NUT_E_CORRUPT, "the saved state of the compression is damaged; remove it");
+}
+
+/* Floats above 0. */
+static bool take_floats(cursor *c, size_t n, float *out) {
+    bool good = true;
+    for (size_t i = 0; i < n && !c->ended; i++) {
+        out[i] = cursor_f32(c);
+        good &= out[i] > 0 && out[i] < INFINITY;
+    }
+    return good && !c->ended;
+}
+
+static nut_status load_input(coded_plan *p, cursor *c, uint64_t at, nut_error *err) {
+    input *in;
+    size_t half = 0;
+    const size_t n = cursor_u32(c), correlated = cursor_u32(c);
+    if (c->ended || !n || correlated > 1 || n > (c->n - c->at) / sizeof(float)) return wrong_plan(err);
+    TRY(next_input(p, &in, err));
+    *in = (input){.n = n, .correlated = correlated};
+    in->spread = mem_alloc(n * sizeof(float));
+    in->col_scale = mem_alloc(n * sizeof(float));
+    p->n_inputs++; // it is the plan's to free
+    if (!in->spread || !in->col_scale) return error_memory(err, 2 * n * sizeof(float));
+    if (!take_floats(c, n, in->spread)) return wrong_plan(err);
+    in->at = at + c->at;
+    if (correlated && (!half_square(n, &half) || !cursor_take(c, half)) && n > 1) return wrong_plan(err);
+    scale_columns(in);
+    return NUT_OK;
+}
+
+static nut_status load_matrix(coded_plan *p, cursor *c, size_t first, nut_error *err) {
+    planned *m;
+    const uint8_t *name = cursor_take(c, MOST_NAME);
+    const size_t n_name = cursor_u32(c), in = cursor_u32(c), n_rows = cursor_u32(c), n_cols = cursor_u32(c);
+    cursor_take(c, 8);
+    if (c->ended || n_name > MOST_NAME || in >= p->n_inputs - first || n_cols != p->inputs[first + in].n ||
+        n_rows > (c->n - c->at) / sizeof(float))
+        return wrong_plan(err);
+    TRY(next_matrix(p, &m, err));
+    *m = (planned){.n_name = n_name, .n_rows = n_rows, .n_cols = n_cols, .input = first + in};
+    memcpy(m->name, name, MOST_NAME);
+    m->sensitivity = mem_alloc((n_rows + 1) * sizeof(float));
+    p->n++;
+    if (!m->sensitivity) return error_memory(err, n_rows * sizeof(float));
+    return take_floats(c, n_rows, m->sensitivity) ? NUT_OK : wrong_plan(err);
+}
+
+nut_status coded_plan_load(coded_plan *p, const uint8_t *bytes, size_t n, uint64_t at, nut_error *err) {
+    cursor c = {.bytes = bytes, .n = n};
+    const size_t first = p->n_inputs, n_inputs = cursor_u32(&c), n_matrices = cursor_u32(&c);
+    for (size_t i = 0; i < n_inputs; i++) TRY(load_input(p, &c, at, err));
+    for (size_t i = 0; i < n_matrices; i++) TRY(load_matrix(p, &c, first, err));
+    p->n_inputs_saved = p->n_inputs;
+    p->n_saved = p->n;
+    return c.ended || c.at != n ? wrong_plan(err) : NUT_OK;
+}
+
+nut_status coded_plan_wants(coded_plan *p, gguf_str tensor, uint64_t *at, uint8_t **into, size_t *n,
+                            nut_error *err) {
+    const planned *m = find(p, tensor);
+    input *in = m ? &p->inputs[m->input] : NULL;
+    *n = 0;
+    if (!in || !in->correlated || in->feedback || in->n < 2) return NUT_OK;
+    if (p->read) {
+        mem_free(p->read->feedback);
+        p->read->feedback = NULL;
+    }
+    *n = in->n * (in->n - 1);
+    in->feedback = mem_alloc(*n);
+    if (!in->feedback) return error_memory(err, *n);
+    p->read = in;
+    *at = in->at;
+    *into = (uint8_t *)in->feedback;
+    return NUT_OK;
 }
 
 /* ---- coding ---- */
@@ -237,9 +400,10 @@ static void unpack_feedback(const input *in, float *to) {
             to[i * in->n + j] = half_f16_to_f32(*from++) * in->spread[j] / in->spread[i];
 }
 
-/* Integers take the place of the weights, some rows at a time. */
-static void round_matrix(const coded_plan *p, const planned *m, coding *c, float *weights) {
+/* Integers take the place of the weights, some rows at a time; the sum of the errors' squares. */
+static double round_matrix(const coded_plan *p, const planned *m, coding *c, float *weights) {
     const input *in = &p->inputs[m->input];
+    double error = 0;
     for (size_t row = 0; row < m->n_rows; row += ROWS_AT_ONCE) {
         const size_t n = m->n_rows - row < ROWS_AT_ONCE ? m->n_rows - row : ROWS_AT_ONCE;
         float *at = weights + row * m->n_cols;
@@ -252,7 +416,9 @@ static void round_matrix(const coded_plan *p, const planned *m, coding *c, float
                                 .shrink = c->shrink + row};
         gptq_round(p->d, &rows, c->z, c->error);
         memcpy(at, c->z, n * m->n_cols * sizeof *c->z);
+        for (size_t i = 0; i < n * m->n_cols; i++) error += (double)c->error[i] * (double)c->error[i];
     }
+    return error;
 }
 
 /* Steps of the rows, and how wide their weights are in them. */
@@ -279,10 +445,11 @@ nut_status coded_plan_code(const coded_plan *p, double lambda, gguf_str tensor, 
     if (status == NUT_OK) {
         scale_rows(m, in, lambda, weights, &c);
         unpack_feedback(in, c.feedback);
-        round_matrix(p, m, &c, weights);
+        const double error = round_matrix(p, m, &c, weights);
         const void *z = weights;
         const coded_tensor t = {m->n_rows, m->n_cols, z, c.row_scale, in->col_scale};
         status = coded_write(&t, out, err);
+        out->error = error;
     }
     free_coding(&c);
     return status;

@@ -27,7 +27,7 @@ typedef struct coded_facts {
     gguf_str tensor; // its name, copied
     size_t n_rows, n_cols;
     const statistics *input; // with a Hessian, or NULL: each weight is rounded alone, all columns alike.
-                             // Matrices one after another with the same address share a factor.
+                             // Matrices of a layer with the same address share a factor.
     double input_more; // is added to the diagonal of the mean Hessian: what the loss feels of the matrix by
                        // another way than its product
     const double *sensitivity; // (n_rows) F, copied; NULL: 1
@@ -35,13 +35,31 @@ typedef struct coded_facts {
 } coded_facts;
 
 nut_status coded_plan_add(coded_plan *p, const coded_facts *facts, nut_error *err);
+/* The statistics of the matrices that were added are gone. */
+void coded_plan_end_layer(coded_plan *p);
 
+/* Weights of all matrices. */
+uint64_t coded_plan_weights(const coded_plan *p);
 /* Whether the tensor is in the plan. */
 bool coded_plan_has(const coded_plan *p, gguf_str tensor);
 /* Codes a matrix of the plan; its weights (n_rows, n_cols) are overwritten. */
 nut_status coded_plan_code(const coded_plan *p, double lambda, gguf_str tensor, float *weights,
                            coded_data *out, nut_error *err);
-/* Bytes that the plan holds. */
-uint64_t coded_plan_bytes(const coded_plan *p);
+
+/* ---- plans that lie in a file ---- */
+
+/* Most of a plan is its factors, which a file can keep. What was added since the last call, as bytes to be
+ * written there, (*n), freed with mem_free; the first `before` of them are the caller's. */
+nut_status coded_plan_save(coded_plan *p, size_t before, uint8_t **bytes, size_t *n, nut_error *err);
+/* Those behind the caller's stand at `at` of the file: the factors among them leave memory. */
+void coded_plan_saved(coded_plan *p, uint64_t at);
+/* Adds what was saved, and is in the file at `at`; the factors stay there. The bytes may be hostile:
+ * E_CORRUPT. */
+nut_status coded_plan_load(coded_plan *p, const uint8_t *bytes, size_t n, uint64_t at, nut_error *err);
+
+/* The bytes of the file that coding this tensor needs, (*n) at *at, which go to *into before it is coded; *n
+ * 0: none. The plan keeps one factor that was read. */
+nut_status coded_plan_wants(coded_plan *p, gguf_str tensor, uint64_t *at, uint8_t **into, size_t *n,
+                            nut_error *err);
 
 #endif

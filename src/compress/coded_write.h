@@ -13,6 +13,7 @@ typedef struct coded_data {
     size_t n, room;
     const format *format; // its type: by the bits that hold nearly all integers
     uint64_t n_outliers;  // integers that they do not hold
+    double error;         // sum of the squares of what rounding has changed, by whoever has rounded
 } coded_data;
 
 /* Whether tensors of this shape can be coded: n_cols is a multiple of 32 up to 65,536. */

@@ -6,7 +6,8 @@
  * several files becomes one file.
  *
  * A coded matrix is encoded as a whole, so memory then is that of the largest one's floats. How many bytes
- * it takes is known afterwards: the header, which says so in numbers of fixed width, is written twice.
+ * it takes, and how far the new weights are from the old ones, is known afterwards: the header, which says
+ * so in numbers of fixed width, is written twice.
  */
 #include "compress/method.h"
 
@@ -21,6 +22,20 @@
 enum { SLICE = 1 << 16 };  // weights at once: a multiple of every block
 enum { READ = 4 * SLICE }; // bytes of a header at once
 enum { MAX_TYPE = 32 };    // of options.type
+
+/* Metadata, (n_tensors) in the order of the tensors: ggml's types in the source, and the root of the mean
+ * square change of a weight as a part of that of the weights. */
+#define COMPRESS_RECIPE "nutshell.compress.recipe" // as it was given
+#define COMPRESS_TYPES  "nutshell.compress.source_types"
+#define COMPRESS_ERRORS "nutshell.compress.errors"
+
+/* Tensors with one name but for numbers. */
+typedef struct left_tensors {
+    char pattern[65];
+    uint32_t ggml_type;
+    uint64_t n;
+} left_tensors;
+enum { MOST_LISTED = 12 };
 
 typedef struct compress {
     nut_job job;
@@ -43,13 +58,17 @@ typedef struct compress {
     uint64_t written;                       // bytes of the output, in order
     uint64_t *coded_bytes, *coded_outliers; // (n_coded) for the metadata
     uint64_t n_coded, coded;                // coded tensors, and those that are done
+    uint32_t *types;                        // (n_tensors) for the metadata: what they were
+    float *errors;                          // (n_tensors) and what they lost: see add_error
+    double power, error;                    // of the tensor that is worked on
     coded_data data;                        // of the one that is written
     uint64_t tensor;                        // that is worked on
     uint64_t row, col;                      // of its next weight
     method_slice slice;                     // that is worked on
     uint64_t pad;                           // zeros that are still to follow the tensor
     char note[320];
-    char name[65]; // of the tensor, terminated
+    char left[1600]; // a note
+    char name[65];   // of the tensor, terminated
     // buffers
     uint8_t *bytes;  // from a file
     uint8_t *blocks; // to the output
@@ -100,6 +119,7 @@ static nut_status feed_header(compress *c, nut_error *err) {
 
 /* ---- the plan ---- */
 
+static nut_status begin_write(compress *c, nut_error *err);
 static nut_status write_header(compress *c, nut_error *err);
 static nut_status want_slice(compress *c, nut_error *err);
 
@@ -166,6 +186,51 @@ static void note_twice(compress *c) {
     job_note(&c->job, c->note);
 }
 
+/* A tensor's name, its numbers as '*': the same for all layers. */
+static void pattern_of(gguf_str name, char out[65]) {
+    size_t n = 0;
+    for (size_t i = 0; i < name.n; i++) {
+        const bool digit = name.s[i] >= '0' && name.s[i] <= '9', begins = n && out[n - 1] == '.';
+        if (digit && n && out[n - 1] == '*') continue;
+        out[n++] = digit && begins ? '*' : name.s[i] ? name.s[i] : '?';
+    }
+    out[n] = 0;
+}
+
+/* Counts a tensor that is left with those of its pattern and type; false where the list is full. */
+static bool count_left(left_tensors *list, size_t *n, const gguf_tensor *t) {
+    left_tensors one = {.n = 1, .ggml_type = t->ggml_type};
+    pattern_of(t->name, one.pattern);
+    for (size_t i = 0; i < *n; i++)
+        if (list[i].ggml_type == one.ggml_type && !strcmp(list[i].pattern, one.pattern))
+            return list[i].n++, true;
+    if (*n == MOST_LISTED) return false;
+    list[(*n)++] = one;
+    return true;
+}
+
+/* Lists what stays as it is. */
+static void note_left(compress *c) {
+    left_tensors list[MOST_LISTED];
+    size_t n_listed = 0;
+    uint64_t n_left = 0, n_more = 0;
+    for (uint64_t i = 0; i < c->header.n_tensors; i++) {
+        if (c->tensors[i].ggml_type != c->header.tensors[i].ggml_type) continue;
+        n_left++;
+        n_more += !count_left(list, &n_listed, &c->header.tensors[i]);
+    }
+    if (!n_left) return;
+    size_t n = (size_t)snprintf(c->left, sizeof c->left,
+                                "%llu of %llu tensors stay as they are:", (unsigned long long)n_left,
+                                (unsigned long long)c->header.n_tensors);
+    for (size_t i = 0; i < n_listed; i++)
+        n += (size_t)snprintf(c->left + n, sizeof c->left - n, "%s %s (%llu, %s)", i ? "," : "",
+                              list[i].pattern, (unsigned long long)list[i].n,
+                              format_ggml_name(list[i].ggml_type));
+    if (n_more) snprintf(c->left + n, sizeof c->left - n, " and %llu more", (unsigned long long)n_more);
+    job_note(&c->job, c->left);
+}
+
 static nut_status take_buffers(compress *c, nut_error *err) {
     mem_free(c->bytes);
     c->bytes = mem_alloc(c->room * sizeof(float));
@@ -179,6 +244,8 @@ static nut_status take_buffers(compress *c, nut_error *err) {
 
 /* The header says the sizes of coded tensors, those that are known. */
 static nut_status begin_writer(compress *c, nut_error *err) {
+    TRY(gguf_meta_array(&c->meta, COMPRESS_TYPES, GGUF_U32, c->types, c->header.n_tensors, err));
+    TRY(gguf_meta_array(&c->meta, COMPRESS_ERRORS, GGUF_F32, c->errors, c->header.n_tensors, err));
     if (c->n_coded) {
         TRY(gguf_meta_array(&c->meta, GGUF_CODED_BYTES, GGUF_U64, c->coded_bytes, c->n_coded, err));
         TRY(gguf_meta_array(&c->meta, GGUF_CODED_OUTLIERS, GGUF_U64, c->coded_outliers, c->n_coded, err));
@@ -186,7 +253,12 @@ static nut_status begin_writer(compress *c, nut_error *err) {
     return gguf_write_begin(&c->writer, &c->header, &c->meta, c->tensors, c->header.n_tensors, err);
 }
 
-static nut_status plan_sizes(compress *c, nut_error *err) {
+static nut_status plan_facts(compress *c, nut_error *err) {
+    const uint64_t n = c->header.n_tensors;
+    c->types = mem_calloc((size_t)n, sizeof *c->types);
+    c->errors = mem_calloc((size_t)n, sizeof *c->errors);
+    if (!c->types || !c->errors) return error_memory(err, n * 8);
+    for (uint64_t i = 0; i < n; i++) c->types[i] = c->header.tensors[i].ggml_type;
     if (!c->n_coded) return NUT_OK;
     c->coded_bytes = mem_calloc((size_t)c->n_coded, sizeof *c->coded_bytes);
     c->coded_outliers = mem_calloc((size_t)c->n_coded, sizeof *c->coded_outliers);
@@ -201,9 +273,16 @@ static nut_status plan_model(compress *c, nut_error *err) {
     if (!c->tensors) return error_memory(err, n * sizeof *c->tensors);
     for (uint64_t i = 0; i < n; i++) TRY(plan_tensor(c, i, err));
     TRY(take_buffers(c, err));
-    TRY(plan_sizes(c, err));
+    TRY(plan_facts(c, err));
     TRY(begin_writer(c, err));
     note_twice(c);
+    c->phase = begin_write;
+    return NUT_OK;
+}
+
+static nut_status begin_write(compress *c, nut_error *err) {
+    (void)err;
+    note_left(c);
     c->phase = write_header;
     return NUT_OK;
 }
@@ -288,6 +367,32 @@ static nut_status want_slice(compress *c, nut_error *err) {
     return NUT_OK;
 }
 
+/* ---- what is lost ---- */
+
+static double sum_squares(const float *x, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+/* The slice's blocks are read back, over what was read of the source. */
+static void add_error(compress *c, size_t n) {
+    const format *to = c->slice.to;
+    float *back = (float *)c->bytes;
+    to->dequantize(c->blocks, n / to->block, back);
+    for (size_t i = 0; i < n; i++) back[i] -= c->floats[i];
+    c->power += sum_squares(c->floats, n);
+    c->error += sum_squares(back, n);
+}
+
+/* Root of the mean square change of a weight, as a part of that of the weights. */
+static void end_error(compress *c) {
+    c->errors[c->tensor] = c->power > 0 ? (float)sqrt(c->error / c->power) : 0;
+    c->power = c->error = 0;
+}
+
+/* ---- slices ---- */
+
 static bool all_finite(const float *x, size_t n) {
     size_t wrong = 0; // without a branch, so that compilers make SIMD of it
     for (size_t i = 0; i < n; i++) wrong += !(fabsf(x[i]) <= FLT_MAX);
@@ -313,6 +418,7 @@ static nut_status write_slice(compress *c, nut_error *err) {
         return NUT_OK;
     }
     TRY(c->method->encode(s, c->blocks, err));
+    add_error(c, n);
     write_bytes(c, c->blocks, n / s->to->block * s->to->bytes);
     return NUT_OK;
 }
@@ -328,7 +434,15 @@ static nut_status code_tensor(compress *c, nut_error *err) {
                           .n_rows = (size_t)n_rows(t),
                           .n_cols = (size_t)t->dims[0]};
     coded_data_free(&c->data);
+    if (c->method->wants) {
+        uint64_t at;
+        uint8_t *into;
+        TRY(c->method->wants(c->ctx, whole.tensor, &at, &into, &c->n, err));
+        if (c->n) return job_want(&c->job, NUT_JOB_STATE, at, into, c->n), NUT_OK;
+    }
+    c->power = sum_squares(c->floats, whole.n_rows * whole.n_cols);
     TRY(c->method->code(&whole, &c->data, err));
+    c->error = c->data.error;
     t->ggml_type = c->data.format->ggml_type;
     t->n_bytes = c->coded_bytes[c->coded] = c->data.n;
     c->coded_outliers[c->coded++] = c->data.n_outliers;
@@ -376,7 +490,8 @@ static nut_status finish_tensor(compress *c, nut_error *err) {
     c->name[name.n] = 0;
     c->row = c->col = 0;
     coded_data_free(&c->data);
-    c->phase = ++c->tensor < c->header.n_tensors ? want_slice : c->n_coded ? finish_data : finish_job;
+    end_error(c);
+    c->phase = ++c->tensor < c->header.n_tensors ? want_slice : finish_data;
     job_progress(&c->job, c->name, c->tensor, c->header.n_tensors);
     return NUT_OK;
 }
@@ -396,6 +511,8 @@ static void free_job(nut_job *job) {
     coded_data_free(&c->data);
     mem_free(c->coded_bytes);
     mem_free(c->coded_outliers);
+    mem_free(c->types);
+    mem_free(c->errors);
     mem_free(c->tensors);
     mem_free(c->bytes);
     mem_free(c->blocks);
@@ -403,12 +520,13 @@ static void free_job(nut_job *job) {
     mem_free(c);
 }
 
-static nut_status begin(compress *c, nut_error *err) {
+static nut_status begin(compress *c, const char *recipe, nut_error *err) {
     const method *m = c->method;
     if (m->statistics && !c->find)
         return error_set(err, NUT_E_ARGUMENT,
                          "method %s needs statistics of the model's inputs; calibrate first", m->name);
     if (m->begin) TRY(m->begin(&c->options, c->ctx, &c->meta, err));
+    if (recipe) TRY(gguf_meta_str(&c->meta, COMPRESS_RECIPE, (gguf_str){recipe, strlen(recipe)}, err));
     c->bytes = mem_alloc(READ);
     return c->bytes ? NUT_OK : error_memory(err, READ);
 }
@@ -428,7 +546,7 @@ nut_status compress_begin(const method *m, const nut_compress_options *options, 
     c->find = find;
     c->ctx = ctx;
     c->room = SLICE;
-    nut_status status = begin(c, err);
+    nut_status status = begin(c, options->recipe, err);
     if (status == NUT_OK)
         *out = &c->job;
     else

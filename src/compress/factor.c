@@ -69,58 +69,45 @@ static bool decompose(decomposition *c) {
     return true;
 }
 
-static void load_damped(decomposition *c, const float *h, double by) {
+static void load_damped(decomposition *c, factor_at *at, const void *ctx, double by) {
     for (size_t i = 0; i < c->n; i++) {
-        for (size_t j = i; j < c->n; j++) c->r[i * c->n + j] = (double)h[i * c->n + j];
+        for (size_t j = i; j < c->n; j++) c->r[i * c->n + j] = at(ctx, i, j);
         c->r[i * c->n + i] += by;
     }
 }
 
-static void store(const decomposition *c, factor *f) {
-    const size_t n = c->n;
-    for (size_t j = 0; j < n; j++) f->spread[j] = (float)(1 / c->r[j * n + j]);
-    for (size_t i = 0; i < n; i++) {
-        memset(f->feedback + i * n, 0, i * sizeof(float));
-        for (size_t j = i; j < n; j++) f->feedback[i * n + j] = (float)(c->r[i * n + j] / c->r[j * n + j]);
-    }
-}
-
-static nut_status decompose_damped(decomposition *c, const float *h, factor *f, nut_error *err) {
+static nut_status decompose_damped(decomposition *c, factor_at *at, const void *ctx, factor *f,
+                                   nut_error *err) {
     double mean = 0;
-    for (size_t i = 0; i < c->n; i++) mean += (double)h[i * c->n + i] / (double)c->n;
+    for (size_t i = 0; i < c->n; i++) mean += at(ctx, i, i) / (double)c->n;
     for (f->damping = first_damping; mean > 0 && f->damping < most_damping; f->damping *= 10) {
-        load_damped(c, h, f->damping * mean);
-        if (!decompose(c)) continue;
-        store(c, f);
-        return NUT_OK;
+        load_damped(c, at, ctx, f->damping * mean);
+        if (decompose(c)) return NUT_OK;
     }
     return error_set(err, NUT_E_CORRUPT,
                      "the statistics of a matrix' inputs are no sums of squares; calibrate again");
 }
 
 static nut_status take_memory(decomposition *c, factor *f, size_t n, nut_error *err) {
-    size_t square, bytes;
-    if (!size_mul(n, n, &square) || !size_mul(square + n * BLOCK, sizeof(double), &bytes))
+    size_t square = 0, bytes;
+    *f = (factor){.n = n};
+    if (!size_mul(n, n, &square) || !size_mul(square, sizeof(double), &bytes))
         return error_memory(err, UINT64_MAX);
-    *f = (factor){
-        .n = n, .feedback = mem_alloc(square * sizeof(float)), .spread = mem_alloc(n * sizeof(float))};
-    c->r = mem_alloc(bytes);
-    if (!c->r || !f->feedback || !f->spread) return error_memory(err, bytes);
-    c->panel = c->r + square;
-    return NUT_OK;
+    c->r = f->r = mem_alloc(bytes);
+    c->panel = mem_alloc(n * BLOCK * sizeof(double));
+    return c->r && c->panel ? NUT_OK : error_memory(err, bytes);
 }
 
-nut_status factor_new(dense *d, const float *h, size_t n, factor *out, nut_error *err) {
+nut_status factor_new(dense *d, factor_at *at, const void *ctx, size_t n, factor *out, nut_error *err) {
     decomposition c = {.d = d, .n = n};
     nut_status status = take_memory(&c, out, n, err);
-    if (status == NUT_OK) status = decompose_damped(&c, h, out, err);
-    mem_free(c.r);
+    if (status == NUT_OK) status = decompose_damped(&c, at, ctx, out, err);
+    mem_free(c.panel);
     if (status != NUT_OK) factor_free(out);
     return status;
 }
 
 void factor_free(factor *f) {
-    mem_free(f->feedback);
-    mem_free(f->spread);
+    mem_free(f->r);
     *f = (factor){0};
 }

@@ -12,16 +12,27 @@
 
 typedef struct factor {
     size_t n;
-    float *feedback; // (n, n) row i, from i + 1 on: R_ij / R_jj, the share of column i's error that column j
-                     // takes; what is below is 0 and the diagonal 1
-    float *spread;   // (n) U_jj = 1 / R_jj: the deviation that an error in column j costs at the least
-    double damping;  // that was added to the diagonal, as a part of its mean
+    double *r;      // (n, n) R; what is below the diagonal means nothing
+    double damping; // that was added to the diagonal, as a part of its mean
 } factor;
 
-/* h (n, n): its upper half is read. Where H is not positive definite with 0.003 of its mean diagonal added,
- * more is. A column that no input uses has the spread of the damping alone. E_CORRUPT where h has no
- * positive mean, or numbers that are none. Memory: 8 n^2 bytes while it works. */
-nut_status factor_new(dense *d, const float *h, size_t n, factor *out, nut_error *err);
+/* Element (i, j) of H, i <= j. */
+typedef double factor_at(const void *ctx, size_t i, size_t j);
+
+/* Where H is not positive definite with 0.003 of its mean diagonal added, more is. A column that no input
+ * uses has the spread of the damping alone. E_CORRUPT where H has no positive mean, or numbers that are
+ * none. Memory: 8 n^2 bytes, those of the factor. */
+nut_status factor_new(dense *d, factor_at *at, const void *ctx, size_t n, factor *out, nut_error *err);
 void factor_free(factor *f);
+
+/* U_jj: the deviation that an error in column j costs at the least. */
+static inline double factor_spread(const factor *f, size_t j) {
+    return 1 / f->r[j * f->n + j];
+}
+
+/* The share of column i's error that column j takes, j > i. */
+static inline double factor_share(const factor *f, size_t i, size_t j) {
+    return f->r[i * f->n + j] / f->r[j * f->n + j];
+}
 
 #endif

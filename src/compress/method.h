@@ -25,7 +25,7 @@ typedef struct method_slice {
     const format *to;
     uint64_t row, col;            // of the first weight
     size_t n_rows, n_cols;        // whole blocks of `to`; n_rows is 1 where n_cols is less than a row
-    float *weights;               // (n_rows, n_cols), finite; they may be overwritten
+    float *weights;               // (n_rows, n_cols), finite; `code` may overwrite them
     const statistics *statistics; // of the matrix' inputs; NULL where the method needs none
     const void *ctx;              // what compress_begin was given
 } method_slice;
@@ -44,6 +44,10 @@ typedef struct method {
                           const gguf_tensor *t);
     /* Encodes a slice as blocks of slice->to. */
     nut_status (*encode)(const method_slice *slice, uint8_t *blocks, nut_error *err);
+    /* What coding a tensor needs of the job's files: called before, until *n is 0; n bytes at *at of the
+     * state go to *into. NULL: nothing. */
+    nut_status (*wants)(const void *ctx, const gguf_tensor *t, uint64_t *at, uint8_t **into, size_t *n,
+                        nut_error *err);
     /* Encodes a whole matrix where the planned format is a coded one; the format of the result may be
      * another of them. NULL: the method plans none. */
     nut_status (*code)(const method_slice *whole, coded_data *out, nut_error *err);
@@ -54,6 +58,9 @@ METHOD_LIST(NUT_X)
 #undef NUT_X
 
 enum { METHOD_FILE_TYPE_UNSAID = 1024 }; // general.file_type: LLAMA_FTYPE_GUESSED of llama.cpp
+
+/* The method of a name; NULL or "": the default. */
+nut_status method_find(const char *name, const method **out, nut_error *err);
 
 /* Whether t is one of the large matrices, which nearly all methods are for: two dimensions, more than one
  * row, a name that ends in "weight". Norms, biases and tables of other kinds are not. */

@@ -1,6 +1,6 @@
 /* The list of methods, and what they share. */
-#include "compress/auto.h"
 #include "compress/method.h"
+#include "compress/recipe.h"
 
 #include "base/error.h"
 
@@ -21,14 +21,19 @@ bool method_is_matrix(const gguf_tensor *t) {
     return weight && t->n_dims == 2 && t->dims[1] > 1;
 }
 
-nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err) {
-    const char *name = options->method ? options->method : method_round.name;
+nut_status method_find(const char *name, const method **out, nut_error *err) {
     char names[160] = "";
-    if (options->size) return auto_begin(options, out, err);
+    if (!name || !*name) name = method_round.name;
     for (size_t i = 0; i < N_METHODS; i++)
-        if (!strcmp(methods[i]->name, name))
-            return compress_begin(methods[i], options, NULL, NULL, out, err);
+        if (!strcmp(methods[i]->name, name)) return *out = methods[i], NUT_OK;
     for (size_t i = 0, n = 0; i < N_METHODS && n < sizeof names; i++)
         n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", methods[i]->name);
     return error_set(err, NUT_E_ARGUMENT, "there is no method \"%.20s\"; choose one of %s", name, names);
+}
+
+nut_status nut_compress_begin(const nut_compress_options *o, nut_job **out, nut_error *err) {
+    const method *m;
+    if (o->size || o->bpw > 0 || o->recipe || o->reads_output) return recipe_begin(o, out, err);
+    TRY(method_find(o->method, &m, err));
+    return compress_begin(m, o, NULL, NULL, out, err);
 }

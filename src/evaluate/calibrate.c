@@ -187,6 +187,10 @@ static nut_status begin_session(calibrate *c, nut_error *err) {
                                    .n_batch = c->windows.window};
     TRY(nut_session_new(c->source.m, &o, &c->session, err));
     c->phase = embed;
+    if (!c->options.residual) return NUT_OK;
+    model_source_unload(&c->source);
+    c->which = c->options.first < n_layer(c) ? (int)c->options.first : BIND_MODEL;
+    c->phase = load_layer;
     return NUT_OK;
 }
 
@@ -261,7 +265,9 @@ static void note_needs(calibrate *c) {
 
 static nut_status take_residual(calibrate *c, nut_error *err) {
     const size_t n_embd = c->source.m->hp.n_embd;
-    c->residual = mem_calloc(c->windows.n_ids, n_embd * sizeof(float));
+    if (c->residual && c->options.n_residual != c->windows.n_ids * n_embd)
+        return error_set(err, NUT_E_STATE, "the saved state is of another text");
+    if (!c->residual) c->residual = mem_calloc(c->windows.n_ids, n_embd * sizeof(float));
     if (c->options.sequential) c->saved = mem_calloc(c->windows.window, n_embd * sizeof(float));
     if (c->residual && (c->saved || !c->options.sequential)) return NUT_OK;
     return error_memory(err, (uint64_t)c->windows.n_ids * n_embd * sizeof(float));
@@ -325,10 +331,14 @@ static const job_ops ops = {step, free_job};
 nut_status calibrate_begin(const calibrate_options *options, const char *text, size_t n_text, nut_job **out,
                            nut_error *err) {
     calibrate *c = mem_calloc(1, sizeof *c);
-    if (!c) return error_memory(err, sizeof *c);
+    if (!c) {
+        mem_free(options->residual);
+        return error_memory(err, sizeof *c);
+    }
     c->job.ops = &ops;
     c->phase = read_headers;
     c->options = *options;
+    c->residual = options->residual;
     c->text = text;
     c->n_text = n_text;
     c->complete = CALIBRATE_NONE;
@@ -350,6 +360,12 @@ const statistics *calibrate_find(const void *job, gguf_str tensor) {
 
 nut_model *calibrate_model(const nut_job *job) {
     return ((const calibrate *)job)->source.m;
+}
+
+const float *calibrate_residual(const nut_job *job, size_t *n) {
+    const calibrate *c = (const calibrate *)job;
+    *n = c->windows.n_ids * c->source.m->hp.n_embd;
+    return c->residual;
 }
 
 uint64_t calibrate_n_tokens(const nut_job *job) {

@@ -27,6 +27,9 @@ typedef struct calibrate_options {
     bool special;       // special tokens are recognized in the text
     bool sequential;    // layers are run a second time after they were complete, so that later ones see the
                         // outputs of weights that were changed meanwhile
+    float *residual;    // (n_residual) calibrate_residual of a job like this one when it had completed the
+    size_t n_residual;  // layers before `first`, the one that is to be next. It is the job's now, from
+    uint32_t first;     // mem_alloc; NULL: it begins at the beginning. Not where it is sequential
 } calibrate_options;
 
 /* The text must outlive the job. E_ARGUMENT, once the model is known, where it is shorter than a window. */
@@ -47,6 +50,9 @@ const statistics *calibrate_find_in_stack(const nut_job *job, gguf_str tensor, u
 /* The model, once its headers are read (else NULL); its layer that is complete is bound, as floats, and may
  * be changed where the job is sequential. It is the job's. */
 nut_model *calibrate_model(const nut_job *job);
+/* What all tokens have become behind the layer that is complete, (*n) floats, once its last window was run.
+ */
+const float *calibrate_residual(const nut_job *job, size_t *n);
 /* Tokens of the text and of a window, once its first layer is complete. */
 uint64_t calibrate_n_tokens(const nut_job *job);
 uint32_t calibrate_window(const nut_job *job);

@@ -5,6 +5,10 @@
 #include "base/mem.h"
 #include "model/model.h"
 
+static uint32_t file_of(const model_source *s) {
+    return s->output ? NUT_JOB_OUTPUT : s->split;
+}
+
 /* ---- headers ---- */
 
 static nut_status begin_file(model_source *s, const nut_job *job, bool reference, nut_error *err) {
@@ -28,7 +32,7 @@ static nut_status want_header(model_source *s, nut_job *job, nut_error *err) {
     const uint64_t left = job->size - s->at;
     s->n = left < MODEL_SOURCE_READ ? (size_t)left : MODEL_SOURCE_READ;
     if (!s->n) return finish(s, err);
-    job_want(job, s->split, s->at, s->bytes, s->n);
+    job_want(job, file_of(s), s->at, s->bytes, s->n);
     s->state = SOURCE_READING;
     return NUT_OK;
 }
@@ -48,7 +52,7 @@ nut_status model_source_headers(model_source *s, nut_job *job, bool reference, b
     if (!s->bytes) return error_memory(err, MODEL_SOURCE_READ);
     switch (s->state) {
     case SOURCE_OPEN:
-        job_open(job, s->split, s->n_splits);
+        job_open(job, file_of(s), s->n_splits);
         s->state = SOURCE_OPENED;
         break;
     case SOURCE_OPENED:
@@ -71,7 +75,7 @@ static void want_layer(model_source *s, nut_job *job, bool *ready) {
         return;
     }
     s->n = left < MODEL_SOURCE_READ ? (size_t)left : MODEL_SOURCE_READ;
-    job_want(job, s->split, offset, s->bytes, s->n);
+    job_want(job, file_of(s), offset, s->bytes, s->n);
     s->state = SOURCE_READING;
 }
 

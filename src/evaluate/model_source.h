@@ -16,6 +16,7 @@ typedef struct model_source {
     nut_model *m;       // then; the source's
     layer_load layer;   // what is loaded; m NULL: nothing
     model_source_state state;
+    bool output; // it is what the job has written: NUT_JOB_OUTPUT, set before the headers are read
     uint32_t split, n_splits;
     uint64_t at;    // bytes of the file that were fed
     size_t n;       // bytes wanted

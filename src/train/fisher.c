@@ -12,6 +12,8 @@
 enum { DEFAULT_WINDOW = 512, DEFAULT_WINDOWS = 10, MOST_AT_ONCE = 4 };
 enum { STORE_BYTES = 64 << 20 }; // of layers' inputs that are kept, but for a window's
 
+enum { SUM_WINDOWS, SUM_EMBEDDED, SUM_LOSS, SUMS };
+
 /* The rows of a tensor. */
 typedef struct tensor_rows {
     gguf_str name;
@@ -35,8 +37,10 @@ typedef struct fisher {
     uint32_t il;
     bool back;
     tensor_rows *rows; // (n_tensors) as in the header
-    double *variance;  // (n_vocab)
-    double embedded, loss;
+    double *sums;      // (n_sums) the three numbers of SUMS, then of rows and of the vocabulary
+    size_t n_sums;
+    bool complete;    // the last step has completed a group
+    double *variance; // (n_vocab)
     char note[64];
 } fisher;
 
@@ -93,7 +97,7 @@ static void see_embedded(fisher *f) {
     const size_t n = f->p->n * f->source.m->hp.n_embd;
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)f->dx[i] * (double)f->dx[i];
-    f->embedded += sum;
+    f->sums[SUM_EMBEDDED] += sum;
 }
 
 /* ---- a group of windows ---- */
@@ -124,8 +128,8 @@ static nut_status finish(fisher *f, nut_error *err) {
     for (uint64_t i = 0; i < f->source.m->header.n_tensors; i++)
         for (size_t r = 0; f->rows[i].sums && r < f->rows[i].n; r++) f->rows[i].sums[r] /= n;
     for (size_t i = 0; i < f->source.m->hp.n_vocab; i++) f->variance[i] /= n;
-    f->embedded *= scale * scale / (n * (double)f->source.m->hp.n_embd);
-    f->loss /= n;
+    f->sums[SUM_EMBEDDED] *= scale * scale / (n * (double)f->source.m->hp.n_embd);
+    f->sums[SUM_LOSS] /= n;
     (void)err;
     drop_buffers(f); // results may be kept for long
     job_done(&f->job);
@@ -144,6 +148,8 @@ static nut_status load_backward(fisher *f, nut_error *err) {
     if (f->il-- > 0) return NUT_OK;
     see_embedded(f);
     f->first += f->at_once;
+    f->sums[SUM_WINDOWS] = (double)f->first;
+    f->complete = true;
     f->phase = f->first < f->n_windows ? load_outside : finish;
     return NUT_OK;
 }
@@ -156,7 +162,7 @@ static nut_status load_head(fisher *f, nut_error *err) {
     f->p->gradient = NULL;
     pass_head_gradient(f->p, &h, stored(f, n_layer(f)), f->dx);
     f->p->gradient = see_gradient;
-    f->loss += h.loss;
+    f->sums[SUM_LOSS] += h.loss;
     model_source_unload(&f->source);
     f->back = true;
     f->il = n_layer(f) - 1;
@@ -187,19 +193,37 @@ static size_t windows_at_once(const fisher *f) {
     return n;
 }
 
+static bool has_rows(const gguf_tensor *t) {
+    return t->n_dims == 2 && t->name.n > 4 && !memcmp(t->name.s, "blk.", 4);
+}
+
+/* Those of an earlier job are taken where they are as many. */
+static void go_on(fisher *f) {
+    const fisher_options *o = &f->options;
+    if (!o->sums || o->n_sums != f->n_sums) return;
+    memcpy(f->sums, o->sums, f->n_sums * sizeof *f->sums);
+    f->first = f->sums[SUM_WINDOWS] > 0 ? (size_t)f->sums[SUM_WINDOWS] : 0;
+}
+
 static nut_status take_rows(fisher *f, nut_error *err) {
     const gguf *g = &f->source.m->header;
+    const size_t n_vocab = f->source.m->hp.n_vocab;
+    f->n_sums = SUMS + n_vocab;
+    for (uint64_t i = 0; i < g->n_tensors; i++)
+        if (has_rows(&g->tensors[i])) f->n_sums += (size_t)g->tensors[i].dims[1];
     f->rows = mem_calloc((size_t)g->n_tensors, sizeof *f->rows);
-    f->variance = mem_calloc(f->source.m->hp.n_vocab, sizeof *f->variance);
-    if (!f->rows || !f->variance) return error_memory(err, g->n_tensors * sizeof *f->rows);
+    f->sums = mem_calloc(f->n_sums, sizeof *f->sums);
+    if (!f->rows || !f->sums) return error_memory(err, f->n_sums * sizeof *f->sums);
+    f->variance = f->sums + SUMS;
+    double *next = f->variance + n_vocab;
     for (uint64_t i = 0; i < g->n_tensors; i++) {
         const gguf_tensor *t = &g->tensors[i];
         f->rows[i] = (tensor_rows){.name = t->name, .n = (size_t)t->dims[1]};
-        if (t->n_dims == 2 && t->name.n > 4 && !memcmp(t->name.s, "blk.", 4)) {
-            f->rows[i].sums = mem_calloc(f->rows[i].n, sizeof(double));
-            if (!f->rows[i].sums) return error_memory(err, t->dims[1] * sizeof(double));
-        }
+        if (!has_rows(t)) continue;
+        f->rows[i].sums = next;
+        next += f->rows[i].n;
     }
+    go_on(f);
     return NUT_OK;
 }
 
@@ -213,9 +237,8 @@ static nut_status begin_pass(fisher *f, nut_error *err) {
     f->p->tap_ctx = f;
     f->store = mem_calloc((m->hp.n_layer + 1) * n, m->hp.n_embd * sizeof(float));
     f->dx = mem_calloc(n, m->hp.n_embd * sizeof(float));
-    if (!f->store || !f->dx)
-        return error_memory(err, (uint64_t)(m->hp.n_layer + 2) * n * m->hp.n_embd * sizeof(float));
-    return take_rows(f, err);
+    if (f->store && f->dx) return NUT_OK;
+    return error_memory(err, (uint64_t)(m->hp.n_layer + 2) * n * m->hp.n_embd * sizeof(float));
 }
 
 static nut_status load_outside(fisher *f, nut_error *err) {
@@ -262,7 +285,8 @@ static nut_status read_headers(fisher *f, nut_error *err) {
         windows_of_text(&all, m->vocab, f->text, f->n_text, f->options.special, (uint32_t)f->window, err);
     if (status == NUT_OK) status = choose_windows(f, &all, err);
     windows_free(&all);
-    f->phase = load_outside;
+    if (status == NUT_OK) status = take_rows(f, err);
+    f->phase = f->first < f->n_windows ? load_outside : finish;
     return status;
 }
 
@@ -270,14 +294,14 @@ static nut_status read_headers(fisher *f, nut_error *err) {
 
 static nut_status step(nut_job *job, nut_error *err) {
     fisher *f = (fisher *)job;
+    f->complete = false;
     return f->phase(f, err);
 }
 
 static void free_job(nut_job *job) {
     fisher *f = (fisher *)job;
-    for (uint64_t i = 0; f->rows && i < f->source.m->header.n_tensors; i++) mem_free(f->rows[i].sums);
     mem_free(f->rows);
-    mem_free(f->variance);
+    mem_free(f->sums);
     drop_buffers(f);
     model_source_free(&f->source);
     mem_free(f);
@@ -303,7 +327,13 @@ bool fisher_has_model(const nut_job *job) {
 
 fisher_vocab fisher_of_vocab(const nut_job *job) {
     const fisher *f = (const fisher *)job;
-    return (fisher_vocab){f->source.m->hp.n_vocab, f->variance, f->embedded, f->loss};
+    return (fisher_vocab){f->source.m->hp.n_vocab, f->variance, f->sums[SUM_EMBEDDED], f->sums[SUM_LOSS]};
+}
+
+const double *fisher_sums(const nut_job *job, size_t *n) {
+    const fisher *f = (const fisher *)job;
+    *n = f->n_sums;
+    return f->complete ? f->sums : NULL;
 }
 
 const double *fisher_of_rows(const nut_job *job, gguf_str tensor, size_t *n) {

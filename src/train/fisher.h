@@ -21,6 +21,8 @@ typedef struct fisher_options {
     uint32_t n_threads; // 0: 1
     uint64_t seed;      // of the labels
     bool special;       // special tokens are recognized in the text
+    const double *sums; // (n_sums) of fisher_sums, of a job like this one that has not come to its end: it
+    size_t n_sums;      // goes on behind that group of windows. They are the caller's; NULL: none
 } fisher_options;
 
 /* The text must outlive the job. E_UNSUPPORTED, once the model is known, where its family has no gradients
@@ -30,6 +32,9 @@ nut_status fisher_begin(const fisher_options *options, const char *text, size_t 
 
 /* Whether the model's headers were read: what is wrong afterwards is not the file's. */
 bool fisher_has_model(const nut_job *job);
+
+/* All that was summed up so far, (*n), where the last step has completed a group of windows; else NULL. */
+const double *fisher_sums(const nut_job *job, size_t *n);
 
 /* What a job that is done has found; it lives as long as the job. */
 typedef struct fisher_vocab {

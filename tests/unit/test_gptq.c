@@ -48,7 +48,7 @@ static float *golden_hessian(void) {
     return h;
 }
 
-/* R R^T = H, where R_ij = feedback_ij / spread_j; its diagonal is the golden one. */
+/* R R^T = H; its diagonal is the golden one. */
 static void check_factor(const factor *f, const float *h) {
     enum { N = GPTQ_COLS };
     double mean = 0, worst = 0, spread = 0;
@@ -57,28 +57,49 @@ static void check_factor(const factor *f, const float *h) {
         for (size_t j = i; j < N; j++) {
             double sum = 0;
             for (size_t k = j; k < N; k++)
-                sum += (double)f->feedback[i * N + k] / (double)f->spread[k] *
-                       (double)f->feedback[j * N + k] / (double)f->spread[k];
+                sum += f->r[i * N + k] * f->r[j * N + k];
             worst = fmax(worst, fabs(sum - (double)h[i * N + j] - (i == j ? f->damping * mean : 0)));
         }
-    for (size_t i = 0; i < N; i++) spread = fmax(spread, fabs((double)f->spread[i] / gptq_spread[i] - 1));
+    for (size_t i = 0; i < N; i++) spread = fmax(spread, fabs(factor_spread(f, i) / gptq_spread[i] - 1));
     CHECK(worst < 1e-5 * mean, "R R^T is %g off H", worst);
     CHECK(spread < 1e-5, "U_jj is %g off", spread);
     CHECK(f->damping == 0.003, "damping %g", f->damping);
+}
+
+typedef struct square {
+    const float *h; // (n, n)
+    size_t n;
+} square;
+
+static double element(const void *ctx, size_t i, size_t j) {
+    const square *s = ctx;
+    return (double)s->h[i * s->n + j];
+}
+
+static nut_status make_factor(const float *h, size_t n, factor *f, nut_error *err) {
+    return factor_new(work, element, &(square){h, n}, n, f, err);
+}
+
+/* (n, n) the shares of columns' errors. */
+static float *shares_of(const factor *f) {
+    float *to = calloc(f->n * f->n, sizeof *to);
+    for (size_t i = 0; i < f->n; i++)
+        for (size_t j = i + 1; j < f->n; j++) to[i * f->n + j] = (float)factor_share(f, i, j);
+    return to;
 }
 
 static void test_factor(void) {
     nut_error err = {0};
     factor f;
     float *h = golden_hessian();
-    if (CHECK(factor_new(work, h, GPTQ_COLS, &f, &err) == NUT_OK, "%s", err.message)) check_factor(&f, h);
+    if (CHECK(make_factor(h, GPTQ_COLS, &f, &err) == NUT_OK, "%s", err.message)) check_factor(&f, h);
     factor_free(&f);
     const float indefinite[4] = {1, 1.1f, 0, 1}, empty[4] = {0}, wrong[4] = {1, NAN, 0, 1};
-    CHECK(factor_new(work, indefinite, 2, &f, &err) == NUT_OK && f.damping > 0.1 && f.damping < 10,
+    CHECK(make_factor(indefinite, 2, &f, &err) == NUT_OK && f.damping > 0.1 && f.damping < 10,
           "more damping where it is needed: %g", f.damping);
     factor_free(&f);
-    CHECK(factor_new(work, empty, 2, &f, &err) == NUT_E_CORRUPT && !f.feedback, "no inputs");
-    CHECK(factor_new(work, wrong, 2, &f, &err) == NUT_E_CORRUPT && !f.spread, "an input that is no number");
+    CHECK(make_factor(empty, 2, &f, &err) == NUT_E_CORRUPT && !f.r, "no inputs");
+    CHECK(make_factor(wrong, 2, &f, &err) == NUT_E_CORRUPT && !f.r, "an input that is no number");
     free(h);
 }
 
@@ -109,8 +130,9 @@ static void test_rounding(void) {
             w[r * GPTQ_COLS + c] = (float)(sin(0.7 * r * c + 1.3 * r + 0.1 * c) * (1 + r % 3));
     }
     for (int c = 0; c < GPTQ_COLS; c++) col[c] = exp2f(roundf(log2f((float)gptq_spread[c])));
-    if (!CHECK(factor_new(work, h, GPTQ_COLS, &f, NULL) == NUT_OK, "factor")) return;
-    gptq_rows g = {GPTQ_ROWS, GPTQ_COLS, w, row, col, f.feedback, NULL};
+    if (!CHECK(make_factor(h, GPTQ_COLS, &f, NULL) == NUT_OK, "factor")) return;
+    float *shares = shares_of(&f);
+    gptq_rows g = {GPTQ_ROWS, GPTQ_COLS, w, row, col, shares, NULL};
     check_rounded("feedback", &g, gptq_nearest);
     float shrink[GPTQ_ROWS];
     for (int r = 0; r < GPTQ_ROWS; r++) shrink[r] = 0.9f - 0.01f * (float)r;
@@ -126,6 +148,7 @@ static void test_rounding(void) {
           (double)gptq_shrink(1));
     CHECK(z == GPTQ_MOST, "an integer is bounded: %d", z);
     factor_free(&f);
+    free(shares);
     free(h);
 }
 

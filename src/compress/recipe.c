@@ -1,0 +1,230 @@
+/* The job that runs a recipe. */
+#include "compress/recipe.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/xxhash.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { WHOLE = 1000 };     // of the progress
+enum { SAMPLE = 4 << 10 }; // bytes of each tensor that the source is known by
+
+static const char auto_steps[] = "[{\"step\": \"calibrate\"}, {\"step\": \"coded\"}]",
+                  fast_steps[] = "[{\"step\": \"calibrate\", \"gradients\": false}, {\"step\": \"coded\"}]";
+
+/* ---- steps ---- */
+
+static nut_status next_part(recipe *r, nut_error *err);
+static nut_status run_check(recipe *r, nut_error *err);
+
+/* Progress of a step as that of the whole. */
+static void scale_progress(recipe *r) {
+    nut_job_event *e = &r->job.event;
+    unsigned before = 0, all = 0;
+    if (!r->job.told || e->kind != NUT_JOB_PROGRESS || !e->total) return;
+    for (size_t i = 0; i < r->n_steps; i++) {
+        before += i < r->at ? r->steps[i].kind->share : 0;
+        all += r->steps[i].kind->share;
+    }
+    const double part = (double)e->done / (double)e->total * r->steps[r->at].kind->share;
+    e->done = (uint64_t)((double)WHOLE * (before + part) / all);
+    e->total = WHOLE;
+}
+
+static nut_status run_part(recipe *r, nut_error *err) {
+    bool over = false;
+    TRY(job_forward(&r->job, r->part, &over, err));
+    scale_progress(r);
+    if (!over) return NUT_OK;
+    nut_job_free(r->part);
+    r->part = NULL;
+    r->at++;
+    r->phase = next_part;
+    return NUT_OK;
+}
+
+static nut_status next_part(recipe *r, nut_error *err) {
+    if (r->at < r->n_steps) {
+        r->phase = run_part;
+        return r->steps[r->at].kind->begin(r, &r->steps[r->at].values, &r->part, err);
+    }
+    if (r->options.reads_output && !r->checked) {
+        r->phase = run_check;
+        return check_begin(&r->part, err);
+    }
+    job_done(&r->job);
+    return NUT_OK;
+}
+
+static nut_status run_check(recipe *r, nut_error *err) {
+    bool over = false;
+    TRY(job_forward(&r->job, r->part, &over, err));
+    if (!over) return NUT_OK;
+    r->checked = true;
+    r->phase = next_part;
+    return NUT_OK;
+}
+
+/* ---- what the state belongs to ---- */
+
+static void mix_key(recipe *r, const void *bytes, size_t n) {
+    r->key = (r->key ^ xxhash32(bytes, n)) * 0x9e3779b97f4a7c15u;
+    r->key ^= r->key >> 29;
+}
+
+static nut_status open_state(recipe *r, nut_error *err) {
+    bool ready = false;
+    TRY(state_open(&r->state, &r->job, r->key, &ready, err));
+    if (!ready) return NUT_OK;
+    r->phase = next_part;
+    if (!r->state.n) return NUT_OK;
+    snprintf(r->note, sizeof r->note, "going on where an earlier run was interrupted (%zu records)",
+             r->state.n);
+    job_note(&r->job, r->note);
+    return NUT_OK;
+}
+
+/* Weights of another model differ everywhere, so their beginnings tell. */
+static nut_status sample_tensors(recipe *r, nut_error *err) {
+    const gguf *g = &r->source.m->header;
+    (void)err;
+    if (r->tensor) mix_key(r, r->source.bytes, r->source.n);
+    while (r->tensor < g->n_tensors && !g->tensors[r->tensor].n_bytes) r->tensor++;
+    if (r->tensor == g->n_tensors || !r->state.kept) {
+        model_source_free(&r->source);
+        r->phase = open_state;
+        return NUT_OK;
+    }
+    const gguf_tensor *t = &g->tensors[r->tensor++];
+    r->source.n = t->n_bytes < SAMPLE ? (size_t)t->n_bytes : SAMPLE;
+    mix_key(r, t->name.s, t->name.n), mix_key(r, t->dims, sizeof t->dims);
+    job_want(&r->job, t->split, t->offset, r->source.bytes, r->source.n);
+    return NUT_OK;
+}
+
+static nut_status read_source(recipe *r, nut_error *err) {
+    bool ready = false;
+    TRY(model_source_headers(&r->source, &r->job, true, &ready, err));
+    if (!ready) return NUT_OK;
+    const gguf *g = &r->source.m->header;
+    r->n_layer = r->source.m->hp.n_layer;
+    for (uint64_t i = 0; i < g->n_tensors; i++)
+        r->n_weights +=
+            g->tensors[i].dims[0] * g->tensors[i].dims[1] * g->tensors[i].dims[2] * g->tensors[i].dims[3];
+    mix_key(r, r->options.text, r->options.n_text);
+    for (size_t i = 0; i < r->n_steps; i++)
+        if (r->steps[i].kind == &recipe_calibrate)
+            mix_key(r, &r->steps[i].values, sizeof r->steps[i].values);
+    r->phase = sample_tensors;
+    return NUT_OK;
+}
+
+/* ---- the job ---- */
+
+static nut_status step(nut_job *job, nut_error *err) {
+    recipe *r = (recipe *)job;
+    return r->phase(r, err);
+}
+
+static void free_job(nut_job *job) {
+    recipe *r = (recipe *)job;
+    nut_job_free(r->part);
+    model_source_free(&r->source);
+    state_free(&r->state);
+    coded_plan_free(r->plan);
+    threads_free(r->team);
+    mem_free(r->json);
+    mem_free(r);
+}
+
+/* What the call says of a step's options goes there, where it is not said twice. */
+static nut_status merge_options(recipe *r, nut_error *err) {
+    const nut_compress_options *o = &r->options;
+    size_t n_sizes = 0;
+    for (size_t i = 0; i < r->n_steps; i++) {
+        recipe_values *v = &r->steps[i].values;
+        if (r->steps[i].kind != &recipe_coded) continue;
+        n_sizes++;
+        if ((v->size > 0 || v->bpw > 0) && (o->size || o->bpw > 0))
+            return error_set(err, NUT_E_ARGUMENT, "the recipe says a size already; give it there or here");
+        if (o->size) v->size = (double)o->size;
+        if (o->bpw > 0) v->bpw = o->bpw;
+        if (v->size > 0 && v->bpw > 0)
+            return error_set(err, NUT_E_ARGUMENT, "give a size or bits a weight, not both");
+        if (!(v->size > 0) && !(v->bpw > 0))
+            return error_set(err, NUT_E_ARGUMENT, "say how large the file may be: a size, or bits a weight");
+    }
+    if (n_sizes || (!o->size && !(o->bpw > 0))) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "the recipe has no step that a size is for; \"coded\" is one");
+}
+
+static nut_status check_options(const nut_compress_options *o, nut_error *err) {
+    const bool sized = o->size || o->bpw > 0 || o->recipe;
+    if (sized && (o->type || o->method))
+        return error_set(err, NUT_E_ARGUMENT,
+                         "give a size, a recipe or a type, not both: types follow from them");
+    if (o->fast && o->recipe)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "a recipe says itself whether it needs gradients: {\"step\": \"calibrate\", "
+                         "\"gradients\": false}");
+    return NUT_OK;
+}
+
+/* A type alone is one step. */
+static nut_status type_steps(recipe *r, nut_error *err) {
+    const nut_compress_options *o = &r->options;
+    recipe_values *v = &r->steps[0].values;
+    r->steps[0].kind = &recipe_round;
+    r->n_steps = 1;
+    if ((o->type && strlen(o->type) >= sizeof v->type) ||
+        (o->method && strlen(o->method) >= sizeof v->method))
+        return error_set(err, NUT_E_ARGUMENT, "there is no type \"%.20s\" or no method \"%.20s\"",
+                         o->type ? o->type : "", o->method ? o->method : "");
+    strcpy(v->type, o->type ? o->type : "");
+    strcpy(v->method, o->method ? o->method : "");
+    return NUT_OK;
+}
+
+static nut_status read_steps(recipe *r, nut_error *err) {
+    const nut_compress_options *o = &r->options;
+    const char *text = o->recipe ? o->recipe : o->fast ? fast_steps : auto_steps;
+    const size_t n = o->recipe ? o->n_recipe : strlen(text);
+    TRY(recipe_read(text, n, r->steps, &r->n_steps, err));
+    r->json = mem_alloc(n + 1);
+    if (!r->json) return error_memory(err, n);
+    memcpy(r->json, text, n);
+    r->json[n] = 0;
+    return merge_options(r, err);
+}
+
+static nut_status begin(recipe *r, nut_error *err) {
+    const nut_compress_options *o = &r->options;
+    const unsigned n_threads = o->n_threads ? o->n_threads : 1;
+    TRY(check_options(o, err));
+    TRY(o->type || o->method || !(o->recipe || o->size || o->bpw > 0) ? type_steps(r, err)
+                                                                      : read_steps(r, err));
+    TRY(threads_new(n_threads < 64 ? n_threads : 64, &r->team, err));
+    return coded_plan_new(r->team, &r->plan, err);
+}
+
+nut_status recipe_begin(const nut_compress_options *options, nut_job **out, nut_error *err) {
+    static const job_ops ops = {step, free_job};
+    recipe *r = mem_calloc(1, sizeof *r);
+    if (!r) return error_memory(err, sizeof *r);
+    r->job.ops = &ops;
+    r->options = *options;
+    if (!options->text) r->options.text = nut_calibrate_text(&r->options.n_text);
+    r->state.kept = options->keeps_state;
+    const nut_status status = begin(r, err);
+    r->phase = next_part;
+    for (size_t i = 0; i < r->n_steps; i++)
+        if (r->steps[i].kind == &recipe_calibrate) r->phase = read_source;
+    r->options.type = r->options.method = r->options.recipe = NULL; // steps have them
+    if (status == NUT_OK)
+        *out = &r->job;
+    else
+        free_job(&r->job);
+    return status;
+}

@@ -1,0 +1,104 @@
+/*
+ * Recipes: lists of steps that make a model. A recipe is a job of jobs: each step begins a job of its own,
+ * and what a step finds out is kept here for those behind it. "auto" is such a list too.
+ *
+ *     recipe_read.c      a JSON text to steps
+ *     recipe.c           one step after the other; what is kept between runs
+ *     step_NAME.c        the kinds of steps
+ *
+ * To add a kind: a file step_NAME.c with recipe_NAME, a line of RECIPE_LIST, and one of docs/compression.md.
+ */
+#ifndef NUT_COMPRESS_RECIPE_H
+#define NUT_COMPRESS_RECIPE_H
+
+#include "compress/coded_plan.h"
+#include "compress/state.h"
+#include "evaluate/model_source.h"
+
+// clang-format off
+#define RECIPE_LIST(X) \
+    X(calibrate)       \
+    X(coded)           \
+    X(round)
+// clang-format on
+
+/* Values of options, of all kinds of steps. */
+typedef struct recipe_values {
+    char type[32], method[32];
+    double size, bpw; // 0: not given
+    double windows, window;
+    bool gradients, special;
+} recipe_values;
+
+typedef enum recipe_value { RECIPE_TEXT, RECIPE_NUMBER, RECIPE_SIZE, RECIPE_FLAG } recipe_value;
+
+typedef struct recipe_option {
+    const char *name;
+    recipe_value kind;
+    size_t at;          // in recipe_values
+    double least, most; // of a number
+} recipe_option;
+
+/* What steps need of those before them, and give to those behind. */
+enum { RECIPE_STATISTICS = 1, RECIPE_MODEL = 2 };
+
+typedef struct recipe recipe;
+
+typedef struct recipe_kind {
+    const char *name;
+    const recipe_option *options; // (n_options)
+    size_t n_options;
+    unsigned needs, gives;
+    unsigned share; // of the time, beside other kinds
+    nut_status (*begin)(recipe *r, const recipe_values *v, nut_job **out, nut_error *err);
+} recipe_kind;
+
+#define NUT_X(name) extern const recipe_kind recipe_##name;
+RECIPE_LIST(NUT_X)
+#undef NUT_X
+
+enum { RECIPE_STEPS = 8 };
+
+typedef struct recipe_step {
+    const recipe_kind *kind;
+    recipe_values values;
+} recipe_step;
+
+/* Kinds of records of the state. */
+enum { RECIPE_FISHER = 1, RECIPE_LAYER, RECIPE_RESIDUAL, RECIPE_TRIAL };
+
+struct recipe {
+    nut_job job;
+    nut_status (*phase)(recipe *r, nut_error *err); // what the next step of the job does
+    nut_compress_options options;
+    char *json; // the recipe as it was given
+    recipe_step steps[RECIPE_STEPS];
+    size_t n_steps, at;
+    nut_job *part; // the step that runs
+    threads *team;
+    // of the source
+    model_source source;  // while it is identified
+    uint64_t n_weights;   // of the whole model
+    uint64_t key, tensor; // what it is known by; the tensor whose first bytes are read
+    uint32_t n_layer;
+    state state;
+    // what steps have found
+    coded_plan *plan;
+    uint64_t n_tokens; // of calibration
+    bool gradients;    // were measured
+    bool checked;      // the output was read again
+    char note[400];
+};
+
+/* Fills steps from a JSON text: a list of objects, each with "step", the name of its kind, and options.
+ * Errors have line and column, and name what there is. E_ARGUMENT, E_CORRUPT. */
+nut_status recipe_read(const char *text, size_t n, recipe_step *steps, size_t *n_steps, nut_error *err);
+
+/* Begins a job that reads what was written, and loads it layer by layer. */
+nut_status check_begin(nut_job **out, nut_error *err);
+
+/* nut_compress_begin's for options with a recipe or a size, or whose output is to be checked. The options
+ * are checked, and copied but for the text. */
+nut_status recipe_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
+
+#endif
