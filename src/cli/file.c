@@ -352,22 +352,35 @@ static bool lock(FILE *f) {
 #endif
 }
 
+/* A state that is there; NULL: none is. What somebody else has called so is no state. */
+static nut_status open_state(const char *path, FILE **out, nut_error *err) {
+    static const char mark[] = "NUTSTATE";
+    char begin[sizeof mark] = "";
+    TRY(check_target(path, err));
+    *out = fopen(path, "r+b");
+    if (!*out || !fread(begin, 1, sizeof mark - 1, *out) || !strcmp(begin, mark)) return NUT_OK;
+    fclose(*out);
+    *out = NULL;
+    return cli_error(err, NUT_E_ARGUMENT,
+                     "\"%s\" is there, and is none of a compression; choose another output", path);
+}
+
+static nut_status begin_state(file_state *s, const char *out, const char *part, nut_error *err) {
+    TRY(open_state(s->path, &s->file, err));
+    const bool was_there = s->file;
+    if (!s->file) s->file = fopen(s->path, "w+b");
+    if (!s->file) return io_error(err, "create", s->path);
+    if (!lock(s->file)) return cli_error(err, NUT_E_IO, "\"%s\" is being written by another process", out);
+    if (was_there) remove(part);
+    return NUT_OK;
+}
+
 nut_status file_state_open(const char *out, file_state *s, nut_error *err) {
+    TRY(check_target(out, err));
     *s = (file_state){.path = path_with(out, ".state")};
     char *part = path_with(out, ".part");
-    nut_status status =
-        s->path && part ? check_target(s->path, err) : cli_error(err, NUT_E_MEMORY, "out of memory");
-    if (status == NUT_OK) {
-        s->file = fopen(s->path, "r+b");
-        const bool was_there = s->file;
-        if (!s->file) s->file = fopen(s->path, "w+b");
-        if (!s->file)
-            status = io_error(err, "create", s->path);
-        else if (!lock(s->file))
-            status = cli_error(err, NUT_E_IO, "\"%s\" is being written by another process", out);
-        else if (was_there)
-            remove(part);
-    }
+    const nut_status status =
+        s->path && part ? begin_state(s, out, part, err) : cli_error(err, NUT_E_MEMORY, "out of memory");
     free(part);
     if (status != NUT_OK) file_state_close(s, true);
     return status;

@@ -130,8 +130,11 @@ static nut_status drive(job_files *f, nut_job *job, nut_error *err) {
 
 /* Work that a full disk, or too little memory, has ended can go on. */
 static void end_state(job_files *f, nut_status status) {
-    const bool keep = status == NUT_E_IO || status == NUT_E_MEMORY;
-    if (f->state.file && keep)
+    uint64_t size = 0;
+    nut_error err;
+    if (status == NUT_E_IO || status == NUT_E_MEMORY) file_state_size(&f->state, &size, &err);
+    const bool keep = size > 0;
+    if (keep)
         fprintf(stderr, "what was done is kept in %s: the same command goes on with it\n", f->state.path);
     file_state_close(&f->state, keep);
 }

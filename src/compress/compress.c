@@ -209,20 +209,28 @@ static bool count_left(left_tensors *list, size_t *n, const gguf_tensor *t) {
     return true;
 }
 
+/* A matrix that does not get the type that was asked for. */
+static bool is_left(const compress *c, uint64_t i) {
+    const gguf_tensor *t = &c->header.tensors[i];
+    if (c->tensors[i].ggml_type != t->ggml_type || n_rows(t) == 1) return false;
+    const format *to = c->method->plan(&c->options, c->ctx, &c->header, t);
+    return !to || to->ggml_type != t->ggml_type;
+}
+
 /* Lists what stays as it is. */
 static void note_left(compress *c) {
     left_tensors list[MOST_LISTED];
     size_t n_listed = 0;
     uint64_t n_left = 0, n_more = 0;
     for (uint64_t i = 0; i < c->header.n_tensors; i++) {
-        if (c->tensors[i].ggml_type != c->header.tensors[i].ggml_type) continue;
+        if (!is_left(c, i)) continue;
         n_left++;
         n_more += !count_left(list, &n_listed, &c->header.tensors[i]);
     }
     if (!n_left) return;
     size_t n = (size_t)snprintf(c->left, sizeof c->left,
-                                "%llu of %llu tensors stay as they are:", (unsigned long long)n_left,
-                                (unsigned long long)c->header.n_tensors);
+                                "%llu of %llu tensors, which are matrices, stay as they are:",
+                                (unsigned long long)n_left, (unsigned long long)c->header.n_tensors);
     for (size_t i = 0; i < n_listed; i++)
         n += (size_t)snprintf(c->left + n, sizeof c->left - n, "%s %s (%llu, %s)", i ? "," : "",
                               list[i].pattern, (unsigned long long)list[i].n,
@@ -242,10 +250,29 @@ static nut_status take_buffers(compress *c, nut_error *err) {
                : error_memory(err, (2 * c->room + c->room_floats) * sizeof(float));
 }
 
+/* A file that is copied keeps what was said of it. */
+static void keep_facts(compress *c) {
+    const uint64_t n = c->header.n_tensors;
+    const gguf_kv *types = gguf_find(&c->header, COMPRESS_TYPES),
+                  *errors = gguf_find(&c->header, COMPRESS_ERRORS);
+    for (uint64_t i = 0; i < n; i++)
+        if (c->tensors[i].ggml_type != c->header.tensors[i].ggml_type) return;
+    if (types && types->elem == GGUF_U32 && types->n == n && types->n_bytes == n * sizeof *c->types)
+        memcpy(c->types, types->value, (size_t)types->n_bytes);
+    if (errors && errors->elem == GGUF_F32 && errors->n == n && errors->n_bytes == n * sizeof *c->errors)
+        memcpy(c->errors, errors->value, (size_t)errors->n_bytes);
+}
+
+/* Before what methods set, so that a file that is written again is the same. */
+static nut_status set_facts(compress *c, nut_error *err) {
+    const uint64_t n = c->header.n_tensors;
+    TRY(gguf_meta_array(&c->meta, COMPRESS_TYPES, GGUF_U32, c->types, n, err));
+    return gguf_meta_array(&c->meta, COMPRESS_ERRORS, GGUF_F32, c->errors, n, err);
+}
+
 /* The header says the sizes of coded tensors, those that are known. */
 static nut_status begin_writer(compress *c, nut_error *err) {
-    TRY(gguf_meta_array(&c->meta, COMPRESS_TYPES, GGUF_U32, c->types, c->header.n_tensors, err));
-    TRY(gguf_meta_array(&c->meta, COMPRESS_ERRORS, GGUF_F32, c->errors, c->header.n_tensors, err));
+    TRY(set_facts(c, err));
     if (c->n_coded) {
         TRY(gguf_meta_array(&c->meta, GGUF_CODED_BYTES, GGUF_U64, c->coded_bytes, c->n_coded, err));
         TRY(gguf_meta_array(&c->meta, GGUF_CODED_OUTLIERS, GGUF_U64, c->coded_outliers, c->n_coded, err));
@@ -470,6 +497,7 @@ static nut_status rewrite_header(compress *c, nut_error *err) {
 }
 
 static nut_status finish_data(compress *c, nut_error *err) {
+    keep_facts(c);
     TRY(begin_writer(c, err));
     c->phase = rewrite_header;
     return NUT_OK;
@@ -525,6 +553,7 @@ static nut_status begin(compress *c, const char *recipe, nut_error *err) {
     if (m->statistics && !c->find)
         return error_set(err, NUT_E_ARGUMENT,
                          "method %s needs statistics of the model's inputs; calibrate first", m->name);
+    TRY(set_facts(c, err)); // they take their place
     if (m->begin) TRY(m->begin(&c->options, c->ctx, &c->meta, err));
     if (recipe) TRY(gguf_meta_str(&c->meta, COMPRESS_RECIPE, (gguf_str){recipe, strlen(recipe)}, err));
     c->bytes = mem_alloc(READ);

@@ -23,7 +23,7 @@ static nut_status run_check(recipe *r, nut_error *err);
 static void scale_progress(recipe *r) {
     nut_job_event *e = &r->job.event;
     unsigned before = 0, all = 0;
-    if (!r->job.told || e->kind != NUT_JOB_PROGRESS || !e->total) return;
+    if (!r->job.told || e->kind != NUT_JOB_PROGRESS || !e->total || r->n_steps == 1) return;
     for (size_t i = 0; i < r->n_steps; i++) {
         before += i < r->at ? r->steps[i].kind->share : 0;
         all += r->steps[i].kind->share;
@@ -99,7 +99,7 @@ static nut_status sample_tensors(recipe *r, nut_error *err) {
     }
     const gguf_tensor *t = &g->tensors[r->tensor++];
     r->source.n = t->n_bytes < SAMPLE ? (size_t)t->n_bytes : SAMPLE;
-    mix_key(r, t->name.s, t->name.n), mix_key(r, t->dims, sizeof t->dims);
+    mix_key(r, t->name.s, (size_t)t->name.n), mix_key(r, t->dims, sizeof t->dims);
     job_want(&r->job, t->split, t->offset, r->source.bytes, r->source.n);
     return NUT_OK;
 }

@@ -11,6 +11,7 @@
 #include "model/gguf.h"
 #include "plain_tokenizer.h"
 #include "seed_answers.h"
+#include "seeds_recipe.h"
 
 #include <sys/stat.h>
 
@@ -757,6 +758,8 @@ int main(int argc, char **argv) {
     write_chat();
     for (int way = 0; way < 7; way++) write_statistics(way);
     for (int way = 0; way < 8; way++) write_older(way);
+    write_recipes();
+    for (int way = 0; way < 18; way++) write_plan(way);
     for (size_t i = 0; argc > 2 && i < sizeof vocabularies / sizeof *vocabularies; i++)
         write_vocabulary(argv[2], vocabularies[i]);
     return 0;

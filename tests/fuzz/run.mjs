@@ -24,6 +24,7 @@ const HARNESSES = [
   { name: 'coded', share: 2, most: 8000 },
   { name: 'imatrix', share: 1, most: 3000, dict: 'gguf' },
   { name: 'formats', share: 1, most: 3000 },
+  { name: 'recipe', share: 1, most: 2000 },
   { name: 'sampler', share: 2, most: 2000 },
   { name: 'answer', share: 2, most: 2000 },
   { name: 'chat', share: 4, most: 3000 },
@@ -33,7 +34,7 @@ const HARNESSES = [
 
 /** The files that read untrusted bytes, and the share of their lines that must be reached. */
 const READERS = [
-  'src/base/cursor.c', 'src/chat/answer.c', 'src/chat/answer_formats.c', 'src/chat/answer_python.c',
+  'src/base/cursor.c', 'src/base/json_read.c', 'src/compress/recipe_read.c', 'src/chat/answer.c', 'src/chat/answer_formats.c', 'src/chat/answer_python.c',
   'src/chat/answer_read.c', 'src/chat/answer_schema.c', 'src/chat/answer_tags.c', 'src/chat/json_scan.c',
   'src/chat/json_read.c', 'src/chat/lex.c', 'src/chat/number.c', 'src/chat/parse.c', 'src/chat/parse_value.c', 'src/chat/run.c',
   'src/chat/evaluate.c', 'src/chat/call.c', 'src/chat/format.c', 'src/chat/object.c', 'src/chat/operate.c',

@@ -25,6 +25,8 @@ typedef struct memory_job {
     rng *random;                  // NULL: what is wanted is fed at once; else fewer bytes, at random
     size_t fail_read, fail_write; // the k-th fails; 0: none
     size_t stop_at;               // stops after so many steps; 0: never
+    uint8_t *state;               // (n_state) kept between runs: NULL and 0 at first; free() it
+    size_t n_state;
     // what came of it
     uint8_t *out;
     size_t n_out, cap;
@@ -42,6 +44,8 @@ static inline nut_status memory_job_fail(nut_error *err) {
 static inline nut_status memory_job_open(memory_job *m, nut_job *job, const nut_job_event *e,
                                          nut_error *err) {
     const size_t n = m->n_files ? m->n_files : 1;
+    if (e->split == NUT_JOB_STATE) return nut_job_open(job, m->n_state, err);
+    if (e->split == NUT_JOB_OUTPUT) return nut_job_open(job, m->n_out, err);
     if (e->split >= n) return memory_job_fail(err);
     m->n_wrong += e->split > 0 && e->split >= e->n_splits;
     return nut_job_open(job, m->n_bytes[e->split], err);
@@ -49,7 +53,14 @@ static inline nut_status memory_job_open(memory_job *m, nut_job *job, const nut_
 
 static inline nut_status memory_job_feed(memory_job *m, nut_job *job, const nut_job_event *e,
                                          nut_error *err) {
-    const size_t size = e->split < MEMORY_JOB_FILES ? m->n_bytes[e->split] : 0;
+    const bool own = e->split == NUT_JOB_STATE || e->split == NUT_JOB_OUTPUT;
+    const uint8_t *file = e->split == NUT_JOB_STATE    ? m->state
+                          : e->split == NUT_JOB_OUTPUT ? m->out
+                                                       : m->file[own ? 0 : e->split % MEMORY_JOB_FILES];
+    const size_t size = e->split == NUT_JOB_STATE     ? m->n_state
+                        : e->split == NUT_JOB_OUTPUT  ? m->n_out
+                        : e->split < MEMORY_JOB_FILES ? m->n_bytes[e->split]
+                                                      : 0;
     size_t n = e->n;
     if (e->n > size || e->offset > size - e->n || !e->n) {
         m->n_wrong++;
@@ -57,10 +68,26 @@ static inline nut_status memory_job_feed(memory_job *m, nut_job *job, const nut_
     }
     if (++m->n_reads == m->fail_read) return memory_job_fail(err);
     if (m->random) n = (size_t)(rng_f64(m->random) * (double)((size_t)1 << (rng_u64(m->random) % 18)));
-    return nut_job_feed(job, m->file[e->split] + e->offset, n < e->n ? n : e->n, err);
+    return nut_job_feed(job, file + e->offset, n < e->n ? n : e->n, err);
+}
+
+static inline nut_status memory_job_keep(memory_job *m, const nut_job_event *e, nut_error *err) {
+    const size_t end = (size_t)e->offset + e->n;
+    if (!e->n || e->offset > m->n_state) {
+        m->n_wrong++;
+        return memory_job_fail(err);
+    }
+    if (end > m->n_state) {
+        m->state = realloc(m->state, end);
+        m->n_state = end;
+        if (!m->state) exit(2);
+    }
+    memcpy(m->state + e->offset, e->bytes, e->n);
+    return NUT_OK;
 }
 
 static inline nut_status memory_job_write(memory_job *m, const nut_job_event *e, nut_error *err) {
+    if (e->split == NUT_JOB_STATE) return memory_job_keep(m, e, err);
     if (!e->n || e->offset > m->n_out) {
         m->n_wrong++;
         return memory_job_fail(err);

@@ -56,8 +56,7 @@ static void check_factor(const factor *f, const float *h) {
     for (size_t i = 0; i < N; i++)
         for (size_t j = i; j < N; j++) {
             double sum = 0;
-            for (size_t k = j; k < N; k++)
-                sum += f->r[i * N + k] * f->r[j * N + k];
+            for (size_t k = j; k < N; k++) sum += f->r[i * N + k] * f->r[j * N + k];
             worst = fmax(worst, fabs(sum - (double)h[i * N + j] - (i == j ? f->damping * mean : 0)));
         }
     for (size_t i = 0; i < N; i++) spread = fmax(spread, fabs(factor_spread(f, i) / gptq_spread[i] - 1));

@@ -242,10 +242,32 @@ static bool same_pair(const gguf_kv *a, const gguf_kv *b) {
 }
 
 static bool is_rewritten(const gguf_kv *kv) {
-    return gguf_str_is(kv->key, "general.file_type") || gguf_str_is(kv->key, "general.quantization_version");
+    return gguf_str_is(kv->key, "general.file_type") ||
+           gguf_str_is(kv->key, "general.quantization_version") ||
+           gguf_str_is(kv->key, "nutshell.compress.source_types") ||
+           gguf_str_is(kv->key, "nutshell.compress.errors");
 }
 
-/* Every pair but the two that tell of quantization, in order, byte for byte. */
+/* What each tensor was, and what it has lost: more in fewer bits, nothing where it was copied. */
+static void check_facts(const gguf *from, const gguf *to) {
+    const gguf_kv *types = gguf_find(to, "nutshell.compress.source_types"),
+                  *errors = gguf_find(to, "nutshell.compress.errors");
+    size_t n_wrong = 0;
+    if (!CHECK(types && errors && types->n == from->n_tensors && errors->n == from->n_tensors, "facts"))
+        return;
+    for (uint64_t i = 0; i < from->n_tensors; i++) {
+        uint32_t type;
+        float error;
+        memcpy(&type, types->value + 4 * i, 4), memcpy(&error, errors->value + 4 * i, 4);
+        const bool copied = from->tensors[i].ggml_type == to->tensors[i].ggml_type;
+        n_wrong +=
+            type != from->tensors[i].ggml_type || !(error >= 0 && error < 0.2f) || (copied && error > 0);
+        n_wrong += to->tensors[i].ggml_type == 2 && error < 0.01f; // q4_0
+    }
+    CHECK(!n_wrong, "%zu facts", n_wrong);
+}
+
+/* Every pair but those that tell of quantization, in order, byte for byte. */
 static void check_metadata(const uint8_t *file, size_t n, const uint8_t *out, size_t n_out,
                            uint32_t file_type) {
     gguf a, b;
@@ -261,6 +283,7 @@ static void check_metadata(const uint8_t *file, size_t n, const uint8_t *out, si
         }
         while (k < b.n_kv && is_rewritten(&b.kv[k])) k++;
         CHECK(wrong == 0 && k == b.n_kv, "%llu pairs differ", (unsigned long long)wrong);
+        check_facts(&a, &b);
         CHECK(gguf_get_u32(&b, "general.file_type", 99, &type, NULL) == NUT_OK && type == file_type,
               "file type %u", type);
         CHECK(gguf_get_u32(&b, "general.quantization_version", 99, &version, NULL) == NUT_OK && version == 2,

@@ -1,0 +1,261 @@
+/* Recipes: what is wrong in them is said, with its place; work that was stopped at any step goes on and
+ * gives the same file; what was kept is not trusted; what was written is read again. */
+#include "check.h"
+#include "counting_alloc.h"
+#include "make_gguf.h"
+#include "memory_job.h"
+
+#include "base/error.h"
+#include "model/gguf.h"
+
+static const char text[] =
+    "The owl sat in the tree and the cat went to the sea. A band of men then came to the inn at the end of "
+    "the road, and the rain ran down the pane. What the hen ate that day no one can tell. ";
+
+/* A text of some windows. */
+static char *long_text(size_t *n) {
+    enum { TIMES = 12 };
+    char *out = malloc(TIMES * sizeof text);
+    *n = TIMES * (sizeof text - 1);
+    for (size_t i = 0; i < TIMES; i++) memcpy(out + i * (sizeof text - 1), text, sizeof text - 1);
+    for (size_t i = 7; i < *n; i += 11) out[i] = (char)('a' + (i * i) % 26); // no two alike
+    return out;
+}
+
+/* ---- recipes ---- */
+
+static void test_errors(void) {
+    static const struct {
+        const char *recipe, *message;
+    } cases[] = {
+        {"", "line 1, column 1"},
+        {"{}", "'[' is missing"},
+        {"[]", "writes no model"},
+        {"[{}]", "line 1, column 2: a step begins with its name"},
+        {"[{\"type\": \"q8_0\"}]", "begins with its name"},
+        {"[\n  {\"step\": \"prune\"}\n]",
+         "line 2, column 12: there is no step \"prune\"; there are calibrate, coded"},
+        {"[{\"step\": \"round\", \"typ\": \"q8_0\"}]",
+         "column 20: step \"round\" has no option \"typ\"; it has type, method"},
+        {"[{\"step\": \"round\", \"type\": 8}]", "option \"type\" takes a text"},
+        {"[{\"step\": \"round\", \"type\": \"q9_9\"}]", "cannot write type \"q9_9\"; choose one of f32"},
+        {"[{\"step\": \"round\", \"type\": \"q8_0\", \"method\": \"magic\"}]", "no method \"magic\""},
+        {"[{\"step\": \"coded\", \"size\": 99999}]", "step \"coded\" needs statistics"},
+        {"[{\"step\": \"round\", \"type\": \"q8_0\"}, {\"step\": \"round\", \"type\": \"q8_0\"}]",
+         "a second time"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"coded\"}]", "say how large"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"coded\", \"size\": \"60 monkeys\"}]",
+         "takes a size such as"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"coded\", \"size\": \"60MB\", \"bpw\": 3}]", "not both"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"coded\", \"bpw\": 33}]", "a number from 0.1 to 32"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"coded\", \"bpw\": true}]", "takes a number"},
+        {"[{\"step\": \"calibrate\", \"gradients\": 1}, {\"step\": \"coded\", \"bpw\": 3}]",
+         "takes true or false"},
+        {"[{\"step\": \"round\", \"type\": \"q8_0\"}] and", "the end is missing"},
+    };
+    nut_job *job = NULL;
+    nut_error err = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memory_job m = {.n_bytes = {0}};
+        const nut_compress_options o = {.recipe = cases[i].recipe, .n_recipe = strlen(cases[i].recipe)};
+        nut_status status = nut_compress_begin(&o, &job, &err);
+        if (status == NUT_OK) status = memory_job_run(&m, job, &err); // a method's begin comes with the step
+        CHECK(status != NUT_OK && strstr(err.message, cases[i].message), "%s: %s", cases[i].recipe,
+              err.message);
+    }
+    const char whole[] = "[{\"step\": \"calibrate\"}, {\"step\": \"coded\", \"size\": 99999}]";
+    nut_compress_options o = {.recipe = whole, .n_recipe = strlen(whole), .size = 5000};
+    CHECK(nut_compress_begin(&o, &job, &err) == NUT_E_ARGUMENT && strstr(err.message, "already"), "%s",
+          err.message);
+    o.size = 0, o.fast = true;
+    CHECK(nut_compress_begin(&o, &job, &err) == NUT_E_ARGUMENT && strstr(err.message, "gradients"), "%s",
+          err.message);
+    const char round[] = "[{\"step\": \"round\", \"type\": \"q8_0\"}]";
+    o = (nut_compress_options){.recipe = round, .n_recipe = strlen(round), .bpw = 3};
+    CHECK(nut_compress_begin(&o, &job, &err) == NUT_E_ARGUMENT && strstr(err.message, "no step that a size"),
+          "%s", err.message);
+}
+
+/* ---- runs ---- */
+
+typedef struct source {
+    make_gguf g;
+    uint8_t *file;
+    size_t n;
+    char *words;
+    size_t n_words;
+} source;
+
+static source make_source(void) {
+    source s = {.g = make_model(&(make_options){.n_embd = 96, .n_ff = 128})};
+    s.file = make_file(&s.g, &s.n);
+    s.words = long_text(&s.n_words);
+    return s;
+}
+
+static void free_source(source *s) {
+    make_free(&s->g);
+    free(s->file);
+    free(s->words);
+}
+
+static nut_compress_options options_of(const source *s) {
+    return (nut_compress_options){
+        .size = s->n / 3, .text = s->words, .n_text = s->n_words, .keeps_state = true, .reads_output = true};
+}
+
+/* Runs up to a step; the state of m is kept, its output is new. */
+static nut_status go_on(memory_job *m, const source *s, const nut_compress_options *o, size_t stop_at,
+                        nut_error *err) {
+    nut_job *job;
+    uint8_t *state = m->state;
+    const size_t n_state = m->n_state;
+    free(m->out);
+    *m = (memory_job){
+        .file = {s->file}, .n_bytes = {s->n}, .state = state, .n_state = n_state, .stop_at = stop_at};
+    TRY(nut_compress_begin(o, &job, err));
+    return memory_job_run(m, job, err);
+}
+
+static bool same_file(const memory_job *a, const memory_job *b) {
+    return a->done && b->done && a->n_out == b->n_out && !memcmp(a->out, b->out, a->n_out);
+}
+
+static void test_resume(void) {
+    source s = make_source();
+    const nut_compress_options o = options_of(&s);
+    memory_job whole = {0}, m = {0};
+    nut_error err = {0};
+    CHECK(go_on(&whole, &s, &o, 0, &err) == NUT_OK && whole.done && !whole.n_wrong, "%s", err.message);
+    // ends again and again, later each time, and comes to its end at last
+    size_t n_runs = 0, n_steps = 0;
+    while (!m.done && n_runs < 300) {
+        CHECK(go_on(&m, &s, &o, 5 + 9 * n_runs++, &err) == NUT_OK && !m.n_wrong, "run %zu: %s", n_runs,
+              err.message);
+        n_steps = m.n_steps;
+    }
+    CHECK(same_file(&whole, &m), "%zu runs give another file", n_runs);
+    CHECK(n_steps < whole.n_steps, "%zu steps in the end, %zu in all", n_steps, whole.n_steps);
+    // with all that is to be known it is only written
+    CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK && same_file(&whole, &m) && m.n_steps < whole.n_steps / 2,
+          "again: %s", err.message);
+    CHECK(strstr(m.notes, "going on"), "notes: %s", m.notes);
+    // the text's length and the model count, the size does not
+    nut_compress_options other = o;
+    other.n_text -= 200;
+    CHECK(go_on(&m, &s, &other, 0, &err) == NUT_OK && !strstr(m.notes, "going on"), "another text: %s",
+          m.notes);
+    free(m.state), m.state = NULL, m.n_state = 0;
+    CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK, "%s", err.message);
+    other = o, other.size = s.n / 4;
+    CHECK(go_on(&m, &s, &other, 0, &err) == NUT_OK && strstr(m.notes, "going on") && m.n_out <= s.n / 4,
+          "another size: %s", m.notes);
+    free(m.out), free(m.state), free(whole.out), free(whole.state);
+    free_source(&s);
+}
+
+/* What is kept may be cut, or damaged anywhere: the same file comes of it, or an error. */
+static void test_damage(void) {
+    source s = make_source();
+    const nut_compress_options o = options_of(&s);
+    memory_job whole = {0}, m = {0};
+    nut_error err = {0};
+    go_on(&whole, &s, &o, 0, &err);
+    for (size_t i = 0; i < 24; i++) {
+        const size_t cut = whole.n_state * i / 24;
+        free(m.state);
+        m.state = malloc(whole.n_state);
+        memcpy(m.state, whole.state, whole.n_state);
+        m.n_state = i % 2 ? cut : whole.n_state;
+        if (!(i % 2)) m.state[cut] ^= 0x10;
+        const nut_status status = go_on(&m, &s, &o, 0, &err);
+        CHECK(status == NUT_OK ? same_file(&whole, &m) : i < 1, "%zu at %zu: %s", i, cut, err.message);
+    }
+    memset(m.state, 'x', 100);
+    CHECK(go_on(&m, &s, &o, 0, &err) == NUT_E_ARGUMENT && strstr(err.message, "is none"),
+          "a file of another kind: %s", err.message);
+    free(m.out), free(m.state), free(whole.out), free(whole.state);
+    free_source(&s);
+}
+
+/* A disk that changes what was written is found out. */
+static void test_check(void) {
+    source s = make_source();
+    nut_compress_options o = options_of(&s);
+    size_t n_found = 0;
+    o.keeps_state = false;
+    for (size_t k = 1; k <= 4; k++) {
+        memory_job m = {.file = {s.file}, .n_bytes = {s.n}};
+        nut_job *job;
+        nut_job_event e;
+        nut_error err = {0};
+        nut_status status = nut_compress_begin(&o, &job, &err);
+        bool damaged = false;
+        while (status == NUT_OK && !m.done) {
+            status = nut_job_step(job, &e, &err);
+            if (status == NUT_OK) status = memory_job_answer(&m, job, &e, &err);
+            if (e.kind == NUT_JOB_OPEN && e.split == NUT_JOB_OUTPUT && !damaged)
+                damaged = true, m.out[m.n_out * k / 5] ^= 0x40;
+        }
+        n_found += status == NUT_E_CORRUPT && strstr(err.message, "what was written");
+        nut_job_free(job);
+        free(m.out);
+    }
+    CHECK(n_found >= 3, "%zu of 4 damages were found", n_found); // norms have no checksums
+    free_source(&s);
+}
+
+/* A recipe of one step is what a type is. */
+static void test_round(void) {
+    source s = make_source();
+    memory_job a = {.file = {s.file}, .n_bytes = {s.n}}, b = a;
+    const char recipe[] = "[{\"step\": \"round\", \"type\": \"q8_0\"}]";
+    const nut_compress_options o = {.recipe = recipe, .n_recipe = strlen(recipe), .reads_output = true};
+    nut_job *job;
+    nut_error err = {0};
+    gguf g;
+    CHECK(nut_compress_begin(&o, &job, &err) == NUT_OK && memory_job_run(&a, job, &err) == NUT_OK && a.done,
+          "%s", err.message);
+    CHECK(memory_job_round(&b, "q8_0", &err) == NUT_OK && b.done, "%s", err.message);
+    if (a.done && b.done && CHECK(gguf_begin(&g, a.n_out, &err) == NUT_OK, "%s", err.message)) {
+        size_t used;
+        bool complete;
+        gguf_feed(&g, a.out, a.n_out, &used, &complete, &err);
+        const gguf_kv *kv = gguf_find(&g, "nutshell.compress.recipe");
+        CHECK(complete && kv && kv->n_bytes >= strlen(recipe), "the recipe is told in the file");
+        const size_t n_data = a.n_out - (size_t)g.data_offset;
+        CHECK(b.n_out > n_data && !memcmp(a.out + a.n_out - n_data, b.out + b.n_out - n_data, n_data),
+              "the weights are those of the type");
+        gguf_free(&g);
+    }
+    free(a.out), free(b.out);
+    free_source(&s);
+}
+
+static void test_memory(void) {
+    source s = make_source();
+    const nut_compress_options o = options_of(&s);
+    for (size_t k = 1; k < 3000; k += 1 + k / 6) {
+        memory_job m = {.file = {s.file}, .n_bytes = {s.n}};
+        nut_job *job;
+        nut_error err = {0};
+        counting_start(k);
+        nut_status status = nut_compress_begin(&o, &job, &err);
+        if (status == NUT_OK) status = memory_job_run(&m, job, &err);
+        CHECK(counting.alive == 0, "allocation %zu fails: %zu are left", k, counting.alive);
+        CHECK(status == NUT_OK || status == NUT_E_MEMORY, "allocation %zu: %s", k, err.message);
+        counting_stop();
+        free(m.out), free(m.state);
+    }
+    free_source(&s);
+}
+
+int main(void) {
+    test_errors();
+    test_resume();
+    test_damage();
+    test_check();
+    test_round();
+    test_memory();
+    return check_report();
+}
