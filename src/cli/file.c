@@ -3,12 +3,10 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#ifndef __wasi__
-#include <sys/file.h>
-#endif
 
 enum { FEED_BYTES = 1 << 20 };
 
@@ -345,8 +343,9 @@ static char *path_with(const char *path, const char *end) {
 
 /* Systems without locks run one process at a time. */
 static bool lock(FILE *f) {
-#ifdef LOCK_EX
-    return flock(fileno(f), LOCK_EX | LOCK_NB) == 0;
+#ifdef F_SETLK
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fileno(f), F_SETLK, &whole) == 0;
 #else
     return f;
 #endif
