@@ -110,15 +110,10 @@ static nut_status read_kind(json_read *j, recipe_step *s, nut_error *err) {
 
 /* What a step needs must come before it, and a model is written once. */
 static nut_status check_place(const json_read *j, const recipe_kind *k, unsigned given, nut_error *err) {
-    const unsigned missing = k->needs & ~given;
-    if (missing & RECIPE_STATISTICS)
+    if (k->needs & ~given)
         return json_read_error(j, NUT_E_ARGUMENT, err,
                                "step \"%s\" needs statistics; put {\"step\": \"calibrate\"} before it",
                                k->name);
-    if (missing)
-        return json_read_error(
-            j, NUT_E_ARGUMENT, err,
-            "step \"%s\" needs a model that is written; put \"coded\" or \"round\" before it", k->name);
     if (k->gives & given)
         return json_read_error(j, NUT_E_ARGUMENT, err,
                                "step \"%s\" comes a second time, or after one like it", k->name);
