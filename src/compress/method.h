@@ -60,7 +60,7 @@ METHOD_LIST(NUT_X)
 enum { METHOD_FILE_TYPE_UNSAID = 1024 }; // general.file_type: LLAMA_FTYPE_GUESSED of llama.cpp
 
 /* The method of a name; NULL or "": the default. */
-nut_status method_find(const char *name, const method **out, nut_error *err);
+nut_status method_by_name(const char *name, const method **out, nut_error *err);
 
 /* Whether t is one of the large matrices, which nearly all methods are for: two dimensions, more than one
  * row, a name that ends in "weight". Norms, biases and tables of other kinds are not. */

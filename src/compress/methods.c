@@ -21,7 +21,7 @@ bool method_is_matrix(const gguf_tensor *t) {
     return weight && t->n_dims == 2 && t->dims[1] > 1;
 }
 
-nut_status method_find(const char *name, const method **out, nut_error *err) {
+nut_status method_by_name(const char *name, const method **out, nut_error *err) {
     char names[160] = "";
     if (!name || !*name) name = method_round.name;
     for (size_t i = 0; i < N_METHODS; i++)
@@ -34,6 +34,6 @@ nut_status method_find(const char *name, const method **out, nut_error *err) {
 nut_status nut_compress_begin(const nut_compress_options *o, nut_job **out, nut_error *err) {
     const method *m;
     if (o->size || o->bpw > 0 || o->recipe || o->reads_output) return recipe_begin(o, out, err);
-    TRY(method_find(o->method, &m, err));
+    TRY(method_by_name(o->method, &m, err));
     return compress_begin(m, o, NULL, NULL, out, err);
 }

@@ -8,7 +8,7 @@
 static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_error *err) {
     const nut_compress_options o = {.type = *v->type ? v->type : NULL, .recipe = r->json};
     const method *m;
-    TRY(method_find(v->method, &m, err));
+    TRY(method_by_name(v->method, &m, err));
     return compress_begin(m, &o, NULL, NULL, out, err);
 }
 
