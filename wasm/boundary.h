@@ -61,6 +61,13 @@
     X(sameTopHigh)                                                                                          \
     X(flips)                                                                                                \
     X(rmsDeltaP)
+/* A prompt: its text, its ids (4 bytes each), and the terminated name of the template that made it. */
+#define NUTW_CHAT_LIST(X)                                                                                   \
+    X(text)                                                                                                 \
+    X(textBytes)                                                                                            \
+    X(ids)                                                                                                  \
+    X(count)                                                                                                \
+    X(template)
 
 #define NUTW_FIELD(name) double name;
 typedef struct nutw_result {
@@ -82,6 +89,9 @@ typedef struct nutw_job_event {
 typedef struct nutw_evaluation {
     NUTW_EVALUATION_LIST(NUTW_FIELD)
 } nutw_evaluation;
+typedef struct nutw_chat {
+    NUTW_CHAT_LIST(NUTW_FIELD)
+} nutw_chat;
 #undef NUTW_FIELD
 
 #endif

@@ -6,7 +6,6 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { minify } from 'terser';
-import { SHORTENED, jinja } from './jinja.mjs';
 
 const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']; // run models: a page fetches one of them
 const OTHER_MODULES = ['compress']; // fetched by pages that make models
@@ -22,29 +21,24 @@ const SCRIPTS = {
   'nutshell-cache.mjs': { from: 'web/worker/upkeep.js', format: 'esm', parts: '@noble/hashes' },
   'nutshell-compress.mjs': { from: 'web/compress.js', format: 'esm' },
   'nutshell-compress-worker.mjs': { from: 'web/compress/worker.js', format: 'esm', parts: "idb and Emscripten's runtime" },
-  'nutshell-template.mjs': { from: 'web/template.js', format: 'esm', parts: '@huggingface/jinja', shortened: SHORTENED },
 };
 
 /** Packages that the chat page uses, in one file of its own. */
 const CHAT_PAGE = 'demo/chat/vendor.mjs';
 
-/** What a page fetches for one model that only continues texts, and what a first chat and the rarer uses of
- * the cache fetch
- *  besides: gzipped bytes. */
+/** What a page fetches for one model, and what the rarer uses of the cache fetch besides: gzipped bytes. */
 const FETCHED = ['nutshell.js', 'nutshell-worker.mjs'];
-const FETCHED_TO_CHAT = ['nutshell-template.mjs'];
 const FETCHED_TO_KEEP = ['nutshell-cache.mjs'];
-const LIMITS = { wasm: 185_000, js: 25_000, chat: 12_000, keep: 5_000 };
+const LIMITS = { wasm: 185_000, js: 25_000, keep: 5_000 };
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 /** @param {string} name of SCRIPTS */
 async function writeScript(name) {
-  const { from, format, parts, shortened } = SCRIPTS[name];
+  const { from, format, parts } = SCRIPTS[name];
   const bundled = await build({
-    entryPoints: [from], format, plugins: [jinja], bundle: true, minify: true, target: TARGET, charset: 'utf8',
+    entryPoints: [from], format, bundle: true, minify: true, target: TARGET, charset: 'utf8',
     define: { NUTSHELL_VERSION: JSON.stringify(version) }, legalComments: 'none', logLevel: 'warning', write: false,
-    mangleProps: shortened,
   });
   const preamble = `/*! Nutshell ${version}, MIT licence${parts ? `; with ${parts}` : ''}: see LICENSES.txt */`;
   const { code } = await minify(bundled.outputFiles[0].text, {
@@ -65,7 +59,6 @@ async function writeChatPageParts() {
 function writeLicenses() {
   const parts = {
     Nutshell: 'LICENSE',
-    '@huggingface/jinja (in nutshell-template.mjs)': 'node_modules/@huggingface/jinja/LICENSE',
     '@noble/hashes (in nutshell-cache.mjs)': 'node_modules/@noble/hashes/LICENSE',
     'idb (in nutshell-worker.mjs and nutshell-compress-worker.mjs)': 'node_modules/idb/LICENSE',
     'marked (in the chat page)': 'node_modules/marked/LICENSE.md',
@@ -99,12 +92,12 @@ const gzipped = (files) => files.reduce((sum, file) => sum + gzipSync(readFileSy
 
 /** Prints what a page fetches for one model, for each way to run; fails over the limits. */
 function report() {
-  const sizes = { js: gzipped(FETCHED), chat: gzipped(FETCHED_TO_CHAT), keep: gzipped(FETCHED_TO_KEEP) };
+  const sizes = { js: gzipped(FETCHED), keep: gzipped(FETCHED_TO_KEEP) };
   for (const name of MODULES) {
     const all = { wasm: gzipped([`nutshell-${name}.wasm`]), ...sizes };
-    const [wasm, js, chat, keep] = Object.keys(LIMITS).map((part) => (all[part] / 1000).toFixed(1));
-    console.log(`${name.padEnd(11)} wasm ${wasm} kB, JavaScript ${js} kB, to chat ${chat} kB more, to verify, export or import `
-      + `models ${keep} kB more, gzipped`);
+    const [wasm, js, keep] = Object.keys(LIMITS).map((part) => (all[part] / 1000).toFixed(1));
+    console.log(`${name.padEnd(11)} wasm ${wasm} kB, JavaScript ${js} kB, to verify, export or import models `
+      + ` ${keep} kB more, gzipped`);
     const over = Object.keys(LIMITS).filter((part) => all[part] > LIMITS[part]);
     if (over.length) throw new Error(`over the limits (${over}): ${JSON.stringify(LIMITS)} bytes`);
   }

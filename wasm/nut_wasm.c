@@ -33,6 +33,8 @@ static struct {
     nutw_result result;
     nutw_session facts;
     nutw_step step;
+    nut_chat *chat; // the prompt that was made last
+    nutw_chat prompt;
 } w;
 
 /* ---- errors and results ---- */
@@ -129,6 +131,8 @@ void *nutw_thread_stack(double n) {
 /* Frees model, sessions and a load that did not finish. */
 void nutw_reset(void) {
     nut_load_abort(w.loader);
+    nut_chat_free(w.chat);
+    w.chat = NULL;
     for (int i = 0; i < w.n_sessions; i++) nut_session_free(w.sessions[i]);
     free(w.sessions);
     nut_model_free(w.model);
@@ -296,6 +300,35 @@ const nutw_result *nutw_detokenize(const int32_t *ids, double n_ids, int special
     return give(n);
 }
 
+/* ---- chat ---- */
+
+/* messages, variables: JSON; source: of a template, or 0 for the model's; prompt: whether the answer is
+ * opened; now: local time in seconds since 1970. */
+const nutw_chat *nutw_chat_render(const char *messages, double n_messages, const char *variables,
+                                  double n_variables, const char *source, double n_source, int prompt,
+                                  double now) {
+    size_t n_text, n_ids;
+    nut_chat *chat;
+    const nut_chat_options o = {.source = source,
+                                .n_source = (size_t)to_u64(n_source),
+                                .variables = variables,
+                                .n_variables = (size_t)to_u64(n_variables),
+                                .no_prompt = !prompt,
+                                .now = (int64_t)to_u64(now)};
+    nut_chat_free(w.chat);
+    w.chat = NULL;
+    if (!session_of(0)) return NULL;
+    if (nut_chat_render(w.model, messages, (size_t)to_u64(n_messages), &o, &chat, &w.err) != NUT_OK)
+        return NULL;
+    w.chat = chat;
+    w.prompt.text = address(nut_chat_text(chat, &n_text));
+    w.prompt.ids = address(nut_chat_ids(chat, &n_ids));
+    w.prompt.textBytes = (double)n_text;
+    w.prompt.count = (double)n_ids;
+    w.prompt.template = address(nut_chat_template(chat));
+    return &w.prompt;
+}
+
 /* ---- generation ---- */
 
 /* Numbers, in the order of the list, to the fields of its types. */
@@ -312,10 +345,11 @@ static nut_generate_options read_options(const double *numbers) {
 }
 
 /* options: a double for each row of NUT_GENERATE_OPTION_LIST; stops: n_stop terminated texts after one
- * another; prompt: n_prompt bytes of UTF-8. Returns the number of prompt tokens. */
+ * another; prompt: n_prompt bytes of UTF-8, or n_ids ids where that is not 0. Returns the number of prompt
+ * tokens. */
 int nutw_generate_begin(int session, const double *options, const char *stops, unsigned n_stop,
-                        const char *prompt, double n_prompt, unsigned flags) {
-    size_t n = 0;
+                        const char *prompt, double n_prompt, unsigned flags, double n_ids) {
+    size_t n = (size_t)to_u64(n_ids);
     const char *stop[NUT_MAX_STOPS];
     nut_session *s = session_of(session);
     if (!s) return -1;
@@ -324,7 +358,7 @@ int nutw_generate_begin(int session, const double *options, const char *stops, u
     nut_generate_options o = read_options(options);
     o.stop = stop;
     o.n_stop = n_stop;
-    const int32_t *ids = tokenize(prompt, n_prompt, flags, &n);
+    const int32_t *ids = n ? (const int32_t *)(const void *)prompt : tokenize(prompt, n_prompt, flags, &n);
     return ids && nut_generate_begin(s, ids, n, &o, &w.err) == NUT_OK ? (int)n : -1;
 }
 

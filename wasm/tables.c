@@ -72,13 +72,15 @@ static void print_structs(void) {
     static const char *const result[] = {NUTW_RESULT_LIST(NUT_X)}, *const step[] = {NUTW_STEP_LIST(NUT_X)},
                              *const session[] = {NUTW_SESSION_LIST(NUT_X)},
                              *const event[] = {NUTW_JOB_EVENT_LIST(NUT_X)},
-                             *const evaluation[] = {NUTW_EVALUATION_LIST(NUT_X)};
+                             *const evaluation[] = {NUTW_EVALUATION_LIST(NUT_X)},
+                             *const chat[] = {NUTW_CHAT_LIST(NUT_X)};
 #undef NUT_X
     print_names("Fields of a result.", "RESULT", NAMES(result));
     print_names("Fields of a step of a generation.", "STEP", NAMES(step));
     print_names("Fields of a session.", "SESSION", NAMES(session));
     print_names("Fields of an event of a job.", "JOB_EVENT", NAMES(event));
     print_names("Fields of an evaluation.", "EVALUATION", NAMES(evaluation));
+    print_names("Fields of a prompt.", "CHAT", NAMES(chat));
 }
 
 int main(void) {

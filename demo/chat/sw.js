@@ -14,7 +14,7 @@
 
 const VERSION = ''; // empty: nothing is stored
 
-const LIBRARY = ['nutshell.js', 'nutshell-worker.mjs', 'nutshell-template.mjs', 'nutshell-simd128.wasm', 'nutshell-relaxed.wasm',
+const LIBRARY = ['nutshell.js', 'nutshell-worker.mjs', 'nutshell-simd128.wasm', 'nutshell-relaxed.wasm',
   'nutshell-simd128-mt.wasm', 'nutshell-relaxed-mt.wasm'];
 const SCRIPTS = ['theme', 'main', 'page', 'settings', 'models', 'messages', 'answer', 'markdown', 'attached', 'chats',
   'conversation', 'store'].map((name) => `${name}.js`);

@@ -75,7 +75,7 @@ const MISUSES = [
   ['an option that does not exist', 'bad-argument', /no option "max_tokens"/, `model.generate('a', { max_tokens: 3 }).next()`],
   ['a prompt that is no text', 'bad-argument', /^prompt must be a string, not 7$/, `model.generate(7).next()`],
   ['options that are no object', 'bad-argument', /options must be an object/, `model.generate('a', 5).next()`],
-  ['messages that are none', 'bad-argument', /messages\[0\]/, `model.chat([{ role: 'user' }]).next()`],
+  ['messages that are none', 'bad-argument', /messages\[0\]/, `model.chat([{ content: 'a' }]).next()`],
   ['too many stop texts', 'bad-argument', /stop must be/, `model.generate('a', { stop: Array(17).fill('x') }).next()`],
   ['token ids that are none', 'bad-argument', /ids\[1\]/, `model.detokenize([1, 'x'])`],
   ['a token id outside of the vocabulary', 'bad-argument', /token/, `model.detokenize([2 ** 30])`],
@@ -125,36 +125,6 @@ export async function checkMisuse(browser, { main }) {
 }
 
 /** @param {Browser} browser @param {Servers} servers */
-export async function checkTemplateFile(browser, { main }) {
-  const file = 'nutshell-template.mjs';
-  const requests = () => main.requests.filter(({ path }) => path.endsWith(file)).length;
-  await check(`${browser.name}: the templates' file is fetched for the first chat alone`, async () => {
-    await browser.goto(main.url + '/');
-    main.forget();
-    await run(browser, 'model/a.gguf');
-    equal(requests(), 0, 'before a chat');
-    equal([await rendered(browser), await rendered(browser), requests()], ['Hi!', 'Hi!', 1]);
-  });
-  await check(`${browser.name}: without the templates' file, until it is there`, async () => {
-    await browser.goto(main.url + '/');
-    main.missing = [file];
-    try {
-      await run(browser, 'model/a.gguf');
-      for (let i = 0; i < 2; i++) {
-        const error = await browser.evaluate(() =>
-          codeOf(() => model.renderChat([{ role: 'user', content: 'Hi' }], { template: '' })));
-        equal([error.code, error.isOurs, error.message.includes(`/dist/${file}`)], ['engine-missing', true, true]);
-      }
-      const { text } = await browser.evaluate((options) => collect(model.generate('Once', options)), greedy);
-      ensure(text.length > 5, 'no text after that');
-    } finally {
-      main.missing = [];
-    }
-    equal(await rendered(browser), 'Hi!');
-  });
-}
-
-/** @param {Browser} browser @param {Servers} servers */
 export async function checkChat(browser, { main }) {
   await browser.goto(main.url + '/');
   const template = '{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}'
@@ -187,8 +157,8 @@ export async function checkChat(browser, { main }) {
 }
 
 /** Hostile templates for browsers: those that take most memory, and all nested ones, because stacks differ. */
-const TRIED = Object.entries(HOSTILE).filter(([name, [limit]]) => limit === 'levels of nesting' || ['loops inside of loops',
-  'rounds kept', 'a text that doubles', 'a text split into millions', 'a needle nearly found at every place', 'long texts sorted',
+const TRIED = Object.entries(HOSTILE).filter(([name, [limit]]) => /nesting/.test(String(limit)) || ['loops inside of loops',
+  'a text that doubles', 'a text split into millions', 'a needle nearly found at every place', 'long texts sorted',
   'texts joined, looked into and kept', 'JSON of lists in lists', 'megabytes of parentheses'].includes(name));
 
 /** @param {Browser} browser @param {Servers} servers */
@@ -211,7 +181,7 @@ export async function checkHostileTemplates(browser, { main }) {
     }, TRIED.map(([, [, template]]) => template));
     for (const [i, [name, [limit]]] of TRIED.entries()) {
       equal([errors[i].code, errors[i].isOurs], ['chat-template', true], name);
-      ensure(new RegExp(`limit of \\d+ ${limit}`).test(errors[i].message), `${name}: ${errors[i].message}`);
+      ensure(limit?.test(errors[i].message), `${name}: ${errors[i].message}`);
     }
     ensure(gap < 3000, `the page stood still for ${gap} ms`);
   });

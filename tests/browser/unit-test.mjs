@@ -18,7 +18,6 @@ import { chunkBytesFor } from '../../web/worker/layout.js';
 import { ProgressMeter } from '../../web/worker/progress.js';
 import { choose } from '../../web/worker/quota.js';
 import { UrlSource } from '../../web/worker/source.js';
-import { ChatTemplate } from '../../web/worker/template.js';
 import { check, ensure, equal, failure, finish } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
 import { inParts } from './parts.mjs';
@@ -75,12 +74,11 @@ await check('messages as clients of the OpenAI API send them', async () => {
     { role: 'assistant', content: null, function_call: call.function },
     { role: 'assistant', content: null, reasoning_content: 'Hm' }, { role: 'assistant', content: null, refusal: 'No' },
     { role: 'user', content: [text, text] }, { role: 'user', content: [text, { type: 'image_url', image_url: { url: 'a' } }] },
-    { role: 'user', content: [] },
+    { role: 'user', content: [] }, { role: 'user' }, { role: 'user', content: null },
   ];
   for (const message of good) equal(checkMessages([message])[0] === message, true, JSON.stringify(message));
   const bad = [
-    { role: 'user' }, { role: 'user', content: null }, { role: 'assistant', content: null, tool_calls: null },
-    { role: 'assistant', contents: 'misspelt' }, { role: 'user', content: ['Hi'] }, { role: 'user', content: [{ text: 'Hi' }] },
+    { content: 'Hi' }, { role: 5, content: 'Hi' }, { role: 'user', content: ['Hi'] }, { role: 'user', content: [{ text: 'Hi' }] },
     { role: 'user', content: [{ type: 'text' }] }, { role: 'user', content: [null] }, { role: 'user', content: { type: 'text' } },
   ];
   for (const message of bad) {
@@ -221,44 +219,6 @@ await check('generation: text() joins what is left', async () => {
   worker.say('b');
   worker.resolve({ finishReason: 'length' });
   equal(await text, 'ab');
-});
-
-await check('chat templates: content that is null, missing, or in parts reaches the template as it is', async () => {
-  const template = new ChatTemplate('', { bos: '', eos: '' }, () => import(join(DIST, 'nutshell-template.mjs')));
-  const render = (source, message) => template.render([{ role: 'assistant', ...message }],
-    { template: source, templateVariables: {}, addGenerationPrompt: true });
-  const source = '{% set c = messages[0].content %}{{ c is defined }},{{ c is none }},{{ c is string }}'.replace(
-    /\{\{ (.*?) \}\}/g, "{{ 'yes' if $1 else 'no' }}");
-  const parts = [{ type: 'text', text: 'a' }, { type: 'text', text: 'b' }];
-  // As Jinja2 3.1 answers.
-  equal(await render(source, { content: null }), 'yes,yes,no');
-  equal(await render(source, {}), 'no,no,no');
-  equal(await render(source, { content: undefined }), 'no,no,no');
-  equal(await render(source, { content: parts }), 'yes,no,no');
-  equal(await render("{% for p in messages[0].content if p.type == 'text' %}[{{ p.text }}]{% endfor %}", { content: parts }),
-    '[a][b]');
-});
-
-await check('chat templates: variables, errors, bos', async () => {
-  const loadJinja = () => import(join(DIST, 'nutshell-template.mjs'));
-  const source = '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}';
-  const template = new ChatTemplate(source, { bos: '<s>', eos: '</s>' }, loadJinja);
-  const options = { templateVariables: {}, addGenerationPrompt: true };
-  equal(await template.render([{ role: 'user', content: 'hi' }], options), '<s>hi</s>');
-  equal([template.startsWithBos('<s>hi'), template.startsWithBos('hi')], [true, false]);
-  const refusing = { ...options, template: "{{ raise_exception('no system role') }}" };
-  const error = await failure(() => template.render([{ role: 'system', content: '' }], refusing));
-  equal(error.code, 'chat-template');
-  ensure(error.message.includes('no system role'), error.message);
-  const endless = { ...options, template: '{{ range(10**9) }}' };
-  const stopped = await failure(() => template.render([{ role: 'user', content: '' }], endless));
-  equal(stopped.code, 'chat-template');
-  ensure(/stopped at the limit of 10000000 steps/.test(stopped.message), stopped.message);
-  const wordy = { ...options, template: '{{ raise_exception(messages[0].content) }}' };
-  const long = await failure(() => template.render([{ role: 'user', content: 'a'.repeat(100_000) }], wordy));
-  ensure(long.message.length < 1000 && long.message.includes('aaa'), `${long.message.length} characters`);
-  const none = new ChatTemplate(null, { bos: '', eos: '' }, loadJinja);
-  equal((await failure(() => none.render([], options))).code, 'no-chat-template');
 });
 
 // ---- the engine: models in several files ------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ const MORE_SYSTEM_HEADERS = [
 /** Folders that a room's JavaScript may import from, and packages. Not listed rooms (tests, wasm) may import anything. */
 const JS_ARROWS = {
   demo: { rooms: ['demo', 'dist'], packages: [] },
-  web: { rooms: ['web', 'wasm'], packages: ['@huggingface/jinja', '@noble/hashes', 'idb'] },
+  web: { rooms: ['web', 'wasm'], packages: ['@noble/hashes', 'idb'] },
 };
 
 /** What prints or ends the process; only src/cli may. */

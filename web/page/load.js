@@ -136,11 +136,8 @@ export class Loads {
       this.#spare = { key, host: Host.start(wanted) };
     }
     const spare = this.#spare;
-    await spare.host.then((host) => host.ask('template')).catch((error) => {
-      if (this.#spare === spare) {
-        this.#spare = null;
-        spare.host.then((host) => host.end(error), () => {});
-      }
+    await spare.host.catch((error) => {
+      if (this.#spare === spare) this.#spare = null;
       throw error;
     });
   }

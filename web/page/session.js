@@ -58,9 +58,11 @@ export class Session {
     return this.#generation('chat', options, () => ({ messages: checkMessages(messages) }));
   }
 
-  /** @param {ChatMessage[]} messages @param {object} [options] @returns {Promise<string>} */
+  /** @param {ChatMessage[]} messages @param {object} [options] */
   async renderChat(messages, options) {
-    return this.#host.ask('render', { messages: checkMessages(messages), options: checkOptions(rules.template, options) });
+    const { tokens, ...template } = checkOptions(rules.template, options);
+    const { ids, ...prompt } = await this.#host.ask('render', { messages: checkMessages(messages), options: template });
+    return tokens ? { ...prompt, ids: Array.from(ids) } : prompt.text;
   }
 
   async fork() {

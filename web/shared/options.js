@@ -117,7 +117,7 @@ export const rules = {
   load: LOAD,
   session: { contextLength: LOAD.contextLength },
   generate: GENERATE,
-  template: TEMPLATE,
+  template: { ...TEMPLATE, tokens: yesOrNo(false) },
   chat: { ...GENERATE, ...TEMPLATE },
   tokenize: { addBos: yesOrNo(false), parseSpecial: yesOrNo(false) },
   detokenize: { special: yesOrNo(false) },
@@ -167,19 +167,11 @@ export function checkText(name, value) {
   return value;
 }
 
-/** Members of a message that can stand in for its content, as clients of the OpenAI API send them. */
-const INSTEAD_OF_CONTENT = ['tool_calls', 'function_call', 'refusal', 'reasoning_content', 'reasoning', 'thinking', 'audio'];
-
 /** @param {any} part  of a content in several parts, such as { type: 'text', text: 'Hi' } */
 const isPart = (part) => typeof part?.type === 'string' && (part.type !== 'text' || typeof part.text === 'string');
 
-/** @param {any} message */
-function hasContent(message) {
-  const { content } = message;
-  if (Array.isArray(content)) return content.every(isPart);
-  if (content === null || content === undefined) return INSTEAD_OF_CONTENT.some((name) => (message[name] ?? null) !== null);
-  return typeof content === 'string';
-}
+/** @param {unknown} content  null or missing, where something else stands beside it */
+const isContent = (content) => typeof (content ?? '') === 'string' || (Array.isArray(content) && content.every(isPart));
 
 /** What messages say is the template's business: contents reach it as they are. @param {unknown} messages
  *  @returns {import('../nutshell.d.ts').ChatMessage[]} */
@@ -187,8 +179,8 @@ export function checkMessages(messages) {
   const expects = 'an array of at least one { role, content }';
   if (!Array.isArray(messages) || messages.length === 0) throw badArgument('messages', expects, messages);
   for (const [i, message] of messages.entries()) {
-    if (typeof message?.role !== 'string' || !hasContent(message)) {
-      throw badArgument(`messages[${i}]`, '{ role, content } with a text, an array of { type, text }, or null beside tool_calls',
+    if (typeof message?.role !== 'string' || !isContent(message.content)) {
+      throw badArgument(`messages[${i}]`, '{ role, content } with a text, an array of { type, text }, or null',
         message);
     }
   }

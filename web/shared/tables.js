@@ -63,3 +63,6 @@ export const EVALUATION = /** @type {const} */ ([
   'kl', 'klError', 'klMedian', 'kl90', 'kl99', 'klMax', 'sameTop', 'sameTopLow',
   'sameTopHigh', 'flips', 'rmsDeltaP',
 ]);
+
+/** Fields of a prompt. */
+export const CHAT = /** @type {const} */ (['text', 'textBytes', 'ids', 'count', 'template']);

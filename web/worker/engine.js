@@ -2,7 +2,7 @@
 // exceptions instead of return codes. The counterpart of wasm/nut_wasm.c; one engine per worker.
 import { NutshellError } from '../shared/errors.js';
 import {
-  ADD_BOS, FINISHES, KV_TYPES, OPTION_NAMES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,
+  ADD_BOS, CHAT, FINISHES, KV_TYPES, OPTION_NAMES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,
 } from '../shared/tables.js';
 
 const encoder = new TextEncoder();
@@ -230,7 +230,31 @@ export class Engine {
   }
 
   /**
-   * @param {string} prompt
+   * A prompt made of messages: see nut_chat_render.
+   * @param {unknown[]} messages
+   * @param {{ template?: string, templateVariables?: object, addGenerationPrompt?: boolean }} options
+   */
+  renderChat(messages, { template, templateVariables = {}, addGenerationPrompt = true }) {
+    const texts = [messages, templateVariables].map((value) => encoder.encode(JSON.stringify(value)));
+    if (template !== undefined) texts.push(encoder.encode(template));
+    let at = this.#stage(texts.reduce((sum, { length }) => sum + length, 1));
+    const args = texts.flatMap((bytes) => {
+      this.#view(at, bytes.length).set(bytes);
+      at += bytes.length;
+      return [at - bytes.length, bytes.length];
+    });
+    if (template === undefined) args.push(0, 0);
+    const now = Date.now() / 1000 - new Date().getTimezoneOffset() * 60;
+    const prompt = this.#struct(CHAT, 'chat_render', ...args, +addGenerationPrompt, now);
+    return {
+      text: decoder.decode(this.#view(prompt.text, prompt.textBytes).slice()),
+      ids: new Int32Array(this.#view(prompt.ids, prompt.count * 4).slice().buffer),
+      template: this.#cString(prompt.template),
+    };
+  }
+
+  /**
+   * @param {string | Int32Array} prompt  a text, or its ids
    * @param {Record<string, any>} options  checked, with every number in it
    * @param {TextFlags} flags
    * @param {Session} [session]
@@ -239,13 +263,15 @@ export class Engine {
   generateBegin(prompt, options, flags, session = 0) {
     const numbers = Float64Array.from(OPTION_NAMES, (name) => Number(options[name]));
     const stops = [options.stop].flat();
-    const stopText = encoder.encode(stops.map((stop) => stop + '\0').join('')), text = encoder.encode(prompt);
+    const stopText = encoder.encode(stops.map((stop) => stop + '\0').join(''));
+    const isText = typeof prompt === 'string', text = isText ? encoder.encode(prompt) : new Uint8Array(prompt.buffer);
     const at = this.#stage(numbers.byteLength + stopText.length + text.length);
-    const stopsAt = at + numbers.byteLength, textAt = stopsAt + stopText.length;
+    const textAt = at + numbers.byteLength, stopsAt = textAt + text.length;
     this.#view(at, numbers.byteLength).set(new Uint8Array(numbers.buffer));
     this.#view(stopsAt, stopText.length).set(stopText);
     this.#view(textAt, text.length).set(text);
-    return this.#check('generate_begin', session, at, stopsAt, stops.length, textAt, text.length, flagsOf(flags));
+    return this.#check('generate_begin', session, at, stopsAt, stops.length, textAt, text.length, flagsOf(flags),
+      isText ? 0 : prompt.length);
   }
 
   /** One batch of the prompt, or one token. @param {Session} [session] @returns {Step} */

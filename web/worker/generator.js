@@ -25,7 +25,7 @@ export function messagePause() {
  * @typedef {import('./engine.js').Session} Session
  *
  * @typedef {object} Request
- * @property {string} prompt
+ * @property {string | Int32Array} prompt
  * @property {Record<string, any>} options  checked, with every number in it
  * @property {{ addBos: boolean, parseSpecial: boolean }} flags
  *

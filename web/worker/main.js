@@ -7,13 +7,11 @@ import { Demand } from './demand.js';
 import { Engine } from './engine.js';
 import { Generator, messagePause } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
-import { loadJinja } from './jinja.js';
 import { loadModel } from './loader.js';
 import { ProgressMeter } from './progress.js';
 import { BlobSource, PageSource, UrlSource } from './source.js';
 import { givenSplit, splitUrl } from './splits.js';
 import { Store } from './store.js';
-import { ChatTemplate } from './template.js';
 import { Threads, becomeThread } from './threads.js';
 
 /**
@@ -32,8 +30,8 @@ let threads = 1;
 let engine;
 /** @type {Generator} */
 let generator;
-/** @type {ChatTemplate} */
-let template;
+/** Text of the loaded model's beginning-of-sequence token; '' where it has none. */
+let bos = '';
 /** The database, from when it is needed or the engine starts until the load is over. @type {Promise<Store> | null} */
 let opening = null;
 /** Where this worker is a thread of another one. @type {Awaited<ReturnType<typeof becomeThread>>} */
@@ -68,13 +66,11 @@ const operations = {
 
   run: (request) => runInThread(request),
 
-  template: () => loadJinja().then(() => {}),
-
   load: (request, job) => load(request, job).finally(closeStore),
 
   tokenize: ({ text, options }) => engine.tokenize(text, options),
   detokenize: ({ ids, options }) => engine.detokenize(ids, options),
-  render: ({ messages, options }) => template.render(messages, options),
+  render: ({ messages, options }) => render(messages, options),
 
   session: ({ contextLength }) => opened(engine.sessionNew(contextLength)),
   fork: ({ session }) => generator.whenIdle(session, () => opened(engine.sessionFork(session))),
@@ -82,8 +78,8 @@ const operations = {
   restore: ({ session, bytes }) => generator.whenIdle(session, () => engine.sessionRestore(session, bytes)),
   free: ({ session }) => generator.whenIdle(session, () => engine.sessionFree(session)),
 
-  generate: (request, job) => run(request, job, false, () => request.prompt),
-  chat: (request, job) => run(request, job, true, () => template.render(request.messages, request.options)),
+  generate: (request, job) => run(request, job, () => request.prompt),
+  chat: (request, job) => run(request, job, () => render(request.messages, request.options).ids),
 };
 
 /** @param {any} request @param {Job} job */
@@ -119,19 +115,29 @@ const signals = {
 /** What the page is told of a session that was opened. @param {Session} session */
 const opened = (session) => ({ session, ...engine.session(session) });
 
+/** A prompt of messages. @param {unknown[]} messages @param {object} options */
+function render(messages, options) {
+  try {
+    return engine.renderChat(messages, options);
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new NutshellError('bad-argument', `the messages cannot be written as JSON (${cause.message})`, { cause });
+  }
+}
+
 /**
  * @param {{ session: Session, options: Record<string, any> }} request
  * @param {Job} job
- * @param {boolean} special  whether special tokens written in the prompt are such, unless an option says so
- * @param {() => string | Promise<string>} promptOf
+ * @param {() => string | Int32Array} promptOf
  */
-function run({ session, options }, job, special, promptOf) {
+function run({ session, options }, job, promptOf) {
   const { signal } = job.abort;
   job.demand = new Demand(signal);
   const prepare = async () => {
-    const prompt = await promptOf(), parseSpecial = options.parseSpecial ?? special;
+    const prompt = promptOf(), parseSpecial = options.parseSpecial ?? false;
     // A beginning-of-sequence token that the text brings itself is not put there twice.
-    return { prompt, options, flags: { parseSpecial, addBos: !(parseSpecial && template.startsWithBos(prompt)) } };
+    const begins = parseSpecial && bos && typeof prompt === 'string' && prompt.startsWith(bos);
+    return { prompt, options, flags: { parseSpecial, addBos: !begins } };
   };
   return generator.run(session, prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
 }
@@ -190,14 +196,24 @@ function openSource(request, i, n, job) {
 /** @param {string} why */
 const streamError = (why) => new NutshellError('io', `the stream of the model's bytes failed (${why}): open it again, load anew`);
 
-/** Reads what is known of the loaded model, its chat template too. */
+/** Whether there is a template to chat with: the model's, or that of its family. */
+function canChat() {
+  try {
+    engine.renderChat([], {});
+  } catch (error) {
+    return /** @type {any} */ (error).code !== 'no-chat-template';
+  }
+  return true;
+}
+
+/** Reads what is known of the loaded model. */
 function modelInfo() {
   const model = engine.info();
   const session = engine.session();
-  template = new ChatTemplate(model.chat_template, { bos: model.bos ?? '', eos: model.eos ?? '' }, loadJinja);
+  bos = model.bos ?? '';
   return {
     kernel: model.kernel, threads: session.threads, contextLength: session.contextLength, kvType: session.kvType,
-    weightBytes: model.weight_bytes, sessionBytes: session.bytes, chat: template.exists, model,
+    weightBytes: model.weight_bytes, sessionBytes: session.bytes, chat: canChat(), model,
   };
 }
 
