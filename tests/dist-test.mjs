@@ -1,5 +1,5 @@
 // dist/ is what the sources build: it is built again with the pinned tools and compared byte for byte with the committed files.
-// Sizes have limits: 185 kB of wasm and 25 kB of JavaScript, gzipped, and 12 kB for the first chat.
+// Sizes have limits: 215 kB of wasm, the interpreter of chat templates included, and 25 kB of JavaScript, gzipped.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -33,7 +33,7 @@ for (const module of ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']) {
     const wasm = gzipped(`nutshell-${module}.wasm`);
     const script = gzipped('nutshell.js', 'nutshell-worker.mjs');
     console.log(`${module}: ${wasm} bytes of wasm, ${script} of JavaScript; gzipped`);
-    ensure(wasm <= 185_000 && script <= 25_000, `${wasm} + ${script} bytes`);
+    ensure(wasm <= 215_000 && script <= 25_000, `${wasm} + ${script} bytes`);
   });
 }
 await check('integrity.json has the hash of each file that a page fetches', () => {
