@@ -91,16 +91,21 @@ static const char *take_text(void) {
 }
 
 /* Begins a job that compresses a model. The staging buffer is taken: it holds n_text bytes of a text to
- * calibrate with (0: the one that is built in), and may hold the terminated texts. method, type: 0 for none;
- * size: bytes, 0 for none. */
-int nutc_compress(const char *method, const char *type, double size, int fast, double n_text) {
+ * calibrate with (0: the one that is built in), n_recipe bytes of a recipe (0: none), and the terminated
+ * texts. method, type: 0 for none; size: bytes, bpw: bits a weight, 0 for none. */
+int nutc_compress(const char *method, const char *type, double size, double bpw, int fast, double n_text,
+                  double n_recipe) {
     nutc_end();
-    if (!(n_text >= 0) || n_text > (double)c.staging_size || !(size >= 0) || size > MOST_WHOLE)
+    if (!(n_text >= 0) || !(n_recipe >= 0) || n_text + n_recipe > (double)c.staging_size || !(size >= 0) ||
+        size > MOST_WHOLE)
         return fail(NUT_E_ARGUMENT, "this is no size");
     const char *text = take_text();
     const nut_compress_options o = {.method = method,
                                     .type = type,
                                     .size = (uint64_t)size,
+                                    .bpw = bpw,
+                                    .recipe = n_recipe > 0 ? text + (size_t)n_text : NULL,
+                                    .n_recipe = (size_t)n_recipe,
                                     .text = n_text > 0 ? text : NULL,
                                     .n_text = (size_t)n_text,
                                     .fast = fast};

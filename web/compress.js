@@ -32,6 +32,8 @@ const yesOrNo = (fallback) => ({ expects: 'true or false', test: (x) => typeof x
 const COMPRESS = {
   ...SHARED,
   size: { expects: 'bytes, or a text such as "60MB"', test: (x) => bytesOf(x) > 0 },
+  bpw: { expects: 'bits a weight, from 0.1 to 32', test: (x) => typeof x === 'number' && x >= 0.1 && x <= 32, fallback: 0 },
+  recipe: { expects: 'a list of steps, or its JSON', test: (x) => typeof x === 'string' || Array.isArray(x), fallback: '' },
   fast: yesOrNo(false),
   calibration: { expects: 'a text', test: (x) => typeof x === 'string' },
   name: { expects: 'a text', test: (x) => typeof x === 'string', fallback: '' },
@@ -114,12 +116,16 @@ const told = ({ cached, urls, files }) =>
 
 /** @type {typeof import('./nutshell-compress.d.ts').compress} */
 export async function compress(source, options) {
-  const { size, fast, calibration = '', name, cache, resume, ...rest } = checkOptions(COMPRESS, options);
-  if (size === undefined) throw new NutshellError('bad-argument', 'say how large the file may be, such as { size: "60MB" }');
+  const { size, bpw, recipe, fast, calibration = '', name, cache, resume, ...rest } = checkOptions(COMPRESS, options);
+  if (size === undefined && !bpw && !recipe) {
+    throw new NutshellError('bad-argument', 'say how large the file may be, such as { size: "60MB" } or { bpw: 3.5 }');
+  }
   needEngine();
   const opened = await sourceOf(source, 'source');
-  const job = { size: bytesOf(size), fast, text: calibration };
-  const about = { source: told(opened), options: { size: job.size, fast, ...(calibration ? { calibration } : {}) } };
+  const steps = typeof recipe === 'string' ? recipe.replace(/^auto$/, '') : JSON.stringify(recipe);
+  const job = { size: size === undefined ? 0 : bytesOf(size), bpw, recipe: steps, fast, text: calibration };
+  const given = { size: job.size || undefined, bpw: bpw || undefined, recipe: steps || undefined, fast };
+  const about = { source: told(opened), options: { ...given, ...(calibration ? { calibration } : {}) } };
   return ask({ op: 'compress', source: opened, options: job, name, cache, resume, about }, rest);
 }
 

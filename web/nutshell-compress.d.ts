@@ -25,8 +25,12 @@ export function unfinished(): Promise<UnfinishedJob[]>;
 export function discard(id: string): Promise<boolean>;
 
 export interface CompressOptions {
-  /** Bytes that the file may have, as a number or as a text such as "60MB" or "57MiB". */
-  size: number | string;
+  /** Bytes that the file may have, as a number or as a text such as "60MB" or "57MiB". This, or `bpw`, or a `recipe`. */
+  size?: number | string;
+  /** Or bits of the file for each weight of the model, such as 3.5. */
+  bpw?: number;
+  /** A list of steps, or its JSON: see docs/compression.md. Default: 'auto', the best coded model of the size. */
+  recipe?: string | object[];
   /** Without gradients: in half the time, and a worse model. Default false. */
   fast?: boolean;
   /** A text like those that the model is for, a few hundred kB. Default: one that is built in. */
@@ -80,7 +84,7 @@ export interface UnfinishedJob {
   name: string;
   /** Where the model comes from; of files only their names are known, and they have to be chosen again. */
   source: { cached: string } | { urls: string[] } | { files: string[] };
-  options: { size: number; fast: boolean; calibration?: string };
+  options: { size?: number; bpw?: number; recipe?: string; fast: boolean; calibration?: string };
   /** 0 to 1. */
   done: number;
   seconds: number;

@@ -168,6 +168,9 @@ async function failing(browser) {
   };
   await fails('a size that cannot be reached', blob, { size: 50_000 }, 'bad-argument', /takes at least 0\.0\d MB/);
   await fails('a size that is none', blob, { size: '60 apples' }, 'bad-argument', /size must be bytes, or a text/);
+  await fails('bits that are too many', blob, { size: undefined, bpw: 50 }, 'bad-argument', /bpw must be bits a weight/);
+  await fails('no size', blob, { size: undefined }, 'bad-argument', /say how large/);
+  await fails('a recipe with an unknown step', blob, { size: undefined, recipe: [{ step: 'magic' }] }, 'bad-argument', /magic/);
   await fails('an option that is none', blob, { sise: 1 }, 'bad-argument', /no option "sise"/);
   await fails('a page in place of a model', "'/model/a.gguf?html'", {}, 'not-gguf', /HTML page/);
   await fails('a file that is none', "new Blob(['This is no model at all.'.repeat(100)])", {}, 'not-gguf', /GGUF/);
@@ -178,6 +181,15 @@ async function failing(browser) {
   await fails('too little space', blob, { baseUrl: '/variant/free-1000' }, 'quota', /grants/);
   await fails('a disk that gets full', blob, { baseUrl: '/variant/full-at-2' }, 'quota', /stor|space/);
   await fails('storage that is denied', blob, { baseUrl: '/variant/no-storage' }, 'storage', /cannot be used/);
+  await check(`${browser.name}: bits a weight, and a recipe`, async () => {
+    const made = (/** @type {object} */ options) =>
+      browser.evaluate(`(async () => make(${blob}, ${JSON.stringify({ cache: false, ...options })}))()`);
+    const plain = await made({ recipe: [{ step: 'round', type: 'q4_0' }] });
+    const coded = await made({ ...FAST, size: undefined, bpw: 5.5 });
+    equal([plain.error, coded.error], [undefined, undefined]);
+    ensure(plain.bytes < 0.65 * model.length, `${plain.bytes} bytes in Q4_0`);
+    ensure(coded.bytes > 0.55 * model.length && coded.bytes < 0.72 * model.length, `${coded.bytes} bytes at 5.5 bits`);
+  });
   await check(`${browser.name}: where storage is denied, a file is made all the same`, async () => {
     const options = { ...FAST, baseUrl: '/variant/no-storage', cache: false };
     const { error, bytes } = await browser.evaluate(`(async () => make(${blob}, ${JSON.stringify(options)}))()`);

@@ -32,6 +32,8 @@ const LOAD_BYTES = 1 << 20; // of a model that is loaded, at once
  * @property {string} [method]
  * @property {string} [type]
  * @property {number} [size]  bytes
+ * @property {number} [bpw]  bits of the file a weight
+ * @property {string} [recipe]  JSON
  * @property {boolean} [fast]
  * @property {string} [text]  to calibrate with
  *
@@ -106,17 +108,19 @@ export class JobEngine {
    * @param {CompressRequest} request
    * @param {JobIo} io
    */
-  async compress({ method, type, size = 0, fast = false, text = '' }, io) {
-    const calibration = encoder.encode(text);
-    const texts = encoder.encode(`${method ?? ''}\0${type ?? ''}\0`);
-    const staged = new Uint8Array(calibration.length + texts.length);
-    staged.set(calibration);
-    staged.set(texts, calibration.length);
-    const at = this.#stage(staged) + calibration.length;
-    const second = at + texts.indexOf(0) + 1;
+  async compress({ method, type, size = 0, bpw = 0, recipe = '', fast = false, text = '' }, io) {
+    const parts = [text, recipe, `${method ?? ''}\0`, `${type ?? ''}\0`].map((part) => encoder.encode(part));
+    const [n, nRecipe, nMethod] = parts.map((part) => part.length);
+    const staged = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      staged.set(part, at);
+      at += part.length;
+    }
+    const texts = this.#stage(staged) + n + nRecipe;
     this.#inputs = [];
-    const [methodAt, typeAt] = [method === undefined ? 0 : at, type === undefined ? 0 : second];
-    this.#check('compress', methodAt, typeAt, size, Number(fast), calibration.length);
+    const [methodAt, typeAt] = [method === undefined ? 0 : texts, type === undefined ? 0 : texts + nMethod];
+    this.#check('compress', methodAt, typeAt, size, bpw, Number(fast), n, nRecipe);
     await this.goOn(io);
   }
 

@@ -92,8 +92,11 @@ async function compress({ source, options, name, cache, resume, about }, job) {
   }
 }
 
-/** @param {string} name of the source @param {{ size?: number }} options */
-const nameFor = (name, { size = 0 }) => `${name.replace(/\.gguf$/i, '') || 'model'}-${(size / 1e6).toFixed(0)}MB.gguf`;
+/** @param {string} name of the source @param {{ size?: number, bpw?: number }} options */
+function nameFor(name, { size, bpw }) {
+  const mark = size ? `${(size / 1e6).toFixed(0)}MB` : bpw ? `${bpw}bpw` : 'small';
+  return `${name.replace(/\.gguf$/i, '') || 'model'}-${mark}.gguf`;
+}
 
 /** @param {any} request @param {Job} job */
 async function evaluate({ source, reference, text, window, windows }, job) {
