@@ -25,7 +25,6 @@ export function load(source: ModelSource, options?: LoadOptions): Promise<Model>
 /**
  * Fetches and starts the engine ahead of time, so that the next `load` (with the same `threads`, `kernel` and `baseUrl`)
  * needs only the model: it starts sooner, and a cached model then loads and chats without a network.
- * (Without it, the first `chat` or `renderChat` fetches nutshell-template.mjs.)
  */
 export function prepare(options?: EngineOptions): Promise<void>;
 
@@ -118,11 +117,13 @@ export interface Conversation {
    * generation at a time ('busy'); those of several sessions run at the same time, a token of each in turn.
    */
   generate(prompt: string, options?: GenerateOptions): Generation;
-  /** Answers the last message, with the model's chat template ('no-chat-template' where it has none). The first call fetches
-   *  nutshell-template.mjs, unless `prepare` has done so. */
+  /** Answers the last message, with the model's chat template; a model without one gets that of its family
+   *  ('no-chat-template' where that is unknown). What messages hold is text: no message can pretend to be another turn. */
   chat(messages: ChatMessage[], options?: ChatOptions): Generation;
-  /** The text that `chat` would continue. */
-  renderChat(messages: ChatMessage[], options?: TemplateOptions): Promise<string>;
+  /** The text that `chat` would continue; with `tokens: true` its token ids too, in which special tokens are those of the
+   *  template alone. */
+  renderChat(messages: ChatMessage[], options: RenderOptions & { tokens: true }): Promise<RenderedChat>;
+  renderChat(messages: ChatMessage[], options?: RenderOptions): Promise<string>;
 }
 
 /** One loaded model. It has a worker and a WebAssembly memory of its own until `unload`. `generate` and `chat` work on its
@@ -192,7 +193,7 @@ export interface ModelInfo {
   weightBytes: number;
   /** Bytes that the model's own session takes in memory: key/value cache and activations. */
   sessionBytes: number;
-  /** Whether the model has a chat template. */
+  /** Whether `chat` works without the option `template`: the model has a chat template, or is of a known family. */
   chat: boolean;
   cache: CacheState;
   /** What the file says about the model. */
@@ -278,6 +279,11 @@ export interface GenerateOptions {
   seed?: number;
   /** Go on where the model ends the text, until maxTokens or a stop text; for benchmarks. Default false. */
   ignoreEos?: boolean;
+  /**
+   * Up to how many tokens (0 to 7) are drafted from what came before and then checked in one step; the text stays the same.
+   * Faster where an answer repeats its prompt: edits of code, quotes. Default 0.
+   */
+  lookup?: number;
   /** Give special tokens their text ("<|im_start|>") where the model writes them. Default false: they give none. */
   special?: boolean;
   /**
@@ -287,7 +293,7 @@ export interface GenerateOptions {
   stop?: string | string[];
   /** Rejects the loop with `signal.reason`, within one token or one batch of the prompt. */
   signal?: AbortSignal;
-  /** Take special tokens written in the prompt as such ("<|im_start|>"). Default: false for generate, true for chat. */
+  /** Of `generate` alone: take special tokens written in the prompt as such ("<|im_start|>"). Default false. */
   parseSpecial?: boolean;
 }
 
@@ -300,9 +306,10 @@ export interface ContentPart {
 
 export interface ChatMessage {
   role: string;
-  /** A text, or parts, for templates that read such. null or missing where something else takes its place, such as
-   *  tool_calls. Templates get it as it is. */
+  /** A text, or parts, for templates that read such; null or missing, as beside tool_calls. Templates get it as it is. */
   content?: string | null | ContentPart[];
+  /** Special tokens written in this message are such, as if the template had written it. Default false. */
+  trusted?: boolean;
   /** Some templates read more: name, tool_calls … */
   [key: string]: unknown;
 }
@@ -314,6 +321,19 @@ export interface TemplateOptions {
   templateVariables?: { [name: string]: unknown };
   /** Let the template open the answer. Default true. */
   addGenerationPrompt?: boolean;
+}
+
+export interface RenderOptions extends TemplateOptions {
+  /** Give the token ids too. Default false. */
+  tokens?: boolean;
+}
+
+export interface RenderedChat {
+  text: string;
+  ids: number[];
+  /** Where the template is from: 'model', 'given', the name of another one of the model's ('tool_use'), or of the family
+   *  whose template is built in ('chatml'). */
+  template: string;
 }
 
 export interface ChatOptions extends GenerateOptions, TemplateOptions {}
@@ -475,7 +495,7 @@ export type ErrorCode =
   | 'no-simd' // the browser lacks WebAssembly SIMD
   | 'wasm-blocked' // a Content-Security-Policy without 'wasm-unsafe-eval' forbids WebAssembly
   | 'no-worker' // no worker can be started here, such as in a service worker or in Node.js
-  | 'engine-missing' // the worker, wasm or template files are not where they are looked for
+  | 'engine-missing' // the worker or wasm files are not where they are looked for
   | 'engine-crashed' // the worker ended; load the model again
   | 'cross-origin-worker' // the worker file is on another origin
   | 'file-page' // the page was opened from the disk (file://)

@@ -61,7 +61,7 @@ function writeLicenses() {
     Nutshell: 'LICENSE',
     '@noble/hashes (in nutshell-cache.mjs)': 'node_modules/@noble/hashes/LICENSE',
     'idb (in nutshell-worker.mjs and nutshell-compress-worker.mjs)': 'node_modules/idb/LICENSE',
-    'marked (in the chat page)': 'node_modules/marked/LICENSE.md',
+    'marked (in the chat page)': 'node_modules/marked/LICENSE',
     'Emscripten (in the engine modules)': 'web/licenses/emscripten.txt',
     'musl libc (in the engine modules)': '.toolchain/emscripten/system/lib/libc/musl/COPYRIGHT',
   };

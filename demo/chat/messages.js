@@ -250,11 +250,9 @@ async function fitting(model, history) {
   const content = systemPrompt();
   for (let leftOut = 0; ; leftOut += 2) { // a question with its answer
     const messages = [...(content ? [{ role: 'system', content }] : []), ...history.slice(leftOut)];
-    const text = await model.renderChat(messages);
+    const { text, ids } = await model.renderChat(messages, { tokens: true });
     const opened = text.trimEnd().endsWith('<think>');
-    if (leftOut + 2 >= history.length) return { messages, leftOut, opened };
-    const tokens = await model.tokenize(text, { parseSpecial: true });
-    if (tokens.length <= room) return { messages, leftOut, opened };
+    if (leftOut + 2 >= history.length || ids.length <= room) return { messages, leftOut, opened };
   }
 }
 
