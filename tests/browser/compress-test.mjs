@@ -170,7 +170,8 @@ async function failing(browser) {
   await fails('a size that is none', blob, { size: '60 apples' }, 'bad-argument', /size must be bytes, or a text/);
   await fails('bits that are too many', blob, { size: undefined, bpw: 50 }, 'bad-argument', /bpw must be bits a weight/);
   await fails('no size', blob, { size: undefined }, 'bad-argument', /say how large/);
-  await fails('a recipe with an unknown step', blob, { size: undefined, fast: undefined, recipe: [{ step: 'magic' }] }, 'bad-argument', /magic/);
+  const magic = { size: undefined, fast: undefined, recipe: [{ step: 'magic' }] };
+  await fails('a recipe with an unknown step', blob, magic, 'bad-argument', /magic/);
   await fails('an option that is none', blob, { sise: 1 }, 'bad-argument', /no option "sise"/);
   await fails('a page in place of a model', "'/model/a.gguf?html'", {}, 'not-gguf', /HTML page/);
   await fails('a file that is none', "new Blob(['This is no model at all.'.repeat(100)])", {}, 'not-gguf', /GGUF/);

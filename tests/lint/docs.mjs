@@ -74,11 +74,11 @@ export async function checkDocuments() {
     const gzipped = (/** @type {string} */ name) => gzipSync(readFileSync(`dist/nutshell${name}`), { level: 9 }).length;
     const kilobytes = (/** @type {string[]} */ ...names) =>
       Math.round(names.reduce((sum, name) => sum + gzipped(name), 0) / 1000);
-    const [relaxed, simd128, script, chat, upkeep] = [kilobytes('-relaxed.wasm'), kilobytes('-simd128.wasm'),
-      kilobytes('.js', '-worker.mjs'), kilobytes('-template.mjs'), kilobytes('-cache.mjs')];
+    const [relaxed, simd128, script, upkeep] = [kilobytes('-relaxed.wasm'), kilobytes('-simd128.wasm'),
+      kilobytes('.js', '-worker.mjs'), kilobytes('-cache.mjs')];
     const readme = readFileSync('README.md', 'utf8');
     for (const row of [`| ${relaxed} kB (relaxed SIMD), ${simd128} kB (SIMD128) |`,
-      `| ${script} kB; ${chat} kB for the first chat, ${upkeep} kB `]) ensure(readme.includes(row), `it has no "${row}"`);
+      `| ${script} kB; ${upkeep} kB `]) ensure(readme.includes(row), `it has no "${row}"`);
   });
   await check('docs/api.md is made from the types as they are', () => {
     execFileSync('node', ['wasm/api-docs.mjs', '--check']);

@@ -1,6 +1,6 @@
-// Models like those of the conformance set with other sizes and options, and random weights (make_variant.c), here and in llama.cpp:
-// after each token the logarithms of the probabilities must be the same. llama.cpp keeps keys and values as half floats, and takes
-// GELU from a table of such: that is the tolerance.
+// Models like those of the conformance set with other sizes and options, and random weights (make_variant.c), here and
+// in llama.cpp: after each token the logarithms of the probabilities must be the same. llama.cpp keeps keys and values
+// as half floats, and takes GELU from a table of such: that is the tolerance.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -17,7 +17,8 @@ const heads = (n, kv, dim) => [`attention.head_count=${n}`, `attention.head_coun
 const mla = (n, rank, rot, key, value) => [`attention.head_count=${n}`, `attention.kv_lora_rank=${rank}`,
   `attention.key_length=${rank + rot}`, `attention.value_length=${rank}`, `attention.key_length_mla=${key}`,
   `attention.value_length_mla=${value}`, `rope.dimension_count=${rot}`];
-const ssm = (conv, inner, state, rank, groups) => [`ssm.conv_kernel=${conv}`, `ssm.inner_size=${inner}`, `ssm.state_size=${state}`,
+const ssm = (conv, inner, state, rank, groups) => [
+  `ssm.conv_kernel=${conv}`, `ssm.inner_size=${inner}`, `ssm.state_size=${state}`,
   `ssm.time_step_rank=${rank}`, `ssm.group_count=${groups}`];
 const linear = ['rope.scaling.type=s:linear', 'rope.scaling.factor=2.5'];
 const yarn = ['rope.scaling.type=s:yarn', 'rope.scaling.factor=4.0', 'rope.scaling.original_context_length=32'];
@@ -44,7 +45,9 @@ const VARIANTS = {
   'phi3-longrope-short': { partial: ['rope.dimension_count=12'] },
   'gpt-oss-sinks': { 'a base of windows': ['rope.freq_base_swa=300.0', 'rope.scaling.type=', 'rope.scaling.factor='] },
   'deepseek2-v2-lite': { whole: mla(2, 512, 64, 192, 128), odd: mla(3, 20, 12, 22, 10) },
-  'deepseek2-v3-groups': { groups: ['expert_count=12', 'expert_group_count=3', 'expert_group_used_count=1', 'expert_used_count=2'] },
+  'deepseek2-v3-groups': {
+    groups: ['expert_count=12', 'expert_group_count=3', 'expert_group_used_count=1', 'expert_used_count=2'],
+  },
   'mamba2-groups': { sizes: ssm(3, 96, 12, 6, 3) },
   'falcon-h1-multipliers': { sizes: ssm(3, 96, 12, 6, 3) },
   'qwen35-delta-net': { sizes: ssm(3, 96, 16, 6, 3), interval: ['full_attention_interval=2'] },
@@ -82,7 +85,8 @@ async function theirs(path) {
 /** The same here, of all tokens: logarithms. @param {string} path */
 function ours(path) {
   const out = join(WORK, 'logits.f32');
-  execFileSync('build/native/nutshell', ['logits', path, '--ids', IDS.join(','), '--reference', '--context', '64', '-o', out], { stdio: 'ignore' });
+  const options = ['--ids', IDS.join(','), '--reference', '--context', '64', '-o', out];
+  execFileSync('build/native/nutshell', ['logits', path, ...options], { stdio: 'ignore' });
   const bytes = readFileSync(out), all = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   const n = all.length / IDS.length;
   return IDS.map((_, i) => all.subarray(i * n, (i + 1) * n)).slice(PROMPT - 1).map((row) => {
