@@ -629,8 +629,9 @@ static void test_claims(void) {
         CHECK(nut_load_get_plan(l).n_splits == UINT16_MAX, "%u splits", nut_load_get_plan(l).n_splits);
         nut_load_abort(l);
     }
-    CHECK(counting.peak < 4 * s.n_bytes[0] && counting.alive == 0, "%zu bytes for a file of %zu",
-          counting.peak, s.n_bytes[0]);
+    const size_t most = 4 * s.n_bytes[0] + sizeof(nut_model); // far below a byte for each that is claimed
+    CHECK(counting.peak < most && counting.alive == 0, "%zu bytes for a file of %zu", counting.peak,
+          s.n_bytes[0]);
     counting_stop();
     make_parts_free(&s), make_free(&g);
 }
