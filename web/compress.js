@@ -75,8 +75,15 @@ async function ask(request, { onProgress, signal, baseUrl } = {}) {
   /** @type {Worker | undefined} */
   let worker;
   const stop = () => worker?.postMessage({ id: 1, op: 'stop' });
+  let leave = () => {};
   try {
     return await new Promise((resolve, reject) => {
+      // WebKit keeps pages that were left, and their workers with the locks that they hold.
+      leave = () => {
+        worker?.terminate();
+        reject(new NutshellError('engine-crashed', 'the page was left: call again; compressing goes on where it was'));
+      };
+      addEventListener('pagehide', leave);
       worker = new Worker(trusted(url), { type: 'module', name: 'nutshell compress' });
       worker.onerror = (event) => {
         event.preventDefault?.();
@@ -94,6 +101,7 @@ async function ask(request, { onProgress, signal, baseUrl } = {}) {
     });
   } finally {
     signal?.removeEventListener('abort', stop);
+    removeEventListener('pagehide', leave);
     worker?.terminate();
   }
 }
