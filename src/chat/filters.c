@@ -109,7 +109,7 @@ static bool do_wordcount(call *c, chat_value *out) {
     if (!input(c, &s) || !chat_spend_bytes(c->h, s->n)) return false;
     for (size_t at = 0; at < s->n; at++) {
         const uint8_t b = (uint8_t)s->text[at];
-        const bool word = b >= 0x80 || b == '_' || (b | 32u) - 'a' < 26 || b - '0' < 10u;
+        const bool word = b >= 0x80 || b == '_' || (b | 32u) - 'a' < 26u || b - (unsigned)'0' < 10u;
         n += word && !before;
         before = word;
     }
@@ -170,7 +170,7 @@ static bool do_urlencode(call *c, chat_value *out) {
     for (size_t at = 0; at < s->n; at++) {
         const uint8_t b = (uint8_t)s->text[at];
         char text[4];
-        const bool plain = (b | 32u) - 'a' < 26 || b - '0' < 10u || (b && strchr("_.-~/", b));
+        const bool plain = (b | 32u) - 'a' < 26u || b - (unsigned)'0' < 10u || (b && strchr("_.-~/", b));
         snprintf(text, sizeof text, plain ? "%c" : "%%%02X", b);
         if (!chat_put(&t, text, strlen(text), chat_origin_at(s, at))) return false;
     }

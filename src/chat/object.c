@@ -199,7 +199,7 @@ static bool slice_string(run *r, const chat_string *s, range g, chat_value *out)
 
 bool value_slice(run *r, const chat_value *v, const chat_value *from, const chat_value *to,
                  const chat_value *step, chat_value *out) {
-    range g;
+    range g = {0};
     int64_t n;
     if (v->kind == CHAT_UNDEFINED) return chat_fail_undefined(r->h, v);
     const bool list =

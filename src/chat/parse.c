@@ -257,7 +257,7 @@ static bool ends(const parser *p, const char *end, const char *other) {
 /* Statements up to the tag that ends them, or where end is NULL the template. */
 static bool statements(parser *p, const char *end, const char *other, node **out) {
     node_list list = {0};
-    for (node *n; p->token.kind != LEX_END;) {
+    for (node *n = NULL; p->token.kind != LEX_END;) {
         if (p->token.kind == LEX_BLOCK_BEGIN) {
             if (!parse_next(p)) return false;
             if (ends(p, end, other)) return *out = list.first, true;

@@ -65,9 +65,9 @@ bool run_capture(run *r, const node *first, scope *s, chat_value *out) {
     chat_text text = {.heap = r->h}, *before = r->out;
     scope *inner = scope_new(r, s);
     r->out = &text;
-    if (!inner || !run_statements(r, first, inner) || !chat_text_end(&text, out)) return false;
+    const bool done = inner && run_statements(r, first, inner) && chat_text_end(&text, out);
     r->out = before;
-    return true;
+    return done;
 }
 
 static bool put_value(run *r, const chat_value *v) {

@@ -136,13 +136,13 @@ uint32_t string_upper(uint32_t c) {
     for (size_t i = 0; i < sizeof lower_runs / sizeof *lower_runs; i++)
         if (c >= lower_runs[i].first && c <= lower_runs[i].last &&
             (c - lower_runs[i].first) % lower_runs[i].each == 0)
-            return c + (uint32_t)lower_runs[i].add;
+            return (uint32_t)((int32_t)c + lower_runs[i].add);
     return c;
 }
 
 uint32_t string_lower(uint32_t c) {
     for (size_t i = 0; i < sizeof lower_runs / sizeof *lower_runs; i++) {
-        const uint32_t lower = c - (uint32_t)lower_runs[i].add;
+        const uint32_t lower = (uint32_t)((int32_t)c - lower_runs[i].add);
         if (lower >= lower_runs[i].first && lower <= lower_runs[i].last &&
             (lower - lower_runs[i].first) % lower_runs[i].each == 0)
             return lower;

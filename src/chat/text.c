@@ -18,11 +18,11 @@ typedef struct grown_string {
     room *room;
 } grown_string;
 
-static bool put_string(chat_heap *h, chat_string s, room *room, chat_value *out) {
+static bool put_string(chat_heap *h, chat_string s, room *own, chat_value *out) {
     grown_string *g = chat_alloc(h, sizeof *g);
     if (!s.text) s.text = ""; // of no bytes
     if (!g) return false;
-    *g = (grown_string){s, room};
+    *g = (grown_string){s, own};
     *out = (chat_value){.kind = CHAT_STRING, .s = &g->s};
     return true;
 }

@@ -178,7 +178,7 @@ static nut_status read_named_fim(vocab *v, const gguf *g, int32_t fim[N_FIM], nu
 }
 
 static void set_type(vocab *v, int32_t id, vocab_type type) {
-    v->types[id] = (uint8_t)((v->types[id] & ~VOCAB_TYPE) | type);
+    v->types[id] = (uint8_t)((v->types[id] & (uint8_t)~VOCAB_TYPE) | type);
 }
 
 static void find_known(vocab *v, int32_t fim[N_FIM]) {

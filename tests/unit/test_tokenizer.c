@@ -61,7 +61,7 @@ static void run_cases(const char *name, const vocab *v, const char *in, size_t n
 /* NAME.gguf, the texts NAME.inp, their ids NAME.out. */
 static void test_vocab_at(const char *folder, const char *name) {
     char path[1100];
-    size_t n_in, n_out;
+    size_t n_in = 0, n_out = 0;
     vocab_file f;
     snprintf(path, sizeof path, "%s/%s.gguf", folder, name);
     if (!vocab_open_sound(&f, path)) return;

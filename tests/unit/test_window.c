@@ -18,9 +18,9 @@
 enum { N_CTX = 320, MOST = 900 };
 static int32_t ids[MOST];
 
-static nut_model *load(const char *arch, uint32_t n_layer, bool reference) {
-    make_gguf g =
-        make_model(&(make_options){.arch = arch, .matrices = FORMAT_F32, .n_layer = n_layer, .n_ctx = 1024});
+static nut_model *load(const char *family, uint32_t n_layer, bool reference) {
+    make_gguf g = make_model(
+        &(make_options){.arch = family, .matrices = FORMAT_F32, .n_layer = n_layer, .n_ctx = 1024});
     nut_load_options lo = nut_load_defaults();
     nut_loader *l = NULL;
     nut_model *m = NULL;
