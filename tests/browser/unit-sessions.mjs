@@ -332,7 +332,7 @@ async function checkTypes() {
     const declared = (name) => {
       const [, parent, body] = new RegExp(`^export interface ${name} (?:extends (\\w+) )?\\{$([^]*?)^\\}$`, 'm').exec(types);
       const own = [...body.matchAll(/^  (?:readonly )?(\w+)(?=[(:])/gm)].map(([, member]) => member);
-      return [...own, ...(parent ? declared(parent) : [])].sort();
+      return [...new Set([...own, ...(parent ? declared(parent) : [])])].sort(); // one that is overloaded is there twice
     };
     const session = new Session(/** @type {any} */ ({}), { session: 1, contextLength: 1, bytes: 1 });
     for (const [name, object] of Object.entries({ Model: playedHost().model, Session: session })) {

@@ -531,7 +531,7 @@ function members(types, name) {
 await check('nutshell.d.ts has the options that are checked, with their types and defaults', () => {
   const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
   const interfaces = { EngineOptions: 'engine', LoadOptions: 'load', SessionOptions: 'session', GenerateOptions: 'generate',
-    TemplateOptions: 'template', ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize',
+    RenderOptions: 'template', ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize',
     VerifyOptions: 'verify', ImportOptions: 'import' };
   equal(Object.values(interfaces).sort(), Object.keys(rules).sort(), 'tables of options:');
   for (const [name, table] of Object.entries(interfaces)) {

@@ -7,8 +7,6 @@ typedef struct ungated_weights {
 } ungated_weights;
 
 #define IN(field) .to = offsetof(ungated_weights, field)
-#define MATRIX(s) .kind = TENSOR_MATRIX, .shape = s
-#define VECTOR(s) .kind = TENSOR_VECTOR, .shape = s
 
 static const tensor_spec tensors[] = {
     {"ffn_up.weight", IN(up.w), MATRIX("EF")},
