@@ -212,10 +212,12 @@ static const arch archs[] = {
 #undef NUT_X
 };
 
-const char *arch_names(void) {
 #define NUT_X(text, ...) ", " text
-    return &(ARCH_LIST(NUT_X))[2];
+static const char names[] = ARCH_LIST(NUT_X);
 #undef NUT_X
+
+const char *arch_names(void) {
+    return names + 2;
 }
 
 const arch *arch_find(gguf_str name) {

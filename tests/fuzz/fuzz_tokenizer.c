@@ -10,10 +10,11 @@
 
 #include "../unit/make_gguf.h"
 #include "model/nfc.h"
+#include "model/tokenizer.h"
 #include "model/vocab.h"
 #include "plain_tokenizer.h"
 
-enum { BPE = 1, ALL_BYTES = 2, OTHER_WAY = 4, ALL_NORMAL = 8, KIND = 0x70, MOST_PLAIN = 400 };
+enum { BPE = 1, ALL_BYTES = 2, OTHER_WAY = 4, ALL_NORMAL = 8, KIND = 0x70, MARKED = 0x80, MOST_PLAIN = 400 };
 
 /* By the bits of KIND: kinds of vocabularies without plain rules here; none: the two that have them. */
 static const char *const kinds[8] = {NULL, "t5", "rwkv", "bert", "gemma4", "t5", "bert", "rwkv"};
@@ -118,6 +119,8 @@ static uint8_t *make_words(const words *w, size_t *n) {
     make_gguf g = {.version = 3, .alignment = 32};
     const char *kind = kinds[(w->flags & KIND) >> 4];
     make_str(&g, "tokenizer.ggml.model", kind ? kind : w->plain.bpe ? "gpt2" : "llama");
+    if (w->flags & MARKED)
+        make_str(&g, "general.name", "Phi-3"); // whose special tokens take white space along
     if (kind) make_bool(&g, "tokenizer.ggml.remove_extra_whitespaces", w->pre & 1);
     if (kind && w->pre & 2) put_charsmap(&g);
     make_str(&g, "tokenizer.ggml.pre", pres[w->pre % N_PRES]);
@@ -189,6 +192,21 @@ static void check_text(const words *w, const vocab *v, const char *text, size_t 
     free(ids);
 }
 
+/* Where all of a text is data, no special token comes out. */
+static void check_marked(const vocab *v, const char *text, size_t n) {
+    nut_error err;
+    size_t count = 0;
+    const size_t cap = 4 * n + 16;
+    uint8_t *marks = malloc(n + 1);
+    int32_t *ids = malloc(cap * sizeof *ids);
+    memset(marks, 1, n + 1);
+    const nut_status status = vocab_tokenize_marked(v, text, marks, n, ids, cap, &count, &err);
+    fuzz_check_error(status, &err);
+    for (size_t i = 0; status == NUT_OK && i < count && i < cap; i++)
+        EXPECT(special_is_text(v, ids[i]), "token %d came out of data", ids[i]);
+    free(marks), free(ids);
+}
+
 /* A text and its normalization form have the same ids. */
 static void check_other_form(const vocab *v, const char *text, size_t n, const char *form, size_t n_form) {
     nut_error err;
@@ -223,6 +241,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
         const bool form_c = w.plain.bpe && !strncmp(pres[w.pre % N_PRES], "qwen", 4);
         if (form_c) check_other_form(v, text, in.n, form, n_form);
         check_text(&w, v, form_c ? form : text, form_c ? n_form : in.n, flags & 3);
+        if (w.flags & MARKED) check_marked(v, text, in.n);
         free(form), free(text);
     }
     vocab_free(v);

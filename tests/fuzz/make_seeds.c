@@ -238,7 +238,8 @@ static void write_refused(void) {
         {"llama.rope.scaling.type", 's', 0, "yarn"},      {"llama.rope.scaling.factor", 'f', 4, NULL},
         {"llama.rope.scaling.attn_factor", 'f', 2, NULL}, {"llama.expert_count", 'u', 8, NULL},
         {"llama.attention.causal", 'b', 0, NULL},         {"tokenizer.ggml.model", 's', 0, "plamo2"},
-        {"tokenizer.ggml.bos_token_id", 'u', 99, NULL},   {"tokenizer.ggml.scores", '-', 0, NULL},
+        {"general.architecture", 's', 0, "unheard-of"},   {"tokenizer.ggml.bos_token_id", 'u', 99, NULL},
+        {"tokenizer.ggml.scores", '-', 0, NULL},
     };
     char name[64];
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
@@ -249,7 +250,7 @@ static void write_refused(void) {
         if (list[i].as == 'b') make_bool(&g, list[i].key, false);
         if (list[i].as == 's') make_str(&g, list[i].key, list[i].text);
         if (list[i].as == 'a') make_array(&g, list[i].key, MAKE_U32, 1), make_le(&g.kv, 4, 4);
-        snprintf(name, sizeof name, "refused-%s", list[i].key);
+        snprintf(name, sizeof name, "refused-%zu-%s", i, list[i].key);
         write_model(name, &g);
     }
     make_options o = odd_sizes;
@@ -748,6 +749,7 @@ int main(int argc, char **argv) {
     write_no_memory();
     write_parts();
     write_tokenizers();
+    write_specials();
     write_blocks();
     write_coded_models();
     write_coded();
