@@ -118,18 +118,22 @@ await check('the committed results can be read, and go with what the benchmark w
   for (const { surface } of readRuns(text).flatMap((one) => one.rows)) ensure(known.has(surface), `no surface ${surface}`);
 });
 
+/** The table's rows, and the surfaces of their first two figures and of the others, in a browser without AVX-VNNI. */
 const README_NAMES = {
-  'Nutshell in a tab': 'chromium', 'llama.cpp, native': BASE, 'llama.cpp, native, without AMX': BASE_VNNI,
-  'wllama 2.2.1 in a tab': 'wllama', 'wllama 3.8.1 in a tab': 'wllama3',
+  'Nutshell in a tab': ['chromium', 'no-vnni'], 'llama.cpp, native': [BASE, BASE],
+  'transformers.js 4.3.2 (q8) in a tab': ['transformers', 'transformers-no-vnni'],
+  'wllama 2.2.1 in a tab': ['wllama'], 'wllama 3.8.1 in a tab': ['wllama3'],
 };
 
 await check("README's table of speeds is one run of the results", () => {
   const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
   const figure = '\\**(\\d+)\\**(?: \\(([\\d.]+) ×\\))?'; // 140 (0.97 ×)
-  const lines = [...readme.matchAll(new RegExp(`^\\| \\**(.+?)\\** \\| ${figure} \\| ${figure} \\|`, 'gm'))]
+  const pair = `${figure} \\| ${figure} \\|`;
+  const lines = [...readme.matchAll(new RegExp(`^\\| \\**(.+?)\\** \\| ${pair}(?: ${pair})?`, 'gm'))]
     .filter(([, name]) => name in README_NAMES);
-  ensure(lines.length >= 3, 'README has no table of speeds with the names that are known here');
-  const said = lines.map(([, name, ...figures]) => [README_NAMES[name], ...figures.map((one) => one ?? null)]);
+  ensure(lines.length === Object.keys(README_NAMES).length, 'README has no table of speeds with the names that are known here');
+  const said = lines.flatMap(([, name, ...figures]) => README_NAMES[name].map((surface, i) =>
+    [surface, ...figures.slice(4 * i, 4 * i + 4).map((one) => one ?? null)]));
   const measured = readRuns(readFileSync(join(import.meta.dirname, 'results.csv'), 'utf8'))
     .filter(({ model, date, rounds }) => DEFAULT_MODEL.endsWith(model) && readme.includes(date.slice(0, 10)) && rounds >= 3)
     .map(({ rows: past }) => said.map(([id, , decodeRatio, , prefillRatio]) => {
