@@ -82,8 +82,8 @@ export async function keeping(browser, { page: address, load, until, set }) {
     writeFileSync(file, JSON.stringify(chat));
     await browser.click('#open-chats');
     await browser.attach('#import-file', file);
-    rmSync(file);
     await until(browser, 'the imported chat', ({ announced }) => /was imported/.test(announced));
+    rmSync(file); // the page has read it
     const both = await chatsIn(browser);
     equal(both.map(({ messages }) => messages), [chat.messages, chat.messages]);
     for (let left = 2; left > 0; left--) {
