@@ -53,7 +53,7 @@ export async function countAttached() {
   show();
 }
 
-/** Attaches files to the next message. */
+/** Reads text files and lists them above the message field; they go with the next message. */
 export async function attach(/** @type {File[]} */ chosen) {
   for (const file of chosen) {
     try {

@@ -187,7 +187,8 @@ static bool do_format(call *c, chat_value *out) {
 
 /* ---- numbers ---- */
 
-/* The number that a text is, with blanks around it and underlines; false: none. */
+/* Reads a text as a number, as Python's int() does: blanks may surround it, and "_" may separate digits.
+ * False where it is none. */
 static bool text_number(const chat_string *s, chat_value *out) {
     char text[256];
     size_t n = 0, from = 0, to = s->n;

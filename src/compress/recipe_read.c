@@ -94,7 +94,7 @@ static nut_status find_kind(const json_read *j, const char *name, recipe_step *s
     return json_read_error(j, NUT_E_ARGUMENT, err, "there is no step \"%s\"; there are %s", name, names);
 }
 
-/* The kind comes first: options are read by it. */
+/* "step" must be the first key of a step, since its value says which other keys there may be. */
 static nut_status read_kind(json_read *j, recipe_step *s, nut_error *err) {
     char key[MOST_TEXT] = "", name[MOST_TEXT];
     bool more;

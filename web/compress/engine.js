@@ -170,7 +170,7 @@ export class JobEngine {
 
   /* ---- going on elsewhere ---- */
 
-  /** All that is known of the job, between two steps; valid until the next. @returns {Uint8Array} */
+  /** The module's memory, which between two steps holds the whole job; valid until the next step. @returns {Uint8Array} */
   get memory() {
     return new Uint8Array(this.#started.memory.buffer);
   }
