@@ -1,26 +1,13 @@
 // The chat page. It uses the library as any page would, through the global `Nutshell` of dist/nutshell.js. This file
 // joins the page's parts: page (what they share), settings, models (choosing and loading), messages (the
 // conversation), chats (stored conversations), attached (files), and keeps the page for visits without a network.
-import { $, announce, button, kept, page, plural, showError } from './page.js';
+import { $, announce, button, page, plural, showError, startTheme } from './page.js';
 import { attach, startAttached } from './attached.js';
 import { startChats } from './chats.js';
 import { Conversation } from './conversation.js';
 import { modelLoaded, remedies, send, showConversation, startMessages } from './messages.js';
 import { LIST_URL, around, loadModel, prepareEngine, show, showModels, startModels } from './models.js';
 import { showFacts, showReload, startSettings } from './settings.js';
-
-const darkWanted = matchMedia('(prefers-color-scheme: dark)');
-
-function showTheme() {
-  const theme = kept.get('theme') ?? (darkWanted.matches ? 'dark' : 'light');
-  document.documentElement.dataset.theme = theme;
-  $('theme').setAttribute('aria-pressed', String(theme === 'dark'));
-}
-
-function switchTheme() {
-  kept.set('theme', document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
-  showTheme();
-}
 
 /** Shows the chat with the loaded model. */
 function enterChat(/** @type {import('./page.js').Model} */ model, name) {
@@ -63,8 +50,6 @@ function showEngine() {
 }
 
 function listen() {
-  $('theme').onclick = switchTheme;
-  darkWanted.onchange = showTheme;
   $('change-model').onclick = () => { show('models'); $('back').focus(); showModels(); };
   $('back').onclick = () => { show('chat'); $('prompt').focus(); };
   $('clear').onclick = () => {
@@ -99,7 +84,7 @@ async function keepPage() {
   } catch { /* the page works without, but needs the network to open */ }
 }
 
-showTheme();
+startTheme();
 if (typeof Nutshell === 'undefined') {
   const message = 'dist/nutshell.js could not be loaded. Serve the repository\'s folder with: make demo';
   showError({ code: 'engine-missing', message });

@@ -1,5 +1,5 @@
 // Choosing and loading a model: the lists of the server's and of the stored models, addresses, files, progress.
-import { $, announce, button, clearError, durationText, make, megabytes, named, page, showError, sizeText } from './page.js';
+import { $, acceptDrops, announce, button, clearError, durationText, make, megabytes, named, page, showError, sizeText } from './page.js';
 import { numbersOf, settingsAreValid, showFacts } from './settings.js';
 
 /** @typedef {import('./page.js').Model} Model */
@@ -200,23 +200,11 @@ function loadFile(/** @type {File|undefined} */ file) {
 
 const looksLikeModel = (/** @type {File} */ { name }) => /\.gguf$/i.test(name);
 
-/** A file from the disk may be dropped anywhere on the page. */
-function acceptDrops() {
-  let inside = 0; // elements entered minus elements left
-  const carriesFiles = (event) => [...event.dataTransfer?.types ?? []].includes('Files');
-  const count = (change) => { inside = Math.max(0, inside + change); $('drop').hidden = inside === 0; };
-  addEventListener('dragenter', (event) => { if (carriesFiles(event)) count(1); });
-  addEventListener('dragleave', (event) => { if (carriesFiles(event)) count(-1); });
-  addEventListener('dragover', (event) => { if (carriesFiles(event)) event.preventDefault(); });
-  addEventListener('drop', (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    count(-inside);
-    const files = [...event.dataTransfer?.files ?? []];
-    if (page.loading) announce('A model is being loaded; cancel that first.');
-    else if (page.view === 'chat' && files.length > 0 && !files.some(looksLikeModel)) around.otherFiles(files);
-    else loadFile(files.find(looksLikeModel) ?? files[0]);
-  });
+/** A model, or for a chat a text, was dropped. @param {File[]} files */
+function takeDropped(files) {
+  if (page.loading) announce('A model is being loaded; cancel that first.');
+  else if (page.view === 'chat' && files.length > 0 && !files.some(looksLikeModel)) around.otherFiles(files);
+  else loadFile(files.find(looksLikeModel) ?? files[0]);
 }
 
 function submitUrl(event) {
@@ -239,5 +227,5 @@ export function startModels() {
   $('url-form').onsubmit = submitUrl;
   $('file').onchange = () => { loadFile($('file').files[0]); $('file').value = ''; };
   $('cancel').onclick = () => page.loading?.abort();
-  acceptDrops();
+  acceptDrops(takeDropped);
 }

@@ -1,6 +1,6 @@
-// What all modules of the chat page share: its state, making elements, numbers as text, what is stored in
-// localStorage, messages to screen readers, errors. Text of a model or a file is only put into text nodes,
-// never into HTML.
+// What all modules of the chat page share, and the page that compresses in part: the state, making elements, numbers
+// as text, what is stored in localStorage, the theme, files that are dropped, messages to screen readers, errors. Text
+// of a model or a file is only put into text nodes, never into HTML.
 
 /** @typedef {import('../../dist/nutshell.js').Model} Model */
 /** @typedef {import('../../dist/nutshell.js').CachedModel} CachedModel */
@@ -35,7 +35,7 @@ export const button = (text, onclick, className = '') => make('button', { type: 
 /** The element, with a name for screen readers. */
 export const named = (element, label) => { element.setAttribute('aria-label', label); return element; };
 
-export const megabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 99.95e6 ? 1 : 0);
+export const megabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 1e6 ? 2 : bytes < 99.95e6 ? 1 : 0);
 
 export function sizeText(bytes) {
   return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${megabytes(bytes)} MB`;
@@ -57,6 +57,38 @@ export const kept = {
     try { localStorage.setItem(`nutshell-${key}`, JSON.stringify(value)); } catch { /* it is lost after this visit */ }
   },
 };
+
+/** Shows the theme that was chosen, or else the system's, and lets the button switch it. theme.js did the first before
+ *  the page was painted. */
+export function startTheme() {
+  const darkWanted = matchMedia('(prefers-color-scheme: dark)'), root = document.documentElement;
+  const showTheme = () => {
+    root.dataset.theme = kept.get('theme') ?? (darkWanted.matches ? 'dark' : 'light');
+    $('theme').setAttribute('aria-pressed', String(root.dataset.theme === 'dark'));
+  };
+  $('theme').onclick = () => {
+    kept.set('theme', root.dataset.theme === 'dark' ? 'light' : 'dark');
+    showTheme();
+  };
+  darkWanted.onchange = showTheme;
+  showTheme();
+}
+
+/** Files may be dropped anywhere on the page. @param {(files: File[]) => void} take */
+export function acceptDrops(take) {
+  let inside = 0; // elements entered minus elements left
+  const carriesFiles = (event) => [...event.dataTransfer?.types ?? []].includes('Files');
+  const count = (change) => { inside = Math.max(0, inside + change); $('drop').hidden = inside === 0; };
+  addEventListener('dragenter', (event) => { if (carriesFiles(event)) count(1); });
+  addEventListener('dragleave', (event) => { if (carriesFiles(event)) count(-1); });
+  addEventListener('dragover', (event) => { if (carriesFiles(event)) event.preventDefault(); });
+  addEventListener('drop', (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    count(-inside);
+    take([...event.dataTransfer?.files ?? []]);
+  });
+}
 
 /** Says something to screen readers without moving the focus. */
 export function announce(text) {

@@ -2,7 +2,9 @@
 // dist/nutshell.js, and dist/nutshell-compress.mjs, which is fetched when the page opens. This file owns what
 // a user sees: choosing a model and a size, progress, the result with its figures, both models side by side.
 // Texts of models and files are only put into text nodes, never into HTML.
-'use strict';
+import {
+  $, acceptDrops, announce, button, clearError, durationText, make, named, showError, sizeText, startTheme,
+} from '../chat/page.js';
 
 /** @typedef {import('../../dist/nutshell.js').CachedModel} CachedModel */
 /** @typedef {import('../../dist/nutshell.js').Model} Model */
@@ -13,62 +15,8 @@
 
 // --- helpers
 
-/** The element with this id. @returns {any} */
-const $ = (id) => document.getElementById(id);
-
-/** A new element: properties are set, children (nodes or text) appended. @returns {any} */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-const button = (text, onclick, className = '') => make('button', { type: 'button', className, onclick }, text);
-const named = (element, label) => { element.setAttribute('aria-label', label); return element; };
-
-function sizeText(bytes) {
-  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
-  return `${(bytes / 1e6).toFixed(bytes < 1e6 ? 2 : bytes < 99.95e6 ? 1 : 0)} MB`;
-}
-
-function durationText(seconds) {
-  if (seconds < 60) return `${Math.max(1, Math.ceil(seconds))} s`;
-  return seconds < 3600 ? `${Math.ceil(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
-}
-
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const figure = (x) => (Math.abs(x) < 0.01 ? x.toExponential(1) : x.toPrecision(3));
-
-/** Says something to screen readers without moving the focus. */
-function announce(text) {
-  $('announcer').textContent = text;
-}
-
-/** The theme that the chat page keeps. */
-function showTheme(switched = false) {
-  /** @type {any} */ let theme = null;
-  try { theme = JSON.parse(localStorage.getItem('nutshell-theme') ?? 'null'); } catch { /* private windows */ }
-  theme ??= matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
-  if (switched) {
-    theme = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
-    try { localStorage.setItem('nutshell-theme', JSON.stringify(theme)); } catch { /* for this visit alone */ }
-  }
-  document.documentElement.dataset.theme = theme;
-  $('theme')?.setAttribute('aria-pressed', String(theme === 'dark'));
-}
-
-function showError(error, ...actions) {
-  const known = typeof error?.code === 'string';
-  const message = make('p', {}, known ? error.message : `Something went wrong in this page: ${error?.message ?? error}`);
-  if (known) message.dataset.code = error.code;
-  else console.error(error);
-  $('alert').replaceChildren(message, ...actions, button('Close', clearError));
-}
-
-function clearError() {
-  if ($('alert').contains(document.activeElement)) $('main').focus();
-  $('alert').replaceChildren();
-}
 
 // --- choosing
 
@@ -156,21 +104,10 @@ function chooseUrl() {
   }
 }
 
-const carriesFiles = (event) => Boolean(event.dataTransfer?.types.includes('Files'));
-
-function acceptDrops() {
-  let inside = 0;
-  const count = (change) => { inside += change; $('drop').hidden = inside <= 0; };
-  addEventListener('dragenter', (event) => { if (carriesFiles(event)) count(1); });
-  addEventListener('dragleave', (event) => { if (carriesFiles(event)) count(-1); });
-  addEventListener('dragover', (event) => { if (carriesFiles(event)) event.preventDefault(); });
-  addEventListener('drop', (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    count(-inside);
-    if (page.running) announce('A model is being made; stop that first.');
-    else chooseFile(event.dataTransfer?.files[0]);
-  });
+/** @param {File[]} files */
+function takeDropped(files) {
+  if (page.running) announce('A model is being made; stop that first.');
+  else chooseFile(files[0]);
 }
 
 // --- compressing
@@ -416,7 +353,6 @@ async function keepPage() {
 }
 
 function listen() {
-  $('theme').onclick = () => showTheme(true);
   $('device').onchange = showSize;
   $('size').oninput = () => { $('device').value = 'own'; };
   $('file').onchange = () => { chooseFile($('file').files[0]); };
@@ -432,11 +368,11 @@ function listen() {
       page.running.abort();
     }
   });
-  acceptDrops();
+  acceptDrops(takeDropped);
 }
 
 async function start() {
-  showTheme();
+  startTheme();
   if (typeof Nutshell === 'undefined') {
     return showError({ code: 'engine-missing', message: 'dist/nutshell.js could not be loaded. Serve the repository\'s folder '
       + 'with: make demo' });
@@ -455,5 +391,4 @@ async function start() {
   }
 }
 
-showTheme();
-addEventListener('DOMContentLoaded', start);
+start();
