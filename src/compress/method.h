@@ -66,6 +66,11 @@ nut_status method_by_name(const char *name, const method **out, nut_error *err);
  * row, a name that ends in "weight". Norms, biases and tables of other kinds are not. */
 bool method_is_matrix(const gguf_tensor *t);
 
+/* Whether t holds the matrices of all experts of a layer, one after the other. */
+bool method_is_stack(const gguf_tensor *t);
+/* Whether t is a small matrix on which much depends: it costs little as it is. */
+bool method_is_small(const gguf_tensor *t);
+
 /* Finds the statistics of the inputs of a tensor; NULL where there are none. */
 typedef const statistics *method_find_statistics(const void *ctx, gguf_str tensor);
 

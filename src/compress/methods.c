@@ -14,11 +14,46 @@ static const method *const methods[] = {
 };
 enum { N_METHODS = sizeof methods / sizeof *methods };
 
+/* Ends of the names of small matrices: norms of each head, routers, convolutions, tables beside that of the
+ * embeddings, and RWKV's products of low rank, as llama-quantize leaves them (ggml-org/llama.cpp,
+ * src/llama-quant.cpp, tensor_allows_quantization). */
+static const char *const small[] = {"_norm.weight",
+                                    "ffn_gate_inp.weight",
+                                    "position_embd.weight",
+                                    "token_types.weight",
+                                    "per_layer_model_proj.weight",
+                                    "ssm_conv1d.weight",
+                                    "shortconv.conv.weight",
+                                    "time_mix_first.weight",
+                                    "time_mix_w1.weight",
+                                    "time_mix_w2.weight",
+                                    "time_mix_v1.weight",
+                                    "time_mix_v2.weight",
+                                    "time_mix_a1.weight",
+                                    "time_mix_a2.weight",
+                                    "time_mix_g1.weight",
+                                    "time_mix_g2.weight",
+                                    "time_mix_decay_w1.weight",
+                                    "time_mix_decay_w2.weight",
+                                    "time_mix_lerp_fused.weight"};
+
+static bool ends_with(gguf_str name, const char *end) {
+    const size_t n = strlen(end);
+    return name.n >= n && !memcmp(name.s + name.n - n, end, n);
+}
+
 bool method_is_matrix(const gguf_tensor *t) {
-    static const char end[] = "weight";
-    const size_t n = sizeof end - 1;
-    const bool weight = t->name.n >= n && !memcmp(t->name.s + t->name.n - n, end, n);
-    return weight && t->n_dims == 2 && t->dims[1] > 1;
+    return ends_with(t->name, "weight") && t->n_dims == 2 && t->dims[1] > 1;
+}
+
+bool method_is_stack(const gguf_tensor *t) {
+    return ends_with(t->name, "_exps.weight") && t->n_dims == 3;
+}
+
+bool method_is_small(const gguf_tensor *t) {
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++)
+        if (ends_with(t->name, small[i])) return true;
+    return false;
 }
 
 nut_status method_by_name(const char *name, const method **out, nut_error *err) {

@@ -80,7 +80,7 @@ static const format *plan(const nut_compress_options *o, const void *ctx, const 
                           const gguf_tensor *t) {
     (void)ctx;
     const format *to = target(o), *from = format_by_ggml(t->ggml_type), *least = &format_table[FORMAT_Q8_0];
-    if (!from || !method_is_matrix(t)) return NULL;
+    if (!from || !(method_is_matrix(t) || method_is_stack(t)) || method_is_small(t)) return NULL;
     if (!is_smaller(to, least) || !is_output(model, t)) return to;
     return is_smaller(from, least) ? from : least;
 }
