@@ -33,7 +33,7 @@ typedef struct expected {
     float *values; // those logits, row after row
     size_t n_values;
     bool causal; // else the values are rows behind the last layer, (n_ids, n_vocab) where n_vocab is n_embd
-    float *pooled; // (n_embd) of those
+    float *pooled;        // (n_embd) of those
     double rows[MAX_IDS]; // largest |difference| / std of each row that was compared
 } expected;
 
