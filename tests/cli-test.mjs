@@ -102,6 +102,17 @@ await test('a line of a chat is one message, however long it is and whatever is 
   }
 });
 
+// Keys, history, pasting, signals: tests/terminal.py tells of each case in a line.
+const terminal = spawnSync('python3', ['tests/terminal.py', NATIVE[0], TINY], { encoding: 'utf8', timeout: 600_000 });
+if (terminal.error || /No module named/.test(terminal.stderr)) {
+  skip('a chat on a terminal', 'there is no python3 with pty');
+} else {
+  const told = terminal.stdout.trim().split('\n');
+  for (const line of told)
+    await test(`a chat on a terminal: ${line.split(' ')[1]}`, () => assert.match(line, /^ok /));
+  await test('a chat on a terminal: all cases', () => assert.ok(terminal.status === 0 && told.length === 9, terminal.stderr));
+}
+
 await test('a chat is laid out by the template of the file, or by a given one', () => {
   // Prompts by Jinja2, as transformers and llama.cpp render them: ../shared/data/reports/cases.json.
   const folder = `${process.env.NUT_DATA ?? '../shared/data'}/reports`;

@@ -1,8 +1,9 @@
 /*
- * nutshell chat: a conversation by the model's own template. Lines of stdin are messages, or, with --json,
- * whole conversations: an array of messages, or an object with "messages" and whatever else the template
- * knows, such as "tools"; each gets one line of JSON.
+ * nutshell chat: a conversation by the model's own template. Messages are typed on a terminal, or are the
+ * lines of stdin, or, with --json, whole conversations: an array of messages, or an object with "messages"
+ * and whatever else the template knows, such as "tools"; each gets one line of JSON.
  */
+#include "cli/console.h"
 #include "cli/generate.h"
 #include "cli/json.h"
 
@@ -124,7 +125,7 @@ static nut_status read_answer(chat *c, const nut_chat *prompt, nut_answer *parse
     do {
         TRY(nut_generate_step(c->session, &step, err));
         TRY(nut_answer_feed(parser, step.text, step.n_text, err));
-    } while (step.kind != NUT_STEP_DONE);
+    } while (step.kind != NUT_STEP_DONE && !console_interrupted());
     nut_answer_end(parser);
     c->n_tokens = step.n_done;
     c->finish = step.finish;
@@ -325,21 +326,58 @@ static nut_status answer_transcript(chat *c, transcript *t, const json_buffer *v
     return status;
 }
 
+/* What was answered when Ctrl-C came stays in the conversation; a message without any answer does not. */
+static void end_interrupted(transcript *t, const answer *a) {
+    fputs(" (stopped)", stderr);
+    if (!a->content.n) free(t->items[--t->n].json.text);
+}
+
 static nut_status answer_line(chat *c, transcript *t, const json_buffer *variables, const char *line,
                               nut_error *err) {
     answer a = {.shown = true};
     nut_status status = add_message(t, "user", NULL, line, strlen(line), err);
     if (status == NUT_OK) status = answer_transcript(c, t, variables, &a, err);
-    if (status == NUT_OK) status = add_message(t, "assistant", &a, a.content.text, a.content.n, err);
+    if (status == NUT_OK && console_interrupted()) end_interrupted(t, &a);
+    if (status == NUT_OK && (a.content.n || !console_interrupted()))
+        status = add_message(t, "assistant", &a, a.content.text, a.content.n, err);
     putchar('\n');
     answer_free(&a);
     return status;
 }
 
-static nut_status answer_lines(chat *c, nut_error *err) {
-    char *line = NULL;
-    size_t cap = 0;
+/* Where the messages come from. */
+typedef struct source {
+    bool typed;
+    console console;
+    char *line; // of stdin
+    size_t cap;
+} source;
+
+static nut_status next_message(source *s, const char **line, bool *more, nut_error *err) {
+    static const char prompt[] = "> ";
+    if (s->typed) return console_read(&s->console, prompt, line, more, err);
+    fputs(prompt, stderr);
+    nut_status status = file_read_line(stdin, &s->line, &s->cap, more, err);
+    *line = s->line;
+    return status;
+}
+
+static nut_status converse(chat *c, source *s, transcript *t, const json_buffer *variables, nut_error *err) {
+    const char *line = "";
     bool more = true;
+    while (more) {
+        TRY(next_message(s, &line, &more, err));
+        if (!more || !*line) continue;
+        if (s->typed) console_watch();
+        const nut_status status = answer_line(c, t, variables, line, err);
+        if (s->typed) console_unwatch();
+        TRY(status);
+    }
+    return NUT_OK;
+}
+
+static nut_status answer_lines(chat *c, nut_error *err) {
+    source s = {.typed = console_is_there()};
     transcript t = {0};
     json_buffer variables = {0};
     if (c->tools)
@@ -348,15 +386,12 @@ static nut_status answer_lines(chat *c, nut_error *err) {
     nut_status status = NUT_OK;
     if (c->args->system)
         status = add_message(&t, "system", NULL, c->args->system, strlen(c->args->system), err);
-    while (status == NUT_OK && more) {
-        fputs("> ", stderr);
-        status = file_read_line(stdin, &line, &cap, &more, err);
-        if (status == NUT_OK && more && *line) status = answer_line(c, &t, &variables, line, err);
-    }
+    if (status == NUT_OK) status = converse(c, &s, &t, &variables, err);
     for (size_t i = 0; i < t.n; i++) free(t.items[i].json.text);
     free(t.items);
     free(variables.text);
-    free(line);
+    free(s.line);
+    console_free(&s.console);
     return status;
 }
 
@@ -379,7 +414,7 @@ static nut_status run_chat(chat *c, nut_error *err) {
 nut_status command_chat(int argc, char **argv, nut_error *err) {
     const char *positionals[1];
     const arg_set set = {.command = "chat",
-                         .positional = "MODEL [options]  (one line of stdin is one message)",
+                         .positional = "MODEL [options]  (messages are typed, or lines of stdin)",
                          .positionals = positionals,
                          .n_positionals = 1};
     generate_args a;

@@ -37,6 +37,7 @@ const SYSTEM_HEADERS = new Set(`assert complex ctype errno fenv float inttypes i
   .split(/\s+/).map((name) => name + '.h'));
 const MORE_SYSTEM_HEADERS = [
   { room: 'src/kernels', pattern: /^(immintrin|arm_neon)\.h$/ },
+  { room: 'src/cli', pattern: /^(termios|sys\/ioctl)\.h$/ }, // the terminal
   { room: 'wasm', pattern: /^emscripten(\.h|\/.*)$/ },
 ];
 
