@@ -7,7 +7,7 @@
 
 const builtin *builtin_find(const builtin *rows, const chat_string *name) {
     for (; rows->name; rows++)
-        if (!strncmp(rows->name, name->text, name->n) && rows->name[name->n] == '\0') return rows;
+        if (string_is(name, rows->name)) return rows;
     return NULL;
 }
 
@@ -116,16 +116,18 @@ static bool set_rest(run *r, const node *macro, const chat_list *list, uint32_t 
                      scope *s) {
     static const chat_string varargs = {"varargs", NULL, 7, CHAT_TEMPLATE},
                              kwargs = {"kwargs", NULL, 6, CHAT_TEMPLATE};
+    const chat_value list_name = {.kind = CHAT_STRING, .s = &varargs},
+                     map_name = {.kind = CHAT_STRING, .s = &kwargs};
     chat_value rest;
     if (macro->op & USES_VARARGS) {
         if (!chat_list_new(r->h, CHAT_FORM_TUPLE, 0, &rest)) return false;
         for (uint32_t i = from; i < list->n; i++)
             if (!chat_list_add(r->h, &rest, list->items[i])) return false;
-        if (!scope_set(r, s, &varargs, rest)) return false;
+        if (!scope_set(r, s, list_name, rest)) return false;
     } else if (list->n > from) {
         return FAIL(r, "the macro takes not more than %u arguments", from);
     }
-    if (macro->op & USES_KWARGS) return scope_set(r, s, &kwargs, *named);
+    if (macro->op & USES_KWARGS) return scope_set(r, s, map_name, *named);
     if (named->map->n == 0) return true;
     const chat_value *name = &named->map->entries[0].key;
     return FAIL(r, "the macro takes no argument named '%.*s'",
@@ -144,13 +146,14 @@ static bool is_parameter(const node *macro, const chat_value *name) {
 /* Arguments with names that are no parameters; `caller` is set here, where the macro takes it. */
 static bool other_named(run *r, const node *macro, const chat_map *named, scope *s, chat_value *out) {
     static const chat_string caller = {"caller", NULL, 6, CHAT_TEMPLATE};
+    const chat_value name = {.kind = CHAT_STRING, .s = &caller};
     if (!chat_map_new(r->h, out)) return false;
-    if ((macro->op & USES_CALLER) && !scope_set(r, s, &caller, chat_undefined(&caller))) return false;
+    if ((macro->op & USES_CALLER) && !scope_set(r, s, name, chat_undefined(&caller))) return false;
     for (uint32_t i = 0; named && i < named->n; i++) {
         const chat_entry *e = &named->entries[i];
         const bool takes = (macro->op & USES_CALLER) && chat_equal_text(&e->key, "caller");
         if (is_parameter(macro, &e->key)) continue;
-        if (!(takes ? scope_set(r, s, &caller, e->value) : chat_map_set(r->h, out, e->key, e->value)))
+        if (!(takes ? scope_set(r, s, name, e->value) : chat_map_set(r->h, out, e->key, e->value)))
             return false;
     }
     return true;
@@ -173,7 +176,7 @@ static bool call_macro(run *r, const chat_function *f, const chat_list *list, co
             v = *given;
         else if (!default_of(r, p, s, &v))
             return false;
-        if (!scope_set(r, s, p->value.s, v)) return false;
+        if (!scope_set(r, s, p->value, v)) return false;
     }
     if (!set_rest(r, f->macro, list, i, &others, s)) return false;
     return run_capture(r, f->macro->c, s, out);
@@ -214,10 +217,6 @@ static bool loop_changed(call *c, chat_value *out) {
 
 static const builtin loop_methods[] = {{"cycle", "*", loop_cycle}, {"changed", "*", loop_changed}, {0}};
 
-static bool is_named(const chat_string *name, const char *text) {
-    return name->n == strlen(text) && !memcmp(name->text, text, name->n);
-}
-
 /* An item beside the current one, or undefined. */
 static chat_value neighbour(const loop_state *l, int64_t i, const chat_string *name) {
     return i >= 0 && i < l->items->n ? l->items->items[i] : chat_undefined(name);
@@ -243,7 +242,7 @@ bool loop_attribute(run *r, const chat_value *v, const chat_string *name, chat_v
         {"nextitem", neighbour(l, i + 1, name)},
     };
     for (size_t k = 0; k < sizeof fields / sizeof *fields; k++)
-        if (is_named(name, fields[k].name)) return *out = fields[k].value, true;
+        if (string_is(name, fields[k].name)) return *out = fields[k].value, true;
     const builtin *method = builtin_find(loop_methods, name);
     if (method) return call_bind(r, method, *v, out);
     *out = chat_undefined(name);

@@ -10,7 +10,7 @@ static bool do_const(run *r, const node *n, scope *s, chat_value *out) {
 }
 
 static bool do_name(run *r, const node *n, scope *s, chat_value *out) {
-    return scope_get(r, s, n->value.s, out);
+    return scope_get(r, s, &n->value, out);
 }
 
 static bool do_list(run *r, const node *n, scope *s, chat_value *out) {

@@ -71,10 +71,7 @@ void *chat_alloc(chat_heap *h, size_t n) {
     return memset(p, 0, n);
 }
 
-bool chat_spend(chat_heap *h, uint64_t steps) {
-    if (h->status != NUT_OK) return false;
-    h->steps += steps;
-    if (h->steps <= CHAT_MAX_STEPS) return true;
+bool chat_fail_spent(chat_heap *h) {
     return chat_fail(h, NUT_E_CHAT, "stopped at the limit of %d steps", CHAT_MAX_STEPS);
 }
 

@@ -11,9 +11,12 @@
 
 #include "chat/syntax.h"
 
+#include <string.h>
+
 typedef struct scope {
     struct scope *outer;
     chat_value names; // map
+    bool kept;        // a function refers to it: it stays when its block has ended
 } scope;
 
 typedef struct run {
@@ -40,9 +43,13 @@ bool run_postfix(run *r, const node *n, const chat_value *caller, scope *s, chat
 bool run_filters(run *r, const node *filters, chat_value in, scope *s, chat_value *out);
 
 scope *scope_new(run *r, scope *outer); // NULL: failed
-bool scope_set(run *r, scope *s, const chat_string *name, chat_value value);
+/* A scope for the next round of a loop: *s, which is NULL in the first one, with its first n names, or one
+ * without names where *s is kept. */
+bool scope_again(run *r, scope *outer, uint32_t n, scope **s);
+void scope_keep(scope *s); // and those outside of it
+bool scope_set(run *r, scope *s, chat_value name, chat_value value);
 /* A name's value, in the scope or outside of it; undefined where there is none. */
-bool scope_get(run *r, const scope *s, const chat_string *name, chat_value *out);
+bool scope_get(run *r, const scope *s, const chat_value *name, chat_value *out);
 
 /* ---- functions (call.c) ---- */
 
@@ -136,6 +143,10 @@ bool value_print(run *r, const chat_value *v, chat_text *out);
 bool value_repr(run *r, const chat_value *v, chat_text *out);
 bool value_string(run *r, const chat_value *v, const chat_string **out);
 
+/* Whether a string is this text, which is not empty. */
+static inline bool string_is(const chat_string *s, const char *text) {
+    return s->n && *s->text == *text && s->n == strlen(text) && !memcmp(s->text, text, s->n);
+}
 size_t string_next(const chat_string *s, size_t at); // the byte behind the character at `at`
 bool string_is_blank(const chat_string *s, size_t at);
 bool string_length(run *r, const chat_string *s, int64_t *out); // characters

@@ -440,19 +440,20 @@ static const builtin map_rows[] = {
 static const builtin number_rows[] = {{"is_integer", "", do_is_integer}, {0}};
 
 /* They would change what they are called on: Jinja2's sandbox does not hand them out. */
-static const char *const unsafe_names[] = {"append", "clear",   "extend",     "insert", "pop",   "popitem",
-                                           "remove", "reverse", "setdefault", "sort",   "update"};
+static const struct {
+    const char *name;
+    bool of_list, of_map;
+} changing[] = {
+    {"append", true, false}, {"clear", true, true},       {"extend", true, false}, {"insert", true, false},
+    {"pop", true, true},     {"popitem", false, true},    {"remove", true, false}, {"reverse", true, false},
+    {"sort", true, false},   {"setdefault", false, true}, {"update", false, true},
+};
 
 const builtin *method_find(const chat_value *v, const chat_string *name, bool *unsafe) {
-    const bool list = v->kind == CHAT_LIST && v->list->form <= CHAT_FORM_TUPLE;
-    const bool changes = (list && v->list->form == CHAT_FORM_LIST) || v->kind == CHAT_MAP;
-    for (size_t i = 0; changes && i < sizeof unsafe_names / sizeof *unsafe_names; i++)
-        if (name->n == strlen(unsafe_names[i]) && !memcmp(name->text, unsafe_names[i], name->n)) {
-            const bool both = !strcmp(unsafe_names[i], "clear") || !strcmp(unsafe_names[i], "pop");
-            const bool of_map = !strcmp(unsafe_names[i], "popitem") ||
-                                !strcmp(unsafe_names[i], "setdefault") || !strcmp(unsafe_names[i], "update");
-            *unsafe = both || of_map == (v->kind == CHAT_MAP);
-        }
+    const bool list = v->kind == CHAT_LIST && v->list->form <= CHAT_FORM_TUPLE, map = v->kind == CHAT_MAP;
+    const bool changes = list && v->list->form == CHAT_FORM_LIST;
+    for (size_t i = 0; (changes || map) && i < sizeof changing / sizeof *changing; i++)
+        if (string_is(name, changing[i].name)) *unsafe = changes ? changing[i].of_list : changing[i].of_map;
     const builtin *rows = v->kind == CHAT_STRING                         ? string_rows
                           : list                                         ? list_rows
                           : v->kind == CHAT_MAP                          ? map_rows

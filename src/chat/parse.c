@@ -54,7 +54,9 @@ static bool need_word(parser *p, const char *word) {
 
 bool parse_name(parser *p, chat_value *out) {
     if (p->token.kind != LEX_NAME) return parse_expected(p, "a name");
-    return chat_string_of(p->h, p->lex.text + p->token.at, p->token.n, CHAT_TEMPLATE, out) && parse_next(p);
+    if (!chat_string_of(p->h, p->lex.text + p->token.at, p->token.n, CHAT_TEMPLATE, out)) return false;
+    chat_know_hash(out);
+    return parse_next(p);
 }
 
 node *parse_node(parser *p, node_kind kind, uint32_t at) {

@@ -275,6 +275,7 @@ static bool constant(parser *p, node *n) {
     if (!parse_next(p)) return false;
     while (text && p->token.kind == LEX_STRING)
         if (!chat_concat(p->h, n->value.s, p->token.value.s, &n->value) || !parse_next(p)) return false;
+    chat_know_hash(&n->value);
     return true;
 }
 

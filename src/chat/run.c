@@ -12,22 +12,33 @@ scope *scope_new(run *r, scope *outer) {
     return s;
 }
 
-static chat_value name_value(const chat_string *name) {
-    return (chat_value){.kind = CHAT_STRING, .s = name};
+bool scope_again(run *r, scope *outer, uint32_t n, scope **s) {
+    const bool fresh = !*s || (*s)->kept || (*s)->names.map->slots;
+    if (fresh)
+        *s = scope_new(r, outer);
+    else
+        chat_map_cut((*s)->names.map, n);
+    return *s;
 }
 
-bool scope_set(run *r, scope *s, const chat_string *name, chat_value value) {
-    return chat_map_set(r->h, &s->names, name_value(name), value);
+void scope_keep(scope *s) {
+    for (; s && !s->kept; s = s->outer) s->kept = true;
 }
 
-bool scope_get(run *r, const scope *s, const chat_string *name, chat_value *out) {
+bool scope_set(run *r, scope *s, chat_value name, chat_value value) {
+    return chat_map_set(r->h, &s->names, name, value);
+}
+
+bool scope_get(run *r, const scope *s, const chat_value *name, chat_value *out) {
+    uint32_t hash = 0;
+    if (!chat_hash(r->h, name, &hash)) return false;
     for (; s; s = s->outer) {
-        const chat_value *found = chat_map_get(r->h, s->names.map, name_value(name));
+        const chat_value *found = chat_map_get_hashed(r->h, s->names.map, name, hash);
         if (found) return *out = *found, true;
     }
-    const builtin *global = builtin_find(global_rows, name);
+    const builtin *global = builtin_find(global_rows, name->s);
     if (global) return call_bind(r, global, chat_none(), out);
-    *out = chat_undefined(name);
+    *out = chat_undefined(name->s);
     return r->h->status == NUT_OK;
 }
 
@@ -37,7 +48,7 @@ static bool assign(run *r, const node *target, chat_value value, scope *s);
 
 static bool assign_field(run *r, const node *target, chat_value value, scope *s) {
     chat_value space;
-    if (!scope_get(r, s, target->value.s, &space)) return false;
+    if (!scope_get(r, s, &target->value, &space)) return false;
     if (space.kind != CHAT_MAP || !space.map->is_namespace)
         return FAIL(r, "cannot assign attribute on non-namespace object");
     return chat_map_set(r->h, &space, target->a->value, value);
@@ -56,7 +67,7 @@ static bool assign_each(run *r, const node *target, chat_value value, scope *s) 
 static bool assign(run *r, const node *target, chat_value value, scope *s) {
     if (target->kind == NODE_TUPLE) return assign_each(r, target, value, s);
     if (target->kind == NODE_SET_FIELD) return assign_field(r, target, value, s);
-    return scope_set(r, s, target->value.s, value);
+    return scope_set(r, s, target->value, value);
 }
 
 /* ---- statements ---- */
@@ -109,6 +120,7 @@ static flow do_set_block(run *r, const node *n, scope *s) {
 static bool macro_value(run *r, const node *n, scope *s, chat_value *out) {
     chat_function *f = chat_alloc(r->h, sizeof *f);
     if (!f) return false;
+    scope_keep(s);
     *f = (chat_function){.kind = FUNCTION_MACRO, .macro = n, .outer = s};
     *out = (chat_value){.kind = CHAT_FUNCTION, .function = f};
     return true;
@@ -116,7 +128,7 @@ static bool macro_value(run *r, const node *n, scope *s, chat_value *out) {
 
 static flow do_macro(run *r, const node *n, scope *s) {
     chat_value v;
-    return macro_value(r, n, s, &v) && scope_set(r, s, n->value.s, v) ? FLOW_NEXT : FLOW_FAILED;
+    return macro_value(r, n, s, &v) && scope_set(r, s, n->value, v) ? FLOW_NEXT : FLOW_FAILED;
 }
 
 static flow do_call_block(run *r, const node *n, scope *s) {
@@ -153,10 +165,9 @@ static flow do_break(run *r, const node *n, scope *s) {
 
 /* ---- loops ---- */
 
-static bool is_kept(run *r, const node *n, chat_value item, scope *s, bool *out) {
+static bool is_chosen(run *r, const node *n, chat_value item, scope *inner, bool *out) {
     chat_value v;
-    scope *inner = scope_new(r, s);
-    if (!inner || !assign(r, n->a, item, inner) || !run_value(r, n->b->b, inner, &v)) return false;
+    if (!assign(r, n->a, item, inner) || !run_value(r, n->b->b, inner, &v)) return false;
     *out = value_truth(&v);
     return true;
 }
@@ -165,11 +176,12 @@ static bool is_kept(run *r, const node *n, chat_value item, scope *s, bool *out)
 static bool filter_items(run *r, const node *n, scope *s, const chat_list **items) {
     chat_value kept;
     const chat_list *all = *items;
+    scope *inner = NULL;
     if (!n->b->b) return true;
     if (!chat_list_new(r->h, CHAT_FORM_LIST, 0, &kept)) return false;
     for (uint32_t i = 0; i < all->n; i++) {
         bool keep;
-        if (!is_kept(r, n, all->items[i], s, &keep)) return false;
+        if (!scope_again(r, s, 0, &inner) || !is_chosen(r, n, all->items[i], inner, &keep)) return false;
         if (keep && !chat_list_add(r->h, &kept, all->items[i])) return false;
     }
     *items = kept.list;
@@ -184,23 +196,26 @@ static bool loop_value(run *r, loop_state *state, chat_value *out) {
     return true;
 }
 
-static flow round_of(run *r, const node *n, chat_value item, chat_value loop, scope *s) {
-    chat_value name;
-    scope *inner = scope_new(r, s);
-    if (!inner || !chat_string_of(r->h, "loop", 4, CHAT_TEMPLATE, &name)) return FLOW_FAILED;
-    if (!scope_set(r, inner, name.s, loop) || !assign(r, n->a, item, inner)) return FLOW_FAILED;
-    return run_statements(r, n->c, inner);
+/* inner: the scope of the round before, or NULL. */
+static flow round_of(run *r, const node *n, chat_value item, chat_value loop, scope *s, scope **inner) {
+    static const chat_string name = {"loop", NULL, 4, CHAT_TEMPLATE};
+    const chat_value key = {.kind = CHAT_STRING, .s = &name};
+    if (!scope_again(r, s, 1, inner)) return FLOW_FAILED;
+    if (!scope_set(r, *inner, key, loop) || !assign(r, n->a, item, *inner)) return FLOW_FAILED;
+    return run_statements(r, n->c, *inner);
 }
 
 bool loop_run(run *r, const node *n, const chat_list *items, uint32_t depth, scope *s, flow *out) {
     chat_value loop;
     loop_state *state = chat_alloc(r->h, sizeof *state);
     if (!filter_items(r, n, s, &items) || !state || !loop_value(r, state, &loop)) return false;
+    if (n->flag) scope_keep(s);
     *state = (loop_state){.items = items, .depth = depth, .recursive = n->flag ? n : NULL, .outside = s};
+    scope *inner = NULL;
     *out = FLOW_NEXT;
     if (items->n == 0) return (*out = run_statements(r, n->b->c, s)) != FLOW_FAILED;
     for (flow f = FLOW_NEXT; f != FLOW_BREAK && state->index < items->n; state->index++) {
-        f = round_of(r, n, items->items[state->index], loop, s);
+        f = round_of(r, n, items->items[state->index], loop, s, &inner);
         if (f == FLOW_FAILED) return false;
         if (f == FLOW_BREAK) break;
     }

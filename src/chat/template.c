@@ -20,7 +20,7 @@ bool template_render(chat_heap *h, const char *text, size_t n, chat_value variab
                      chat_value *out) {
     const node *first;
     const char *source;
-    scope globals = {NULL, variables}, top = {&globals, {0}};
+    scope globals = {.names = variables}, top = {.outer = &globals};
     chat_text result = {.heap = h};
     run r = {.h = h, .globals = &globals, .out = &result, .now = now};
     if (!syntax_parse(h, text, n, &first, &source) || !chat_map_new(h, &top.names)) return false;

@@ -49,7 +49,12 @@ bool chat_fail(chat_heap *h, nut_status status, const char *format, ...) CHAT_PR
 /* n bytes, aligned to 8, cleared; NULL: failed. */
 void *chat_alloc(chat_heap *h, size_t n);
 /* Charges for `steps` of work, and for reading n bytes. */
-bool chat_spend(chat_heap *h, uint64_t steps);
+bool chat_fail_spent(chat_heap *h); // false; says that the limit of work is met, where nothing failed before
+static inline bool chat_spend(chat_heap *h, uint64_t steps) {
+    if (h->status != NUT_OK) return false;
+    h->steps += steps;
+    return h->steps <= CHAT_MAX_STEPS || chat_fail_spent(h);
+}
 static inline bool chat_spend_bytes(chat_heap *h, size_t n) {
     return chat_spend(h, 1 + n / CHAT_BYTES_A_STEP);
 }
@@ -111,6 +116,7 @@ typedef struct chat_function chat_function; // made and called by the interprete
 struct chat_value {
     uint8_t kind;   // chat_kind
     uint8_t origin; // of bool, int and float: where the number came from
+    uint32_t hash;  // of a string that is looked for often, by chat_know_hash; 0: not known
     union {
         bool b;
         int64_t i;
@@ -195,6 +201,14 @@ bool chat_map_set(chat_heap *h, chat_value *map, chat_value key, chat_value valu
 /* The value of a key, or NULL: not there, or the heap failed (its limit of work was met). Strings, numbers,
  * bools and none are equal as in Python (1 == 1.0 == True). */
 const chat_value *chat_map_get(chat_heap *h, const chat_map *map, chat_value key);
+/* The same for a key whose hash is known, by chat_hash, so that several maps can be asked. */
+const chat_value *chat_map_get_hashed(chat_heap *h, const chat_map *map, const chat_value *key,
+                                      uint32_t hash);
+bool chat_hash(chat_heap *h, const chat_value *key, uint32_t *hash);
+/* Keeps the hash of a string in its value. */
+void chat_know_hash(chat_value *v);
+/* Takes the entries from n on out of a small map, one without slots. */
+void chat_map_cut(chat_map *map, uint32_t n);
 /* The value of a key that is a terminated string. */
 const chat_value *chat_map_find(chat_heap *h, const chat_map *map, const char *key);
 

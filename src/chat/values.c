@@ -95,10 +95,33 @@ bool chat_equal(chat_heap *h, const chat_value *a, const chat_value *b) {
 
 /* ---- maps ---- */
 
+static uint64_t word_at(const char *s) {
+    uint64_t word;
+    memcpy(&word, s, sizeof word);
+    return word;
+}
+
+/* All of a text of fewer than 8 bytes. */
+static uint64_t short_word(const char *s, size_t n) {
+    uint32_t first, last;
+    if (n == 0) return 0;
+    if (n < 4) return (uint8_t)s[0] | (uint32_t)(uint8_t)s[n / 2] << 8 | (uint32_t)(uint8_t)s[n - 1] << 16;
+    memcpy(&first, s, 4);
+    memcpy(&last, s + n - 4, 4);
+    return first | (uint64_t)last << 32;
+}
+
+static uint64_t mix(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
+
+/* Eight bytes at a time; the last ones may be read twice. */
 static uint32_t hash_bytes(const char *s, size_t n) {
-    uint32_t hash = 2166136261u; // FNV-1a
-    for (size_t i = 0; i < n; i++) hash = (hash ^ (uint8_t)s[i]) * 16777619u;
-    return hash ^ hash >> 15;
+    uint64_t hash = n;
+    if (n < 8) return (uint32_t)mix(hash, short_word(s, n));
+    for (size_t i = 0; i + 8 < n; i += 8) hash = mix(hash, word_at(s + i));
+    return (uint32_t)mix(hash, word_at(s + n - 8));
 }
 
 static uint32_t hash_number(const chat_value *v) {
@@ -113,8 +136,9 @@ static const char *const kind_names[CHAT_KINDS] = {"Undefined", "NoneType", "boo
                                                    "str",       "list",     "dict", "function"};
 
 /* Equal keys have equal hashes. */
-static bool hash_key(chat_heap *h, const chat_value *key, uint32_t *hash) {
+bool chat_hash(chat_heap *h, const chat_value *key, uint32_t *hash) {
     if (is_number(key)) return *hash = hash_number(key), true;
+    if (key->kind == CHAT_STRING && key->hash) return *hash = key->hash, h->status == NUT_OK;
     if (key->kind == CHAT_STRING)
         return *hash = hash_bytes(key->s->text, key->s->n), chat_spend_bytes(h, key->s->n);
     if (key->kind == CHAT_NONE || key->kind == CHAT_UNDEFINED) return *hash = key->kind, true;
@@ -122,13 +146,17 @@ static bool hash_key(chat_heap *h, const chat_value *key, uint32_t *hash) {
         if (!chat_enter(h)) return false;
         uint32_t all = 7, one;
         for (uint32_t i = 0; i < key->list->n; i++) {
-            if (!chat_spend(h, 1) || !hash_key(h, &key->list->items[i], &one)) return false;
+            if (!chat_spend(h, 1) || !chat_hash(h, &key->list->items[i], &one)) return false;
             all = all * 31 + one;
         }
         chat_leave(h);
         return *hash = all, true;
     }
     return chat_fail(h, NUT_E_CHAT, "unhashable type: '%s'", kind_names[key->kind]);
+}
+
+void chat_know_hash(chat_value *v) {
+    if (v->kind == CHAT_STRING) v->hash = hash_bytes(v->s->text, v->s->n);
 }
 
 bool chat_map_new(chat_heap *h, chat_value *out) {
@@ -175,7 +203,7 @@ static bool grow_map(chat_heap *h, chat_map *m) {
 bool chat_map_set(chat_heap *h, chat_value *map, chat_value key, chat_value value) {
     chat_map *m = map->map;
     uint32_t hash = 0;
-    if (!hash_key(h, &key, &hash)) return false;
+    if (!chat_hash(h, &key, &hash)) return false;
     chat_entry *e = find_entry(h, m, &key, hash);
     if (h->status != NUT_OK) return false;
     if (e) return e->value = value, true;
@@ -187,9 +215,17 @@ bool chat_map_set(chat_heap *h, chat_value *map, chat_value key, chat_value valu
 
 const chat_value *chat_map_get(chat_heap *h, const chat_map *m, chat_value key) {
     uint32_t hash = 0;
-    if (!hash_key(h, &key, &hash)) return NULL;
-    const chat_entry *e = find_entry(h, m, &key, hash);
+    return chat_hash(h, &key, &hash) ? chat_map_get_hashed(h, m, &key, hash) : NULL;
+}
+
+const chat_value *chat_map_get_hashed(chat_heap *h, const chat_map *m, const chat_value *key,
+                                      uint32_t hash) {
+    const chat_entry *e = find_entry(h, m, key, hash);
     return e ? &e->value : NULL;
+}
+
+void chat_map_cut(chat_map *m, uint32_t n) {
+    if (m->n > n) m->n = n;
 }
 
 const chat_value *chat_map_find(chat_heap *h, const chat_map *m, const char *key) {

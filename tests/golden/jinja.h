@@ -645,4 +645,28 @@ static const struct { const char *source, *text; } jinja_rows[] = {
     {"{{ (x) }}{{ ((x)) }}", "11"},
     {"{{ x.__class__ }}", ""},
     {"{{ s.__class__ is defined }}", "False"},
+    {"{% for a in [1, 2, 3] %}{{ b is defined }}{% set b = a %}{{ b }}{% endfor %}{{ b is define"
+        "d }}",
+        "False1False2False3False"},
+    {"{% for a in l %}{% if loop.first %}{% set c = a %}{% endif %}{{ c }},{% endfor %}", "1,,,,"},
+    {"{% for a in range(3) %}{% set b, c, d, e, f, g, h, i, j = range(9) %}{{ k is defined }}{% "
+        "set k = a %}{{ j + k }}{% endfor %}",
+        "False8False9False10"},
+    {"{% for a in [1, 2, 3] %}{% macro m() %}{{ a }}{% endmacro %}{{ m() }}{% endfor %}", "123"},
+    {"{% for a in [1, 2] %}{% for b in [3, 4] %}{{ loop.index }}{% set c = a * b %}{{ c }}{% end"
+        "for %}{{ c is defined }}{% endfor %}",
+        "1324False1628False"},
+    {"{% for a in [1, 2, 3, 4] if a % 2 == 0 %}{{ a }}{{ loop.index }}{{ b is defined }}{% set b"
+        " = a %}{% endfor %}",
+        "21False42False"},
+    {"{% for a in [[1, [2]], [3]] recursive %}{% set b = a %}{% if a is iterable %}({{ loop(a) }"
+        "}){% else %}{{ b }}{% endif %}{% endfor %}",
+        "(1(2))(3)"},
+    {"{% set n = namespace(f=none) %}{% for a in [[1, 2], [3]] recursive %}{% set n.f = loop %}{"
+        "{ a }};{% endfor %}{{ n.f([4]) }}",
+        "[1, 2];[3];4;"},
+    {"{{ s['upper\134x00        '] is defined }}{{ o['get\134x00'] is defined }}{{ l['append\134"
+        "x00    '] is defined }}",
+        "FalseFalseFalse"},
+    {"{{ {'get\134x00': 1}['get\134x00'] }}{{ {'a\134x00b': 1, 'a\134x00c': 2}['a\134x00c'] }}", "12"},
 };

@@ -481,6 +481,21 @@ BLOCKS = [
     '{{ [1, 2, 3][:2]|join("-") ~ "x"[0] }}', '{{ o["k"] }}{{ o.get("zz", {}).get("y") }}',
     '{{ l|join(", ") if l else "none" }}', '{{ "a" "b" ~ "c" }}', '{{ (x) }}{{ ((x)) }}', '{{ x.__class__ }}',
     '{{ s.__class__ is defined }}',
+    # The scope of a round ends with it, and functions keep theirs.
+    '{% for a in [1, 2, 3] %}{{ b is defined }}{% set b = a %}{{ b }}{% endfor %}{{ b is defined }}',
+    '{% for a in l %}{% if loop.first %}{% set c = a %}{% endif %}{{ c }},{% endfor %}',
+    '{% for a in range(3) %}{% set b, c, d, e, f, g, h, i, j = range(9) %}{{ k is defined }}{% set k = a %}'
+    '{{ j + k }}{% endfor %}',
+    '{% for a in [1, 2, 3] %}{% macro m() %}{{ a }}{% endmacro %}{{ m() }}{% endfor %}',
+    '{% for a in [1, 2] %}{% for b in [3, 4] %}{{ loop.index }}{% set c = a * b %}{{ c }}{% endfor %}{{ c is defined }}'
+    '{% endfor %}',
+    '{% for a in [1, 2, 3, 4] if a % 2 == 0 %}{{ a }}{{ loop.index }}{{ b is defined }}{% set b = a %}{% endfor %}',
+    '{% for a in [[1, [2]], [3]] recursive %}{% set b = a %}{% if a is iterable %}({{ loop(a) }}){% else %}{{ b }}'
+    '{% endif %}{% endfor %}',
+    "{% set n = namespace(f=none) %}{% for a in [[1, 2], [3]] recursive %}{% set n.f = loop %}{{ a }};{% endfor %}{{ n.f([4]) }}",
+    # Names that go on behind a zero byte are no others.
+    "{{ s['upper\\x00        '] is defined }}{{ o['get\\x00'] is defined }}{{ l['append\\x00    '] is defined }}",
+    "{{ {'get\\x00': 1}['get\\x00'] }}{{ {'a\\x00b': 1, 'a\\x00c': 2}['a\\x00c'] }}",
 ]
 
 VALUES = {'s': 'A banana, a cat.', 't': 'a\n\n b\nc', 'e': 'a😀b\u00e9c', 'l': [1, 'b', 2.5, True], 'o': {'k': 1, 'K': 2, 'a': 0},
