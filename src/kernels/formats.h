@@ -4,9 +4,9 @@
  * A *format* is a tensor type of GGUF: rows of blocks. A *layout* is what the kernels read: the same codes
  * and scales in another order. Loading *packs* the blocks of a format into its layout. Packing loses
  * nothing. A packed matrix is as large as the file's, but for rows of zeros up to a multiple of 8; codes of
- * fewer than four bits become four, so that they take no longer to multiply. Formats may share a layout. A
- * *coded* format has no blocks: its tensors are compressed streams (docs/format.md), which are decoded into
- * the layout.
+ * fewer than four bits become four, but for those of Q2_K, so that they take no longer to multiply. Formats
+ * may share a layout. A *coded* format has no blocks: its tensors are compressed streams (docs/format.md),
+ * which are decoded into the layout.
  *
  * All are lists of rows. A format is a row of FLOAT_FORMAT_LIST, CODE_FORMAT_LIST or CODED_FORMAT_LIST. A
  * layout is a row of FLOAT_LAYOUT_LIST or CODE_LAYOUT_LIST: a kind of codes (codes_*.inc) with a kind of
@@ -49,6 +49,7 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
 #define MORE_LAYOUT_LIST(X)           \
     X(U5,     bits5,  d,      16)     \
     X(U5_M,   bits5,  d_min,  0)      \
+    X(U2_K,   bits2,  k_mins, 0)      \
     X(U4_H,   bits4,  k_half, 8)      \
     X(GRID2,  grid2,  k_half, 64)     \
     X(GRID3X, grid3x, k,      32)     \
@@ -83,6 +84,7 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
 #define MORE_FORMAT_LIST(X)                                                                                 \
     X(Q5_0,    U5,     6,  32,  22,  NULL,          read_bits,    {{0, 0},     0,   2,   6,  ORDER_HALVES}) \
     X(Q5_1,    U5_M,   7,  32,  24,  NULL,          read_bits,    {{0, 2},     0,   4,   8,  ORDER_HALVES}) \
+    X(Q2_K,    U2_K,   10, 256, 84,  NULL,          read_q2_k,    {{80, 82},   0,   0,   16, ORDER_PAIRS})  \
     X(Q3_K,    U4_H,   11, 256, 110, NULL,          read_q3_k,    {{108, 0},   96,  0,   32, ORDER_PAIRS})  \
     X(IQ2_XXS, GRID2,  16, 256, 66,  NULL,          read_iq2_xxs, {{0, 0},     0,   0,   2,  ORDER_HALVES}) \
     X(IQ2_XS,  GRID2,  17, 256, 74,  NULL,          read_iq2_xs,  {{0, 0},     66,  0,   2,  ORDER_HALVES}) \

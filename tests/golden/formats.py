@@ -9,11 +9,11 @@ from gguf import quants
 from gguf.constants import GGMLQuantizationType as T, GGML_QUANT_SIZES
 
 rng = np.random.default_rng(20240814)
-READ = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'TQ1_0',
+READ = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'TQ1_0',
         'TQ2_0', 'MXFP4']
 READ_IQ = ['IQ1_S', 'IQ1_M', 'IQ2_XXS', 'IQ2_XS', 'IQ2_S', 'IQ3_XXS', 'IQ3_S', 'IQ4_NL', 'IQ4_XS']
-HALVES = {'Q4_1': [0, 2], 'Q5_1': [0, 2], 'Q3_K': [108], 'Q4_K': [0, 2], 'Q5_K': [0, 2], 'Q6_K': [208], 'TQ1_0': [52],
-          'TQ2_0': [64]}  # others: [0]
+HALVES = {'Q4_1': [0, 2], 'Q5_1': [0, 2], 'Q2_K': [80, 82], 'Q3_K': [108], 'Q4_K': [0, 2], 'Q5_K': [0, 2],
+          'Q6_K': [208], 'TQ1_0': [52], 'TQ2_0': [64]}  # others: [0]
 SCALES = [None, 1e-7, 40, 2e-5, 0]  # of the blocks: ordinary, the smallest subnormal, large, subnormal, none
 EXPONENTS = [120, 2, 1, 0, 132, 255]  # of MXFP4
 WRITE = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1']

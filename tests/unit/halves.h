@@ -21,6 +21,7 @@ static const struct {
     {FORMAT_Q4_1, 2, {0, 2}, 1, 15},
     {FORMAT_Q5_0, 1, {0, 0}, 1, 16},
     {FORMAT_Q5_1, 2, {0, 2}, 1, 31},
+    {FORMAT_Q2_K, 2, {80, 82}, 1, 45},
     {FORMAT_Q3_K, 1, {108, 0}, 1, 128},
     {FORMAT_Q4_K, 2, {0, 2}, 1, 945},
     {FORMAT_Q5_K, 2, {0, 2}, 1, 1953},

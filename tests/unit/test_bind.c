@@ -105,7 +105,7 @@ static void test_unknown_types(void) {
     static const struct {
         uint32_t type;
         const char *words;
-    } types[] = {{10, "type Q2_K (10)"},       {24, "type I8 (24)"},          {4, "type Q4_2 (4)"},
+    } types[] = {{15, "type Q8_K (15)"},       {24, "type I8 (24)"},          {4, "type Q4_2 (4)"},
                  {36, "type IQ4_NL_4_4 (36)"}, {1000, "type unknown (1000)"}, {UINT32_MAX, "type unknown"}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         make_gguf g = make_model(&(make_options){0});
