@@ -45,23 +45,23 @@ static const arch_name bert_names[] = {{"attn_output_norm.weight", "post_attenti
 static void deepseek_scale(model_hparams *hp) {
     rope_hparams *r = &hp->rope[0];
     const float by = r->yarn ? 1 - r->log_multiplier * logf(r->scale) : 1;
-    hp->attn_scale = by * by / sqrtf((float)hp->mla.key);
+    if (hp->attn_scale == 0.0f) hp->attn_scale = by * by / sqrtf((float)hp->mla.key);
     if (r->log_multiplier > 0) r->magnitude = 1;
 }
 
 static void gemma4_scale(model_hparams *hp) {
-    hp->attn_scale = 1;
+    if (hp->attn_scale == 0.0f) hp->attn_scale = 1;
 }
 
-/* No key says them (the authors' configuration). */
+/* The authors' configuration, where no key says otherwise. */
 static void minicpm3_scales(model_hparams *hp) {
-    hp->embd_scale = 12;
-    hp->residual_scale = 1.4f / sqrtf((float)hp->n_layer);
+    if (hp->embd_scale == 1.0f) hp->embd_scale = 12;
+    if (hp->residual_scale == 1.0f) hp->residual_scale = 1.4f / sqrtf((float)hp->n_layer);
     hp->logit_scale = 256 / (float)hp->n_embd;
 }
 
 static void bloom_alibi(model_hparams *hp) {
-    hp->max_alibi = 8;
+    if (hp->max_alibi == 0.0f) hp->max_alibi = 8;
 }
 
 /* ---- families ---- */

@@ -20,8 +20,16 @@ static const family_sizes family_odd = {40, 37, 3, 24, 16, 19, 36, 7, 8},
                           family_padded = {44, 37, 3, 22, 13, 19, 36, 7, 4},
                           family_small = {8, 5, 2, 16, 8, 3, 12, 2, 4};
 
+/* Whether layers of a family have this mixer. */
+static inline bool family_mixes(const arch *a, uint8_t mixer) {
+    return a->mixer == mixer || (a->recurrent && a->recurrent == mixer) || (a->beside && a->beside == mixer);
+}
+
 static inline void family_put_sizes(make_gguf *g, const arch *a, const family_sizes *z) {
-    const bool mla = a->mixer == BLOCK_mix_mla;
+    const bool mla = a->mixer == BLOCK_mix_mla, attends = mla || a->mixer == BLOCK_mix_attention,
+               grouped = family_mixes(a, BLOCK_mix_mamba2) || family_mixes(a, BLOCK_mix_delta),
+               state = grouped || family_mixes(a, BLOCK_mix_mamba), rwkv6 = family_mixes(a, BLOCK_mix_rwkv6),
+               rwkv7 = family_mixes(a, BLOCK_mix_rwkv7), experts = a->experts.gating != MODEL_GATE_NONE;
     const struct {
         const char *suffix;
         uint32_t value;
@@ -30,28 +38,30 @@ static inline void family_put_sizes(make_gguf *g, const arch *a, const family_si
                  {"embedding_length", z->n_embd, true},
                  {"block_count", FAMILY_LAYERS, true},
                  {"feed_forward_length", z->n_ff, !(a->features & ARCH_ONE_BLOCK) && a->ffn != BLOCK_NONE},
-                 {"attention.head_count", z->n_head, true},
-                 {"attention.head_count_kv", mla ? z->n_head : 1, true},
-                 {"attention.key_length", z->key, true},
-                 {"attention.value_length", a->features & ARCH_GATED_OUT ? z->key : z->value, true},
+                 {"attention.head_count", z->n_head, attends},
+                 {"attention.head_count_kv", mla ? z->n_head : 1, attends},
+                 {"attention.key_length", z->key, attends},
+                 {"attention.value_length", a->features & ARCH_GATED_OUT ? z->key : z->value, attends},
                  {"attention.sliding_window", 5, a->window_period > 0},
                  {"attention.q_lora_rank", 11, mla},
                  {"attention.kv_lora_rank", 13, mla},
                  {"rope.dimension_count", 12, mla},
-                 {"expert_count", 5, a->experts.gating != MODEL_GATE_NONE},
-                 {"expert_used_count", 2, a->experts.gating != MODEL_GATE_NONE},
-                 {"expert_feed_forward_length", z->n_ff_experts, a->experts.gating != MODEL_GATE_NONE},
-                 {"ssm.conv_kernel", 3, a->recurrent || a->beside || a->mixer != BLOCK_mix_attention},
-                 {"ssm.inner_size", z->inner, a->recurrent || a->beside || a->mixer != BLOCK_mix_attention},
-                 {"ssm.state_size", z->state, a->recurrent || a->beside || a->mixer != BLOCK_mix_attention},
-                 {"ssm.time_step_rank", 6, a->recurrent || a->beside || a->mixer != BLOCK_mix_attention},
-                 {"ssm.group_count", 3, a->recurrent || a->beside || a->mixer != BLOCK_mix_attention},
-                 {"wkv.head_size", z->wkv_head, a->ffn == BLOCK_ffn_rwkv},
-                 {"time_mix_extra_dim", 5, a->ffn == BLOCK_ffn_rwkv},
-                 {"time_decay_extra_dim", 9, a->ffn == BLOCK_ffn_rwkv},
-                 {"attention.iclr_lora_rank", 7, a->ffn == BLOCK_ffn_rwkv},
-                 {"attention.value_residual_mix_lora_rank", 6, a->ffn == BLOCK_ffn_rwkv},
-                 {"attention.gate_lora_rank", 11, a->ffn == BLOCK_ffn_rwkv},
+                 {"expert_count", 6, experts},
+                 {"expert_used_count", 2, experts},
+                 {"expert_feed_forward_length", z->n_ff_experts, experts},
+                 {"shortconv.l_cache", 3, family_mixes(a, BLOCK_mix_shortconv)},
+                 {"ssm.conv_kernel", 3, state},
+                 {"ssm.inner_size", z->inner, state},
+                 {"ssm.state_size", z->state, state},
+                 {"ssm.time_step_rank", 6, state},
+                 {"ssm.group_count", 3, grouped},
+                 {"wkv.head_size", z->wkv_head, rwkv6 || rwkv7},
+                 {"time_mix_extra_dim", 5, rwkv6},
+                 {"time_decay_extra_dim", 9, rwkv6},
+                 {"attention.decay_lora_rank", 9, rwkv7},
+                 {"attention.iclr_lora_rank", 7, rwkv7},
+                 {"attention.value_residual_mix_lora_rank", 6, rwkv7},
+                 {"attention.gate_lora_rank", 11, rwkv7},
                  {"embedding_length_per_layer_input", z->state, a->after > 0},
                  {"attention.shared_kv_layers", 1, a->after > 0}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -103,10 +113,11 @@ static inline void family_add_tensor(make_gguf *g, const nut_model *m, const lay
     const bool fuses = m->arch->features & ARCH_FUSED_UP;
     const bool fused = t->parts && fuses && t->with == ARCH_FUSED_UP;
     if (!(arch_needs(m->arch, t) || fused) || !arch_fits(&m->hp, l, t)) return;
+    snprintf(name, sizeof name, "%s%s", prefix, arch_file_name(m->arch, t->name));
+    if (make_find(g, name)) return;
     if (fuses && !fused && (!strcmp(t->name, "ffn_gate.weight") || !strcmp(t->name, "ffn_up.weight")))
         return;
     for (; t->shape[n]; n++) dims[n] = arch_size(&m->hp, l, t->shape[n]);
-    snprintf(name, sizeof name, "%s%s", prefix, arch_file_name(m->arch, t->name));
     make_tensor *made =
         make_add(g, name, FORMAT_F32, (size_t)dims[0], n > 1 ? (size_t)(dims[1] * dims[2] * dims[3]) : 0);
     for (size_t i = 0; i < n; i++) made->dims[i] = dims[i];
@@ -152,6 +163,8 @@ static inline bool family_add_all(make_gguf *g, const arch *a) {
 /* A model of the family; without tensors where its own header is refused, which is a fault of the row. */
 static inline make_gguf make_family(const arch *a, const family_sizes *z) {
     make_gguf g = family_header(a, z);
+    if (a->features & ARCH_EXPERTS_BY_TENSOR)
+        make_add(&g, "blk.1.ffn_gate_inp.weight", FORMAT_F32, z->n_embd, 6);
     family_add_all(&g, a);
     return g;
 }

@@ -1,0 +1,142 @@
+/* All hyperparameters of llama.cpp, behind "<arch>.": those of src/llama-arch.cpp (LLM_KV_NAMES, commit
+ * 00395eb285c7c6821ff372e3ca41dae9da33c2c7), and what gguf-py's constants.py (PyPI package gguf 0.19.0) has
+ * beyond them; with the type that is written for each, and a value that no family takes for granted. */
+#ifndef NUT_TESTS_LLAMA_KEYS_H
+#define NUT_TESTS_LLAMA_KEYS_H
+
+// clang-format off
+#define LLAMA_KEYS(COUNT, REAL, FLAG, TEXT)          \
+    COUNT("vocab_size", 100)                         \
+    COUNT("context_length", 63)                      \
+    COUNT("embedding_length", 48)                    \
+    COUNT("embedding_length_out", 24)                \
+    COUNT("embedding_length_per_layer_input", 9)     \
+    COUNT("features_length", 5)                      \
+    COUNT("block_count", 4)                          \
+    COUNT("leading_dense_block_count", 1)            \
+    COUNT("feed_forward_length", 39)                 \
+    COUNT("expert_feed_forward_length", 21)          \
+    COUNT("expert_shared_feed_forward_length", 23)   \
+    COUNT("expert_chunk_feed_forward_length", 8)     \
+    REAL("swiglu_clamp_exp", 0.01f)                  \
+    REAL("swiglu_clamp_shexp", 0.01f)                \
+    FLAG("use_parallel_residual", false)             \
+    TEXT("tensor_data_layout", "Meta AI original pth") \
+    COUNT("expert_count", 7)                         \
+    COUNT("expert_used_count", 3)                    \
+    COUNT("expert_shared_count", 1)                  \
+    COUNT("expert_group_count", 3)                   \
+    COUNT("expert_group_used_count", 1)              \
+    REAL("expert_weights_scale", 1.7f)               \
+    FLAG("expert_weights_norm", true)                \
+    COUNT("expert_gating_func", 2)                   \
+    REAL("expert_group_scale", 0.3f)                 \
+    COUNT("experts_per_group", 2)                    \
+    COUNT("moe_every_n_layers", 2)                   \
+    COUNT("moe_latent_size", 8)                      \
+    COUNT("nextn_predict_layers", 1)                 \
+    COUNT("n_deepstack_layers", 2)                   \
+    COUNT("deepstack_mapping", 2)                    \
+    TEXT("hidden_activation", "relu")                \
+    COUNT("pooling_type", 2)                         \
+    REAL("logit_scale", 0.31f)                       \
+    COUNT("decoder_start_token_id", 3)               \
+    COUNT("decoder_block_count", 2)                  \
+    REAL("attn_logit_softcapping", 0.02f)            \
+    REAL("router_logit_softcapping", 0.02f)          \
+    REAL("final_logit_softcapping", 0.5f)            \
+    FLAG("swin_norm", true)                          \
+    COUNT("rescale_every_n_layers", 2)               \
+    COUNT("time_mix_extra_dim", 6)                   \
+    COUNT("time_decay_extra_dim", 8)                 \
+    REAL("residual_scale", 0.6f)                     \
+    REAL("embedding_scale", 1.9f)                    \
+    COUNT("token_shift_count", 1)                    \
+    COUNT("interleave_moe_layer_step", 2)            \
+    COUNT("full_attention_interval", 2)              \
+    REAL("activation_sparsity_scale", 0.4f)          \
+    COUNT("altup.active_idx", 1)                     \
+    COUNT("altup.num_inputs", 2)                     \
+    COUNT("attention.head_count", 4)                 \
+    COUNT("attention.head_count_kv", 2)              \
+    REAL("attention.max_alibi_bias", 6.5f)           \
+    REAL("attention.clamp_kqv", 0.01f)               \
+    COUNT("attention.key_length", 20)                \
+    COUNT("attention.value_length", 20)              \
+    REAL("attention.layer_norm_epsilon", 0.3f)       \
+    REAL("attention.layer_norm_rms_epsilon", 0.3f)   \
+    REAL("attention.group_norm_epsilon", 0.3f)       \
+    COUNT("attention.group_norm_groups", 2)          \
+    FLAG("attention.causal", false)                  \
+    COUNT("attention.q_lora_rank", 12)               \
+    COUNT("attention.kv_lora_rank", 14)              \
+    COUNT("attention.decay_lora_rank", 8)            \
+    COUNT("attention.iclr_lora_rank", 8)             \
+    COUNT("attention.value_residual_mix_lora_rank", 7) \
+    COUNT("attention.gate_lora_rank", 8)             \
+    COUNT("attention.relative_buckets_count", 4)     \
+    COUNT("attention.sliding_window", 3)             \
+    COUNT("attention.sliding_window_pattern", 2)     \
+    REAL("attention.scale", 0.03f)                   \
+    REAL("attention.output_scale", 0.3f)             \
+    REAL("attention.value_scale", 0.3f)              \
+    COUNT("attention.temperature_length", 4)         \
+    REAL("attention.temperature_scale", 0.3f)        \
+    COUNT("attention.key_length_mla", 18)            \
+    COUNT("attention.value_length_mla", 9)           \
+    COUNT("attention.key_length_swa", 20)            \
+    COUNT("attention.value_length_swa", 20)          \
+    COUNT("attention.indexer.head_count", 2)         \
+    COUNT("attention.indexer.key_length", 8)         \
+    COUNT("attention.indexer.top_k", 2)              \
+    COUNT("attention.output_group_count", 2)         \
+    COUNT("attention.output_lora_rank", 4)           \
+    REAL("attention.compress_rope_freq_base", 300)   \
+    COUNT("attention.compress_ratios", 2)            \
+    COUNT("attention.shared_kv_layers", 2)           \
+    COUNT("attention.recurrent_layers", 0)           \
+    COUNT("hyper_connection.count", 2)               \
+    COUNT("hyper_connection.sinkhorn_iterations", 2) \
+    REAL("hyper_connection.epsilon", 0.1f)           \
+    COUNT("hash_layer_count", 1)                     \
+    COUNT("rope.dimension_count", 4)                 \
+    COUNT("rope.dimension_count_swa", 4)             \
+    COUNT("rope.dimension_sections", 2)              \
+    REAL("rope.freq_base", 300)                      \
+    REAL("rope.freq_base_swa", 300)                  \
+    REAL("rope.scale_linear", 3)                     \
+    TEXT("rope.scaling.type", "no such type")        \
+    REAL("rope.scaling.factor", 3)                   \
+    REAL("rope.scaling.alpha", 3)                    \
+    REAL("rope.scaling.attn_factor", 1.4f)           \
+    COUNT("rope.scaling.original_context_length", 3) \
+    FLAG("rope.scaling.finetuned", false)            \
+    REAL("rope.scaling.yarn_log_multiplier", 0.4f)   \
+    REAL("rope.scaling.yarn_ext_factor", 0.4f)       \
+    REAL("rope.scaling.yarn_attn_factor", 0.4f)      \
+    REAL("rope.scaling.yarn_beta_fast", 0.3f)        \
+    REAL("rope.scaling.yarn_beta_slow", 0.01f)       \
+    COUNT("ssm.conv_kernel", 4)                      \
+    COUNT("ssm.inner_size", 48)                      \
+    COUNT("ssm.state_size", 8)                       \
+    COUNT("ssm.time_step_rank", 3)                   \
+    COUNT("ssm.group_count", 1)                      \
+    FLAG("ssm.dt_b_c_rms", true)                     \
+    COUNT("kda.head_dim", 8)                         \
+    COUNT("wkv.head_size", 4)                        \
+    COUNT("posnet.embedding_length", 8)              \
+    COUNT("posnet.block_count", 1)                   \
+    COUNT("convnext.embedding_length", 8)            \
+    COUNT("convnext.block_count", 1)                 \
+    TEXT("classifier.output_labels", "a")            \
+    COUNT("target_layers", 1)                        \
+    COUNT("target_hidden_size", 8)                   \
+    FLAG("norm_before_residual", true)               \
+    COUNT("shortconv.l_cache", 4)                    \
+    COUNT("dense_2_feat_in", 8)                      \
+    COUNT("dense_2_feat_out", 8)                     \
+    COUNT("dense_3_feat_in", 8)                      \
+    COUNT("dense_3_feat_out", 8)
+// clang-format on
+
+#endif
