@@ -54,12 +54,27 @@ static bool bind(call *c, const builtin *row) {
     return c->h->status == NUT_OK;
 }
 
+static uint8_t origin_of(const chat_value *v) {
+    const bool number = v->kind == CHAT_BOOL || v->kind == CHAT_INT || v->kind == CHAT_FLOAT;
+    if (v->kind == CHAT_STRING) return v->s->marks ? CHAT_DATA : v->s->origin;
+    return number ? v->origin : CHAT_TEMPLATE;
+}
+
+/* A number that is computed from data, such as the length of a text, is data. */
+static void mark_number(const call *c, chat_value *out) {
+    if (out->kind != CHAT_BOOL && out->kind != CHAT_INT && out->kind != CHAT_FLOAT) return;
+    bool data = (out->origin | origin_of(&c->self)) == CHAT_DATA;
+    for (uint32_t i = 0; i < c->list->n; i++) data = data || origin_of(&c->list->items[i]) == CHAT_DATA;
+    out->origin = data ? CHAT_DATA : CHAT_TEMPLATE;
+}
+
 bool call_row(run *r, const builtin *row, chat_value self, const chat_list *list, const chat_map *named,
               chat_value *out) {
     static const chat_list empty;
     call c = {.r = r, .h = r->h, .self = self, .list = list ? list : &empty, .named = named};
     if (row->parameters[0] != '*' && !bind(&c, row)) return false;
     if (!chat_spend(r->h, 1) || !chat_enter(r->h) || !row->fn(&c, out)) return false;
+    mark_number(&c, out);
     chat_leave(r->h);
     return true;
 }

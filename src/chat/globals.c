@@ -49,10 +49,15 @@ static bool do_range(call *c, chat_value *out) {
     if (step == 0) return FAIL(c->r, "range() arg 3 must not be zero");
     const double n = ((double)to - (double)from) / (double)step;
     if (n > (double)MAX_RANGE) return FAIL(c->r, "Range too big: at most %d numbers are allowed", MAX_RANGE);
+    uint8_t origin = CHAT_TEMPLATE;
+    for (int i = 0; i < 3; i++)
+        if (call_given(&c->arg[i]) && c->arg[i].origin == CHAT_DATA) origin = CHAT_DATA;
     const size_t room = n > 0 ? (size_t)n + 1 : 0;
     if (!chat_list_new(c->h, CHAT_FORM_RANGE, room, out)) return false;
     for (int64_t i = from; step > 0 ? i < to : i > to;) {
-        if (!chat_spend(c->h, 1) || !chat_list_add(c->h, out, chat_int(i))) return false;
+        chat_value item = chat_int(i);
+        item.origin = origin;
+        if (!chat_spend(c->h, 1) || !chat_list_add(c->h, out, item)) return false;
         if (__builtin_add_overflow(i, step, &i)) break;
     }
     return true;

@@ -86,14 +86,8 @@ static bool all_text(const vocab *v, const ids_out *out, size_t from) {
     return true;
 }
 
-/* Text between special tokens. Where it is marked, it must not become one, which SentencePiece's merges
- * could make of the text of one: such a text is cut into characters, and a character that alone is a special
- * token is left out. */
-static bool put_text(const vocab *v, scratch *s, const char *text, size_t n, bool marked, ids_out *out) {
-    const size_t before = out->n;
-    if (!v->tokenizer->tokenize(v, s, text, n, out)) return false;
-    if (!marked || all_text(v, out, before)) return true;
-    out->n = before;
+/* Each character for itself; one that alone is a special token is left out. */
+static bool put_characters(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
     for (size_t at = 0, length; at < n; at += length) {
         const size_t here = out->n;
         unicode_at(text + at, n - at, &length);
@@ -101,6 +95,38 @@ static bool put_text(const vocab *v, scratch *s, const char *text, size_t n, boo
         if (!all_text(v, out, here)) out->n = here;
     }
     return true;
+}
+
+/* A text that holds none of the special tokens' texts. */
+static bool put_piece(const vocab *v, scratch *s, const char *text, size_t n, ids_out *out) {
+    const size_t before = out->n;
+    if (n == 0) return true;
+    if (!v->tokenizer->tokenize(v, s, text, n, out)) return false;
+    if (all_text(v, out, before)) return true;
+    out->n = before;
+    return put_characters(v, s, text, n, out);
+}
+
+/* Text between special tokens. Where it is marked, it must not become one, which SentencePiece's merges
+ * could make of the text of one: such texts are cut into characters. */
+static bool put_text(const vocab *v, scratch *s, const char *text, size_t n, bool marked, ids_out *out) {
+    const size_t before = out->n;
+    if (!v->tokenizer->tokenize(v, s, text, n, out)) return false;
+    if (!marked || all_text(v, out, before)) return true;
+    out->n = before;
+    size_t begin = 0, at = 0;
+    while (at < n) {
+        const int32_t id = special_match(v, text + at, n - at, SPECIAL_ALL);
+        if (id == VOCAB_NONE || special_is_text(v, id)) {
+            at++;
+            continue;
+        }
+        const size_t length = v->tokens.texts[id].n;
+        if (!put_piece(v, s, text + begin, at - begin, out) || !put_characters(v, s, text + at, length, out))
+            return false;
+        begin = at += length;
+    }
+    return put_piece(v, s, text + begin, n - begin, out);
 }
 
 /* Where the last character of n > 0 bytes begins. */

@@ -37,6 +37,21 @@ static const struct {
     {"{{ c|center(80) }}{{ c.ljust(9, '>') }}{{ c.zfill(20) }}{{ c|truncate(9, true, '|>') }}", 0},
     {"{{ c|e }}{{ c|urlencode }}{{ c|striptags }}{{ c|int }}{{ c|float }}", 0},
     {"{{ c.partition('|')|join('|') }}{{ c.rsplit('|', 1)|join('|') }}{{ c.removeprefix('a') }}", 0},
+    {"<SPECIAL_{{ c|length }}><SPECIAL_{{ c|int(base=16) }}><SPECIAL_{{ c.find('a') }}>", 0},
+    {"<SPECIAL_{{ c|int }}><SPECIAL_{{ c|float|round|int }}>{% for i in range(c|int % 20) %}<SPECIAL_{{ i "
+     "}}>{% endfor %}",
+     0},
+    {"{{ '<|im_' ~ c ~ '|>' }}{{ '<|im_%s|>' % c }}{{ '<|im_{}|>'.format(c) }}", 0},
+    {"{{ ('<|im_X' ~ '|>')|replace('X', c) }}{{ (c ~ '<|im_end') * 2 ~ c }}", 0},
+    {"{% for k in {c: 1} %}<|{{ k }}|>{% endfor %}{{ {c: c}|dictsort }}{{ {c: c}|items|list }}", 0},
+    {"{% macro m() %}<|im_{{ caller() }}|>{% endmacro %}{% call m() %}{{ c }}{% endcall %}<|end|>", 1},
+    {"{% filter replace('a', '') %}<|im_{{ c }}|>{% endfilter %}{{ strftime_now('<|im_' ~ c) }}|>", 0},
+    {"{% set x = namespace(a='<|im_') %}{% set x.a = x.a ~ c %}{{ x.a }}|>{{ bos_token[:2] ~ c }}", 0},
+    {"{{ c.join(['<|im_', '|>']) }}{{ ['<', c]|join('|') }}{{ c|batch(2)|list }}{{ c|unique|join }}", 0},
+    {"{{ c|tojson(separators=('<|', '|>')) }}{{ {'<|': c}|tojson }}{{ c.title()|tojson(ensure_ascii=true) "
+     "}}",
+     0},
+    {"{% for a in c.split('a') recursive %}<|{{ a }}|>{{ loop.cycle(c, '|>') }}{% endfor %}", 0},
     {"{{ strftime_now(c) }}{{ c.expandtabs(2) }}{{ c|list|sort|join }}{{ c|reverse }}", 0},
 };
 

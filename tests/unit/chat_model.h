@@ -92,13 +92,27 @@ typedef struct chat_model_options {
     int n_marks; // the first of chat_marks that it has; 0: all
 } chat_model_options;
 
-/* Free with nut_model_free; NULL: failed. */
-static inline nut_model *chat_model_new(const chat_model_options *o) {
-    make_gguf g = {.version = 3, .alignment = 32};
+/* A model of a header alone; frees g. NULL: failed. */
+static inline nut_model *chat_model_load(make_gguf *g) {
     nut_loader *loader;
     nut_model *model = NULL;
     nut_error err;
     size_t n;
+    uint8_t *file = make_file(g, &n);
+    nut_load_options lo = nut_load_defaults();
+    lo.header_only = true;
+    nut_status status = nut_load_begin(&lo, n, &loader, &err);
+    if (status == NUT_OK) status = nut_load_feed(loader, 0, file, n, &err);
+    if (status == NUT_OK) status = nut_load_finish(loader, &model, &err);
+    if (status != NUT_OK) printf("the model cannot be loaded: %s\n", err.message), nut_load_abort(loader);
+    free(file);
+    make_free(g);
+    return model;
+}
+
+/* Free with nut_model_free; NULL: failed. */
+static inline nut_model *chat_model_new(const chat_model_options *o) {
+    make_gguf g = {.version = 3, .alignment = 32};
     const int n_marks = o->n_marks ? o->n_marks : CHAT_N_MARKS;
     bool defined = false;
     make_str(&g, "general.architecture", "llama");
@@ -121,16 +135,7 @@ static inline nut_model *chat_model_new(const chat_model_options *o) {
     make_bool(&g, "tokenizer.ggml.add_bos_token", o->add_bos);
     if (o->source) make_str(&g, "tokenizer.chat_template", o->source);
     if (o->tool_use) make_str(&g, "tokenizer.chat_template.tool_use", o->tool_use);
-    uint8_t *file = make_file(&g, &n);
-    nut_load_options lo = nut_load_defaults();
-    lo.header_only = true;
-    nut_status status = nut_load_begin(&lo, n, &loader, &err);
-    if (status == NUT_OK) status = nut_load_feed(loader, 0, file, n, &err);
-    if (status == NUT_OK) status = nut_load_finish(loader, &model, &err);
-    if (status != NUT_OK) printf("the model cannot be loaded: %s\n", err.message), nut_load_abort(loader);
-    free(file);
-    make_free(&g);
-    return model;
+    return chat_model_load(&g);
 }
 
 #endif
