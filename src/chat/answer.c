@@ -9,10 +9,12 @@
 
 /* What reasoning is marked with, by the models' own templates. */
 static const answer_think thinks[] = {
-    {"<|START_THINKING|>", "<|END_THINKING|>", true}, // Command-R
-    {"[THINK]", "[/THINK]", true},                    // Magistral, Ministral
-    {"<seed:think>", "</seed:think>", false},         // Seed-OSS
-    {"<think>", "</think>", false},
+    {"<|START_THINKING|>", "<|END_THINKING|>", true, false}, // Command-R
+    {"[THINK]", "[/THINK]", true, false},                    // Magistral, Ministral
+    {"<seed:think>", "</seed:think>", false, false},         // Seed-OSS
+    {"<|channel>thought", "<channel|>", true, false},        // Gemma 4
+    {"<|think|>", "<|end|>", true, true},                    // Solar
+    {"<think>", "</think>", false, false},
 };
 
 /* ---- telling ---- */
@@ -294,7 +296,8 @@ static nut_status set_format(nut_answer *p, const char *name, nut_error *err) {
 
 static const answer_think *find_think(const char *text, size_t n) {
     for (size_t i = 0; i < sizeof thinks / sizeof *thinks; i++)
-        if (contains(text, n, thinks[i].open) || contains(text, n, thinks[i].close)) return &thinks[i];
+        if (contains(text, n, thinks[i].open) || (!thinks[i].by_open && contains(text, n, thinks[i].close)))
+            return &thinks[i];
     return NULL;
 }
 

@@ -31,6 +31,7 @@ enum { ANSWER_MARKS = 5, ANSWER_NEEDLES = 3, ANSWER_LEVELS = 3, ANSWER_NAME = 25
 typedef struct answer_think {
     const char *open, *close;
     bool anywhere; // special tokens, which no text is about: they may follow content
+    bool by_open;  // `close` has other uses: templates are known by `open` alone
 } answer_think;
 
 /* A format of calls. Lists of texts end with NULL. */
@@ -143,6 +144,20 @@ bool answer_is_space(char c);
 /* How much of a mark is at `at`: NO, MORE where the bytes end inside of it. */
 answer_verdict answer_mark(const nut_answer *p, size_t at, const char *mark);
 
+/* ---- JSON that is made of what is read (answer_write.c) ---- */
+
+typedef struct answer_writer {
+    nut_answer *p; // whose json follows it
+    char text[64]; // not told yet
+    size_t n;
+    json_scan_result result; // of the newest byte: nothing is written behind an end or what is wrong
+} answer_writer;
+
+void answer_write(answer_writer *w, char c);
+void answer_write_all(answer_writer *w, const char *text);
+void answer_write_character(answer_writer *w, char c); // of a text, with its escape
+void answer_write_flush(answer_writer *w);
+
 /* ---- reading, from `cur` on (answer_read.c) ---- */
 
 answer_verdict answer_literal(nut_answer *p, const char *text);
@@ -161,6 +176,9 @@ answer_verdict answer_json_call(nut_answer *p);
 answer_verdict answer_list(nut_answer *p);
 /* name(key=value, …) as Python has it; level 2. The end is not told (answer_python.c). */
 answer_verdict answer_python_call(nut_answer *p);
+/* {key:value, …} as Gemma 4 has it: keys are bare, texts stand between words[0]; told as the arguments of
+ * the call (answer_gemma.c). */
+answer_verdict answer_gemma_object(nut_answer *p);
 /* A value up to a mark, told as an argument of this key (answer_tags.c). */
 answer_verdict answer_value(nut_answer *p, const char *close);
 void answer_key(nut_answer *p, answer_span key);

@@ -158,6 +158,39 @@ static answer_verdict read_kimi(nut_answer *p) {
     READ_END;
 }
 
+/* <|tool_call:begin|>id<|tool_call:name|>name<|tool_call:args|>{…}<|tool_call:end|> */
+static answer_verdict read_solar(nut_answer *p) {
+    const char *const *words = p->format->words;
+    bool found = false;
+    READ_BEGIN(0);
+    if (p->opened == 0) READ(answer_literal(p, words[0]));
+    do {
+        READ(answer_until(p, words[1], &p->id));
+        READ(answer_until(p, words[2], &p->name));
+        READ(answer_space(p));
+        READ(answer_object(p));
+        READ(answer_space(p));
+        READ(answer_literal(p, words[3]));
+        answer_call_end(p);
+        READ_IF(found, answer_literal(p, words[0]));
+    } while (found);
+    READ_IF(found, answer_literal(p, words[4]));
+    READ_END;
+}
+
+/* call:name{key:value, …} */
+static answer_verdict read_gemma(nut_answer *p) {
+    READ_BEGIN(0);
+    READ(answer_literal(p, "call:"));
+    READ(answer_word(p, &p->name));
+    READ(answer_space(p));
+    READ(answer_gemma_object(p));
+    READ(answer_space(p));
+    READ(answer_literal(p, p->format->words[1]));
+    answer_call_end(p);
+    READ_END;
+}
+
 /* ---- harmony ---- */
 
 /* Where a text stands last in a part of the buffer; behind the part where it does not. */
@@ -360,6 +393,18 @@ const answer_format answer_formats[] = {
      .opens = {"<|tool_calls_section_begin|>", "<|tool_call_begin|>"},
      .words = {"<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>",
                "<|tool_calls_section_end|>"}},
+    {.name = "solar",
+     .in_template = {"<|tool_call:begin|>"},
+     .read = read_solar,
+     .opens = {"<|tool_calls|>", "<|tool_call:begin|>"},
+     .skips = {"<|begin|>assistant", "<|content|>", "<|flush|>"},
+     .words = {"<|tool_call:begin|>", "<|tool_call:name|>", "<|tool_call:args|>", "<|tool_call:end|>",
+               "<|calls|>", "<|begin|>"}},
+    {.name = "gemma-4",
+     .in_template = {"<|tool_call>"},
+     .read = read_gemma,
+     .opens = {"<|tool_call>"},
+     .words = {"<|\"|>", "<tool_call|>", "<|channel>"}},
     {.name = "mistral",
      .in_template = {"[TOOL_CALLS]"},
      .read = read_mistral,

@@ -3,71 +3,33 @@
 
 #include <string.h>
 
-/* JSON of a value that is being read. */
-typedef struct writer {
-    nut_answer *p;
-    char text[64];
-    size_t n;
-    json_scan_result result;
-} writer;
-
-static void flush(writer *w) {
-    answer_arguments(w->p, w->text, w->n);
-    w->n = 0;
-}
-
-/* A byte of JSON, which must fit what was written before. */
-static void put(writer *w, char c) {
-    if (w->result != JSON_SCAN_MORE) return;
-    w->result = json_scan_byte(&w->p->json, c);
-    if (w->result == JSON_SCAN_WRONG || w->result == JSON_SCAN_BEFORE) return;
-    if (w->n == sizeof w->text) flush(w);
-    w->text[w->n++] = c;
-}
-
-static void put_all(writer *w, const char *text) {
-    while (*text) put(w, *text++);
-}
-
-/* A character of a text as JSON has it. */
-static void put_character(writer *w, char c) {
-    static const char hex[] = "0123456789abcdef";
-    if (c == '"' || c == '\\') put(w, '\\');
-    if ((unsigned char)c >= 0x20) return put(w, c);
-    if (c == '\n') return put_all(w, "\\n");
-    if (c == '\t') return put_all(w, "\\t");
-    put_all(w, "\\u00");
-    put(w, hex[(c >> 4) & 15]);
-    put(w, hex[c & 15]);
-}
-
 enum { NO_ESCAPE, ESCAPE, HEX }; // what a byte of a text follows
 
-static void put_escape(writer *w, char c) {
+static void put_escape(answer_writer *w, char c) {
     w->p->escape = NO_ESCAPE;
     if (c == '\n') return; // the line goes on
-    if (c == '\'') return put(w, c);
-    if (c == 'x') return put_all(w, "\\u00");
-    if (!strchr("\"\\/bfnrtu", c) || !c) return put_all(w, "\\\\"), put_character(w, c);
-    put(w, '\\');
-    put(w, c);
+    if (c == '\'') return answer_write(w, c);
+    if (c == 'x') return answer_write_all(w, "\\u00");
+    if (!strchr("\"\\/bfnrtu", c) || !c) return answer_write_all(w, "\\\\"), answer_write_character(w, c);
+    answer_write(w, '\\');
+    answer_write(w, c);
 }
 
-static void in_text(writer *w, char c) {
+static void in_text(answer_writer *w, char c) {
     nut_answer *p = w->p;
     if (p->escape == ESCAPE) return put_escape(w, c);
     if (c == '\\') {
         p->escape = ESCAPE;
     } else if (c == p->quote) {
         p->quote = 0;
-        put(w, '"');
+        answer_write(w, '"');
     } else {
-        put_character(w, c);
+        answer_write_character(w, c);
     }
 }
 
 /* The rest of a word of Python's. */
-static void in_word(writer *w, char c) {
+static void in_word(answer_writer *w, char c) {
     nut_answer *p = w->p;
     if (*p->word != c)
         w->result = JSON_SCAN_WRONG;
@@ -75,7 +37,7 @@ static void in_word(writer *w, char c) {
         p->word = NULL;
 }
 
-static void outside(writer *w, char c) {
+static void outside(answer_writer *w, char c) {
     nut_answer *p = w->p;
     static const struct {
         char first;
@@ -84,13 +46,13 @@ static void outside(writer *w, char c) {
     for (size_t i = 0; i < 3; i++)
         if (c == words[i].first) {
             p->word = words[i].rest;
-            return put_all(w, words[i].json);
+            return answer_write_all(w, words[i].json);
         }
     if (c == '\'' || c == '"') p->quote = c, c = '"';
-    put(w, c);
+    answer_write(w, c);
 }
 
-static void take(writer *w, char c) {
+static void take(answer_writer *w, char c) {
     if (w->p->quote)
         in_text(w, c);
     else if (w->p->word)
@@ -101,7 +63,7 @@ static void take(writer *w, char c) {
 
 /* A value, told as JSON; `typed` once its JSON is whole, of which the rest of a word may be left to read. */
 static answer_verdict read_value(nut_answer *p) {
-    writer w = {.p = p};
+    answer_writer w = {.p = p};
     if (!p->scanning) {
         json_scan_begin(&p->json);
         p->typed = false;
@@ -113,7 +75,7 @@ static answer_verdict read_value(nut_answer *p) {
         if (w.result != JSON_SCAN_BEFORE) p->cur++;
         p->typed = p->typed || w.result != JSON_SCAN_MORE;
     }
-    flush(&w);
+    answer_write_flush(&w);
     if (!p->typed || p->word) return ANSWER_MORE;
     p->scanning = false;
     return ANSWER_YES;

@@ -165,6 +165,10 @@ json_scan_result json_scan_byte(json_scan *j, char c) {
     }
 }
 
+bool json_scan_wants_key(const json_scan *j) {
+    return j->state == FIRST_KEY || j->state == NEXT_KEY;
+}
+
 size_t json_scan_length(const char *text, size_t n) {
     json_scan j;
     json_scan_begin(&j);

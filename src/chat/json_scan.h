@@ -25,6 +25,8 @@ typedef enum json_scan_result {
 /* Before the first byte of a value, or the space before it. */
 void json_scan_begin(json_scan *j);
 json_scan_result json_scan_byte(json_scan *j, char byte);
+/* Whether a key is to come, or, in an empty object, its end. */
+bool json_scan_wants_key(const json_scan *j);
 /* Whether n bytes are one value, with space around it. */
 bool json_scan_is_value(const char *text, size_t n);
 /* The length of the value at text, with the space before it; 0 where there is none. */

@@ -35,7 +35,7 @@ const HARNESSES = [
 /** The files that read untrusted bytes, and the share of their lines that must be reached. */
 const READERS = [
   'src/base/cursor.c', 'src/base/json_read.c', 'src/compress/recipe_read.c',
-  'src/chat/answer.c', 'src/chat/answer_formats.c', 'src/chat/answer_python.c',
+  'src/chat/answer.c', 'src/chat/answer_formats.c', 'src/chat/answer_gemma.c', 'src/chat/answer_python.c',
   'src/chat/answer_read.c', 'src/chat/answer_schema.c', 'src/chat/answer_tags.c', 'src/chat/json_scan.c',
   'src/chat/json_read.c', 'src/chat/lex.c', 'src/chat/number.c', 'src/chat/parse.c', 'src/chat/parse_value.c', 'src/chat/run.c',
   'src/chat/evaluate.c', 'src/chat/call.c', 'src/chat/format.c', 'src/chat/object.c', 'src/chat/operate.c',

@@ -231,6 +231,7 @@ static void check_templates(void) {
         {"deepseek-ai-DeepSeek-V3.1", "deepseek"},
         {"fireworks-ai-llama-3-firefunction-v2", "firefunction"},
         {"google-gemma-2-2b-it", NULL},
+        {"google-gemma-4-31B-it", "gemma-4"},
         {"ibm-granite-granite-3.3-2B-Instruct", "granite-3"},
         {"llama-cpp-deepseek-r1", "deepseek"},
         {"llama-cpp-rwkv-world", NULL},
@@ -241,6 +242,7 @@ static void check_templates(void) {
         {"mistralai-Mistral-Nemo-Instruct-2407", "mistral"},
         {"moonshotai-Kimi-K2", "kimi-k2"},
         {"unsloth-Apriel-1.5", "apriel"},
+        {"upstage-Solar-Open-100B", "solar"},
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char name[128];
