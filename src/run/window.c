@@ -11,15 +11,16 @@
 
 #include <string.h>
 
-/* What no rotation of keys can move: states, positions that are in the embeddings, keys that were normed
- * after their rotation, and keys of which only a part is rotated (latent attention). */
+/* What no rotation of keys can move: states, positions that are in the embeddings, and keys that were normed
+ * after their rotation. */
 static bool can_shift(const nut_model *m) {
     if (!m->hp.causal || workspace_state_size(m) ||
         (m->arch->features & (ARCH_POSITIONS | ARCH_QK_NORM_LATE)))
         return false;
-    for (size_t i = 0; i < m->hp.n_layer; i++)
-        if (m->layers[i].hp.mixer != BLOCK_mix_attention && m->layers[i].hp.mixer != BLOCK_NONE)
-            return false;
+    for (size_t i = 0; i < m->hp.n_layer; i++) {
+        const uint8_t mixer = m->layers[i].hp.mixer;
+        if (mixer != BLOCK_mix_attention && mixer != BLOCK_mix_mla && mixer != BLOCK_NONE) return false;
+    }
     return true;
 }
 
@@ -39,11 +40,12 @@ nut_status window_check(const sequence *q, nut_error *err) {
 
 /* ---- keys ---- */
 
-/* Rotates the key of a position by `turn`. */
-static void turn_key(const cache_head *h, size_t pos, const kernel_set *k, const kernel_rope *turn) {
+/* Rotates the key of a position by `turn`, from column `first` on. */
+static void turn_key(const cache_head *h, size_t pos, size_t first, const kernel_set *k,
+                     const kernel_rope *turn) {
     float key[CACHE_MAX_DIM];
     for (size_t c = 0; c < h->k_dim; c++) key[c] = cache_key(h, pos, c);
-    k->rope(key, 1, h->k_dim, turn);
+    k->rope(key + first, 1, h->k_dim - first, turn);
     cache_put_key(h, pos, key);
 }
 
@@ -53,6 +55,8 @@ static void turn_layer(const sequence *q, size_t layer, size_t from, uint32_t n)
     const nut_model *m = q->ws->model;
     const layer_hparams *l = &m->layers[layer].hp;
     const size_t n_pairs = m->hp.rope[l->rope].n_rot / 2;
+    const bool latent = l->mixer == BLOCK_mix_mla; // whose rotated part stands behind the rest
+    const size_t first = latent ? l->head_dim - m->hp.n_rot : 0;
     float table[CACHE_MAX_DIM];
     if (!l->rotates || l->shares_kv || !n_pairs) return;
     rope_table(q->rope_freq + (size_t)l->rope * (m->hp.n_rot / 2), n_pairs, n, 1, table);
@@ -60,7 +64,7 @@ static void turn_layer(const sequence *q, size_t layer, size_t from, uint32_t n)
     const kernel_rope turn = {table, table + n_pairs, n_pairs, m->hp.rope_kind == MODEL_ROPE_NORM};
     for (size_t head = 0; head < l->n_head_kv; head++) {
         const cache_head h = sequence_head(q, layer, head);
-        for (size_t pos = from; pos < q->n_past; pos++) turn_key(&h, pos, m->kernels, &turn);
+        for (size_t pos = from; pos < q->n_past; pos++) turn_key(&h, pos, first, m->kernels, &turn);
     }
 }
 

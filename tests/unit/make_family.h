@@ -14,11 +14,12 @@ enum { FAMILY_LAYERS = 3 };
 /* Sizes that divide as they must, and are no multiples of more; of heads that the cache pads, too; or as
  * small as can be. */
 typedef struct family_sizes {
-    uint32_t n_embd, n_ff, n_head, key, value, n_ff_experts, inner, state, wkv_head;
+    uint32_t n_embd, n_ff, n_head, key, value, n_ff_experts, inner, state, wkv_head, n_layer, n_ctx;
 } family_sizes;
-static const family_sizes family_odd = {40, 37, 3, 24, 16, 19, 36, 7, 8},
-                          family_padded = {44, 37, 3, 22, 13, 19, 36, 7, 4},
-                          family_small = {8, 5, 2, 16, 8, 3, 12, 2, 4};
+static const family_sizes family_odd = {40, 37, 3, 24, 16, 19, 36, 7, 8, FAMILY_LAYERS, 64},
+                          family_padded = {44, 37, 3, 22, 13, 19, 36, 7, 4, FAMILY_LAYERS, 64},
+                          family_small = {8, 5, 2, 16, 8, 3, 12, 2, 4, FAMILY_LAYERS, 64},
+                          family_layer = {40, 37, 3, 24, 16, 19, 36, 7, 8, 1, 1024};
 
 /* Whether layers of a family have this mixer. */
 static inline bool family_mixes(const arch *a, uint8_t mixer) {
@@ -34,9 +35,9 @@ static inline void family_put_sizes(make_gguf *g, const arch *a, const family_si
         const char *suffix;
         uint32_t value;
         bool has;
-    } sizes[] = {{"context_length", 64, true},
+    } sizes[] = {{"context_length", z->n_ctx, true},
                  {"embedding_length", z->n_embd, true},
-                 {"block_count", FAMILY_LAYERS, true},
+                 {"block_count", z->n_layer, true},
                  {"feed_forward_length", z->n_ff, !(a->features & ARCH_ONE_BLOCK) && a->ffn != BLOCK_NONE},
                  {"attention.head_count", z->n_head, attends},
                  {"attention.head_count_kv", mla ? z->n_head : 1, attends},
@@ -143,7 +144,7 @@ static inline bool family_add_all(make_gguf *g, const arch *a) {
                       arch_layers(&m.header, a, &m.hp, layers, &err) == NUT_OK;
     if (read) {
         family_add_tensors(g, &m, &m.hp.most, arch_model_tensors, arch_n_model_tensors, "");
-        for (uint32_t il = 0; il < FAMILY_LAYERS; il++) {
+        for (uint32_t il = 0; il < m.hp.n_layer; il++) {
             const layer_hparams *l = &layers[il].hp;
             const unsigned blocks[] = {l->mixer, l->beside, l->ffn, l->after};
             char prefix[32];

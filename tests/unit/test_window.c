@@ -18,22 +18,33 @@
 enum { N_CTX = 320, MOST = 900 };
 static int32_t ids[MOST];
 
-static nut_model *load(const char *family, uint32_t n_layer, bool reference) {
-    make_gguf g = make_model(
-        &(make_options){.arch = family, .matrices = FORMAT_F32, .n_layer = n_layer, .n_ctx = 1024});
+/* Frees g. */
+static nut_model *load_made(make_gguf *g, bool reference) {
     nut_load_options lo = nut_load_defaults();
     nut_loader *l = NULL;
     nut_model *m = NULL;
     nut_error err = {NUT_OK, ""};
     size_t n;
-    uint8_t *file = make_file(&g, &n);
+    uint8_t *file = make_file(g, &n);
     lo.reference = reference;
     bool fine = nut_load_begin(&lo, n, &l, &err) == NUT_OK && nut_load_feed(l, 0, file, n, &err) == NUT_OK &&
                 nut_load_finish(l, &m, &err) == NUT_OK;
     CHECK(fine, "%s", err.message);
     free(file);
-    make_free(&g);
+    make_free(g);
     return m;
+}
+
+static nut_model *load(const char *family, uint32_t n_layer, bool reference) {
+    make_gguf g = make_model(
+        &(make_options){.arch = family, .matrices = FORMAT_F32, .n_layer = n_layer, .n_ctx = 1024});
+    return load_made(&g, reference);
+}
+
+/* Of one layer, in floats. */
+static nut_model *load_latent(const char *family) {
+    make_gguf g = make_family(arch_find((gguf_str){family, strlen(family)}), &family_layer);
+    return load_made(&g, true);
 }
 
 static nut_session *open_session(const nut_model *m, nut_kv_type kv) {
@@ -92,6 +103,23 @@ static void test_keys(void) {
         }
         nut_model_free(exact);
         nut_model_free(usual);
+    }
+}
+
+/* Latent attention rotates a part of each key, behind the rest. */
+static void test_latent(void) {
+    static const char *const families[] = {"deepseek2", "minicpm3"};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        nut_model *m = load_latent(families[i]);
+        nut_error err = {NUT_OK, ""};
+        nut_session *s = m ? open_session(m, NUT_KV_F16) : NULL;
+        CHECK(s && nut_session_can_shift(s, &err) == NUT_OK, "%s: %s", families[i], err.message);
+        for (uint32_t tiles = 1; s && tiles <= 3; tiles++) {
+            const double f = after_shift(m, NUT_KV_F16, 300, tiles);
+            CHECK(f < 1e-5, "%s, %u tiles: %g", families[i], tiles, f);
+        }
+        nut_session_free(s);
+        nut_model_free(m);
     }
 }
 
@@ -194,6 +222,7 @@ int main(void) {
     }
     nut_model_free(m);
     test_keys();
+    test_latent();
     test_forks();
     test_generation();
     test_refused();
