@@ -86,8 +86,8 @@ static void prepare(const forward_step *s, size_t t) {
 }
 
 /* kept (n, dim) decays and writes k (n) -> beta * (v - what k gives so far); y (dim) is what q gives. */
-static void delta_step(float *kept, size_t n, size_t dim, const float *q, const float *k, const float *v,
-                       float decay, float beta, float *y) {
+static void delta_step(float *restrict kept, size_t n, size_t dim, const float *q, const float *k,
+                       const float *v, float decay, float beta, float *restrict y) {
     for (size_t i = 0; i < dim; i++) y[i] = 0;
     for (size_t j = 0; j < n; j++)
         for (size_t i = 0; i < dim; i++) y[i] += k[j] * (kept[j * dim + i] *= decay);

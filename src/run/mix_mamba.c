@@ -1,7 +1,9 @@
 /* Mamba (Gu and Dao 2023, arXiv 2312.00752): channels that each keep `state` numbers, which decay and take
  * in as the input itself says. */
+#include "kernels/exp.h"
 #include "run/block.h"
 #include "run/conv.h"
+#include "run/lanes.h"
 
 typedef struct weights {
     linear in;                                // (2 inner, n_embd): x, z
@@ -83,13 +85,9 @@ static void norm_selected(const forward_step *s, size_t t) {
 
 /* One channel's step: kept (n) decays, takes b * x in, and is read by c. */
 static float scan(const float *a, const float *b, const float *by, size_t n, float dt, float x,
-                  float *kept) {
-    float y = 0;
-    for (size_t k = 0; k < n; k++) {
-        kept[k] = kernel_exp(dt * a[k]) * kept[k] + dt * x * b[k];
-        y += kept[k] * by[k];
-    }
-    return y;
+                  float *restrict kept) {
+    for (size_t k = 0; k < n; k++) kept[k] = exp_scalar(dt * a[k]) * kept[k] + dt * x * b[k];
+    return lanes_dot(kept, by, n);
 }
 
 static void scan_channels(const forward_step *s, size_t part) {

@@ -2,6 +2,7 @@
  * the heads of a group, and convolved like the channels. */
 #include "run/block.h"
 #include "run/conv.h"
+#include "run/lanes.h"
 
 typedef struct weights {
     linear in;                     // (2 inner + 2 groups * state + heads, n_embd): z, x, B, C, time steps
@@ -55,13 +56,9 @@ static void convolve(const forward_step *s, size_t part) {
 }
 
 /* y = the channel's read of kept (n) by c, after it decayed and took b * x in. */
-static float scan(const float *b, const float *by, size_t n, float decay, float x, float *kept) {
-    float y = 0;
-    for (size_t k = 0; k < n; k++) {
-        kept[k] = decay * kept[k] + x * b[k];
-        y += kept[k] * by[k];
-    }
-    return y;
+static float scan(const float *b, const float *by, size_t n, float decay, float x, float *restrict kept) {
+    for (size_t k = 0; k < n; k++) kept[k] = decay * kept[k] + x * b[k];
+    return lanes_dot(kept, by, n);
 }
 
 static void scan_head(const forward_step *s, size_t head) {

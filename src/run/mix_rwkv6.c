@@ -103,7 +103,7 @@ static void run_products(const forward_step *s) {
 
 /* kept (n, n): key j by value i. y (n) = what r reads, the token's own value by `own`. */
 static void wkv(const float *r, const float *k, const float *v, const float *decay, const float *own,
-                size_t n, float *kept, float *y) {
+                size_t n, float *restrict kept, float *restrict y) {
     for (size_t i = 0; i < n; i++) y[i] = 0;
     for (size_t j = 0; j < n; j++, kept += n)
         for (size_t i = 0; i < n; i++) {

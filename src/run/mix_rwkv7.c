@@ -2,6 +2,9 @@
  * values, whose columns decay apart and forget along a learnt direction. */
 #include "run/wkv.h"
 
+#include "kernels/exp.h"
+#include "run/lanes.h"
+
 #include <math.h>
 
 enum { R, W, K, V, A, G, MIXES }; // the order of the mixes in files
@@ -61,7 +64,7 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
 }
 
 static float sigmoid(float x) {
-    return 1 / (1 + kernel_exp(-x));
+    return 1 / (1 + exp_scalar(-x));
 }
 
 static void mix(const forward_step *s, size_t t) {
@@ -122,15 +125,11 @@ typedef struct head_step {
 } head_step;
 
 /* kept (n, n): value i by key j. y (n) = what r reads. */
-static void wkv(const head_step *h, size_t n, float *kept, float *y) {
+static void wkv(const head_step *h, size_t n, float *restrict kept, float *restrict y) {
     for (size_t i = 0; i < n; i++, kept += n) {
-        float old = 0, sum = 0;
-        for (size_t j = 0; j < n; j++) old += h->forget[j] * kept[j];
-        for (size_t j = 0; j < n; j++) {
-            kept[j] = kept[j] * h->w[j] + h->v[i] * h->k[j] + old * h->learn[j];
-            sum += kept[j] * h->r[j];
-        }
-        y[i] = sum;
+        const float old = lanes_dot(h->forget, kept, n), v = h->v[i];
+        for (size_t j = 0; j < n; j++) kept[j] = kept[j] * h->w[j] + v * h->k[j] + old * h->learn[j];
+        y[i] = lanes_dot(kept, h->r, n);
     }
 }
 
