@@ -3,8 +3,9 @@
  * whose results are added by weight (Shazeer et al. 2017, arXiv 1701.06538; Fedus et al. 2021, arXiv
  * 2101.03961), and through a shared one where there is that (Dai et al. 2024, arXiv 2401.06066).
  *
- * Experts run one after the other, each over the tokens that chose it, so a token's results are added in the
- * order of experts whatever else is in the batch.
+ * Each expert runs over the tokens of a batch that chose it, as one product, and the experts one after the
+ * other, so a token's results are added in the order of experts whatever else is in the batch. A step of one
+ * token is too little work for that: the gates and ups of all its experts are made together.
  */
 #include "run/block.h"
 
@@ -48,8 +49,8 @@ typedef struct scratch {
     float *weights;   // (n_batch, n_used)
     uint32_t *tokens; // (n_batch) of the expert at hand
     float *x;         // (n_batch, n_embd) their inputs
-    float *gate, *up; // (n_batch, the wider n_ff padded to 8)
-    float *hidden;    // (n_batch, the wider n_ff)
+    float *gate, *up; // (n_batch, the wider n_ff padded to 8), or a row for each of one token's experts
+    float *hidden;    // (n_batch, the wider n_ff), or that
     float *y;         // (n_batch, n_embd padded to 8)
     size_t n_ff;      // at hand
 } scratch;
@@ -66,9 +67,10 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
     memory_want(w, &c->weights, n_batch, h->n_used * sizeof(float));
     memory_want(w, &c->tokens, n_batch, sizeof(uint32_t));
     memory_want(w, &c->x, n_batch, m->hp.n_embd * sizeof(float));
-    memory_want(w, &c->gate, n_batch, run_pad8(n_ff) * sizeof(float));
-    memory_want(w, &c->up, n_batch, run_pad8(n_ff) * sizeof(float));
-    memory_want(w, &c->hidden, n_batch, n_ff * sizeof(float));
+    const size_t rows = n_batch > h->n_used ? n_batch : h->n_used; // those of one token's experts, too
+    memory_want(w, &c->gate, rows, run_pad8(n_ff) * sizeof(float));
+    memory_want(w, &c->up, rows, run_pad8(n_ff) * sizeof(float));
+    memory_want(w, &c->hidden, rows, n_ff * sizeof(float));
     memory_want(w, &c->y, n_batch, run_pad8(m->hp.n_embd) * sizeof(float));
 }
 
@@ -214,6 +216,52 @@ static void run_expert(const forward_step *s, uint32_t e, const float *x, float 
                    c->weights[c->tokens[i]], n_embd);
 }
 
+/* ---- one token ---- */
+
+enum { MOST_TOGETHER = 16 };
+
+/* Which of the token's experts comes next in the order of experts, behind `last`. */
+static size_t next_chosen(const scratch *c, size_t n_used, int64_t last) {
+    size_t best = n_used;
+    for (size_t i = 0; i < n_used; i++)
+        if (c->chosen[i] > last && (best == n_used || c->chosen[i] < c->chosen[best])) best = i;
+    return best;
+}
+
+/* Rows [begin, end) of all experts. */
+static void join_all(const forward_step *s, size_t t, size_t begin, size_t end) {
+    (void)t;
+    for (size_t k = 0; k < s->m->hp.experts.n_used; k++) join(s, k, begin, end);
+}
+
+static void run_together(const forward_step *s, const float *x, float *out) {
+    scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
+    const expert_weights *w = s->layer->ffn;
+    const size_t n_embd = s->m->hp.n_embd, n_ff = s->m->hp.experts.n_ff, n = s->m->hp.experts.n_used;
+    linear in[2 * MOST_TOGETHER];
+    linear_job jobs[2 * MOST_TOGETHER];
+    size_t order[MOST_TOGETHER];
+    int64_t last = -1;
+    for (size_t k = 0; k < n; k++) {
+        const uint32_t e = c->chosen[order[k] = next_chosen(c, n, last)];
+        last = e;
+        in[2 * k] = (linear){.w = w->gate[e], .bias = row_of(w->gate_bias, e, n_ff)};
+        in[2 * k + 1] = (linear){.w = w->up[e], .bias = row_of(w->up_bias, e, n_ff)};
+        jobs[2 * k] = (linear_job){&in[2 * k], c->gate + k * run_pad8(n_ff)};
+        jobs[2 * k + 1] = (linear_job){&in[2 * k + 1], c->up + k * run_pad8(n_ff)};
+    }
+    c->n_ff = n_ff;
+    linears_run(s, (linear_input){x, n_embd, 1}, jobs, 2 * n, join_all);
+    for (size_t k = 0; k < n; k++) {
+        const uint32_t e = c->chosen[order[k]];
+        const linear down = {.w = w->down[e], .bias = row_of(w->down_bias, e, n_embd)};
+        linear_run(s, &down, c->hidden + k * n_ff, n_ff, c->y);
+        add_scaled(out, c->y, c->weights[order[k]], n_embd);
+    }
+}
+
+/* ---- all ---- */
+
 static float shared_weight(const float *router, const float *x, size_t n) {
     double sum = 0;
     for (size_t i = 0; router && i < n; i++) sum += (double)router[i] * (double)x[i];
@@ -237,7 +285,10 @@ static void run(forward_step *s, const float *x, float *out) {
     step_each_token(s, choose);
     step_done(s, PROFILE_GATE_UP);
     memset(out, 0, s->n * run_pad8(s->m->hp.n_embd) * sizeof *out);
-    for (uint32_t e = 0; e < s->m->hp.experts.n; e++) run_expert(s, e, x, out);
+    if (s->n == 1 && s->m->hp.experts.n_used <= MOST_TOGETHER)
+        run_together(s, x, out);
+    else
+        for (uint32_t e = 0; e < s->m->hp.experts.n; e++) run_expert(s, e, x, out);
     if (w->shared_gate.w.format) run_shared(s, x, out);
     step_done(s, PROFILE_DOWN);
 }

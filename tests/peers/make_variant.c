@@ -1,16 +1,18 @@
 /* Writes a model like a given one with other sizes and options, and random weights, to be run by another
  * implementation too:
  *
- *     make_variant TEMPLATE.gguf OUT.gguf SEED [KEY=VALUE | +TENSOR | -TENSOR | -KEY=]...
+ *     make_variant TEMPLATE.gguf OUT.gguf SEED [KEY=VALUE | +TENSOR | -TENSOR | -KEY= | @TYPE]...
  *
  * The metadata are the template's but for the pairs that are given: KEY stands behind the architecture and
  * a dot, VALUE is a whole number, a number with a point, true, false, s:TEXT, or several whole numbers with
  * commas between (b: in front: booleans). KEY= takes a pair away. Tensors are those that the template has in
  * any layer, and +TENSOR, without -TENSOR, in the shapes that the engine expects: whether these are right,
- * the other implementation says. */
+ * the other implementation says. With @TYPE the matrices that `quantize` would take have that type, else
+ * all tensors are F32. */
 #include "../unit/make_gguf.h"
 #include "../unit/data.h"
 
+#include "compress/method.h"
 #include "run/block.h"
 
 typedef struct variant {
@@ -18,6 +20,7 @@ typedef struct variant {
     const arch *arch;
     int argc; // of what is changed
     char **argv;
+    const format *type; // of matrices
     make_gguf to;
 } variant;
 
@@ -114,6 +117,15 @@ static void range_of(const char *name, const uint64_t *dims, uint32_t n_dims, fl
     if (strstr(name, "layer_output_scale")) *middle = 1, *size = 0.3f;
 }
 
+/* The format that a tensor gets. */
+static const format *type_of(const variant *v, const make_tensor *made) {
+    const gguf_tensor t = {.name = {made->name, strlen(made->name)},
+                           .n_dims = made->n_dims,
+                           .dims = {made->dims[0], made->dims[1], made->dims[2], made->dims[3]}};
+    const bool taken = (method_is_matrix(&t) || method_is_stack(&t)) && !method_is_small(&t);
+    return v->type && taken && t.dims[0] % v->type->block == 0 ? v->type : &format_table[FORMAT_F32];
+}
+
 static void add_tensor(variant *v, const nut_model *m, const layer_hparams *l, const tensor_spec *t,
                        const char *prefix) {
     char full[80];
@@ -132,7 +144,9 @@ static void add_tensor(variant *v, const nut_model *m, const layer_hparams *l, c
     made->n_dims = n;
     memcpy(made->dims, dims, sizeof dims);
     range_of(name, dims, n, &middle, &size);
-    make_weights(&v->to, &format_table[FORMAT_F32], (size_t)count, middle, size, &made->data);
+    const format *f = type_of(v, made);
+    made->type = f->ggml_type;
+    make_weights(&v->to, f, (size_t)count, middle, size, &made->data);
 }
 
 static void add_tensors(variant *v, const nut_model *m, const layer_hparams *l, const tensor_spec *specs,
@@ -192,6 +206,8 @@ int main(int argc, char **argv) {
     nut_error err = {NUT_OK, ""};
     size_t n;
     if (argc < 4) return 2;
+    for (int i = 4; i < argc; i++)
+        if (argv[i][0] == '@') v.type = format_by_name(argv[i] + 1);
     rng_seed(&v.to.random, strtoull(argv[3], NULL, 10));
     bool good = read_template(&v, argv[1], &err);
     if (good) put_metadata(&v);
