@@ -78,8 +78,10 @@ console.log('| shape | multiply-adds a token | written, tokens/s | 10⁹ multipl
 for (const name of Object.keys(SHAPES)) {
   if (wanted.length && !wanted.some((word) => name.toLowerCase().includes(word.toLowerCase()))) continue;
   const { path, macs } = make(name), best = race(path, both);
-  const cells = ['decode', 'prefill'].flatMap((what) => [best.ours[what].toFixed(1), (best.ours[what] * macs / 1e9).toFixed(1),
-    both ? (best.ours[what] / best.theirs[what]).toFixed(2) : '–']);
+  const cells = ['decode', 'prefill'].flatMap((what) => {
+    const mine = best.ours[what], ratio = mine / best.theirs[what];
+    return [mine.toFixed(1), (mine * macs / 1e9).toFixed(1), both ? ratio.toFixed(2) : '–'];
+  });
   console.log(`| ${name} | ${(macs / 1e6).toFixed(0)} million | ${cells.join(' | ')} |`);
 }
 if (both) rmSync(WORK, { recursive: true });
