@@ -1,7 +1,8 @@
 // Speed by family: models of random weights in the shapes of real ones, here and in llama.cpp, in Q8_0 on one thread. What a
 // token costs is counted in multiply-adds of its matrices; only their vocabulary is that of the conformance set, 512 tokens.
 //
-//   make build/native/nutshell build/native/make_variant build/native/bench_tokens && node tests/bench/families.mjs [--ours] [NAME...]
+//   make build/native/nutshell build/native/make_variant build/native/bench_tokens
+//   node tests/bench/families.mjs [--ours] [NAME...]
 //
 // Prints a table for docs/speed.md. --ours leaves llama.cpp out.
 import { execFileSync } from 'node:child_process';
@@ -72,7 +73,8 @@ function race(path, both) {
 const flags = process.argv.slice(2), both = !flags.includes('--ours');
 const wanted = flags.filter((flag) => !flag.startsWith('--'));
 mkdirSync(WORK, { recursive: true });
-console.log(`${new Date().toISOString().slice(0, 10)}, ${cpus()[0].model.trim()}, one thread, Q8_0, prompt of ${PROMPT} tokens\n`);
+const today = new Date().toISOString().slice(0, 10);
+console.log(`${today}, ${cpus()[0].model.trim()}, one thread, Q8_0, prompt of ${PROMPT} tokens\n`);
 console.log('| shape | multiply-adds a token | written, tokens/s | 10⁹ multiply-adds/s | of llama.cpp | read, tokens/s | '
   + '10⁹ multiply-adds/s | of llama.cpp |\n|---|---|---|---|---|---|---|---|');
 for (const name of Object.keys(SHAPES)) {
