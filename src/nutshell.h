@@ -120,6 +120,9 @@ typedef struct nut_loader nut_loader;
 
 typedef struct nut_load_options {
     const char *kernel; // "ref", "simd128", "pairs", "relaxed"; NULL: the fastest that computes rightly here
+    const char *races;  // what races of earlier loads on this machine chose: the facts' "races" of the last
+                        // one where that was not ""; NULL: none. What else is in it is passed over. Must
+                        // stay while the model loads
     bool reference;     // hold all weights, keys and values as F32: 4 to 8 times the memory
     uint64_t memory_limit; // refuse a model whose weights and cache need more bytes; 0: no limit but size_t
     uint32_t n_ctx;        // context length that the memory plan counts with; 0: min(the model's own, 4096)

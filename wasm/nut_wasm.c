@@ -23,6 +23,7 @@ static const uint64_t MEMORY_LIMIT = (4ull << 30) - (48ull << 20);
 static struct {
     nut_error err;
     nut_loader *loader;
+    char *races; // of earlier loads, while the model loads
     nut_model *model;
     nut_session **sessions; // (n_sessions) by handle; NULL: that handle is free
     int n_sessions;
@@ -131,6 +132,8 @@ void *nutw_thread_stack(double n) {
 /* Frees model, sessions and a load that did not finish. */
 void nutw_reset(void) {
     nut_load_abort(w.loader);
+    free(w.races);
+    w.races = NULL;
     nut_chat_free(w.chat);
     w.chat = NULL;
     for (int i = 0; i < w.n_sessions; i++) nut_session_free(w.sessions[i]);
@@ -142,12 +145,13 @@ void nutw_reset(void) {
     w.model = NULL;
 }
 
-/* kernel: terminated name, or 0 for the fastest; file_size and n_ctx: 0 if unknown; kv_type: see nutshell.h.
- */
+/* kernel: terminated name, "" for the fastest, and behind it the races of earlier loads, terminated;
+ * file_size and n_ctx: 0 if unknown; kv_type, races: see nutshell.h. */
 int nutw_load_begin(double file_size, double n_ctx, int kv_type, const char *kernel) {
     nutw_reset();
     nut_load_options o = nut_load_defaults();
-    o.kernel = kernel;
+    o.kernel = *kernel ? kernel : NULL;
+    o.races = w.races = strdup(kernel + strlen(kernel) + 1); // without memory: as without races
     o.memory_limit = MEMORY_LIMIT;
     o.n_ctx = to_u32(n_ctx);
     o.kv_type = (nut_kv_type)kv_type;

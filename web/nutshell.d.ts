@@ -219,6 +219,8 @@ export interface ModelFacts {
   kernel: string;
   /** Sets of kernels that raced for the products of a layout of weights, with the winner; empty where one set did all. */
   products: KernelRace[];
+  /** What `load` notes of them for the next one; '' where there is nothing new. */
+  races: string;
   tokenizer: string;
   /** Texts of the tokens that begin and end a sequence; null where the model has none. */
   bos: string | null;
@@ -240,6 +242,9 @@ export interface KernelRace {
   kernel: string;
   /** What each reached, in 10^9 multiply-adds per second: { relaxed: 52.1 }. */
   rates: { [kernel: string]: number };
+  /** Whether an earlier load chose so, and a brief race agreed: choices are kept in this browser with the models, for as long as
+   *  its version and the library's stay the same. The option `kernel` overrides them. */
+  kept: boolean;
 }
 
 export interface CacheState {

@@ -194,12 +194,16 @@ typedef enum kernel_width { KERNEL_FEW, KERNEL_MANY, KERNEL_WIDTHS } kernel_widt
 static inline kernel_width kernel_width_of(size_t n_tokens) {
     return n_tokens > KERNEL_TILE ? KERNEL_MANY : KERNEL_FEW;
 }
+static inline const char *kernel_width_name(kernel_width width) {
+    return width == KERNEL_FEW ? "few" : "many";
+}
 
 /* Which of the linked sets multiplies by a layout, and how fast those were that raced for it (run/race.h),
  * in multiply-adds per nanosecond; 0: did not race. All of them read the activations of the same act_bytes.
  */
 typedef struct kernel_choice {
     uint8_t set[KERNEL_WIDTHS][LAYOUT_COUNT]; // as kernel_at numbers them
+    bool kept[KERNEL_WIDTHS][LAYOUT_COUNT];   // an earlier load chose it, and no race here said no
     float rates[KERNEL_WIDTHS][LAYOUT_COUNT][KERNEL_MOST_SETS];
 } kernel_choice;
 

@@ -6,8 +6,10 @@
  *   file_bytes, weight_bytes      of the file by its own tables; of the weights in memory
  *   kernel                        the kernels that run it
  *   products                      where sets of kernels raced for its products (run/race.h): [{layout,
- * tokens
- *                                 ("few", "many"), kernel, rates: {kernel: 10^9 multiply-adds/s}}]
+ *                                 tokens ("few", "many"), kernel, rates: {kernel: 10^9 multiply-adds/s},
+ *                                 kept (whether an earlier load chose so)}]
+ *   races                         for the next load (races of nut_load_options): what this load and earlier
+ *                                 ones chose; "" where it is what this load was given
  *   tokenizer                     its name
  *   bos, eos, bos_id, eos_id      texts of the special tokens, or null; their ids, or -1
  *   add_bos, eog                  whether prompts begin with bos; ids that end a generation
@@ -139,11 +141,11 @@ static void put_race(writer *w, const nut_model *m, kernel_width width, size_t i
     const size_t chosen = m->products.set[width][id];
     if (!(rates[chosen] > 0)) return;
     put_f(w, "%s{\"layout\":\"%s\",\"tokens\":\"%s\",\"kernel\":\"%s\",\"rates\":{", *gap,
-          layout_table[id].name, width == KERNEL_FEW ? "few" : "many", kernel_at(chosen)->name);
+          layout_table[id].name, kernel_width_name(width), kernel_at(chosen)->name);
     for (size_t i = 0; i < kernel_count(); i++)
         if (rates[i] > 0)
             put_f(w, "%s\"%s\":%.3g", between, kernel_at(i)->name, (double)rates[i]), between = ",";
-    put(w, "}}", 2);
+    put_f(w, "},\"kept\":%s}", m->products.kept[width][id] ? "true" : "false");
     *gap = ",";
 }
 
@@ -153,6 +155,25 @@ static void put_products(writer *w, const nut_model *m) {
     for (size_t id = 0; id < LAYOUT_COUNT; id++)
         for (kernel_width width = 0; width < KERNEL_WIDTHS; width++) put_race(w, m, width, id, &gap);
     put(w, "]", 1);
+}
+
+/* Whether this load's races chose something that earlier ones did not. */
+static bool has_new_races(const kernel_choice *c) {
+    for (size_t id = 0; id < LAYOUT_COUNT; id++)
+        for (kernel_width width = 0; width < KERNEL_WIDTHS; width++)
+            if (c->rates[width][id][c->set[width][id]] > 0 && !c->kept[width][id]) return true;
+    return false;
+}
+
+static void put_races(writer *w, const kernel_choice *c) {
+    put_f(w, ",\"races\":\"");
+    for (size_t id = 0; id < LAYOUT_COUNT && has_new_races(c); id++)
+        for (kernel_width width = 0; width < KERNEL_WIDTHS; width++) {
+            const size_t set = c->set[width][id];
+            if (c->rates[width][id][set] > 0 || c->kept[width][id])
+                put_f(w, "%s %s %s;", layout_table[id].name, kernel_width_name(width), kernel_at(set)->name);
+        }
+    put(w, "\"", 1);
 }
 
 nut_status nut_model_info(const nut_model *m, bool tensors, char *out, size_t cap, size_t *n_out,
@@ -166,6 +187,7 @@ nut_status nut_model_info(const nut_model *m, bool tensors, char *out, size_t ca
     put_sizes(&w, m);
     put_f(&w, ",\"kernel\":\"%s\"", m->kernels->name);
     put_products(&w, m);
+    put_races(&w, &m->products);
     put_vocab(&w, m);
     put_meta(&w, m, "chat_template", "tokenizer.chat_template", true);
     put_types(&w, m);

@@ -279,7 +279,7 @@ static nut_status check_whole(const nut_loader *l, nut_error *err) {
 
 static void finish_weights(nut_loader *l) {
     bind_finish(l->model);
-    if (!l->options.kernel) race_products(l->model);
+    if (!l->options.kernel) race_products(l->model, l->options.races);
 }
 
 nut_status nut_load_finish(nut_loader *l, nut_model **out, nut_error *err) {

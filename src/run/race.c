@@ -5,6 +5,9 @@
 #include "model/bind.h"
 #include "run/memory.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #define RACE_SLICE  5e-4 // seconds that a set multiplies before another has its turn
 #define RACE_TICK   2e-3 // of the coarsest clock with which sets can be told apart
 #define RACE_MARGIN 1.1f
@@ -12,6 +15,7 @@
 
 enum {
     RACE_STILL = 6,              // rounds in which no set gets faster end a race
+    RACE_BRIEF = 2,              // rounds that tell whether an earlier choice is still right
     RACE_ROUNDS = 40,            // at most
     RACE_MANY = 4 * KERNEL_TILE, // tokens
     RACE_BYTES = 1 << 16,        // of weights at most: they stay in a cache
@@ -20,11 +24,21 @@ enum {
     CLOCK_READINGS = 1 << 24,    // in which a clock must have ticked
 };
 
-size_t race_choose(const float *rates, size_t n_sets) {
-    size_t best = 0;
-    for (size_t i = 1; i < n_sets; i++)
+size_t race_choose(const float *rates, size_t n_sets, size_t first) {
+    size_t best = first;
+    for (size_t i = 0; i < n_sets; i++)
         if (rates[i] > RACE_MARGIN * rates[best]) best = i;
     return best;
+}
+
+size_t race_kept(const char *races, kernel_width width, const layout *l) {
+    char row[64];
+    for (const char *at = races; at; at = strchr(at, ';'), at += at != NULL)
+        for (size_t i = 0; i < kernel_count(); i++) {
+            snprintf(row, sizeof row, "%s %s %s;", l->name, kernel_width_name(width), kernel_at(i)->name);
+            if (!strncmp(at, row, strlen(row))) return i;
+        }
+    return KERNEL_MOST_SETS;
 }
 
 /* ---- what is multiplied ---- */
@@ -131,18 +145,58 @@ static bool race_round(nut_model *m, const race_track *tracks, size_t n, const b
     return faster;
 }
 
+/* A part of the race: a track and a number of tokens. */
+typedef struct race_part {
+    const layout *layout;
+    kernel_width width;
+} race_part;
+
+static race_part part_at(const race_track *tracks, size_t i) {
+    return (race_part){tracks[i / KERNEL_WIDTHS].w.format->layout, (kernel_width)(i % KERNEL_WIDTHS)};
+}
+
+/* Which set the rates so far speak for. */
+static uint8_t leader(const kernel_choice *c, race_part p) {
+    return (uint8_t)race_choose(c->rates[p.width][p.layout->id], KERNEL_MOST_SETS,
+                                c->set[p.width][p.layout->id]);
+}
+
+/* Takes what earlier races chose, as far as those sets run: for layouts that do not race here too. */
+static void recall(kernel_choice *c, const bool *runs, const char *races) {
+    for (int id = 0; id < LAYOUT_COUNT; id++)
+        for (kernel_width width = 0; width < KERNEL_WIDTHS; width++) {
+            const size_t set = race_kept(races, width, &layout_table[id]);
+            if (set == KERNEL_MOST_SETS || !runs[set] || layout_table[id].act != FORMAT_ACT_Q8) continue;
+            c->set[width][id] = (uint8_t)set;
+            c->kept[width][id] = true;
+        }
+}
+
+/* Whether there is an earlier choice for everything, and the rates so far speak for it. */
+static bool agrees(const kernel_choice *c, const race_track *tracks, size_t n) {
+    bool all = true;
+    for (size_t i = 0; i < n * KERNEL_WIDTHS; i++) {
+        const race_part p = part_at(tracks, i);
+        all &= c->kept[p.width][p.layout->id] && leader(c, p) == c->set[p.width][p.layout->id];
+    }
+    return all;
+}
+
 /* Browsers run new code slowly until they have compiled it well, beside it, which takes them some tens of
  * milliseconds: all layouts race together, until nobody gets faster for several rounds. */
 static void race(nut_model *m, const race_track *tracks, size_t n, const bool *runs) {
+    kernel_choice *c = &m->products;
     int still = 0;
-    for (int round = 0; round < RACE_ROUNDS && still < RACE_STILL; round++)
+    for (int round = 0; round < RACE_ROUNDS && still < RACE_STILL; round++) {
+        if (round == RACE_BRIEF && agrees(c, tracks, n)) break;
         still = race_round(m, tracks, n, runs) ? 0 : still + 1;
-    for (size_t i = 0; i < n; i++)
-        for (kernel_width width = 0; width < KERNEL_WIDTHS; width++) {
-            const layout_id id = tracks[i].w.format->layout->id;
-            m->products.set[width][id] =
-                (uint8_t)race_choose(m->products.rates[width][id], KERNEL_MOST_SETS);
-        }
+    }
+    for (size_t i = 0; i < n * KERNEL_WIDTHS; i++) {
+        const race_part p = part_at(tracks, i);
+        const uint8_t set = leader(c, p);
+        c->kept[p.width][p.layout->id] &= set == c->set[p.width][p.layout->id];
+        c->set[p.width][p.layout->id] = set;
+    }
 }
 
 /* The matrices of a model by their layout. */
@@ -165,7 +219,7 @@ static race_field survey(const nut_model *m) {
     return f;
 }
 
-void race_products(nut_model *m) {
+void race_products(nut_model *m, const char *races) {
     bool runs[KERNEL_MOST_SETS] = {false};
     size_t n_runs = 0;
     if (m->weights.size < RACE_LEAST) return;
@@ -178,6 +232,7 @@ void race_products(nut_model *m) {
         if (f.largest[id] && layout_table[id].act == FORMAT_ACT_Q8 &&
             f.bytes[id] > m->weights.size / RACE_SHARE)
             n += track_open(&tracks[n], f.largest[id], m->kernels->act_bytes);
+    recall(&m->products, runs, races);
     race(m, tracks, n, runs);
     for (size_t i = 0; i < n; i++) arena_close(&tracks[i].memory);
 }

@@ -9,14 +9,21 @@
 
 #include "model/model.h"
 
-/* Chooses m->products by a race and keeps its figures in m->race. The weights are there. A model that is too
+/* Chooses m->products by a race and keeps its figures there. The weights are there. A model that is too
  * small for it to matter keeps the first set of the list, and so does one for which there is no memory or no
- * clock that is fine enough. Takes from 3.5 ms for each set, layout and number of tokens. */
-void race_products(nut_model *m);
+ * clock that is fine enough. Takes from 3.5 ms for each set, layout and number of tokens.
+ *
+ * races: earlier choices, "LAYOUT TOKENS KERNEL;" each, as nut_load_options has them, or NULL. Where each
+ * race has one, a brief race of 1 ms instead of 3.5 ms is enough as long as it agrees with all of them. */
+void race_products(nut_model *m, const char *races);
 
-/* Which of n_sets is taken, by their rates (0: did not race) in the order of the list: the first one, unless
- * a later one is faster by more than a tenth than the choice so far. So noise does not change a choice
+/* Which of n_sets is taken, by their rates (0: did not race) in the order of the list: `first`, unless
+ * another one is faster by more than a tenth than the choice so far. So noise does not change a choice
  * between equals. */
-size_t race_choose(const float *rates, size_t n_sets);
+size_t race_choose(const float *rates, size_t n_sets, size_t first);
+
+/* The set that earlier races chose for a layout; KERNEL_MOST_SETS where they did not, or where it is not in
+ * this build. */
+size_t race_kept(const char *races, kernel_width width, const layout *l);
 
 #endif

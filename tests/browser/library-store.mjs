@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { check, ensure, equal } from './harness.mjs';
 import { CHUNK, PROMPT, five, greedy, large, model, run } from './library-setup.mjs';
-import { DIST } from './models.mjs';
+import { DIST, raced } from './models.mjs';
 import { TestServer } from './server.mjs';
 
 /** @typedef {import('./library-setup.mjs').Browser} Browser */
@@ -21,6 +21,43 @@ const digest = (/** @type {Buffer} */ bytes) => createHash('sha256').update(byte
 async function open(browser, url) {
   await browser.goto(url + '/');
   await browser.evaluate(() => Nutshell.cache.clear());
+}
+
+/** What a load was told and told of races, and what is noted then. @param {Browser} browser @param {object} [options] */
+const loadRaced = (browser, options = {}) => browser.evaluate(async (options) => {
+  const { products, races } = (await load('model/raced.gguf', options)).info.model;
+  return { products, races, noted: await raceNote() };
+}, options);
+
+/** @param {Browser} browser */
+export async function checkRaces(browser) {
+  const server = await TestServer.start({ dist: DIST, model, large, files: { 'raced.gguf': raced() }, isolated: true });
+  await check(`${browser.name}: what races of kernels chose is noted, and foreign notes are passed over`, async () => {
+    await open(browser, server.url);
+    await browser.evaluate(() => raceNote(null));
+    const first = await loadRaced(browser);
+    equal(first.products.map(({ kept }) => kept), first.products.map(() => false), 'nothing was noted');
+    equal(first.noted ?? '', first.races, 'the note');
+    if (first.products.length === 0) return; // one set, or a coarse clock
+    equal(first.races, first.products.map(({ layout, tokens, kernel }) => `${layout} ${tokens} ${kernel};`).join(''), 'rows');
+    const noted = (/** @type {any} */ row) => first.races.includes(`${row.layout} ${row.tokens} ${row.kernel};`);
+    for (let i = 0; i < 3; i++) { // a race that a noisy machine decides otherwise says so
+      await browser.evaluate((note) => raceNote(note), first.races);
+      const { products, races, noted: now } = await loadRaced(browser);
+      equal(products.map(({ kept }) => kept), products.map(noted), 'kept as noted');
+      equal(now, races || first.races, 'noted where there is something new');
+    }
+    for (const note of [{ races: 1 }, 'U4 few', 'U4 few turbo;\0', 7]) {
+      await browser.evaluate((note) => raceNote(note), note);
+      const { products, races, noted: now } = await loadRaced(browser);
+      ensure(products.every(({ kept }) => !kept) && races && now === races, `kept ${JSON.stringify(note)}`);
+    }
+    await browser.evaluate((note) => raceNote(note), first.races);
+    const apart = await loadRaced(browser, { cache: false });
+    ensure(apart.products.every(({ kept }) => !kept) && apart.noted === first.races, 'without the cache nothing is read or noted');
+    equal((await loadRaced(browser, { kernel: 'relaxed' })).products, [], 'kernels that were asked for race');
+  });
+  await server.close();
 }
 
 /** @param {Browser} browser */

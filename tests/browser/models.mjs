@@ -1,6 +1,7 @@
 // The models of the browser suites: the repository's small model, and the same padded to several chunks.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { randomNumbers, toHalf, vocabulary, writeGguf } from '../growth/gguf.mjs';
 
 export const DATA = process.env.NUT_DATA ?? join(import.meta.dirname, '../../../shared/data');
 export const DIST = process.env.NUT_DIST ?? join(import.meta.dirname, '../../dist');
@@ -89,4 +90,29 @@ export function padded(model, alignment) {
     offset += roundUp(data.length, alignment);
   }
   return Buffer.concat(parts);
+}
+
+/** A model of random weights whose matrices are large enough that sets of kernels race for them (src/run/race.c): 11 MB of Q4_0,
+ * of family llama. */
+export function raced() {
+  const EMBD = 512, FF = 4096, LAYERS = 3, Q4_0 = 2, F32 = 0, BLOCK = 32, BLOCK_BYTES = 18;
+  const { n, metadata } = vocabulary(), next = randomNumbers(1);
+  const tensor = (/** @type {string} */ name, /** @type {number[]} */ dims) => {
+    const size = dims.reduce((a, b) => a * b, 1);
+    if (dims.length === 1) return { name, dims, type: F32, bytes: Buffer.from(new Float32Array(size).fill(1).buffer) };
+    const bytes = Buffer.alloc(size / BLOCK * BLOCK_BYTES);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = next() * 256;
+    for (let i = 0; i < bytes.length; i += BLOCK_BYTES) bytes.writeUInt16LE(toHalf(0.01), i);
+    return { name, dims, type: Q4_0, bytes };
+  };
+  const layer = (/** @type {number} */ i) => [
+    ['attn_norm', [EMBD]], ['attn_q', [EMBD, EMBD]], ['attn_k', [EMBD, EMBD / 2]], ['attn_v', [EMBD, EMBD / 2]],
+    ['attn_output', [EMBD, EMBD]], ['ffn_norm', [EMBD]], ['ffn_gate', [EMBD, FF]], ['ffn_up', [EMBD, FF]], ['ffn_down', [FF, EMBD]],
+  ].map(([part, dims]) => tensor(`blk.${i}.${part}.weight`, /** @type {number[]} */ (dims)));
+  return writeGguf([
+    ['general.architecture', 'text', 'llama'], ['llama.block_count', 'u32', LAYERS], ['llama.context_length', 'u32', 128],
+    ['llama.embedding_length', 'u32', EMBD], ['llama.feed_forward_length', 'u32', FF], ['llama.attention.head_count', 'u32', 8],
+    ['llama.attention.head_count_kv', 'u32', 4], ['llama.attention.layer_norm_rms_epsilon', 'f32', 1e-5], ...metadata,
+  ], [tensor('token_embd.weight', [EMBD, n]), ...Array.from({ length: LAYERS }, (_, i) => layer(i)).flat(),
+    tensor('output_norm.weight', [EMBD])]);
 }

@@ -60,13 +60,17 @@ static void check_pace(unsigned n, const float *seconds, unsigned settles_on, un
 
 static void test_pace(void) {
     const float scales[] = {0, 8, 4, 3, 2}, sibling[] = {0, 8, 4, 5, 6}, slow_second[] = {0, 5, 6},
-                equal[] = {0, 4.9f, 5};
+                slow_all[] = {0, 1, 2, 3, 4}, equal[] = {0, 4.9f, 5};
     check_pace(4, scales, 4, 2 * PACE_TOKENS);
-    check_pace(4, sibling, 2, 3 * PACE_TOKENS);
-    check_pace(2, slow_second, 1, 2 * PACE_TOKENS);
+    check_pace(4, sibling, 2, 4 * PACE_TOKENS);  // 4, 2, 4 again, 1
+    check_pace(4, slow_all, 1, 5 * PACE_TOKENS); // 4, 2, 4 again, 1, 2 again
+    check_pace(2, slow_second, 1, 3 * PACE_TOKENS);
     check_pace(2, equal, 2, 2 * PACE_TOKENS);
     check_pace(1, equal, 1, 0);
     pace p;
+    pace_begin(&p, 2, true); // the first tokens run code that is not yet compiled well
+    for (int k = 0; p.trying && k < 100; k++) pace_took(&p, k < PACE_TOKENS ? 9 : p.now == 2 ? 3 : 5);
+    CHECK(p.now == 2, "more threads were given up after one trial");
     pace_begin(&p, 4, false);
     pace_took(&p, 1);
     CHECK(!p.trying && p.now == 4, "threads that were asked for are kept");

@@ -103,6 +103,13 @@ export class Engine {
     return at;
   }
 
+  /** Address of bytes for input. @param {Uint8Array} bytes */
+  #put(bytes) {
+    const at = this.#stage(bytes.length + 1); // there is one for nothing, too
+    this.#view(at, bytes.length).set(bytes);
+    return at;
+  }
+
   /** Where the next `feed` takes its bytes from; valid until the next call. @param {number} n @returns {Uint8Array} */
   staging(n) {
     return this.#view(this.#stage(n), n);
@@ -113,10 +120,10 @@ export class Engine {
     if (!this.#crash) this.#call('staging', 0);
   }
 
-  /** Whether the module's kernels of this name compute rightly here: the engine tries them. @param {string} name */
-  computes(name) {
+  /** Whether the module's kernels of this name compute rightly here: the engine tries them. @param {string} kernel */
+  computes(kernel) {
     try {
-      this.loadBegin({ fileSize: 0, contextLength: 0, kvType: KV_TYPES[0], kernel: name });
+      this.loadBegin({ fileSize: 0, contextLength: 0, kvType: KV_TYPES[0], kernel });
     } catch {
       return false;
     }
@@ -125,17 +132,12 @@ export class Engine {
   }
 
   /**
-   * Sizes are 0 if unknown.
-   * @param {{ fileSize: number, contextLength: number, kvType: string, kernel: string | undefined }} options
+   * Sizes are 0 if unknown; races: what earlier loads chose, as nutshell.h has it, or what is no text.
+   * @param {{ fileSize: number, contextLength: number, kvType: string, kernel: string | undefined, races?: unknown }} options
    */
-  loadBegin({ fileSize, contextLength, kvType, kernel }) {
-    let name = 0;
-    if (kernel) {
-      const bytes = encoder.encode(kernel + '\0');
-      this.staging(bytes.length).set(bytes);
-      name = this.#stage(bytes.length);
-    }
-    this.#check('load_begin', fileSize, contextLength, numberOf(KV_TYPES, kvType), name);
+  loadBegin({ fileSize, contextLength, kvType, kernel = '', races }) {
+    const texts = this.#put(encoder.encode(`${kernel}\0${races}\0`));
+    this.#check('load_begin', fileSize, contextLength, numberOf(KV_TYPES, kvType), texts);
   }
 
   /** Takes the first n bytes of the staging buffer as the next ones of a file. @param {number} offset @param {number} n */
@@ -201,7 +203,7 @@ export class Engine {
 
   /** Makes a session what was saved. @param {Session} session @param {Uint8Array} bytes */
   sessionRestore(session, bytes) {
-    this.#view(this.#stage(bytes.length + 1), bytes.length).set(bytes);
+    this.#put(bytes);
     try {
       this.#check('session_restore', session, bytes.length);
     } finally {
@@ -217,15 +219,12 @@ export class Engine {
   /** @param {string} text @param {TextFlags} flags @returns {Int32Array} */
   tokenize(text, flags) {
     const bytes = encoder.encode(text);
-    const at = this.#stage(bytes.length + 1);
-    this.#view(at, bytes.length).set(bytes);
-    return new Int32Array(this.#bytes('tokenize', at, bytes.length, flagsOf(flags)).buffer);
+    return new Int32Array(this.#bytes('tokenize', this.#put(bytes), bytes.length, flagsOf(flags)).buffer);
   }
 
   /** @param {Int32Array} ids @param {{ special: boolean }} options @returns {string} */
   detokenize(ids, { special }) {
-    const at = this.#stage(ids.byteLength + 1);
-    this.#view(at, ids.byteLength).set(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+    const at = this.#put(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
     return decoder.decode(this.#bytes('detokenize', at, ids.length, special ? 1 : 0));
   }
 

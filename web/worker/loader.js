@@ -14,7 +14,8 @@ const WHOLE_AFTER = 2;
  * @typedef {import('./file.js').CacheResult} CacheResult
  * @typedef {import('./store.js').Store} Store
  * @typedef {Omit<import('./file.js').Job, 'source' | 'begin' | 'end' | 'sha256'> & {
- *   options: { contextLength: number, kvType: string, kernel: string | undefined, threads: number, fewer: boolean },
+ *   options: { contextLength: number, kvType: string, kernel: string | undefined, races: unknown, threads: number,
+ *     fewer: boolean },
  *   sha256: string[], sourceOf: (i: number, n: number) => Source | null }} Job
  */
 

@@ -94,11 +94,13 @@ async function load(request, job) {
   };
   const meter = new ProgressMeter((progress) => job.send({ progress }));
   meter.flush();
-  const options = { contextLength: request.contextLength, kvType: request.kvType, kernel: request.kernel, threads,
-    fewer: !request.threads };
+  // Races of kernels are noted where models are kept.
+  const races = (chosen = '') => cache !== false && openStore().then((store) => store.races(chosen)).catch(() => {});
+  const options = { ...request, threads, fewer: !request.threads, races: await races() };
   const loaded = await loadModel({ engine, sourceOf, stored: found?.stored ?? null, cache, evict, sha256, headers, options,
     meter, signal: job.abort.signal, openStore }, found?.store ?? null);
   const info = { fileName: found?.stored.name ?? sourceOf(0, 1)?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };
+  await races(info.model.races);
   meter.finish();
   return { ...info, cache: { ...loaded.cache, error: loaded.cache.error && toWire(loaded.cache.error) } };
 }
@@ -155,7 +157,7 @@ async function findCached(id) {
   const store = await openStore();
   const stored = await store.byId(id);
   if (!stored) {
-    throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() tells which there are`);
+    throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() lists those`);
   }
   return { store, stored };
 }
@@ -194,7 +196,7 @@ function openSource(request, i, n, job) {
 }
 
 /** @param {string} why */
-const streamError = (why) => new NutshellError('io', `the stream of the model's bytes failed (${why}): open it again, load anew`);
+const streamError = (why) => new NutshellError('io', `the stream of the model's bytes failed (${why}): open it again`);
 
 /** Whether there is a template to chat with: the model's, or that of its family. */
 function canChat() {

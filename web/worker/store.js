@@ -428,6 +428,13 @@ export class Store {
     return this.#db.add('notes', Date.now(), what).then(() => true, () => false);
   }
 
+  /** What races of kernels chose in this version of the browser and the library. @param {string} [races]  to be noted in its
+   *  place, unless it is empty @returns {Promise<unknown>} */
+  races(races) {
+    const browser = NUTSHELL_VERSION + navigator.userAgent;
+    return races ? this.#db.put('notes', races, browser) : this.#db.get('notes', browser);
+  }
+
   close() {
     this.#db.close();
   }
