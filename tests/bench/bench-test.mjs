@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { check, ensure, equal, finish } from '../browser/harness.mjs';
 import { PROMPT_TOKENS, DRAWN_TOKENS, fitPrompt, median } from '../../demo/bench/bench.js';
 import { chartOf, chartedRuns } from './chart.mjs';
+import { klOf } from './loss.mjs';
 import { ALL_MODELS, DEFAULT_MODEL, MODEL_NAMES } from './models.mjs';
 import { best, figureOf, measured } from './quality.mjs';
 import { appendLines, linesOf, parseLines, readRuns, tableOf } from './report.mjs';
@@ -74,6 +75,20 @@ await check('two threads are held against one of the same surface, the long prom
   equal(row('chromium', 1)?.prefillGain, undefined, 'gain of one thread');
   equal(row('chromium', 1)?.longShare, (300 / 400 + 200 / 500) / 2, 'share');
   equal(row('chromium', 1)?.longPrefill, 250, 'long prefill');
+});
+
+await check('the loss of int8 activations is told of Nutshell alone, and of the windows that were asked for', () => {
+  const ours = { ...series('chromium', 1, [result(1, 1)]), surface: { id: 'chromium', name: 'Nutshell, Chromium' } };
+  const told = summarize([ours, series(BASE, 1, [result(1, 1)])], klOf('{"windows":3,"scored":765,"kl":0.00223}'));
+  equal(told.map(({ kl }) => kl), [0.00223, undefined], 'rows');
+  const table = tableOf({ model: 'made-up.gguf', rounds: 1, load: 0, rows: told });
+  ensure(/KL of int8\n/.test(table) && /0\.0022$/m.test(table), table);
+  ensure(!/KL/.test(tableOf({ model: 'made-up.gguf', rounds: 1, load: 0, rows: summarize([ours]) })), 'a column without figures');
+  for (const wrong of ['{"windows":2,"kl":0.1}', '{"windows":3}', '{"windows":3,"kl":null}']) {
+    let refused = false;
+    try { klOf(wrong); } catch { refused = true; }
+    ensure(refused, `${wrong} passed`);
+  }
 });
 
 const run = { model: 'made-up.gguf', rounds: 3, load: 0.25, rows };

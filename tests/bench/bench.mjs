@@ -11,11 +11,11 @@
 //
 // SHAPE:TYPE (qwen2.5-0.5b:q4_k) is a model with random weights, made by tools/gguf_random.py of the shared folder (it needs
 // NumPy: set PYTHON to an interpreter that has it); "all" stands for the models of models.mjs. --long also reads a prompt of
-// 4,096 tokens. The program prints a table and appends a row per surface to results.csv; after three rounds or more of
+// 4,096 tokens. Models with trained weights get the loss of int8 activations too (loss.mjs). The program prints a table and appends a row per surface to results.csv; after three rounds or more of
 // everything it draws comparison.svg from the newest rows of each model. The exit status is 1 when a surface fails, uses
 // another kernel than its fast one, or does not read and generate as many tokens as the others.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { loadavg, tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { PROMPT_TOKENS } from '../../demo/bench/bench.js';
@@ -24,6 +24,7 @@ import { appendRows, printSizes, readRuns, tableOf } from './report.mjs';
 import { drawChart } from './chart.mjs';
 import { ALL_MODELS, DEFAULT_MODEL, modelFile } from './models.mjs';
 import { faultOf, summarize } from './summary.mjs';
+import { int8Loss } from './loss.mjs';
 import { caseOf, layOutSite } from './site.mjs';
 import { SURFACES } from './surfaces.mjs';
 
@@ -103,7 +104,8 @@ async function benchModel(name, surfaces, rounds, long) {
     const usual = await caseOf(model, server.url, profiles, PROMPT_TOKENS, CONTEXT);
     const longer = long ? await caseOf(model, server.url, profiles, LONG_PROMPT, LONG_CONTEXT) : null;
     const series = await measureRounds(surfaces, usual, longer, rounds);
-    return { model: basename(model), rounds, load, rows: summarize(series) };
+    const kl = await attempt('loss of int8 activations', () => int8Loss(model, cpus().length));
+    return { model: basename(model), rounds, load, rows: summarize(series, kl ?? undefined) };
   } finally {
     await server.close();
     removeProfiles();

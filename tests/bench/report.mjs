@@ -50,6 +50,7 @@ const REST = [
   { heading: 'prefill 4096 t/s', value: ({ longPrefill }) => fixed(1)(longPrefill), optional: true },
   { heading: 'x prefill 149', value: ({ longShare }) => fixed(2)(longShare), optional: true },
   { heading: 'then decode t/s', value: ({ longDecode }) => fixed(1)(longDecode), optional: true },
+  { heading: 'KL of int8', value: ({ kl }) => fixed(4)(kl), optional: true },
 ];
 
 /** What the memory columns mean, in the run's own figures. @param {Row[]} rows */
@@ -151,6 +152,7 @@ const FIGURES = {
   decodeGain: ['decode_over_1_thread', 3], prefillGain: ['prefill_over_1_thread', 3], heldBytes: ['held_bytes', 0],
   programBytes: ['program_bytes', 0], longPrefill: ['prefill_4096_tps', 2], longShare: ['prefill_4096_share', 3],
   longDecode: ['decode_4096_tps', 2], wasmBytes: ['wasm_bytes', 0],
+  kl: ['int8_kl', 5],
 };
 
 /** @param {Run} run @param {ReturnType<typeof aboutMachine>} machine */

@@ -35,6 +35,7 @@ import { DRAWN_TOKENS, median } from '../../demo/bench/bench.js';
  * @property {number} [longPrefill]  tokens per second of the long prompt, and of the text after it
  * @property {number} [longDecode]
  * @property {number} [longShare]    longPrefill over prefill
+ * @property {number} [kl]           Nutshell: loss of int8 activations, nats a token (loss.mjs)
  *
  * @typedef {{ model: string, rounds: number, load: number, rows: Row[] }} Run
  */
@@ -95,8 +96,16 @@ function longFigures({ results, long = [] }) {
   };
 }
 
-/** A row for each surface and number of threads that was measured. @param {Series[]} all @returns {Row[]} */
-export function summarize(all) {
+/** @param {Series['surface']} surface */
+const isNutshell = ({ name }) => name.startsWith('Nutshell');
+
+/**
+ * A row for each surface and number of threads that was measured.
+ * @param {Series[]} all
+ * @param {number} [kl]  of the model on Nutshell's surfaces
+ * @returns {Row[]}
+ */
+export function summarize(all, kl) {
   const modelBytes = all.flatMap(({ results }) => results).find((result) => result?.modelBytes)?.modelBytes;
   return all.filter(({ results }) => results.some(Boolean)).map((series) => {
     const { surface, threads, results } = series;
@@ -107,7 +116,7 @@ export function summarize(all) {
       load: over(results, (r) => r.loadSeconds), first: over(results, (r) => r.firstTokenSeconds),
       peakBytes: over(results, (r) => r.peakBytes), heldBytes: over(results, (r) => r.heldBytes),
       wasmBytes: over(results, (r) => r.wasmBytes), programBytes: over(results, (r) => r.programBytes), modelBytes,
-      ...longFigures(series),
+      ...longFigures(series), kl: isNutshell(surface) ? kl : undefined,
     };
   });
 }
