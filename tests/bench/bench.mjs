@@ -11,9 +11,10 @@
 //
 // SHAPE:TYPE (qwen2.5-0.5b:q4_k) is a model with random weights, made by tools/gguf_random.py of the shared folder (it needs
 // NumPy: set PYTHON to an interpreter that has it); "all" stands for the models of models.mjs. --long also reads a prompt of
-// 4,096 tokens. Models with trained weights get the loss of int8 activations too (loss.mjs). The program prints a table and appends a row per surface to results.csv; after three rounds or more of
-// everything it draws comparison.svg from the newest rows of each model. The exit status is 1 when a surface fails, uses
-// another kernel than its fast one, or does not read and generate as many tokens as the others.
+// 4,096 tokens. Models with trained weights get the loss of int8 activations too (loss.mjs). The program prints a table and
+// appends a row per surface to results.csv; after three rounds or more of everything it draws comparison.svg from the newest
+// rows of each model. The exit status is 1 when a surface fails, uses another kernel than its fast one, or does not read and
+// generate as many tokens as the others.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';

@@ -49,7 +49,8 @@ window.withDatabase = async (work) => {
 
 /** What is noted of races of kernels, after it was changed to `note` (null: none) where that is given. */
 window.raceNote = (note) => withDatabase(async (database) => {
-  const notes = () => database.transaction('notes', 'readwrite').objectStore('notes'), key = Nutshell.version + navigator.userAgent;
+  const notes = () => database.transaction('notes', 'readwrite').objectStore('notes');
+  const key = Nutshell.version + navigator.userAgent;
   if (note !== undefined) await resultOf(note === null ? notes().delete(key) : notes().put(note, key));
   return resultOf(notes().get(key));
 });

@@ -54,7 +54,7 @@ export async function checkRaces(browser) {
     }
     await browser.evaluate((note) => raceNote(note), first.races);
     const apart = await loadRaced(browser, { cache: false });
-    ensure(apart.products.every(({ kept }) => !kept) && apart.noted === first.races, 'without the cache nothing is read or noted');
+    ensure(apart.products.every(({ kept }) => !kept) && apart.noted === first.races, 'the cache is off: no notes');
     equal((await loadRaced(browser, { kernel: 'relaxed' })).products, [], 'kernels that were asked for race');
   });
   await server.close();

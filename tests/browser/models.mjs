@@ -107,7 +107,8 @@ export function raced() {
   };
   const layer = (/** @type {number} */ i) => [
     ['attn_norm', [EMBD]], ['attn_q', [EMBD, EMBD]], ['attn_k', [EMBD, EMBD / 2]], ['attn_v', [EMBD, EMBD / 2]],
-    ['attn_output', [EMBD, EMBD]], ['ffn_norm', [EMBD]], ['ffn_gate', [EMBD, FF]], ['ffn_up', [EMBD, FF]], ['ffn_down', [FF, EMBD]],
+    ['attn_output', [EMBD, EMBD]], ['ffn_norm', [EMBD]], ['ffn_gate', [EMBD, FF]], ['ffn_up', [EMBD, FF]],
+    ['ffn_down', [FF, EMBD]],
   ].map(([part, dims]) => tensor(`blk.${i}.${part}.weight`, /** @type {number[]} */ (dims)));
   return writeGguf([
     ['general.architecture', 'text', 'llama'], ['llama.block_count', 'u32', LAYERS], ['llama.context_length', 'u32', 128],

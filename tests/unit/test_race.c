@@ -10,11 +10,16 @@ static void test_choice(void) {
         size_t first, set;
     } list[] = {
         {{10, 10.9f, 10, 0}, 0, 0}, // within a tenth of the first: it stays
-        {{10, 11.1f, 10, 0}, 0, 1}, {{10, 11.1f, 11.9f, 0}, 0, 1}, {{10, 11.1f, 12.3f, 0}, 0, 2},
-        {{0, 5, 5.4f, 0}, 0, 1},                               // the first did not race
-        {{0, 0, 0, 0}, 0, 0},       {{10.9f, 10, 0, 0}, 1, 1}, // nor does one before it win by less than a
-                                                               // tenth
-        {{11.1f, 10, 0, 0}, 1, 0},  {{12.3f, 11.1f, 10, 0}, 2, 0}, {{10, 10, 0, 0}, 3, 0},
+        {{10, 11.1f, 10, 0}, 0, 1},
+        {{10, 11.1f, 11.9f, 0}, 0, 1},
+        {{10, 11.1f, 12.3f, 0}, 0, 2},
+        {{0, 5, 5.4f, 0}, 0, 1}, // the first did not race
+        {{0, 0, 0, 0}, 0, 0},
+        {{10.9f, 10, 0, 0}, 1, 1}, // nor does one before it win by less than a
+                                   // tenth
+        {{11.1f, 10, 0, 0}, 1, 0},
+        {{12.3f, 11.1f, 10, 0}, 2, 0},
+        {{10, 10, 0, 0}, 3, 0},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
         const size_t set = race_choose(list[i].rates, 4, list[i].first);
