@@ -404,11 +404,19 @@ static nut_status check_overflow(const chat *c, nut_error *err) {
     return o && !strcmp(o, "shift") ? nut_session_can_shift(c->session, err) : NUT_OK;
 }
 
-static nut_status run_chat(chat *c, nut_error *err) {
+static nut_status answer_all(chat *c, nut_error *err) {
     TRY(check_overflow(c, err));
     if (c->args->source) TRY(file_read_text(c->args->source, &c->source, &c->n_source, err));
     if (c->args->tools) TRY(file_read_text(c->args->tools, &c->tools, &c->n_tools, err));
     return c->args->json ? answer_requests(c, err) : answer_lines(c, err);
+}
+
+static nut_status run_chat(const generate_args *a, const nut_model *m, nut_session *s, nut_error *err) {
+    chat c = {.args = a, .model = m, .session = s};
+    nut_status status = answer_all(&c, err);
+    free(c.source);
+    free(c.tools);
+    return status;
 }
 
 nut_status command_chat(int argc, char **argv, nut_error *err) {
@@ -418,16 +426,6 @@ nut_status command_chat(int argc, char **argv, nut_error *err) {
                          .positionals = positionals,
                          .n_positionals = 1};
     generate_args a;
-    nut_model *m;
-    nut_session *s;
     TRY(generate_read_args(&a, set, 1024, argc, argv, err));
-    TRY(generate_open(&a, positionals[0], &m, &s, err));
-    chat c = {.args = &a, .model = m, .session = s};
-    nut_status status = run_chat(&c, err);
-    if (status == NUT_OK) generate_figures(&a, s, m);
-    free(c.source);
-    free(c.tools);
-    nut_session_free(s);
-    nut_model_free(m);
-    return status;
+    return generate_command(&a, positionals[0], run_chat, err);
 }

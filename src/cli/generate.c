@@ -121,7 +121,8 @@ static void print_profile(const nut_session *s, unsigned long long prompt, unsig
     print_part(&whole, &whole, prompt, sampled);
 }
 
-void generate_figures(const generate_args *a, const nut_session *s, const nut_model *m) {
+/* On stderr. */
+static void put_figures(const generate_args *a, const nut_session *s, const nut_model *m) {
     char t[384];
     size_t n;
     unsigned long long prompt, sampled, drafted, right;
@@ -156,14 +157,13 @@ static nut_status drain(nut_session *s, output *out, nut_step *step, nut_error *
 
 /* ---- run ---- */
 
-static nut_status run_prompt(const generate_args *a, const nut_model *m, nut_session *s, const char *prompt,
-                             nut_error *err) {
+static nut_status run_prompt(const generate_args *a, const nut_model *m, nut_session *s, nut_error *err) {
     int32_t *ids;
     size_t n;
     output out = {.json = a->json};
     nut_step step;
     unsigned flags = NUT_TOKENIZE_ADD_BOS | (a->options.special ? NUT_TOKENIZE_SPECIAL : 0);
-    TRY(cli_tokenize(m, prompt, strlen(prompt), flags, &ids, &n, err));
+    TRY(cli_tokenize(m, a->prompt, strlen(a->prompt), flags, &ids, &n, err));
     nut_status status = begin(a, s, ids, n, err);
     free(ids);
     if (status == NUT_OK) status = drain(s, &out, &step, err);
@@ -173,8 +173,9 @@ static nut_status run_prompt(const generate_args *a, const nut_model *m, nut_ses
     return status;
 }
 
-nut_status generate_open(const generate_args *a, const char *path, nut_model **m, nut_session **s,
-                         nut_error *err) {
+/* Both are the caller's. */
+static nut_status open_session(const generate_args *a, const char *path, nut_model **m, nut_session **s,
+                               nut_error *err) {
     nut_session_options so = nut_session_defaults();
     so.n_ctx = a->file.n_ctx;
     so.n_threads = a->n_threads;
@@ -187,6 +188,17 @@ nut_status generate_open(const generate_args *a, const char *path, nut_model **m
     return status;
 }
 
+nut_status generate_command(const generate_args *a, const char *path, generate_run *run, nut_error *err) {
+    nut_model *m;
+    nut_session *s;
+    TRY(open_session(a, path, &m, &s, err));
+    nut_status status = run(a, m, s, err);
+    if (status == NUT_OK) put_figures(a, s, m);
+    nut_session_free(s);
+    nut_model_free(m);
+    return status;
+}
+
 nut_status command_run(int argc, char **argv, nut_error *err) {
     const char *positionals[2];
     const arg_set set = {.command = "run",
@@ -194,13 +206,7 @@ nut_status command_run(int argc, char **argv, nut_error *err) {
                          .positionals = positionals,
                          .n_positionals = 2};
     generate_args a;
-    nut_model *m;
-    nut_session *s;
     TRY(generate_read_args(&a, set, 256, argc, argv, err));
-    TRY(generate_open(&a, positionals[0], &m, &s, err));
-    nut_status status = run_prompt(&a, m, s, positionals[1], err);
-    if (status == NUT_OK) generate_figures(&a, s, m);
-    nut_session_free(s);
-    nut_model_free(m);
-    return status;
+    a.prompt = positionals[1];
+    return generate_command(&a, positionals[0], run_prompt, err);
 }

@@ -19,6 +19,7 @@ typedef struct generate_args {
     arg_texts stop;
     uint32_t n_threads;
     bool json, profile;
+    const char *prompt;                                      // of run
     const char *system, *source, *tools, *overflow, *format; // of a chat
     char names[GENERATE_SAMPLING][GENERATE_NAME];            // "--max-tokens" of the field max_tokens
 } generate_args;
@@ -26,11 +27,10 @@ typedef struct generate_args {
 /* Reads the arguments of a command, whose set lacks the options; max_tokens: their default. */
 nut_status generate_read_args(generate_args *a, arg_set set, uint32_t max_tokens, int argc, char **argv,
                               nut_error *err);
-/* The model and a session with it; both are the caller's. */
-nut_status generate_open(const generate_args *a, const char *path, nut_model **m, nut_session **s,
-                         nut_error *err);
-/* Figures on stderr. */
-void generate_figures(const generate_args *a, const nut_session *s, const nut_model *m);
+/* A command with these arguments: opens the model at `path` and a session with it,
+ * lets `run` work with them, and gives figures on stderr where that succeeds. */
+typedef nut_status generate_run(const generate_args *a, const nut_model *m, nut_session *s, nut_error *err);
+nut_status generate_command(const generate_args *a, const char *path, generate_run *run, nut_error *err);
 /* The name of an end. */
 const char *generate_finish_name(nut_finish finish);
 
