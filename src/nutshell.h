@@ -131,6 +131,8 @@ typedef struct nut_load_options {
                       // or without; such a model makes no sessions
     const char *pre_tokenizer; // name, in place of the one that the file names; NULL: that one. Must stay
                                // while the model loads
+    uint32_t n_threads; // that decode coded tensors, the caller's among them (0: 1, at most 64). The others
+                        // end with the last byte of each file; fewer where the system starts fewer
 } nut_load_options;
 nut_load_options nut_load_defaults(void);
 

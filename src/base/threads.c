@@ -9,8 +9,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 
-enum { MAX_MEMBERS = 64 };
-enum { STEP_COUNT = 2 * MAX_MEMBERS }; // of a step, whose lower part is the number of its members
+enum { STEP_COUNT = 2 * THREADS_MOST }; // of a step, whose lower part is the number of its members
 
 #ifdef NUT_THREADS
 #include "base/gate.h"
@@ -42,7 +41,7 @@ struct threads {
     gate working; // members that have not finished this step
     gate resting; // one more when members that were not active may be again
     atomic_bool quit;
-    member members[MAX_MEMBERS];
+    member members[THREADS_MOST];
 };
 
 static void pause_briefly(void) {
@@ -101,8 +100,8 @@ static void end_rest(threads *t) {
 }
 
 nut_status threads_new(unsigned n, threads **out, nut_error *err) {
-    if (n < 1 || n > MAX_MEMBERS)
-        return error_set(err, NUT_E_ARGUMENT, "threads must be 1 to %d, not %u", MAX_MEMBERS, n);
+    if (n < 1 || n > THREADS_MOST)
+        return error_set(err, NUT_E_ARGUMENT, "threads must be 1 to %d, not %u", THREADS_MOST, n);
     threads *t = mem_calloc(1, sizeof *t);
     if (!t) return error_memory(err, sizeof *t);
     t->n = 1;
@@ -157,8 +156,8 @@ struct threads {
 };
 
 nut_status threads_new(unsigned n, threads **out, nut_error *err) {
-    if (n < 1 || n > MAX_MEMBERS)
-        return error_set(err, NUT_E_ARGUMENT, "threads must be 1 to %d, not %u", MAX_MEMBERS, n);
+    if (n < 1 || n > THREADS_MOST)
+        return error_set(err, NUT_E_ARGUMENT, "threads must be 1 to %d, not %u", THREADS_MOST, n);
     threads *t = mem_calloc(1, sizeof *t);
     if (!t) return error_memory(err, sizeof *t);
     t->n = 1;

@@ -8,10 +8,13 @@
 
 #include "nutshell.h"
 
+enum { THREADS_MOST = 64 }; // members of a team
+
 typedef struct threads threads;
 typedef void threads_fn(void *ctx, unsigned i, unsigned n); // member i of n
 
-/* A team of at most n members (1 .. 64), the caller included; fewer where the system starts fewer threads.
+/* A team of at most n members (1 .. THREADS_MOST), the caller included; fewer where the system starts fewer
+ * threads.
  */
 nut_status threads_new(unsigned n, threads **out, nut_error *err);
 void threads_free(threads *team); // NULL is allowed

@@ -53,6 +53,7 @@ typedef struct file_options {
     bool header_only;    // vocabulary and facts alone
     const char *pre;     // name of a pre-tokenizer in place of the file's; NULL: that one
     const char *output;  // path that must not be one of the model's files; NULL: none
+    uint32_t n_threads;  // that decode coded tensors (0: 1)
 } file_options;
 
 /* Finds the other files of a model in several by their names. */

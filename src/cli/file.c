@@ -165,6 +165,7 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     lo.n_ctx = options->n_ctx;
     lo.header_only = options->header_only;
     lo.pre_tokenizer = options->pre;
+    lo.n_threads = options->n_threads;
     nut_status status = nut_load_begin(&lo, size, &loader, err);
     if (status == NUT_OK && options->output) status = file_check_other(f, path, options->output, err);
     if (status == NUT_OK && options->header_only) {

@@ -182,7 +182,9 @@ static nut_status open_session(const generate_args *a, const char *path, nut_mod
     so.lookup = a->options.lookup;
     so.profile = a->profile;
     TRY(file_kv_type(&a->file, &so.kv_type, err));
-    TRY(file_load_model(path, &a->file, m, err));
+    file_options file = a->file;
+    file.n_threads = a->n_threads;
+    TRY(file_load_model(path, &file, m, err));
     nut_status status = nut_session_new(*m, &so, s, err);
     if (status != NUT_OK) nut_model_free(*m);
     return status;

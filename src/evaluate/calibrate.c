@@ -300,6 +300,7 @@ static nut_status read_headers(calibrate *c, nut_error *err) {
     if (!ready) return NUT_OK;
     TRY(check_apart(c->source.m, err));
     c->source.m->float_product = gemm_mul_mat;
+    c->source.m->layers_apart = true;
     TRY(cut_text(c, err));
     TRY(take_residual(c, err));
     note_needs(c);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/xxhash.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* The first part of a head. */
@@ -255,17 +256,69 @@ static size_t piece_bytes(const coded_feed *f, const gguf_tensor *t, const uint8
     return n < CODED_FIXED ? CODED_FIXED : coded_head_bytes(p, t);
 }
 
-static nut_status take_piece(coded_feed *f, const gguf_tensor *t, const coded_target *to,
-                             const uint8_t *piece, size_t n, nut_error *err) {
-    if (f->open) {
-        if (!coded_decode(&f->coded, f->chunk, piece, &to->to)) return damaged(t, "has a wrong chunk", err);
-        if (++f->chunk == f->coded.n_chunks) coded_drop(f);
-        return NUT_OK;
-    }
-    TRY(coded_open(&f->coded, t, piece, n, to->to.format, err));
+/* Chunks that follow one another and are all there. */
+typedef struct chunk_run {
+    const coded *coded;
+    const rans_target *to;
+    const uint8_t *bytes;
+    uint32_t first, n;
+    atomic_bool damaged;
+} chunk_run;
+
+/* As many whole chunks as n bytes hold, from the next one on. *n_bytes receives theirs. */
+static uint32_t whole_chunks(const coded_feed *f, size_t n, size_t *n_bytes) {
+    uint32_t i = f->chunk;
+    for (*n_bytes = 0; i < f->coded.n_chunks && n - *n_bytes >= f->coded.chunks[i].n_bytes; i++)
+        *n_bytes += f->coded.chunks[i].n_bytes;
+    return i - f->chunk;
+}
+
+/* Every `of`-th chunk of a run from `member` on. */
+static void decode_share(void *ctx, unsigned member, unsigned of) {
+    chunk_run *r = ctx;
+    const uint64_t begin = r->coded->chunks[r->first].at;
+    for (uint32_t i = r->first + member; i < r->first + r->n; i += of)
+        if (!coded_decode(r->coded, i, r->bytes + (r->coded->chunks[i].at - begin), r->to))
+            atomic_store(&r->damaged, true);
+}
+
+/* Decodes n chunks. The feed is ready for the next tensor after the last of one. */
+static nut_status take_chunks(coded_feed *f, const gguf_tensor *t, const coded_target *to,
+                              const uint8_t *bytes, uint32_t n, nut_error *err) {
+    chunk_run r = {.coded = &f->coded, .to = &to->to, .bytes = bytes, .first = f->chunk, .n = n};
+    if (f->team && n > 1)
+        threads_run(f->team, decode_share, &r);
+    else
+        decode_share(&r, 0, 1);
+    if (atomic_load(&r.damaged)) return damaged(t, "has a wrong chunk", err);
+    f->chunk += n;
+    if (f->chunk == f->coded.n_chunks) coded_drop(f);
+    return NUT_OK;
+}
+
+static nut_status take_head(coded_feed *f, const gguf_tensor *t, const coded_target *to, const uint8_t *head,
+                            size_t n, nut_error *err) {
+    TRY(coded_open(&f->coded, t, head, n, to->to.format, err));
     coded_begin(&f->coded, to);
     f->open = true;
     return NUT_OK;
+}
+
+/* A head, or a chunk that came in pieces. */
+static nut_status take_kept(coded_feed *f, const gguf_tensor *t, const coded_target *to, size_t n,
+                            nut_error *err) {
+    f->n_kept = 0;
+    return f->open ? take_chunks(f, t, to, f->kept, 1, err) : take_head(f, t, to, f->kept, n, err);
+}
+
+/* Takes what is whole at the beginning of n bytes: a head of `want` bytes, or chunks of which the first has.
+ * *n_taken receives its bytes. */
+static nut_status take_whole(coded_feed *f, const gguf_tensor *t, const coded_target *to,
+                             const uint8_t *bytes, size_t n, size_t want, size_t *n_taken, nut_error *err) {
+    *n_taken = want;
+    if (!f->open) return take_head(f, t, to, bytes, want, err);
+    const uint32_t n_chunks = whole_chunks(f, n, n_taken);
+    return take_chunks(f, t, to, bytes, n_chunks, err);
 }
 
 /* Keeps n more bytes. */
@@ -291,16 +344,16 @@ nut_status coded_take(coded_feed *f, const gguf_tensor *t, const coded_target *t
         const size_t have = f->n_kept ? f->n_kept : n, want = piece_bytes(f, t, piece, have);
         if (!want) return damaged(t, "begins wrongly", err);
         if (!f->n_kept && n >= want && (f->open || want > CODED_FIXED)) {
-            TRY(take_piece(f, t, to, bytes, want, err));
-            bytes += want, n -= want;
+            size_t n_taken;
+            TRY(take_whole(f, t, to, bytes, n, want, &n_taken, err));
+            bytes += n_taken, n -= n_taken;
             continue;
         }
         const size_t missing = want - f->n_kept, some = missing < n ? missing : n;
         TRY(keep(f, bytes, some, err));
         bytes += some, n -= some;
         if (f->n_kept < want || (!f->open && want == CODED_FIXED)) continue;
-        f->n_kept = 0;
-        TRY(take_piece(f, t, to, f->kept, want, err));
+        TRY(take_kept(f, t, to, want, err));
     }
     return NUT_OK;
 }
@@ -308,5 +361,5 @@ nut_status coded_take(coded_feed *f, const gguf_tensor *t, const coded_target *t
 void coded_drop(coded_feed *f) {
     coded_close(&f->coded);
     mem_free(f->kept);
-    *f = (coded_feed){.open = false};
+    *f = (coded_feed){.team = f->team};
 }

@@ -8,6 +8,7 @@
 #define NUT_MODEL_CODED_H
 
 #include "base/mem.h"
+#include "base/threads.h"
 #include "kernels/rans.h"
 #include "model/gguf.h"
 
@@ -73,6 +74,7 @@ bool coded_decode(const coded *c, uint32_t i, const uint8_t *bytes, const rans_t
 
 /* Starts as {0}. Between calls it keeps a piece of the head or of a chunk. */
 typedef struct coded_feed {
+    threads *team; // that decodes chunks, the caller's; NULL: the calling thread does
     bool open;
     coded coded;
     uint32_t chunk; // that comes next
@@ -80,9 +82,10 @@ typedef struct coded_feed {
     size_t n_kept, room;
 } coded_feed;
 
-/* Takes the next n bytes of tensor t. E_CORRUPT where they are damaged. */
+/* Takes the next n bytes of tensor t; the whole chunks among them are shared out among the team. E_CORRUPT
+ * where they are damaged. */
 nut_status coded_take(coded_feed *f, const gguf_tensor *t, const coded_target *to, const uint8_t *bytes,
                       size_t n, nut_error *err);
-void coded_drop(coded_feed *f); // frees what it holds
+void coded_drop(coded_feed *f); // frees what it holds, and keeps the team
 
 #endif

@@ -166,6 +166,8 @@ struct nut_model {
     const kernel_set *kernels;              // of everything but products
     kernel_choice products;
     kernel_mul_mat_fn *float_product; // by matrices of floats, where it is none of a set (kernels/gemm.h)
+    bool
+        layers_apart; // one runs at a time, each over whole texts from an empty cache: they share its memory
     vocab *vocab;
     arena layer_memory; // of layers and of their blocks' structs
     arena weights;

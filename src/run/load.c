@@ -59,6 +59,9 @@ nut_status nut_load_begin(const nut_load_options *options, uint64_t file_size, n
     TRY(find_kernels(options->kernel, &kernels, err));
     if ((unsigned)options->kv_type >= NUT_KV_COUNT)
         return error_set(err, NUT_E_ARGUMENT, "there is no kind %d of cache", (int)options->kv_type);
+    if (options->n_threads > THREADS_MOST)
+        return error_set(err, NUT_E_ARGUMENT, "threads must be 1 to %d, not %u", THREADS_MOST,
+                         options->n_threads);
     nut_loader *l = mem_calloc(1, sizeof *l);
     nut_model *m = mem_calloc(1, sizeof *m);
     nut_status status =
@@ -169,6 +172,21 @@ static nut_status read_header(nut_loader *l, nut_error *err) {
     return NUT_OK;
 }
 
+/* Threads, for a file with coded tensors. */
+static nut_status start_threads(nut_loader *l, nut_error *err) {
+    bool any = false;
+    for (size_t i = 0; i < l->n_bindings; i++)
+        any |= l->bindings[i].spec && format_is_coded(l->bindings[i].from);
+    if (!any || l->options.n_threads < 2) return NUT_OK;
+    return threads_new(l->options.n_threads, &l->fill.coded.team, err);
+}
+
+/* A page's threads can serve its session only when they are free again, so that they end with the data. */
+static void end_threads(nut_loader *l) {
+    threads_free(l->fill.coded.team);
+    l->fill.coded.team = NULL;
+}
+
 static nut_status finish_header(nut_loader *l, nut_error *err) {
     nut_model *m = l->model;
     const uint64_t first = m->header.n_tensors;
@@ -183,6 +201,7 @@ static nut_status finish_header(nut_loader *l, nut_error *err) {
     TRY(check_fit(l, err));
     if (!arena_open(&m->weights)) return error_memory(err, m->weights.size - m->weights.opened);
     bind_place(m, &m->weights, l->bindings, l->n_bindings);
+    TRY(start_threads(l, err));
     l->header_done = true;
     return NUT_OK;
 }
@@ -202,6 +221,7 @@ static nut_status take_bytes(nut_loader *l, const uint8_t *src, size_t n, nut_er
         l->current++;
     }
     l->at = end;
+    if (l->current == l->n_bindings) end_threads(l);
     return NUT_OK;
 }
 
@@ -300,6 +320,7 @@ void nut_load_abort(nut_loader *l) {
     if (!l) return;
     model_free(l->model);
     gguf_free(&l->file);
+    end_threads(l);
     bind_fill_free(&l->fill);
     mem_free(l->bindings);
     mem_free(l);

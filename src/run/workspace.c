@@ -104,15 +104,27 @@ static uint64_t layer_bytes(const nut_model *m, uint32_t il, const cache_kind *k
 }
 
 uint64_t workspace_page_bytes(const nut_model *m, const cache_kind *kind) {
-    uint64_t bytes = 0;
-    for (uint32_t il = 0; il < m->hp.n_layer; il++) bytes += layer_bytes(m, il, kind);
-    return bytes;
+    uint64_t sum = 0, most = 0;
+    for (uint32_t il = 0; il < m->hp.n_layer; il++) {
+        const uint64_t bytes = layer_bytes(m, il, kind);
+        sum += bytes;
+        most = bytes > most ? bytes : most;
+    }
+    return m->layers_apart ? most : sum;
 }
 
 static void place_states(workspace *ws) {
     for (uint32_t i = 0; i < ws->model->hp.n_layer * STEP_PLACES; i++) {
         ws->state_at[i] = ws->n_state;
         ws->n_state += (size_t)state_size(ws->model, i / STEP_PLACES, (int)(i % STEP_PLACES));
+    }
+}
+
+static void place_layers(workspace *ws) {
+    size_t at = 0;
+    for (uint32_t il = 0; il < ws->model->hp.n_layer; il++) {
+        ws->layer_at[il] = at;
+        at += ws->model->layers_apart ? 0 : (size_t)layer_bytes(ws->model, il, ws->cache_kind);
     }
 }
 
@@ -128,8 +140,7 @@ static nut_status take_memory(workspace *ws, nut_error *err) {
     workspace_want(ws->model, ws, &w);
     pages_open(&ws->pages, (size_t)page);
     place_states(ws);
-    for (uint32_t il = 0; il + 1 < ws->model->hp.n_layer; il++)
-        ws->layer_at[il + 1] = ws->layer_at[il] + (size_t)layer_bytes(ws->model, il, ws->cache_kind);
+    place_layers(ws);
     return NUT_OK;
 }
 

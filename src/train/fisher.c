@@ -132,6 +132,8 @@ static nut_status finish(fisher *f, nut_error *err) {
     f->sums[SUM_LOSS] /= n;
     (void)err;
     drop_buffers(f); // results may be kept for long
+    vocab_free(f->source.m->vocab);
+    f->source.m->vocab = NULL;
     job_done(&f->job);
     return NUT_OK;
 }

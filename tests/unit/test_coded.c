@@ -55,8 +55,8 @@ static size_t wrong_weights(const matrix *w, const coded_tensor *t) {
 }
 
 /* Feeds the data in slices of `step` bytes (0: at once). */
-static nut_status feed(coded_place *p, const coded_data *d, size_t step, nut_error *err) {
-    coded_feed f = {.open = false};
+static nut_status feed(coded_place *p, const coded_data *d, size_t step, threads *team, nut_error *err) {
+    coded_feed f = {.team = team};
     nut_status status = NUT_OK;
     for (size_t at = 0, some; at < d->n && status == NUT_OK; at += some) {
         some = step && d->n - at > step ? step : d->n - at;
@@ -73,7 +73,7 @@ static nut_status feed(coded_place *p, const coded_data *d, size_t step, nut_err
 static void check_trip(const coded_sample *s, const coded_data *d, const format *as, size_t step) {
     coded_place *p = coded_place_new(&s->t, d, as);
     nut_error err = {NUT_OK, ""};
-    if (CHECK(feed(p, d, step, &err) == NUT_OK, "%s", err.message)) {
+    if (CHECK(feed(p, d, step, NULL, &err) == NUT_OK, "%s", err.message)) {
         const size_t wrong = wrong_weights(&p->w, &s->t);
         CHECK(wrong == 0, "%zu x %zu as %s, steps of %zu: %zu weights differ", s->t.n_rows, s->t.n_cols,
               as->name, step, wrong);
@@ -161,7 +161,7 @@ static void test_orders(rng *r) {
     nut_error err = {NUT_OK, ""};
     CHECK(coded_write(&s.t, &d, &err) == NUT_OK, "%s", err.message);
     coded_place *a = coded_place_new(&s.t, &d, d.format), *b = coded_place_new(&s.t, &d, d.format);
-    feed(a, &d, 0, &err);
+    feed(a, &d, 0, NULL, &err);
     opened o = open_data(b, &d);
     uint32_t order[64];
     CHECK(o.c.n_chunks >= 4 && o.c.n_chunks <= 64, "%u chunks", o.c.n_chunks);
@@ -188,6 +188,37 @@ static void test_orders(rng *r) {
     coded_sample_free(&s);
 }
 
+/* Chunks that members of a team share give the same bytes, in slices with several chunks, one or none. A
+ * wrong one is found, whoever decodes it. */
+static void test_teams(rng *r) {
+    static const size_t steps[] = {0, 200001, 70001, 30001};
+    coded_sample s = coded_sample_random(2000, 288, 3, 0.5, r);
+    coded_data d;
+    threads *team;
+    nut_error err = {NUT_OK, ""};
+    CHECK(coded_write(&s.t, &d, &err) == NUT_OK && threads_new(3, &team, &err) == NUT_OK, "%s", err.message);
+    coded_place *a = coded_place_new(&s.t, &d, d.format);
+    feed(a, &d, 0, NULL, &err);
+    for (size_t i = 0; i < 4; i++) {
+        coded_place *b = coded_place_new(&s.t, &d, d.format);
+        CHECK(feed(b, &d, steps[i], team, &err) == NUT_OK, "%s", err.message);
+        CHECK(!memcmp(a->w.data, b->w.data, matrix_bytes(&a->w)) &&
+                  !memcmp(a->outliers, b->outliers, (size_t)d.n_outliers * sizeof *a->outliers) &&
+                  !memcmp(a->first, b->first, (matrix_groups(&a->w) + 1) * sizeof *a->first),
+              "steps of %zu in a team give other bytes", steps[i]);
+        coded_place_free(b);
+    }
+    for (size_t at = d.n - 300000; at < d.n; at += 60000) {
+        d.bytes[at] ^= 1;
+        CHECK(feed(a, &d, 0, team, &err) == NUT_E_CORRUPT, "byte %zu is wrong", at);
+        d.bytes[at] ^= 1;
+    }
+    threads_free(team);
+    coded_place_free(a);
+    coded_data_free(&d);
+    coded_sample_free(&s);
+}
+
 /* Matrices of a stack, one after the other: experts. */
 static void test_stack(rng *r) {
     enum { N = 3, ROWS = 16, COLS = 64 };
@@ -205,7 +236,7 @@ static void test_stack(rng *r) {
         w[i].data = calloc(matrix_bytes(&w[i]), 1);
     }
     p->to.to.w[0] = w;
-    CHECK(feed(p, &d, 0, &err) == NUT_OK, "%s", err.message);
+    CHECK(feed(p, &d, 0, NULL, &err) == NUT_OK, "%s", err.message);
     for (size_t i = 0; i < N; i++) {
         const coded_tensor part = {ROWS, COLS, s.z + i * ROWS * COLS, s.row_scale + i * ROWS, s.col_scale};
         CHECK(wrong_weights(&w[i], &part) == 0, "matrix %zu", i);
@@ -271,7 +302,7 @@ static void test_damage(rng *r) {
     size_t taken = 0;
     for (size_t i = 0; i < d.n; i++) {
         d.bytes[i] ^= (uint8_t)(1 + rng_u64(r) % 255);
-        taken += feed(p, &d, 0, &err) != NUT_E_CORRUPT || err.code != NUT_E_CORRUPT;
+        taken += feed(p, &d, 0, NULL, &err) != NUT_E_CORRUPT || err.code != NUT_E_CORRUPT;
         coded_data good;
         coded_write(&s.t, &good, &err);
         memcpy(d.bytes, good.bytes, d.n);
@@ -316,7 +347,7 @@ static void test_memory(rng *r) {
     coded_place *p = coded_place_new(&s.t, &d, d.format);
     for (size_t k = 1; k < 100; k++) {
         counting_start(k);
-        const nut_status status = feed(p, &d, 100, &err);
+        const nut_status status = feed(p, &d, 100, NULL, &err);
         const bool failed = counting.n_failed > 0;
         CHECK(counting.alive == 0 && status == (failed ? NUT_E_MEMORY : NUT_OK), "reading, %zu", k);
         counting_stop();
@@ -338,6 +369,7 @@ int main(void) {
     test_extremes(&r);
     test_widths(&r);
     test_orders(&r);
+    test_teams(&r);
     test_stack(&r);
     test_sizes(&r);
     test_damage(&r);

@@ -26,6 +26,7 @@ static nut_model *load(make_gguf *g, size_t step, bool reference, const char *ke
     size_t n;
     uint8_t *file = make_file(g, &n);
     o.reference = reference, o.kernel = kernel;
+    o.n_threads = step % 4;
     CHECK(make_load(file, n, step, &o, &m, &err) == NUT_OK, "%s", err.message);
     free(file);
     return m;
@@ -105,7 +106,7 @@ static void check_logits(const char *family, float bits, bool all) {
 
 /* The same bytes in memory whatever the file is cut into. */
 static void test_steps(void) {
-    static const size_t steps[] = {1, 7, 1000};
+    static const size_t steps[] = {1, 7, 1002}; // with 1, 3 and 2 threads
     const make_options o = options_for("llama");
     make_gguf g = make_model(&o);
     make_coded(&g, 4, true);
@@ -120,6 +121,15 @@ static void test_steps(void) {
     }
     nut_model_free(whole);
     make_free(&g);
+}
+
+static void test_thread_counts(void) {
+    nut_load_options o = nut_load_defaults();
+    nut_loader *l;
+    nut_error err = {NUT_OK, ""};
+    o.n_threads = 65;
+    CHECK(nut_load_begin(&o, 0, &l, &err) == NUT_E_ARGUMENT && strstr(err.message, "1 to 64"), "%s",
+          err.message);
 }
 
 /* ---- layers ---- */
@@ -387,6 +397,7 @@ int main(void) {
     check_logits("qwen2", 5, false);
     check_logits("qwen3", 7, true);
     test_steps();
+    test_thread_counts();
     test_layers();
     test_info();
     test_wrong();
