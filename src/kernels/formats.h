@@ -57,6 +57,7 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(NL4_K,  nl,     k,      0)      \
     X(NL4,    nl,     d,      0)      \
     X(MX4,    mx,     e,      16)     \
+    X(NV4,    mx,     f8,     16)     \
     X(R4,     bits4,  row,    8)      \
     X(R5,     bits5,  row,    16)     \
     X(R6,     bits6,  row,    32)     \
@@ -97,7 +98,8 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(IQ1_M,   GRID2,  29, 256, 56,  NULL,          read_iq1_m,   {{0, 0},     48,  32,  0,  ORDER_HALVES}) \
     X(TQ1_0,   GRID2,  34, 256, 54,  NULL,          read_tq1,     {{52, 0},    0,   0,   0,  ORDER_HALVES}) \
     X(TQ2_0,   GRID2,  35, 256, 66,  NULL,          read_tq2,     {{64, 0},    0,   0,   0,  ORDER_HALVES}) \
-    X(MXFP4,   MX4,    39, 32,  17,  NULL,          read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES})
+    X(MXFP4,   MX4,    39, 32,  17,  NULL,          read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES}) \
+    X(NVFP4,   NV4,    40, 64,  36,  NULL,          read_bits,    {{0, 0},     0,   0,   4,  ORDER_EIGHTS})
 #define CODE_FORMAT_LIST(X) MAIN_FORMAT_LIST(X) MORE_FORMAT_LIST(X)
 
 /* X(name, layout, type): coded tensors, by the layout that holds their integers. Their type numbers are

@@ -10,12 +10,13 @@ from gguf.constants import GGMLQuantizationType as T, GGML_QUANT_SIZES
 
 rng = np.random.default_rng(20240814)
 READ = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'TQ1_0',
-        'TQ2_0', 'MXFP4']
+        'TQ2_0', 'MXFP4', 'NVFP4']
 READ_IQ = ['IQ1_S', 'IQ1_M', 'IQ2_XXS', 'IQ2_XS', 'IQ2_S', 'IQ3_XXS', 'IQ3_S', 'IQ4_NL', 'IQ4_XS']
 HALVES = {'Q4_1': [0, 2], 'Q5_1': [0, 2], 'Q2_K': [80, 82], 'Q3_K': [108], 'Q4_K': [0, 2], 'Q5_K': [0, 2],
           'Q6_K': [208], 'TQ1_0': [52], 'TQ2_0': [64]}  # others: [0]
 SCALES = [None, 1e-7, 40, 2e-5, 0]  # of the blocks: ordinary, the smallest subnormal, large, subnormal, none
 EXPONENTS = [120, 2, 1, 0, 132, 255]  # of MXFP4
+SMALL_FLOATS = [[0x38, 1, 7, 8], [0x7e, 0x7f, 0xff, 0x80], [0, 0x40, 0x81, 0x2d]]  # of NVFP4
 WRITE = ['F16', 'BF16', 'Q8_0', 'Q4_0', 'Q4_1']
 
 
@@ -30,6 +31,9 @@ def blocks_of(name):
     for b in range(n):
         if name == 'MXFP4':
             data[b, 0] = EXPONENTS[b]
+            continue
+        if name == 'NVFP4':
+            data[b, :4] = SMALL_FLOATS[b]
             continue
         for at in HALVES.get(name, [0]):
             scale = rng.normal(0, 0.05) if SCALES[b] is None else SCALES[b] * rng.choice([-1, 1])

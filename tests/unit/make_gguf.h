@@ -141,6 +141,9 @@ static inline void make_blocks(make_gguf *g, const format *f, size_t n_blocks, f
         const float scale = size * (float)(0.5 + rng_f64(&g->random));
         for (int k = 0; k < n; k++) half_put(block, at[k], half_f32_to_f16(scale / halves_largest(f->id)));
         if (f->id == FORMAT_MXFP4) block[0] = (uint8_t)(ilogbf(scale / 12) + 128);
+        const int e = ilogbf(scale / 6) + 7; // half of 2^(e - 7) times up to 12
+        for (int k = 0; k < 4 && f->id == FORMAT_NVFP4; k++)
+            block[k] = (uint8_t)((e > 0 ? e : 0) << 3 | (block[k] & 7));
         make_put(out, block, f->bytes);
     }
 }

@@ -133,7 +133,7 @@ static void test_weights(void) {
         for (size_t t = 0; t < N_TYPES; t++) {
             const size_t block = format_table[id].block;
             make_options o = {.matrices = (format_id)id, .n_ff = block == 1 ? 100 : 96, .untied = true};
-            if (block == 256) o.n_embd = 256, o.n_ff = 512;
+            if (block > 32) o.n_embd = 256, o.n_ff = 512;
             make_gguf g = make_model(&o);
             size_t n, n_out;
             uint8_t *file = make_file(&g, &n), *out = quantize(file, n, type_names[t], &n_out);
@@ -406,6 +406,7 @@ static void test_bad_weights(void) {
         }
     for (int id = FORMAT_F16; id < FORMAT_COUNT; id++) {
         const format *f = &format_table[id];
+        if (id == FORMAT_NVFP4) continue; // has none that are not finite or large
         make_gguf g = make_model(&(make_options){.matrices = (format_id)id, .n_embd = 256, .n_ff = 256});
         uint8_t *last = make_find(&g, "blk.0.attn_v.weight")->data.p + 7 * f->bytes;
         const uint16_t nan = id == FORMAT_BF16 ? 0x7fc0 : 0x7e00;
