@@ -237,6 +237,17 @@ nut_status nut_detokenize(const nut_model *model, const int32_t *ids, size_t n_i
 /* A prompt made of messages. */
 typedef struct nut_chat nut_chat;
 
+/* What a prompt takes from a model, so that it can be written where the model is not at hand. The texts are
+ * the model's, and live as long. */
+typedef struct nut_chat_model {
+    const char *name;        // of the source: "model", or the family whose template is built in ("chatml")
+    const char *source;      // the chat template, n_source bytes; NULL: there is none, and none is known
+    const char *tool_source; // another one of the model's, for prompts with tools; NULL: none
+    const char *bos, *eos;   // what begins and ends a sequence; no bytes: nothing does
+    size_t n_source, n_tool_source, n_bos, n_eos;
+} nut_chat_model;
+void nut_chat_model_of(const nut_model *model, nut_chat_model *out);
+
 typedef struct nut_chat_options {
     const char *source; // a chat template instead of the model's, n_source bytes; NULL: the model's
     size_t n_source;
@@ -244,6 +255,8 @@ typedef struct nut_chat_options {
     size_t n_variables;    // "enable_thinking": false}); NULL: none
     bool no_prompt;        // leave out what opens the answer
     int64_t now;           // local time in seconds since 1970, for templates that tell the date
+    uint32_t leave_out;    // so many of the oldest turns, but never the last one
+    uint32_t max_ids;      // nut_chat_render leaves out turns while the prompt has more ids; 0: it has room
 } nut_chat_options;
 
 /* Makes a prompt of messages, a JSON array of objects ({"role": "user", "content": "Hi"}; the rest is the
@@ -254,18 +267,46 @@ typedef struct nut_chat_options {
  * variables hold is text, whatever the template does with it, so no message can pretend to be another turn.
  * A message with "trusted": true is an exception.
  *
+ * A turn is one or more messages of the user, with all that answers them: calls of tools stay together with
+ * their results. Messages of the roles system and developer belong to no turn, and are never left out.
+ *
  * E_CHAT: the template raises, is broken, or exceeds a limit; the message says in which line. E_NO_TEMPLATE:
  * there is none. E_ARGUMENT: no JSON. */
 nut_status nut_chat_render(const nut_model *model, const char *messages, size_t n_messages,
                            const nut_chat_options *options, nut_chat **out, nut_error *err);
-/* The prompt: UTF-8, not terminated, and its ids, which begin with the beginning-of-sequence token once
- * where the model or the template asks for it. Both live as long as the prompt. */
+/* The same without the model, and so without ids: nut_chat_tokenize makes them of text and marks. */
+nut_status nut_chat_write(const nut_chat_model *model, const char *messages, size_t n_messages,
+                          const nut_chat_options *options, nut_chat **out, nut_error *err);
+/* The ids of a prompt. marks: of each byte of the text, (n_text), 0 where the template wrote it; NULL: it
+ * wrote all. Same buffer convention as nut_tokenize. */
+nut_status nut_chat_tokenize(const nut_model *model, const char *text, const uint8_t *marks, size_t n_text,
+                             int32_t *ids, size_t cap, size_t *n_out, nut_error *err);
+
+/* The prompt: UTF-8, not terminated; its marks, for nut_chat_tokenize; and its ids, which begin with the
+ * beginning-of-sequence token once where the model or the template asks for it. They live as long as the
+ * prompt. */
 const char *nut_chat_text(const nut_chat *chat, size_t *n);
+const uint8_t *nut_chat_marks(const nut_chat *chat);
 const int32_t *nut_chat_ids(const nut_chat *chat, size_t *n);
 /* The template that was used: "model", "given", the name of another one of the model's ("tool_use"), or of
  * the family whose template is built in ("chatml"). */
 const char *nut_chat_template(const nut_chat *chat);
+/* How many turns the messages have, and which messages were left out: n indices, ascending. */
+uint32_t nut_chat_n_turns(const nut_chat *chat);
+const uint32_t *nut_chat_dropped(const nut_chat *chat, size_t *n);
 void nut_chat_free(nut_chat *chat); // NULL is allowed
+
+/* How nut_chat_render finds the turns to leave out, for callers of nut_chat_write. Beginning with all zeros:
+ * write a prompt with this `leave_out`, tell whether it fits; false: it is the one to take. The fewest turns
+ * by bisection, and then as many more as make the number a multiple of about a quarter of those that stay:
+ * the next turns will leave out the same, and so what the cache holds is used again. Where the last turn
+ * alone does not fit, it is what is left. */
+typedef struct nut_chat_trim {
+    uint32_t leave_out;
+    uint32_t least, most; // that may be the fewest; most 0: nothing is known
+    bool last;
+} nut_chat_trim;
+bool nut_chat_trim_next(nut_chat_trim *trim, uint32_t n_turns, bool fits);
 
 /* ---- sessions ---- */
 

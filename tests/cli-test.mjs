@@ -159,6 +159,24 @@ await test('a chat that is longer than the context', () => {
   assert.match(chat('--overflow', 'no').stderr, /error, trim or shift/);
 });
 
+await test('a conversation as JSON that is longer than the context says which messages were left out', () => {
+  const turn = [['user', 'Tell me a story about a cat and a dog.'], ['assistant', 'There was a cat, and there was a dog.']];
+  const messages = [{ role: 'system', content: 'Be kind.' }, ...Array.from({ length: 24 }, (_, i) => (
+    { role: turn[i % 2][0], content: turn[i % 2][1] })), { role: 'user', content: 'Go on.' }];
+  const answer = (/** @type {object[]} */ given, /** @type {string[]} */ ...more) => {
+    const options = ['--json', '--context', '256', '--max-tokens', '20', '--seed', '7', ...more];
+    const input = JSON.stringify(given);
+    return JSON.parse(spawnSync(NATIVE[0], ['chat', TINY, ...options], { encoding: 'utf8', input }).stdout || '{}');
+  };
+  const trimmed = answer(messages);
+  assert.ok(trimmed.dropped.length >= 10 && trimmed.prompt_tokens < 256 - 20, JSON.stringify(trimmed));
+  assert.deepEqual(trimmed.dropped, Array.from(trimmed.dropped, (_, i) => i + 1), 'the oldest, without the system text');
+  const kept = messages.filter((_, i) => !trimmed.dropped.includes(i));
+  assert.deepEqual(answer(kept), { ...trimmed, dropped: [] });
+  assert.deepEqual(answer(messages, '--overflow', 'shift').dropped, []);
+  assert.deepEqual(answer(messages, '--overflow', 'error'), {});
+});
+
 await test('tokenize, info and perplexity', () => {
   const ids = ok(NATIVE, 'tokenize', TINY, PROMPT).out;
   assert.match(ids, /^\d+( \d+)*\n$/);

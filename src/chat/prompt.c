@@ -1,27 +1,22 @@
 /*
- * The public calls of chat: messages and variables to a template's variables, the template, and the ids of
- * what it makes. Messages and variables are data, but for what a caller says to trust, and for the names of
- * roles that all templates know: templates make marks of those ('<|' + role + '|>').
+ * Messages and variables to a template's variables, the template, and the text that it makes. Messages and
+ * variables are data, but for what a caller says to trust, and for the names of roles that all templates
+ * know: templates make marks of those ('<|' + role + '|>'). No model is needed here but for a few texts of
+ * it, so that a page can have the interpreter in a module of its own.
  */
-#include "chat/families.h"
+#include "chat/prompt.h"
 #include "chat/json.h"
 #include "chat/template.h"
-#include "model/model.h"
+#include "chat/turns.h"
 
 #include "base/error.h"
+#include "base/mem.h"
 
 #include <string.h>
 
-struct nut_chat {
-    chat_heap heap;
-    const chat_string *text;
-    int32_t *ids;
-    size_t n_ids;
-    const char *name;
-};
-
 typedef struct prompt { // while it is made
-    const nut_model *model;
+    const nut_chat_model *model;
+    nut_chat *chat;
     chat_heap *h;
     chat_value variables;
     const char *source, *name;
@@ -88,11 +83,9 @@ static bool set(prompt *p, const char *name, chat_value value) {
            chat_map_set(p->h, &p->variables, key, value);
 }
 
-/* A special token's text, or none. */
-static bool set_token(prompt *p, const char *name, int32_t id) {
-    const gguf_str s = id < 0 ? (gguf_str){"", 0} : vocab_text(p->model->vocab, id);
+static bool set_token(prompt *p, const char *name, const char *token, size_t n) {
     chat_value text;
-    return chat_string_of(p->h, s.s, (size_t)s.n, CHAT_TEMPLATE, &text) && set(p, name, text);
+    return chat_string_of(p->h, token, n, CHAT_TEMPLATE, &text) && set(p, name, text);
 }
 
 static bool set_given(prompt *p, const nut_chat_options *o) {
@@ -113,17 +106,20 @@ static bool set_variables(prompt *p, const char *messages, size_t n, const nut_c
     if (list.kind != CHAT_LIST) return chat_fail(p->h, NUT_E_ARGUMENT, "the messages are no list");
     for (uint32_t i = 0; i < list.list->n; i++)
         if (!take_message(p->h, i, &list.list->items[i])) return false;
-    return chat_map_new(p->h, &p->variables) && set_token(p, "bos_token", vocab_bos(p->model->vocab)) &&
-           set_token(p, "eos_token", vocab_eos(p->model->vocab)) && set_given(p, o) &&
-           set(p, "messages", list) && set(p, "add_generation_prompt", chat_bool(!o->no_prompt));
+    const nut_chat_model *m = p->model;
+    return turns_leave_out(p->h, &list, o->leave_out, &p->chat->turns) &&
+           chat_map_new(p->h, &p->variables) && set_token(p, "bos_token", m->bos, m->n_bos) &&
+           set_token(p, "eos_token", m->eos, m->n_eos) && set_given(p, o) && set(p, "messages", list) &&
+           set(p, "add_generation_prompt", chat_bool(!o->no_prompt));
 }
 
 /* ---- which template ---- */
 
-static bool of_model(prompt *p, const char *key, const char *name) {
-    p->source = nut_model_meta(p->model, key, &p->n_source);
+static bool take_source(prompt *p, const char *source, size_t n, const char *name) {
+    p->source = source;
+    p->n_source = n;
     p->name = name;
-    return p->source != NULL;
+    return source != NULL;
 }
 
 /* Some models bring a template of its own for prompts with tools. */
@@ -133,28 +129,19 @@ static bool has_tools(const prompt *p) {
 }
 
 static bool find_template(prompt *p, const nut_chat_options *o) {
-    p->source = o->source;
-    p->n_source = o->n_source;
-    p->name = "given";
-    if (p->source) return true;
-    if (has_tools(p) && of_model(p, "tokenizer.chat_template.tool_use", "tool_use")) return true;
-    if (of_model(p, "tokenizer.chat_template", "model")) return true;
-    const family_template *family = family_find(p->model->vocab);
-    if (!family)
-        return chat_fail(
-            p->h, NUT_E_NO_TEMPLATE,
-            "this model has no chat template, and its special tokens are of no known family; give a "
-            "template, or write the prompt yourself");
-    p->source = family->source;
-    p->n_source = strlen(family->source);
-    p->name = family->name;
-    return true;
+    const nut_chat_model *m = p->model;
+    if (take_source(p, o->source, o->n_source, "given")) return true;
+    if (has_tools(p) && take_source(p, m->tool_source, m->n_tool_source, "tool_use")) return true;
+    if (take_source(p, m->source, m->n_source, m->name)) return true;
+    return chat_fail(p->h, NUT_E_NO_TEMPLATE,
+                     "this model has no chat template, and its special tokens are of no known family; give "
+                     "a template, or write the prompt yourself");
 }
 
-/* ---- ids ---- */
+/* ---- public ---- */
 
-/* Marks of each byte, or NULL: all are the template's. */
-static bool marks_of(chat_heap *h, const chat_string *s, const uint8_t **out) {
+/* Marks of each byte; none where all are the template's. */
+static bool find_marks(chat_heap *h, const chat_string *s, const uint8_t **out) {
     uint8_t *all;
     *out = s->marks;
     if (s->marks || s->origin == CHAT_TEMPLATE || s->n == 0) return true;
@@ -163,57 +150,24 @@ static bool marks_of(chat_heap *h, const chat_string *s, const uint8_t **out) {
     return all != NULL;
 }
 
-/* One beginning-of-sequence token in front, where the model or the template asks for it. ids[0] is free, the
- * n ids stand behind it. */
-static void begin_once(const vocab *v, nut_chat *c) {
-    const int32_t bos = vocab_bos(v);
-    size_t there = 0;
-    while (bos >= 0 && there < c->n_ids && c->ids[1 + there] == bos) there++;
-    if (there == 0 && vocab_add_bos(v)) {
-        c->ids[0] = bos;
-        c->n_ids++;
-        return;
-    }
-    const size_t twice = there > 1 ? there - 1 : 0;
-    c->ids += 1 + twice;
-    c->n_ids -= twice;
-}
-
-static nut_status make_ids(nut_chat *c, const vocab *v, nut_error *err) {
-    const uint8_t *marks;
-    size_t cap = 0;
-    c->n_ids = c->text->n / 2 + 16; // more than most texts have
-    if (!marks_of(&c->heap, c->text, &marks)) return c->heap.status;
-    while (c->n_ids > cap) {
-        cap = c->n_ids;
-        c->ids = chat_alloc(&c->heap, (cap + 1) * sizeof *c->ids);
-        if (!c->ids) return c->heap.status;
-        TRY(vocab_tokenize_marked(v, c->text->text, marks, c->text->n, c->ids + 1, cap, &c->n_ids, err));
-    }
-    begin_once(v, c);
-    return NUT_OK;
-}
-
-/* ---- public ---- */
-
-static bool render(nut_chat *c, prompt *p, const char *messages, size_t n, const nut_chat_options *o) {
+static bool write_text(nut_chat *c, prompt *p, const char *messages, size_t n, const nut_chat_options *o) {
     chat_value text;
     if (!set_variables(p, messages, n, o) || !find_template(p, o)) return false;
     if (!template_render(p->h, p->source, p->n_source, p->variables, o->now, &text)) return false;
     c->text = text.s;
     c->name = p->name;
-    return true;
+    return find_marks(p->h, c->text, &c->marks);
 }
 
-nut_status nut_chat_render(const nut_model *model, const char *messages, size_t n_messages,
-                           const nut_chat_options *options, nut_chat **out, nut_error *err) {
+nut_status nut_chat_write(const nut_chat_model *model, const char *messages, size_t n_messages,
+                          const nut_chat_options *options, nut_chat **out, nut_error *err) {
     nut_chat *c = mem_calloc(1, sizeof *c);
     if (!c) return error_memory(err, sizeof *c);
     chat_heap_open(&c->heap, err);
-    prompt p = {.model = model, .h = &c->heap};
-    nut_status status = render(c, &p, messages, n_messages, options) ? NUT_OK : c->heap.status;
-    if (status == NUT_OK) status = make_ids(c, model->vocab, err);
-    if (status == NUT_OK)
+    prompt p = {.model = model, .chat = c, .h = &c->heap};
+    const bool written = write_text(c, &p, messages, n_messages, options);
+    const nut_status status = written ? NUT_OK : c->heap.status;
+    if (written)
         *out = c;
     else
         nut_chat_free(c);
@@ -225,6 +179,10 @@ const char *nut_chat_text(const nut_chat *c, size_t *n) {
     return c->text->text;
 }
 
+const uint8_t *nut_chat_marks(const nut_chat *c) {
+    return c->marks;
+}
+
 const int32_t *nut_chat_ids(const nut_chat *c, size_t *n) {
     *n = c->n_ids;
     return c->ids;
@@ -232,6 +190,15 @@ const int32_t *nut_chat_ids(const nut_chat *c, size_t *n) {
 
 const char *nut_chat_template(const nut_chat *c) {
     return c->name;
+}
+
+uint32_t nut_chat_n_turns(const nut_chat *c) {
+    return c->turns.n;
+}
+
+const uint32_t *nut_chat_dropped(const nut_chat *c, size_t *n) {
+    *n = c->turns.n_dropped;
+    return c->turns.dropped;
 }
 
 void nut_chat_free(nut_chat *c) {

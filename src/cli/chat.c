@@ -84,7 +84,9 @@ typedef struct chat {
     nut_session *session;
     char *source, *tools; // what the files hold, or NULL
     size_t n_source, n_tools;
-    uint32_t n_calls; // in the conversation
+    uint32_t n_calls;  // in the conversation
+    uint32_t *dropped; // (n_dropped) messages that were left out of the last prompt
+    size_t n_dropped;
     size_t n_prompt, n_tokens;
     nut_finish finish;
 } chat;
@@ -132,14 +134,33 @@ static nut_status read_answer(chat *c, const nut_chat *prompt, nut_answer *parse
     return NUT_OK;
 }
 
-/* Answers messages, an array of JSON. E_CONTEXT: they do not fit. */
+/* How many ids a prompt may have, so that there is room for an answer; 0: no turns are left out. */
+static uint32_t max_prompt(const chat *c) {
+    const char *overflow = c->args->overflow;
+    const uint32_t n_ctx = nut_session_n_ctx(c->session), most = c->args->options.max_tokens;
+    if (overflow && strcmp(overflow, "trim")) return 0;
+    return n_ctx - (most && most < n_ctx / 4 ? most : n_ctx / 4) - 1;
+}
+
+static nut_status keep_dropped(chat *c, const nut_chat *prompt, nut_error *err) {
+    const uint32_t *dropped = nut_chat_dropped(prompt, &c->n_dropped);
+    free(c->dropped);
+    c->dropped = malloc((c->n_dropped + 1) * sizeof *c->dropped);
+    if (!c->dropped) return cli_error(err, NUT_E_MEMORY, "out of memory");
+    memcpy(c->dropped, dropped, c->n_dropped * sizeof *c->dropped);
+    return NUT_OK;
+}
+
+/* Answers messages, an array of JSON, without the oldest turns where they do not fit and --overflow says so.
+ */
 static nut_status answer_messages(chat *c, const char *messages, size_t n, const char *variables,
                                   size_t n_variables, answer *a, nut_error *err) {
     const nut_chat_options co = {.source = c->source,
                                  .n_source = c->n_source,
                                  .variables = variables,
                                  .n_variables = n_variables,
-                                 .now = local_time()};
+                                 .now = local_time(),
+                                 .max_ids = max_prompt(c)};
     nut_chat *prompt;
     nut_answer *parser = NULL;
     size_t n_template = 0;
@@ -154,7 +175,8 @@ static nut_status answer_messages(chat *c, const char *messages, size_t n, const
                              .event = take_event,
                              .user = a};
     ao.prompt = nut_chat_text(prompt, &ao.n_prompt);
-    nut_status status = nut_answer_new(&ao, &parser, err);
+    nut_status status = keep_dropped(c, prompt, err);
+    if (status == NUT_OK) status = nut_answer_new(&ao, &parser, err);
     if (status == NUT_OK) status = read_answer(c, prompt, parser, err);
     nut_answer_free(parser);
     nut_chat_free(prompt);
@@ -178,8 +200,10 @@ static nut_status print_answer(const chat *c, const answer *a, nut_error *err) {
         free(b.text);
         return cli_error(err, NUT_E_MEMORY, "out of memory for an answer");
     }
-    printf("%s],\"finish\":\"%s\",\"prompt_tokens\":%zu,\"tokens\":%zu}\n", b.text ? b.text : "",
-           generate_finish_name(c->finish), c->n_prompt, c->n_tokens);
+    printf("%s],\"dropped\":[", b.text ? b.text : "");
+    for (size_t i = 0; i < c->n_dropped; i++) printf("%s%u", i ? "," : "", (unsigned)c->dropped[i]);
+    printf("],\"finish\":\"%s\",\"prompt_tokens\":%zu,\"tokens\":%zu}\n", generate_finish_name(c->finish),
+           c->n_prompt, c->n_tokens);
     fflush(stdout);
     free(b.text);
     return NUT_OK;
@@ -256,80 +280,67 @@ static nut_status answer_requests(chat *c, nut_error *err) {
 
 /* ---- conversations of lines ---- */
 
-typedef struct message {
-    json_buffer json;
-    bool user;
-} message;
-
 typedef struct transcript {
-    message *items;
-    size_t n, n_gone; // messages that were left out
+    json_buffer *items; // (n) messages, a JSON object each
+    size_t n;
 } transcript;
 
 static nut_status add_message(transcript *t, const char *role, const answer *a, const char *text, size_t n,
                               nut_error *err) {
-    message *grown = realloc(t->items, (t->n + 1) * sizeof *grown), m = {.user = !strcmp(role, "user")};
+    json_buffer *grown = realloc(t->items, (t->n + 1) * sizeof *grown), m = {0};
     if (!grown) return cli_error(err, NUT_E_MEMORY, "out of memory");
     t->items = grown;
-    json_put(&m.json, "{\"role\":\"");
-    json_put(&m.json, role);
-    json_put(&m.json, "\",\"content\":");
-    json_put_text(&m.json, text, n);
+    json_put(&m, "{\"role\":\"");
+    json_put(&m, role);
+    json_put(&m, "\",\"content\":");
+    json_put_text(&m, text, n);
     if (a && a->reasoning.n)
-        json_put(&m.json, ",\"reasoning_content\":"),
-            json_put_text(&m.json, a->reasoning.text, a->reasoning.n);
+        json_put(&m, ",\"reasoning_content\":"), json_put_text(&m, a->reasoning.text, a->reasoning.n);
     if (a && a->stored.n)
-        json_put(&m.json, ",\"tool_calls\":["), json_put_bytes(&m.json, a->stored.text, a->stored.n),
-            json_put(&m.json, "]");
-    json_put(&m.json, "}");
+        json_put(&m, ",\"tool_calls\":["), json_put_bytes(&m, a->stored.text, a->stored.n),
+            json_put(&m, "]");
+    json_put(&m, "}");
     t->items[t->n++] = m;
-    return m.json.failed ? cli_error(err, NUT_E_MEMORY, "out of memory") : NUT_OK;
+    return m.failed ? cli_error(err, NUT_E_MEMORY, "out of memory") : NUT_OK;
 }
 
-/* Leaves the oldest turn out: a message of the user and what followed it. False where it is the only one. */
-static bool drop_turn(transcript *t) {
-    size_t from = 0, to;
-    while (from < t->n && !t->items[from].user) from++;
-    for (to = from + 1; to < t->n && !t->items[to].user;) to++;
-    if (to >= t->n) return false;
-    for (size_t i = from; i < to; i++) free(t->items[i].json.text);
-    memmove(t->items + from, t->items + to, (t->n - to) * sizeof *t->items);
-    t->n -= to - from;
-    t->n_gone += to - from;
-    return true;
+/* Forgets the messages that were left out, so that they are not rendered again and again. */
+static void forget_dropped(transcript *t, const chat *c) {
+    size_t kept = 0, next = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (next < c->n_dropped && c->dropped[next] == i)
+            free(t->items[i].text), next++;
+        else
+            t->items[kept++] = t->items[i];
+    }
+    t->n = kept;
+    if (next) fprintf(stderr, "(%zu messages were left out: the context is full)\n", next);
 }
 
 static json_buffer all_messages(const transcript *t) {
     json_buffer b = {0};
     json_put(&b, "[");
     for (size_t i = 0; i < t->n; i++)
-        json_put(&b, i ? "," : ""), json_put_bytes(&b, t->items[i].json.text, t->items[i].json.n);
+        json_put(&b, i ? "," : ""), json_put_bytes(&b, t->items[i].text, t->items[i].n);
     json_put(&b, "]");
     return b;
 }
 
-/* Answers the conversation, without its oldest turns where it has become too long and --overflow says so. */
 static nut_status answer_transcript(chat *c, transcript *t, const json_buffer *variables, answer *a,
                                     nut_error *err) {
-    const bool trims = !c->args->overflow || !strcmp(c->args->overflow, "trim");
-    const size_t before = t->n_gone;
-    nut_status status;
-    do {
-        json_buffer messages = all_messages(t);
-        status = messages.failed
-                     ? cli_error(err, NUT_E_MEMORY, "out of memory")
-                     : answer_messages(c, messages.text, messages.n, variables->text, variables->n, a, err);
-        free(messages.text);
-    } while (status == NUT_E_CONTEXT && trims && drop_turn(t));
-    if (t->n_gone > before)
-        fprintf(stderr, "(%zu messages were left out: the context is full)\n", t->n_gone - before);
+    json_buffer messages = all_messages(t);
+    const nut_status status = messages.failed ? cli_error(err, NUT_E_MEMORY, "out of memory")
+                                              : answer_messages(c, messages.text, messages.n,
+                                                                variables->text, variables->n, a, err);
+    free(messages.text);
+    if (status == NUT_OK) forget_dropped(t, c);
     return status;
 }
 
 /* What was answered when Ctrl-C came stays in the conversation; a message without any answer does not. */
 static void end_interrupted(transcript *t, const answer *a) {
     fputs(" (stopped)", stderr);
-    if (!a->content.n) free(t->items[--t->n].json.text);
+    if (!a->content.n) free(t->items[--t->n].text);
 }
 
 static nut_status answer_line(chat *c, transcript *t, const json_buffer *variables, const char *line,
@@ -387,7 +398,7 @@ static nut_status answer_lines(chat *c, nut_error *err) {
     if (c->args->system)
         status = add_message(&t, "system", NULL, c->args->system, strlen(c->args->system), err);
     if (status == NUT_OK) status = converse(c, &s, &t, &variables, err);
-    for (size_t i = 0; i < t.n; i++) free(t.items[i].json.text);
+    for (size_t i = 0; i < t.n; i++) free(t.items[i].text);
     free(t.items);
     free(variables.text);
     free(s.line);
@@ -416,6 +427,7 @@ static nut_status run_chat(const generate_args *a, const nut_model *m, nut_sessi
     nut_status status = answer_all(&c, err);
     free(c.source);
     free(c.tools);
+    free(c.dropped);
     return status;
 }
 
