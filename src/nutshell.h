@@ -644,7 +644,7 @@ void nut_job_free(nut_job *job);
 
 typedef struct nut_compress_options {
     const char *method; // NULL: "round", to the nearest value that the type has
-    const char *type;   // of the large matrices: "q8_0", "q4_0", "q4_1", "f16", "bf16", "f32"; of method
+    const char *type;   // of the large matrices: "q8_0", "q4_k" and so on (README lists them); of method
                         // "coded", which rounds too and codes the integers (docs/format.md): "coded_4",
                         // "coded_5", "coded_6", "coded_8", about so many bits a weight
     /* Or a size in bytes that the file is not to exceed (0: none), for which the recipe "auto" makes the

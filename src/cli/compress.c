@@ -8,7 +8,7 @@ nut_status command_quantize(int argc, char **argv, nut_error *err) {
     nut_compress_options o = {0};
     const arg_option options[] = {
         {"--type", ARG_TEXT, &o.type,
-         "q8_0, q4_0, q4_1, f16, bf16 or f32; coded_4, coded_5, coded_6 or coded_8"},
+         "q8_0, q4_k, iq4_xs and so on (docs/compression.md); coded_4, coded_5, coded_6 or coded_8"},
         {"--method", ARG_TEXT, &o.method,
          "how weights are encoded (round: to the nearest value; coded: behind an entropy coder)"},
     };

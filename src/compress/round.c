@@ -1,9 +1,11 @@
 /*
- * Round to nearest: each block of 32 weights gets the scale that its largest weight needs, and each weight
- * the nearest code (the survey arXiv 2402.09748, section 3, weight-only post-training quantization; the
- * block formats and their rounding are ggml's). It needs no text and one pass.
+ * Round to nearest: each weight gets the nearest code (the survey arXiv 2402.09748, section 3, weight-only
+ * post-training quantization; the block formats are ggml's). A block of Q8_0, Q4_0 and Q4_1 gets the scale
+ * that its largest weight needs, as ggml rounds; for the other types the scales with the least error are
+ * looked for (types.h). It needs no text and one pass.
  */
 #include "compress/method.h"
+#include "compress/types.h"
 
 #include "base/error.h"
 
@@ -17,9 +19,11 @@
 static const struct {
     uint32_t ggml_type, file_type;
 } file_types[] = {
-    {0, 0} /* F32 */,    {1, 1} /* F16 */,    {2, 2} /* Q4_0 */,   {3, 3} /* Q4_1 */,   {6, 8} /* Q5_0 */,
-    {7, 9} /* Q5_1 */,   {8, 7} /* Q8_0 */,   {10, 10} /* Q2_K */, {11, 12} /* Q3_K */, {12, 15} /* Q4_K */,
-    {13, 17} /* Q5_K */, {14, 18} /* Q6_K */, {30, 32} /* BF16 */,
+    {0, 0} /* F32 */,     {1, 1} /* F16 */,      {2, 2} /* Q4_0 */,     {3, 3} /* Q4_1 */,
+    {6, 8} /* Q5_0 */,    {7, 9} /* Q5_1 */,     {8, 7} /* Q8_0 */,     {10, 10} /* Q2_K */,
+    {11, 12} /* Q3_K */,  {12, 15} /* Q4_K */,   {13, 17} /* Q5_K */,   {14, 18} /* Q6_K */,
+    {30, 32} /* BF16 */,  {20, 25} /* IQ4_NL */, {23, 30} /* IQ4_XS */, {34, 36} /* TQ1_0 */,
+    {35, 37} /* TQ2_0 */, {39, 38} /* MXFP4 */,
 };
 
 static uint32_t file_type(const format *f) {
@@ -28,16 +32,20 @@ static uint32_t file_type(const format *f) {
     return METHOD_FILE_TYPE_UNSAID;
 }
 
+static bool is_written(const format *f) {
+    return f->quantize || type_find(f->id);
+}
+
 static const format *target(const nut_compress_options *o) {
     const format *f = format_by_name(o->type ? o->type : "");
-    return f && f->quantize ? f : NULL;
+    return f && is_written(f) ? f : NULL;
 }
 
 /* "f32, f16, ..., q4_1" */
 static void list_types(char *out, size_t cap) {
     size_t n = 0;
     for (size_t i = 0; i < FORMAT_COUNT; i++)
-        if (format_table[i].quantize && n < cap)
+        if (is_written(&format_table[i]) && n < cap)
             n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "", format_table[i].name);
     for (char *p = out; *p; p++)
         if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
@@ -73,6 +81,12 @@ static bool is_smaller(const format *a, const format *b) {
     return a->bytes * b->block < b->bytes * a->block;
 }
 
+/* Rows that are no whole blocks of 256 get another type, of 32. */
+static const format *for_rows(const format *to, const gguf_tensor *t) {
+    const type_row *row = type_find(to->id);
+    return row && t->dims[0] % to->block ? &format_table[row->shorter] : to;
+}
+
 /* The output matrix keeps 8 bits, or the fewer that it has: each logit is a product with one of its rows,
  * and in 4 bits it alone makes the perplexity of SmolLM2-135M a seventh larger (45.7 for 40.0;
  * llama-quantize keeps 6 or 8 bits: ggml-org/llama.cpp, issue 5650). */
@@ -81,7 +95,7 @@ static const format *plan(const nut_compress_options *o, const void *ctx, const 
     (void)ctx;
     const format *to = target(o), *from = format_by_ggml(t->ggml_type), *least = &format_table[FORMAT_Q8_0];
     if (!from || !(method_is_matrix(t) || method_is_stack(t)) || method_is_small(t)) return NULL;
-    if (!is_smaller(to, least) || !is_output(model, t)) return to;
+    if (!is_smaller(to, least) || !is_output(model, t)) return for_rows(to, t);
     return is_smaller(from, least) ? from : least;
 }
 
@@ -99,7 +113,11 @@ static nut_status encode(const method_slice *s, uint8_t *blocks, nut_error *err)
         return error_set(err, NUT_E_CORRUPT,
                          "tensor %.*s holds weights beyond %.0f, which type %s cannot hold; choose bf16",
                          (int)s->tensor->name.n, s->tensor->name.s, (double)LARGEST_HALF, s->to->name);
-    s->to->quantize(s->weights, n / s->to->block, blocks);
+    const type_row *t = type_find(s->to->id);
+    if (t)
+        type_encode(t, s->weights, NULL, n / s->to->block, blocks);
+    else
+        s->to->quantize(s->weights, n / s->to->block, blocks);
     return NUT_OK;
 }
 

@@ -65,8 +65,9 @@ async function compare(path) {
 }
 
 await check('the shipped model', () => compare(TINY));
+const TYPES = ['q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'iq4_nl', 'mxfp4'];
 for (const [name, from] of [['stories', STORIES], ['tiny', TINY]]) {
-  for (const type of ['q8_0', 'q4_0', 'q4_1']) {
+  for (const type of TYPES) {
     if (!existsSync(from)) {
       skip(`${name} in ${type}`, `${from} is missing`);
       continue;

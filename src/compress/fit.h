@@ -1,0 +1,37 @@
+/*
+ * Finding the scales of a block: numbers d, s, dmin and m for which the weights d * s * v - dmin * m, each v
+ * one of a short list of values, are nearest to given ones. s and m are integers of each group of columns,
+ * d and dmin floats of the block.
+ */
+#ifndef NUT_COMPRESS_FIT_H
+#define NUT_COMPRESS_FIT_H
+
+#include <stdint.h>
+
+enum { FIT_COLS = 256, FIT_GROUPS = 16 }; // of the largest block
+
+/* What a block can hold. */
+typedef struct fit_kind {
+    uint32_t n_groups, n_cols; // of a block; of a group
+    int lo, hi;                // codes are lo..hi and stand for themselves,
+    const int8_t *values;      // or stand for values[0..hi], which rise
+    int scale_lo, scale_hi;    // s; both 1: there is no integer
+    int min_hi;                // m is 0..min_hi; 0: there are no minimums
+    float narrow;              // the scale of a group may be this part of what holds its largest weight
+    float (*round)(float d);   // d and dmin as a file holds them
+} fit_kind;
+
+/* A block's parts. Without minimums dmin is 0. */
+typedef struct fit_block {
+    float d, dmin;
+    int scales[FIT_GROUPS], mins[FIT_GROUPS];
+    int codes[FIT_COLS];
+    double error; // sum of weight * (difference)^2
+} fit_block;
+
+/* Fits a block to x (n_groups * n_cols), finite, whose errors count by weight (likewise, >= 0). It looks for
+ * the scale of each group over a range, as make_qx_quants and make_qkx2_quants of ggml-quants.c (llama.cpp,
+ * MIT) do, then for d, dmin and the integers in turn until the error falls no more. */
+void fit_find(const fit_kind *kind, const float *x, const float *weight, fit_block *out);
+
+#endif

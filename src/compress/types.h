@@ -1,0 +1,26 @@
+/* Tensor types of GGUF files that are written by a search for their scales. */
+#ifndef NUT_COMPRESS_TYPES_H
+#define NUT_COMPRESS_TYPES_H
+
+#include "compress/fit.h"
+#include "kernels/formats.h"
+
+typedef struct type_row {
+    format_id id;
+    format_id shorter; // what rows get that are not whole blocks, as llama-quantize chooses it
+    fit_kind kind;
+    struct type_plane {
+        uint8_t at, bits, width; // see types.c
+    } low, high;
+    uint8_t d, dmin;                                   // where half floats stand
+    void (*put)(const fit_block *fit, uint8_t *block); // scales and minimums; NULL: half floats alone
+} type_row;
+
+/* The row of a type; NULL where it is not written so. */
+const type_row *type_find(format_id id);
+
+/* Writes n blocks of x, finite. weight (a block's columns, n blocks) says how much each error counts; NULL:
+ * all the same. */
+void type_encode(const type_row *t, const float *x, const float *weight, size_t n, uint8_t *blocks);
+
+#endif
