@@ -88,10 +88,17 @@ for (const family of ['llama', 'qwen2', 'qwen3']) {
     await compare(out);
   });
 }
-for (const type of ['f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q4_k', 'q5_k', 'q6_k']) {
+for (const type of ['f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k']) {
   await check(`${type}, random weights`, async () => {
     const out = join(WORK, `${type}.gguf`);
     execFileSync('build/native/make_model', ['llama', type, out]);
+    await compare(out);
+  });
+}
+for (const type of ['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_xs', 'tq1_0', 'tq2_0']) {
+  await check(`${type}, written from random weights`, async () => {
+    const [from, out] = [join(WORK, 'llama.gguf'), join(WORK, `written-${type}.gguf`)];
+    nutshell('quantize', from, out, '--type', type);
     await compare(out);
   });
 }
