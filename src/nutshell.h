@@ -200,6 +200,7 @@ nut_status nut_model_info(const nut_model *model, bool tensors, char *out, size_
 uint32_t nut_model_n_vocab(const nut_model *model);
 uint32_t nut_model_n_embd(const nut_model *model);      // numbers of a token's row, and of an embedding
 uint32_t nut_model_n_ctx_train(const nut_model *model); // context length that the model was trained with
+uint32_t nut_model_n_scores(const nut_model *model);    // of a reranker or classifier; 0: it gives none
 const char *nut_model_kernel(const nut_model *model);   // name of the kernels that run it
 
 /* A metadata string by key; NULL when absent or not a string. Not terminated: *n receives its length in
@@ -225,6 +226,14 @@ enum {
  * the count). */
 nut_status nut_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
                         int32_t *ids, size_t cap, size_t *n_out, nut_error *err);
+
+/* A query and a document as a reranker reads them: by the file's own prompt for that
+ * (tokenizer.chat_template.rerank, where {query} and {document} stand for the texts), or else each text with
+ * what ends it behind, and what begins a text in front. Neither text can hold special tokens. Same buffer
+ * convention as nut_tokenize. E_NO_TEMPLATE: a model that writes texts, too, and whose file has no such
+ * prompt. */
+nut_status nut_tokenize_pair(const nut_model *model, const char *query, size_t n_query, const char *document,
+                             size_t n_document, int32_t *ids, size_t cap, size_t *n_out, nut_error *err);
 
 /* Token ids to text, bytes as the vocabulary has them (a token alone may be a part of a character). Special
  * tokens give their text where `special`, else nothing. Same buffer convention as nut_tokenize; no
@@ -378,6 +387,13 @@ const float *nut_session_logits(const nut_session *session, size_t i);
  * (default 512). E_CORRUPT where a number is not finite. E_BUSY while a generation runs. */
 nut_status nut_session_embed(nut_session *session, const int32_t *ids, size_t n, float *hidden,
                              float *pooled, nut_error *err);
+
+/* What a reranker or classifier says of n tokens as a text: scores (nut_model_n_scores), in the order of the
+ * file's labels. A reranker's first score is larger the better the document answers the query: any number,
+ * or for Qwen3's a probability. What holds for the text of nut_session_embed holds here. E_UNSUPPORTED: the
+ * model has no head that gives scores, or lacks a part of it. */
+nut_status nut_session_score(nut_session *session, const int32_t *ids, size_t n, float *scores,
+                             nut_error *err);
 
 /* A token that is appended to a session in a step with others. */
 typedef struct nut_row {

@@ -366,6 +366,23 @@ for (const name of ['bert-mean', 'bert-cls', 'qwen3-embedding']) {
   });
 }
 
+const RERANKER = 'tests/golden/families/qwen3-reranker';
+await test('rerank prints the best document first, and the scores of token ids', () => { // expected: by transformers
+  const { ids, pair, scores } = JSON.parse(readFileSync(`${RERANKER}.json`));
+  const printed = ok(NATIVE, 'rerank', `${RERANKER}.gguf`, '--ids', ids.join(), '--reference').out.trim().split('\n').map(Number);
+  assert.equal(printed.length, scores.length);
+  scores.forEach((x, i) => assert.ok(Math.abs(x - printed[i]) < 1e-5, `${printed[i]}`));
+  const documents = file('documents.txt', ['no', '', pair.document, 'a stone'].join('\n'));
+  const rows = ok(WASI, 'rerank', `${RERANKER}.gguf`, pair.query, documents).out.trim().split('\n').map((row) => row.split('\t'));
+  assert.deepEqual(rows.map((row) => row[1]).sort(), ['1', '3', '4']);
+  rows.slice(1).forEach((row, i) => assert.ok(Number(row[0]) <= Number(rows[i][0]), 'in order'));
+  const [score, , text] = rows.find((row) => row[1] === '3');
+  assert.ok(Math.abs(Number(score) - scores[0]) < 2e-3, score);
+  assert.equal(text, pair.document);
+  refused(['rerank', TINY, 'a', documents], 'no-chat-template', /tokenizer.chat_template.rerank/);
+  refused(['rerank', TINY, '--ids', '1,2'], 'unsupported', /no head/);
+});
+
 await test('logits never overwrite their model, and leave nothing behind when they fail', () => {
   const model = file('model.gguf', tiny);
   for (const to of [model, `${work}/../${work.slice(6)}/model.gguf`])

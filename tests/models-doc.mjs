@@ -7,13 +7,14 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { check, ensure, equal, finish, skip } from './browser/harness.mjs';
 
-const PAGE = 'docs/models.md', DATA = `${process.env.NUT_DATA ?? '../shared/data'}/conformance`, OWN = 'tests/golden/conformance';
+const PAGE = 'docs/models.md', DATA = `${process.env.NUT_DATA ?? '../shared/data'}/conformance`;
+const OWN = ['tests/golden/conformance', 'tests/golden/families'];
 
 const families = [...readFileSync('src/model/arch.c', 'utf8').matchAll(/^ {4}X\("([^"]+)"/gm)].map((m) => m[1]);
 
 /** The family of a model of the set: its JSON says it. @param {string} model */
 function aboutModel(model) {
-  const folder = existsSync(`${DATA}/${model}.json`) ? DATA : OWN;
+  const folder = [DATA, ...OWN].find((path) => existsSync(`${path}/${model}.json`));
   return JSON.parse(readFileSync(`${folder}/${model}.json`, 'utf8').replace(/\bInfinity\b/g, '1e999'));
 }
 
@@ -38,11 +39,11 @@ Which families of models run, and how that was verified. Made by \`tests/models-
 \`tests/unit/test_conformance.c\` finds; do not edit.
 
 A family is \`general.architecture\` of a file. Each model of the conformance set is tiny and has random
-weights; another implementation computed its logits, or its rows where it is an encoder, in float64. The
-largest difference of all positions, divided by the deviation of the expected values, is below what the table
-says: on the reference path (\`--reference\`, floats) and on the fast one (SIMD kernels, integers in the cache).
-The same holds id by id, in odd batches, after a rewind, and with two sequences in one step; greedy tokens are
-the same.
+weights; another implementation computed its logits, or its rows where it is an encoder, and the scores of a
+reranker, in float64 (families.py: \`tests/golden/families.py\`, after the authors' code). The largest
+difference of all positions, divided by the deviation of the expected values, is below what the table says: on
+the reference path (\`--reference\`, floats) and on the fast one (SIMD kernels, integers in the cache). The same
+holds id by id, in odd batches, after a rewind, and with two sequences in one step; greedy tokens are equal.
 
 With matrices rounded to Q8_0 and kernels of 8-bit integers the median of the positions is given: what it may
 be is 0.1, or what llama.cpp, which rounds alike, has with the same file (\`tests/golden/q8_0.mjs\`).

@@ -128,6 +128,7 @@ nut_status job_run_kept(nut_job *job, const char *in, const char *out, nut_error
     X(tokenize, "print a text's token ids")                                                                 \
     X(info, "print what is in a model file, and the kernel that runs it")                                   \
     X(logits, "write what a model computes for token ids, as floats")                                       \
+    X(rerank, "order documents by how well they answer a query")                                            \
     X(embed, "write what a model makes of a text, as floats")                                               \
     X(perplexity, "measure how well a model predicts a text")                                               \
     X(evaluate, "measure a model, and how far it is from a reference")                                      \
@@ -142,6 +143,12 @@ CLI_COMMANDS(NUT_X)
 /* All ids of a text, malloc'ed. */
 nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
                         int32_t **ids, size_t *n, nut_error *err);
+
+/* "1,2,3" to ids, malloc'ed. */
+nut_status cli_parse_ids(const char *text, int32_t **out, size_t *n, nut_error *err);
+
+/* Whether an option is given: with --ids there is no text. */
+bool cli_has_option(int argc, char **argv, const char *name);
 
 /* ---- what people read (terminal.c) ---- */
 

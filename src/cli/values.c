@@ -31,8 +31,7 @@ static nut_status parse_id(const char **text, int32_t *id, nut_error *err) {
     return NUT_OK;
 }
 
-/* "1,2,3" to ids, malloc'ed. */
-static nut_status parse_ids(const char *text, int32_t **out, size_t *n, nut_error *err) {
+nut_status cli_parse_ids(const char *text, int32_t **out, size_t *n, nut_error *err) {
     int32_t *ids = malloc((strlen(text) / 2 + 1) * sizeof *ids);
     if (!ids) return cli_error(err, NUT_E_MEMORY, "out of memory for token ids");
     nut_status status = NUT_OK;
@@ -105,7 +104,7 @@ nut_status command_logits(int argc, char **argv, nut_error *err) {
     if (!a.ids || !a.file.output)
         return cli_error(err, NUT_E_ARGUMENT, "%s is missing; usage: nutshell logits %s",
                          a.ids ? "-o" : "--ids", set.positional);
-    TRY(parse_ids(a.ids, &ids, &n, err));
+    TRY(cli_parse_ids(a.ids, &ids, &n, err));
     nut_status status = file_load_model(p[0], &a.file, &m, err);
     if (status == NUT_OK) {
         status = write_logits(&a, m, ids, n, err);
@@ -139,13 +138,12 @@ static nut_status write_embedding(const values_args *a, const nut_model *m, cons
 /* The ids that were given, or those of the text with what the model wants before and behind it. */
 static nut_status find_ids(const values_args *a, const nut_model *m, const char *text, int32_t **ids,
                            size_t *n, nut_error *err) {
-    if (a->ids) return parse_ids(a->ids, ids, n, err);
+    if (a->ids) return cli_parse_ids(a->ids, ids, n, err);
     const unsigned flags = NUT_TOKENIZE_ADD_BOS | NUT_TOKENIZE_ADD_EOS | NUT_TOKENIZE_SPECIAL;
     return cli_tokenize(m, text, strlen(text), flags, ids, n, err);
 }
 
-/* Whether an option is given: with --ids there is no text. */
-static bool has_option(int argc, char **argv, const char *name) {
+bool cli_has_option(int argc, char **argv, const char *name) {
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
         if (!strcmp(argv[i], name)) return true;
     return false;
@@ -162,7 +160,7 @@ nut_status command_embed(int argc, char **argv, nut_error *err) {
         {"--reference", ARG_FLAG, &a.file.reference, "hold all weights as floats"},
     };
     const char *p[2] = {NULL, NULL};
-    const size_t n_wanted = has_option(argc, argv, "--ids") ? 1 : 2;
+    const size_t n_wanted = cli_has_option(argc, argv, "--ids") ? 1 : 2;
     arg_set set = {"embed", "MODEL (TEXT | --ids 1,2,3) -o FILE.f32", options, COUNT(options), p, n_wanted};
     nut_model *m;
     int32_t *ids = NULL;

@@ -15,13 +15,18 @@ static const method *const methods[] = {
 enum { N_METHODS = sizeof methods / sizeof *methods };
 
 /* Ends of the names of small matrices: norms of each head, routers, convolutions, tables beside that of the
- * embeddings, and RWKV's products of low rank, as llama-quantize leaves them (ggml-org/llama.cpp,
+ * embeddings, and products of low rank, as llama-quantize leaves them (ggml-org/llama.cpp,
  * src/llama-quant.cpp, tensor_allows_quantization). */
 static const char *const small[] = {"_norm.weight",
                                     "ffn_gate_inp.weight",
                                     "position_embd.weight",
                                     "token_types.weight",
                                     "per_layer_model_proj.weight",
+                                    "altup_router.weight",
+                                    "altup_predict_coef.weight",
+                                    "altup_correct_coef.weight",
+                                    "laurel_l.weight",
+                                    "laurel_r.weight",
                                     "ssm_conv1d.weight",
                                     "shortconv.conv.weight",
                                     "time_mix_first.weight",

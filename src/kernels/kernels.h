@@ -81,12 +81,14 @@ typedef struct kernel_attend {
     const float *q; // (n_tokens, n_q, k_dim), token t at t * q_stride
     float *out;     // (n_tokens, n_q, v_dim), token t at t * out_stride
     size_t n_tokens, n_q, q_stride, out_stride;
-    size_t n_kv;   // positions up to and with the first token's own, >= 1; each next token has one more
-    size_t window; // of those a token sees the last `window` ones (Beltagy et al. 2020, arXiv 2004.05150,
-                   // section 3.1); 0: all
-    float scale;   // > 0
-    float softcap; // scores become softcap * tanh(scale * q . k / softcap) (Gemma Team 2024, arXiv
-                   // 2408.00118, section 2); 0: off
+    size_t n_kv;     // positions that the first token sees, counted from the cache's begin, >= 1; each next
+                     // token has one more
+    size_t n_behind; // of those, how many stand behind the token's own position
+    size_t window;   // of those a token sees the last `window` ones (Beltagy et al. 2020, arXiv 2004.05150,
+                     // section 3.1); 0: all
+    float scale;     // > 0
+    float softcap;   // scores become softcap * tanh(scale * q . k / softcap) (Gemma Team 2024, arXiv
+                     // 2408.00118, section 2); 0: off
     const float *slopes; // (n_q) what is taken from a score for each position between the token and the
                          // other (Press et al. 2021, arXiv 2108.12409), or NULL; not with a softcap
     const float

@@ -211,7 +211,7 @@ static double score_of(const kernel_attend *a, double dot) {
 }
 
 /* The positions of the span that begins at `first`, one by one, for the query q of head h of a token whose
- * own position is n_kv - 1: a partial result. */
+ * own position is n_kv - 1 - n_behind: a partial result. */
 static void attend_positions(const kernel_attend *a, size_t h, const float *q, size_t n_kv, size_t first,
                              float *partial) {
     const size_t k_dim = a->cache->k_dim, v_dim = a->cache->v_dim, seen = kernel_first_seen(n_kv, a->window);
@@ -223,7 +223,8 @@ static void attend_positions(const kernel_attend *a, size_t h, const float *q, s
         double dot = 0;
         for (size_t i = 0; i < k_dim; i++) dot += (double)q[i] * (double)cache_key(a->cache, p, i);
         for (size_t i = 0; i < v_dim; i++) value[i] = (double)cache_value(a->cache, p, i);
-        const double lowered = a->slopes ? (double)a->slopes[h] * (double)(n_kv - 1 - p) : 0;
+        const double away = fabs((double)(n_kv - 1 - a->n_behind) - (double)p);
+        const double lowered = a->slopes ? (double)a->slopes[h] * away : 0;
         attended_add(&all, v_dim, value, (float)((score_of(a, dot) - lowered) * LOG2E), 1);
     }
     for (size_t i = 0; i < v_dim; i++) partial[i] = (float)all.sums[i];

@@ -265,7 +265,7 @@ static void scores_sloped(float *score, size_t first, size_t end, float to_log2,
         const float at = (float)(tile + p) - own;
         const v128_t away = wasm_f32x4_add(wasm_f32x4_splat(at), wasm_v128_load(lanes));
         const v128_t x = wasm_f32x4_mul(wasm_v128_load(score + p), each);
-        wasm_v128_store(score + p, wasm_f32x4_add(x, wasm_f32x4_mul(away, by)));
+        wasm_v128_store(score + p, wasm_f32x4_sub(x, wasm_f32x4_mul(wasm_f32x4_abs(away), by)));
     }
 }
 
@@ -322,7 +322,8 @@ SIMD_INLINE v128_t scores_to_weights(float *score, size_t begin, size_t end, con
 
 static void row_sloped(rows *s, size_t i, size_t r, const seen *n) {
     scores_sloped(s->score[i], n->first, n->padded, s->to_log2[r + i],
-                  s->a->slopes[(s->first + r + i) % s->a->n_q], (float)(row_end(s, r + i) - 1), n->tile);
+                  s->a->slopes[(s->first + r + i) % s->a->n_q],
+                  (float)(row_end(s, r + i) - 1 - s->a->n_behind), n->tile);
 }
 
 /* Scores of rows [r, r + m) to weights. */

@@ -13,6 +13,7 @@
 
 static const arch_key softcap_keys[] = {KEY("attn_logit_softcapping", attn_softcap, 50),
                                         KEY("final_logit_softcapping", logit_softcap, 30), KEYS_END};
+static const arch_key gemma3n_keys[] = {KEY("final_logit_softcapping", logit_softcap, 30), KEYS_END};
 static const arch_key granite_keys[] = {FLAG("rope.scaling.finetuned", rotates, true),
                                         KEY("logit_scale", logit_divisor, 1), KEYS_END};
 static const arch_key logit_divisor_keys[] = {KEY("logit_scale", logit_divisor, 1), KEYS_END};
@@ -49,7 +50,8 @@ static void deepseek_scale(model_hparams *hp) {
     if (r->log_multiplier > 0) r->magnitude = 1;
 }
 
-static void gemma4_scale(model_hparams *hp) {
+/* Norms of queries and keys stand for it, where no key says otherwise. */
+static void unscaled(model_hparams *hp) {
     if (hp->attn_scale == 0.0f) hp->attn_scale = 1;
 }
 
@@ -60,7 +62,7 @@ static void minicpm3_scales(model_hparams *hp) {
     hp->logit_scale = 256 / (float)hp->n_embd;
 }
 
-static void bloom_alibi(model_hparams *hp) {
+static void fixed_alibi(model_hparams *hp) {
     if (hp->max_alibi == 0.0f) hp->max_alibi = 8;
 }
 
@@ -77,6 +79,12 @@ static void bloom_alibi(model_hparams *hp) {
 #define EXPERTS {MODEL_GATE_SOFTMAX, true}
 #define LAYER   .norm = ARCH_LAYER_NORM
 
+/* RoBERTa's head (Liu et al. 2019, the authors' code), ModernBERT's, and the two rows of the output product
+ * that Qwen3's rerankers keep. */
+#define BERT_HEAD   {MODEL_POOL_FIRST, ARCH_ACT_TANH}
+#define MODERN_HEAD {MODEL_POOL_MEAN, ARCH_ACT_GELU}
+#define QWEN3_HEAD  {MODEL_POOL_LAST, ARCH_ACT_SOFTMAX}
+
 /* Order of rotation as the families' converters left the weights: llama's were permuted to adjacent pairs.
  */
 // clang-format off
@@ -84,7 +92,8 @@ static void bloom_alibi(model_hparams *hp) {
     X("llama", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                          \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
     X("qwen2", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                   \
-    X("qwen3", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM)                    \
+    X("qwen3", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_QK_NORM | ARCH_HEAD,        \
+      .head = QWEN3_HEAD)                                                                                   \
     X("gemma", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                              \
       .features = ARCH_PRE_NORM | ARCH_EMBD_SQRT)                                                           \
     X("gemma2", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH, .window_period = 2,         \
@@ -142,7 +151,7 @@ static void bloom_alibi(model_hparams *hp) {
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_ANY_BIAS | ARCH_QKV_BIAS, .keys = parallel_keys)    \
     X("falcon", PLAIN, LAYER, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU,                           \
       .features = ARCH_FFN_NORM | ARCH_NORM_BIAS | ARCH_PARALLEL, .names = falcon_names)                    \
-    X("bloom", PLAIN, LAYER, .activation = KERNEL_GELU_TANH, .derive = bloom_alibi,                         \
+    X("bloom", PLAIN, LAYER, .activation = KERNEL_GELU_TANH, .derive = fixed_alibi,                         \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_ANY_BIAS | ARCH_QKV_BIAS | ARCH_EMBD_NORM)          \
     X("mpt", PLAIN, LAYER, .activation = KERNEL_GELU, .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)            \
     X("qwen2moe", GATED, .rope = MODEL_ROPE_NEOX, .experts = {MODEL_GATE_SOFTMAX, false},                   \
@@ -164,12 +173,16 @@ static void bloom_alibi(model_hparams *hp) {
     X("gpt-oss", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_QUICK, .window_period = 2,       \
       .experts = {MODEL_GATE_CHOSEN, false}, .names = late_ffn_norm,                                        \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_SINKS | ARCH_YARN_EXACT | ARCH_CLAMPED_GLU)          \
-    X("bert", PLAIN, LAYER, .activation = KERNEL_GELU, .features = BERT | ARCH_POSITIONS,                   \
-      .names = bert_names)                                                                                  \
+    X("bert", PLAIN, LAYER, .activation = KERNEL_GELU, .features = BERT | ARCH_POSITIONS | ARCH_HEAD,       \
+      .names = bert_names, .head = BERT_HEAD)                                                               \
     X("nomic-bert", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .features = BERT, .names = bert_names)           \
+    X("jina-bert-v2", GATED, LAYER, .activation = KERNEL_GELU, .names = bert_names, .derive = fixed_alibi,  \
+      .features = BERT | ARCH_QK_NORM_FULL_MAYBE | ARCH_FUSED_UP)                                           \
+    X("jina-bert-v3", PLAIN, LAYER, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU, .features = BERT,   \
+      .names = bert_names)                                                                                  \
     X("modern-bert", GATED, LAYER, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU, .window_period = 3,  \
       .features = ARCH_ATTN_NORM_MAYBE | ARCH_FFN_NORM | ARCH_EMBD_NORM | ARCH_FUSED_UP | ARCH_ANY_BIAS |   \
-                  ARCH_BOTH_WAYS | ARCH_FULL_FIRST)                                                         \
+                  ARCH_BOTH_WAYS | ARCH_FULL_FIRST | ARCH_HEAD, .head = MODERN_HEAD)                        \
     X("eurobert", GATED, .rope = MODEL_ROPE_NEOX,                                                           \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_BOTH_WAYS)                                           \
     X("gemma-embedding", GATED, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,                    \
@@ -198,8 +211,12 @@ static void bloom_alibi(model_hparams *hp) {
     X("minicpm3", .mixer = BLOCK_mix_mla, .ffn = BLOCK_ffn_gated, .rope = MODEL_ROPE_NEOX,                  \
       .features = ARCH_PRE_NORM | ARCH_ROPE_FACTORS, .derive = minicpm3_scales)                             \
     X("gemma4", GATED, .after = BLOCK_ffn_inputs, .rope = MODEL_ROPE_NEOX, .activation = KERNEL_GELU_TANH,  \
-      .window_period = 6, .derive = gemma4_scale, .features = ARCH_PRE_NORM | ARCH_POST_NORM |              \
+      .window_period = 6, .derive = unscaled, .features = ARCH_PRE_NORM | ARCH_POST_NORM |                  \
       ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM | ARCH_LINKED | ARCH_LOCAL_UNSCALED)                      \
+    X("gemma3n", GATED, .beside = BLOCK_mix_laurel, .after = BLOCK_ffn_inputs, .rope = MODEL_ROPE_NEOX,     \
+      .activation = KERNEL_GELU_TANH, .window_period = 5, .local_base = 10000, .derive = unscaled,          \
+      .features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_EMBD_SQRT | ARCH_QK_NORM | ARCH_V_NORM |            \
+                  ARCH_LINKED | ARCH_RESIDUALS, .keys = gemma3n_keys)                                       \
     X("rwkv6", .mixer = BLOCK_mix_rwkv6, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_EMBD_NORM | ARCH_CHANNEL_GATE)                      \
     X("rwkv7", .mixer = BLOCK_mix_rwkv7, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
@@ -231,6 +248,7 @@ const arch *arch_find(gguf_str name) {
 #define IN_MODEL(field) .to = offsetof(struct nut_model, field)
 #define IN_LAYER(field) .to = offsetof(model_layer, field)
 #define MATRIX(letters) .kind = TENSOR_MATRIX, .shape = letters
+#define STACK(letters)  .kind = TENSOR_STACK, .shape = letters
 #define VECTOR(letters) .kind = TENSOR_VECTOR, .shape = letters
 
 const tensor_spec arch_model_tensors[] = {
@@ -239,6 +257,8 @@ const tensor_spec arch_model_tensors[] = {
     {"per_layer_token_embd.weight", IN_MODEL(input_embd), MATRIX("JV"), .when = 'I'},
     {"per_layer_model_proj.weight", IN_MODEL(input_proj.w), MATRIX("EJ"), .when = 'I'},
     {"per_layer_proj_norm.weight", IN_MODEL(input_norm), VECTOR("I"), .when = 'I'},
+    {"altup_proj.weight", IN_MODEL(residual_in), STACK("EE-"), .with = ARCH_RESIDUALS},
+    {"altup_unembd_proj.weight", IN_MODEL(residual_out), STACK("EE-"), .with = ARCH_RESIDUALS},
     {"token_types.weight", IN_MODEL(types), MATRIX("ET"), .may = ARCH_TOKEN_TYPES},
     {"token_embd_norm.weight", IN_MODEL(embd_norm.weight), VECTOR("E"), .with = ARCH_EMBD_NORM},
     {"token_embd_norm.bias", IN_MODEL(embd_norm.bias), VECTOR("E"), .with = ARCH_EMBD_NORM | ARCH_NORM_BIAS},
@@ -248,6 +268,11 @@ const tensor_spec arch_model_tensors[] = {
      .may = ARCH_ANY_BIAS, .unless = ARCH_NORM_AFTER},
     {"output.weight", IN_MODEL(output.w), MATRIX("EV"), .may = TENSOR_OPTIONAL},
     {"output.bias", IN_MODEL(output.bias), VECTOR("V"), .may = ARCH_ANY_BIAS},
+    {"cls.weight", IN_MODEL(head.dense.w), MATRIX("EE"), .may = ARCH_HEAD},
+    {"cls.bias", IN_MODEL(head.dense.bias), VECTOR("E"), .may = ARCH_HEAD},
+    {"cls.norm.weight", IN_MODEL(head.norm.weight), VECTOR("E"), .may = ARCH_HEAD},
+    {"cls.output.weight", IN_MODEL(head.out.w), MATRIX("Ek"), .may = ARCH_HEAD},
+    {"cls.output.bias", IN_MODEL(head.out.bias), VECTOR("k"), .may = ARCH_HEAD},
     {"rope_freqs.weight", IN_MODEL(rope_freqs), VECTOR("R"), .may = TENSOR_OPTIONAL},
     {"rope_factors_short.weight", IN_MODEL(rope_short), VECTOR("R"), .may = ARCH_ROPE_FACTORS},
     {"rope_factors_long.weight", IN_MODEL(rope_long), VECTOR("R"), .may = ARCH_ROPE_FACTORS},
@@ -265,6 +290,11 @@ const tensor_spec arch_layer_tensors[] = {
     {"ffn_norm.bias", IN_LAYER(ffn_norm.bias), VECTOR("E"), .with = ARCH_FFN_NORM | ARCH_NORM_BIAS,
      .may = ARCH_ANY_BIAS | ARCH_PARALLEL},
     {"post_norm.weight", IN_LAYER(after_post_norm.weight), VECTOR("E"), .when = 'I'},
+    {"altup_router.weight", IN_LAYER(residuals.router.w), MATRIX("E="), .with = ARCH_RESIDUALS},
+    {"altup_router_norm.weight", IN_LAYER(residuals.router_norm), VECTOR("E"), .with = ARCH_RESIDUALS},
+    {"altup_predict_coef.weight", IN_LAYER(residuals.predict.w), MATRIX("=*"), .with = ARCH_RESIDUALS},
+    {"altup_correct_coef.weight", IN_LAYER(residuals.correct.w), MATRIX("=="), .with = ARCH_RESIDUALS},
+    {"altup_correct_scale.weight", IN_LAYER(residuals.scale), VECTOR("E"), .with = ARCH_RESIDUALS},
     {"layer_output_scale.weight", IN_LAYER(out_scale), VECTOR("1"), .may = ARCH_V_NORM},
     {"post_attention_norm.bias", IN_LAYER(attn_post_norm.bias), VECTOR("E"),
      .with = ARCH_POST_NORM | ARCH_NORM_BIAS},
@@ -381,6 +411,11 @@ uint64_t arch_size(const model_hparams *hp, const layer_hparams *l, char letter)
     case 'I': return hp->n_inputs;
     case 'J': return (uint64_t)hp->n_inputs * hp->n_layer;
     case 'T': return hp->n_types;
+    case 'k': return hp->n_labels;
+    case '=': return hp->residuals.n;
+    case '-': return hp->residuals.n - 1;
+    case '*': return (uint64_t)hp->residuals.n * hp->residuals.n;
+    case '+': return hp->residuals.rank;
     case 'R': return hp->rope[0].n_rot / 2;
     case 'B': return 2 * q;
     case 'e': return 3 * (uint64_t)hp->n_embd;

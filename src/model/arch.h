@@ -44,13 +44,17 @@ enum {
     ARCH_FULL_FIRST = 1 << 29,      // each period's first layer has no window, instead of its last
     ARCH_PRE_NORM = ARCH_ATTN_NORM | ARCH_FFN_NORM,
 };
-#define ARCH_GATED_OUT         (UINT64_C(1) << 30) // queries come with gates of attention's result
-#define ARCH_EXPERTS_BY_TENSOR (UINT64_C(1) << 31) // layers have experts where a file has their router
-#define ARCH_ONE_BLOCK         (UINT64_C(1) << 32) // a layer is a mixer or a feed-forward
-#define ARCH_V_NORM            (UINT64_C(1) << 34) // each head of v has a norm without weights
-#define ARCH_LINKED            (UINT64_C(1) << 35) // layers read what others, or the embeddings, have left
-#define ARCH_CHANNEL_GATE      (UINT64_C(1) << 36) // the channel mix has a gate
-#define ARCH_TILED_HEADS       (UINT64_C(1) << 33) // value head h has key head h % n, not h / (n_v / n)
+#define ARCH_GATED_OUT          (UINT64_C(1) << 30) // queries come with gates of attention's result
+#define ARCH_EXPERTS_BY_TENSOR  (UINT64_C(1) << 31) // layers have experts where a file has their router
+#define ARCH_ONE_BLOCK          (UINT64_C(1) << 32) // a layer is a mixer or a feed-forward
+#define ARCH_V_NORM             (UINT64_C(1) << 34) // each head of v has a norm without weights
+#define ARCH_LINKED             (UINT64_C(1) << 35) // layers read what others, or the embeddings, have left
+#define ARCH_CHANNEL_GATE       (UINT64_C(1) << 36) // the channel mix has a gate
+#define ARCH_QK_NORM_FULL_MAYBE (UINT64_C(1) << 38) // as ARCH_QK_NORM_FULL with biases, in some files
+#define ARCH_RESIDUALS                                                                                      \
+    (UINT64_C(1) << 39) // several residuals (run/residuals.c), low-rank mixers, sparse gates
+#define ARCH_HEAD        (UINT64_C(1) << 37) // a file may have a head that scores texts
+#define ARCH_TILED_HEADS (UINT64_C(1) << 33) // value head h has key head h % n, not h / (n_v / n)
 
 typedef enum tensor_kind { TENSOR_MATRIX, TENSOR_STACK, TENSOR_VECTOR } tensor_kind;
 
@@ -98,7 +102,8 @@ typedef struct block_spec {
     X(mix_rwkv7)                                                                                            \
     X(ffn_rwkv)                                                                                             \
     X(ffn_experts)                                                                                          \
-    X(ffn_inputs)
+    X(ffn_inputs)                                                                                           \
+    X(mix_laurel)
 
 enum {
 #define NUT_X(name) BLOCK_##name,
@@ -142,6 +147,13 @@ typedef struct arch_experts {
     bool normalize;
 } arch_experts;
 
+/* How the head of rerankers makes scores of a text (model_head). */
+typedef enum arch_act { ARCH_ACT_TANH, ARCH_ACT_GELU, ARCH_ACT_SOFTMAX } arch_act;
+typedef struct arch_head {
+    model_pooling reads; // the text's vector
+    arch_act act;        // between its products; softmax: of the scores, and there is one product
+} arch_head;
+
 typedef struct arch {
     const char *name; // general.architecture
     arch_norm norm;
@@ -158,6 +170,7 @@ typedef struct arch {
     float local_base;       // rope base of layers with a window; 0: as that of the others
     uint64_t features;
     arch_experts experts;
+    arch_head head;                    // with ARCH_HEAD
     const arch_key *keys;              // ended by one without a suffix; NULL: none
     const arch_name *names;            // ended by one without a name; NULL: none
     void (*derive)(model_hparams *hp); // hyperparameters that no key says; NULL: none
@@ -174,11 +187,12 @@ gguf_str arch_table_name(const arch *a, gguf_str file_name);
 /* The length that a letter of a shape stands for in a layer:
  * V n_vocab, E n_embd, C n_ctx_train, H n_head, h n_head_kv, D head_dim, Q n_head * head_dim,
  * K n_head_kv * head_dim, U n_head_kv * head_dim_v, A Q + K + U, P n_head * head_dim_v, F n_ff, G 2 n_ff,
- * s 1 if a layer has keys and values of its own, I n_inputs, J n_inputs * n_layer, T token types, R n_rot /
- * 2, X experts, M their n_ff, S that of the shared one; of recurrent blocks: c conv, i inner, n state, r
- * rank, g groups, 2 2 i, x r + 2 n, m i + 2 g n, z m + i + r, p i / g, w i / r, t 2 r; of latent attention:
- * q and v the ranks of queries and of keys and values, a v + n_rot, b n_head * key, y key - n_rot, l value,
- * o n_head * l, j n_head * (y + l), u 1 if absorbed; e 3 n_embd, B 2 Q */
+ * s 1 if a layer has keys and values of its own, I n_inputs, J n_inputs * n_layer, T token types, k labels,
+ * R n_rot / 2, X experts, M their n_ff, S that of the shared one; of recurrent blocks: c conv, i inner, n
+ * state, r rank, g groups, 2 2 i, x r + 2 n, m i + 2 g n, z m + i + r, p i / g, w i / r, t 2 r; of latent
+ * attention: q and v the ranks of queries and of keys and values, a v + n_rot, b n_head * key, y key -
+ * n_rot, l value, o n_head * l, j n_head * (y + l), u 1 if absorbed; e 3 n_embd, B 2 Q;
+ * = residuals, - one less, * their square, + the rank of low-rank mixers */
 uint64_t arch_size(const model_hparams *hp, const layer_hparams *layer, char letter);
 
 /* Reads and checks the hyperparameters of a complete header but those of layers. n_vocab is the vocabulary's

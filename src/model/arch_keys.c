@@ -24,6 +24,8 @@ enum {
     OF_RWKV7 = 1 << 12,
     OF_INPUTS = 1 << 13, // inputs of each layer
     OF_STABLELM = 1 << 14,
+    OF_HEAD = 1 << 15,      // scores of texts
+    OF_RESIDUALS = 1 << 16, // several residuals
 };
 
 typedef struct known_key {
@@ -91,6 +93,10 @@ static const known_key read_keys[] = {
     {"attention.gate_lora_rank", OF_RWKV7},
     {"embedding_length_per_layer_input", OF_INPUTS},
     {"attention.shared_kv_layers", OF_INPUTS},
+    {"classifier.output_labels", OF_HEAD},
+    {"altup.num_inputs", OF_RESIDUALS},
+    {"altup.active_idx", OF_RESIDUALS},
+    {"activation_sparsity_scale", OF_RESIDUALS},
     {"rope.freq_base", OF_ALL}, // of families that do not rotate too, where they change nothing
     {"rope.freq_base_swa", OF_PLAIN},
     {"rope.dimension_count", OF_ALL},
@@ -134,6 +140,8 @@ static unsigned of_family(const arch *a) {
     if (a->after) of |= OF_INPUTS;
     if (a->experts.gating != MODEL_GATE_NONE) of |= OF_EXPERTS;
     if (a->features & ARCH_MAY_PARALLEL) of |= OF_STABLELM;
+    if (a->features & ARCH_HEAD) of |= OF_HEAD;
+    if (a->features & ARCH_RESIDUALS) of |= OF_RESIDUALS;
     return of;
 }
 

@@ -117,6 +117,16 @@ static nut_status get_rope(keys *k, const arch *a, model_hparams *hp, nut_error 
 
 /* ---- hyperparameters ---- */
 
+/* A head gives a score for each label that the file names, or one. */
+static nut_status get_labels(keys *k, model_hparams *hp, nut_error *err) {
+    const gguf_kv *kv = gguf_find(k->g, key_of(k, "classifier.output_labels"));
+    hp->n_labels = 1;
+    if (!kv) return NUT_OK;
+    if (kv->type != GGUF_ARRAY || !kv->n || kv->n > 1 << 16) return cannot_be(k->key, (double)kv->n, err);
+    hp->n_labels = (uint32_t)kv->n;
+    return NUT_OK;
+}
+
 /* Which way a model reads, and what it makes of a text. */
 static nut_status get_reading(keys *k, const arch *a, model_hparams *hp, nut_error *err) {
     uint32_t pooling;
@@ -125,10 +135,12 @@ static nut_status get_reading(keys *k, const arch *a, model_hparams *hp, nut_err
     TRY(gguf_get_u32(k->g, "tokenizer.ggml.token_type_count", 1, &hp->n_types, err));
     TRY(gguf_get_u32(k->g, key_of(k, "pooling_type"), MODEL_POOL_NONE, &pooling, err));
     hp->pooling = (model_pooling)pooling;
-    if (pooling <= MODEL_POOL_LAST) return NUT_OK;
+    if (pooling <= MODEL_POOL_LAST || (pooling == MODEL_POOL_RANK && (a->features & ARCH_HEAD)))
+        return get_labels(k, hp, err);
     return error_set(err, NUT_E_UNSUPPORTED,
-                     "pooling of type %u is not supported: none, mean, first and last (0 to 3) are",
-                     pooling);
+                     "pooling of type %u is not supported for a %s model: none, mean, first and last (0 to "
+                     "3) are",
+                     pooling, a->name);
 }
 
 /* The activation that a file names must be the family's. */
@@ -307,6 +319,24 @@ static nut_status get_eps(keys *k, const arch *a, model_hparams *hp, nut_error *
     return get_positive(k, gguf_find(k->g, key_of(k, own)) ? own : other, 1e-5f, &hp->norm_eps, err);
 }
 
+/* The rank of low-rank mixers, which only a tensor tells, or Gemma 3n's. */
+static uint32_t find_rank(const gguf *g) {
+    for (uint64_t i = 0; i < g->n_tensors; i++)
+        if (gguf_str_is(g->tensors[i].name, "blk.0.laurel_l.weight") && g->tensors[i].dims[1] <= 1 << 20)
+            return (uint32_t)g->tensors[i].dims[1];
+    return 64;
+}
+
+static nut_status get_residuals(keys *k, model_hparams *hp, nut_error *err) {
+    residual_hparams *h = &hp->residuals;
+    TRY(get_count(k, "altup.num_inputs", 4, MODEL_MAX_RESIDUALS, &h->n, err));
+    TRY(gguf_get_u32(k->g, key_of(k, "altup.active_idx"), 0, &h->active, err));
+    if (h->n < 2 || h->active >= h->n) return cannot_be(k->key, h->active, err);
+    if (!hp->n_inputs) return lacks(key_of(k, "embedding_length_per_layer_input"), err);
+    h->rank = find_rank(k->g);
+    return NUT_OK;
+}
+
 nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hparams *hp, nut_error *err) {
     keys k = {.g = g, .arch = a->name};
     *hp = (model_hparams){.n_vocab = n_vocab, .rope_kind = a->rope, .rotates = true};
@@ -321,6 +351,7 @@ nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hp
     TRY(get_mla(&k, &hp->mla, err));
     TRY(get_wkv(&k, hp, err));
     if (a->after) TRY(get_size(&k, "embedding_length_per_layer_input", 0, &hp->n_inputs, err));
+    if (a->features & ARCH_RESIDUALS) TRY(get_residuals(&k, hp, err));
     if (a->derive) a->derive(hp);
     hp->logit_scale /= hp->logit_divisor;
     TRY(check_activation(&k, a, err));
@@ -359,7 +390,7 @@ static nut_status count_at(const layer_key *key, uint32_t il, uint32_t missing, 
 
 typedef struct layer_keys {
     layer_key n_ff, n_head, n_head_kv, key_length, value_length, window, pattern, dense_lead, expert_step,
-        recurrent, interval, key_length_swa, value_length_swa;
+        recurrent, interval, key_length_swa, value_length_swa, cutoff;
 } layer_keys;
 
 static layer_keys find_layer_keys(const keys *k) {
@@ -375,7 +406,8 @@ static layer_keys find_layer_keys(const keys *k) {
                         find_layer_key(k, "attention.recurrent_layers"),
                         find_layer_key(k, "full_attention_interval"),
                         find_layer_key(k, "attention.key_length_swa"),
-                        find_layer_key(k, "attention.value_length_swa")};
+                        find_layer_key(k, "attention.value_length_swa"),
+                        find_layer_key(k, "activation_sparsity_scale")};
 }
 
 static nut_status check_heads(const layer_hparams *l, nut_error *err) {
@@ -431,6 +463,13 @@ static nut_status get_xielu(keys *k, uint32_t il, layer_hparams *l, nut_error *e
         if (!gguf_float_at(gguf_find(k->g, names[i]), il, &l->xielu[i])) return lacks(names[i], err);
     l->xielu[0] = softplus(l->xielu[0]);
     l->xielu[1] = l->xielu[2] + softplus(l->xielu[1]);
+    return NUT_OK;
+}
+
+/* Where the file has minus infinity, nothing is cut off. */
+static nut_status get_cutoff(const layer_keys *k, uint32_t il, layer_hparams *l, nut_error *err) {
+    if (!k->cutoff.kv) return lacks(k->cutoff.name, err);
+    l->sparse = gguf_float_at(k->cutoff.kv, il, &l->cutoff);
     return NUT_OK;
 }
 
@@ -526,11 +565,12 @@ static nut_status get_layer(keys *k, const layer_keys *lk, const arch *a, const 
     l->kv_of = il;
     if (is_time_mix(l->mixer))
         TRY(check_wkv(hp, l->mixer, err));
-    else if ((l->mixer != BLOCK_NONE && !has_heads(l)) || l->beside != BLOCK_NONE)
+    else if ((l->mixer != BLOCK_NONE && !has_heads(l)) || l->beside == BLOCK_mix_mamba2)
         TRY(check_ssm(hp, l, err));
     l->value_rank = il == 0 ? hp->wkv.rate : hp->wkv.value; // the first layer's are of no use, and so stored
     l->rope = hp->n_ropes > 1 && l->window > 0;
     l->rotates = hp->rotates && rotates(a, lk, il, l);
+    if (a->features & ARCH_RESIDUALS) TRY(get_cutoff(lk, il, l, err));
     return a->features & ARCH_XIELU ? get_xielu(k, il, l, err) : NUT_OK;
 }
 

@@ -119,16 +119,33 @@ static bool needs(const nut_model *m, uint32_t il, const tensor_spec *t) {
     return arch_needs(m->arch, t) && fits(m, il, t);
 }
 
+/* The shape that a tensor must have. */
+static gguf_tensor shape_of(const nut_model *m, const tensor_spec *spec, uint32_t layer) {
+    const layer_hparams *l = m->layers ? &m->layers[layer].hp : &m->hp.most;
+    gguf_tensor t = {.dims = {1, 1, 1, 1}};
+    for (; spec->shape[t.n_dims]; t.n_dims++) t.dims[t.n_dims] = arch_size(&m->hp, l, spec->shape[t.n_dims]);
+    return t;
+}
+
+static bool has_shape(const nut_model *m, const tensor_spec *spec, uint32_t layer, const gguf_tensor *t) {
+    const gguf_tensor must = shape_of(m, spec, layer);
+    return !memcmp(t->dims, must.dims, sizeof must.dims);
+}
+
+/* Where rows have the same name, as those of a matrix and of its form that holds another too, it is the one
+ * whose shape fits; or else the first. */
 static bool find_in(const nut_model *m, const place *p, gguf_str name, binding *b) {
+    const tensor_spec *found = NULL;
     for (size_t i = 0; i < p->n; i++) {
-        if (!arch_allows(m->arch, &p->specs[i]) || !fits(m, b->layer, &p->specs[i]) ||
-            !gguf_str_is(name, p->specs[i].name))
+        const tensor_spec *spec = &p->specs[i];
+        if (!arch_allows(m->arch, spec) || !fits(m, b->layer, spec) || !gguf_str_is(name, spec->name))
             continue;
-        b->spec = &p->specs[i];
-        b->base = p->base;
-        return true;
+        if (!found || (b->source && has_shape(m, spec, b->layer, b->source))) found = spec;
     }
-    return false;
+    if (!found) return false;
+    b->spec = found;
+    b->base = p->base;
+    return true;
 }
 
 /* Whether the tensor has a place in the model; suffix receives its name there. */
@@ -186,14 +203,6 @@ static const char *shape_text(const gguf_tensor *t, char text[96]) {
     for (uint32_t i = 0; i < t->n_dims; i++)
         n += (size_t)snprintf(text + n, 96 - n, "%s%llu", i ? " x " : "", (unsigned long long)t->dims[i]);
     return text;
-}
-
-/* The shape that a tensor must have. */
-static gguf_tensor shape_of(const nut_model *m, const tensor_spec *spec, uint32_t layer) {
-    const layer_hparams *l = m->layers ? &m->layers[layer].hp : &m->hp.most;
-    gguf_tensor t = {.dims = {1, 1, 1, 1}};
-    for (; spec->shape[t.n_dims]; t.n_dims++) t.dims[t.n_dims] = arch_size(&m->hp, l, spec->shape[t.n_dims]);
-    return t;
 }
 
 /* More rows of a vocabulary than it has tokens: a padded checkpoint that was converted without the padding's

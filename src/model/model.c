@@ -26,6 +26,9 @@ uint32_t nut_model_n_embd(const nut_model *m) {
 uint32_t nut_model_n_ctx_train(const nut_model *m) {
     return m->hp.n_ctx_train;
 }
+uint32_t nut_model_n_scores(const nut_model *m) {
+    return m->head.out.w.format ? m->hp.n_labels : 0;
+}
 const char *nut_model_kernel(const nut_model *m) {
     return m->kernels->name;
 }

@@ -37,7 +37,8 @@ typedef enum model_pooling {
     MODEL_POOL_NONE,
     MODEL_POOL_MEAN,
     MODEL_POOL_FIRST,
-    MODEL_POOL_LAST
+    MODEL_POOL_LAST,
+    MODEL_POOL_RANK // as the family's head reads a text
 } model_pooling;
 
 /* How a token's experts are chosen and weighted (Shazeer et al. 2017, arXiv 1701.06538). */
@@ -83,6 +84,15 @@ typedef struct mla_hparams {
     bool absorbed;       // the cache holds what keys and values are made of, shared by all heads
 } mla_hparams;
 
+enum { MODEL_MAX_RESIDUALS = 8 };
+
+/* Residuals of which a layer works on one and guesses the others (run/residuals.c). */
+typedef struct residual_hparams {
+    uint32_t n;      // 0: there is one residual, as nearly everywhere
+    uint32_t active; // the one that layers work on
+    uint32_t rank;   // of the low-rank mixer beside attention
+} residual_hparams;
+
 /* What may differ from layer to layer. */
 typedef struct layer_hparams {
     uint8_t mixer, ffn; // block ids of model/arch.h
@@ -99,6 +109,8 @@ typedef struct layer_hparams {
     uint32_t value_rank; // RWKV-7: of the products for values
     bool shares_kv;      // it reads those of another
     uint32_t window;     // a token sees so many positions, its own included; 0: all before it
+    bool sparse;         // gates below a cutoff are off (ffn_gated)
+    float cutoff;        // of them: so many deviations above their mean
     float xielu[4];      // alpha_p, alpha_n, beta, epsilon of ARCH_XIELU
 } layer_hparams;
 
@@ -116,9 +128,11 @@ typedef struct model_hparams {
     ssm_hparams ssm;
     mla_hparams mla;
     wkv_hparams wkv;
+    residual_hparams residuals;
     uint32_t halve_every; // the residual is halved behind each such layer; 0: never
     uint32_t n_inputs;    // numbers that each layer takes of a token itself; 0: none
     uint32_t n_types;     // of tokens, where their embeddings are added
+    uint32_t n_labels;    // scores of a head
     bool causal;          // tokens see those before them only; else there are no logits
     model_pooling pooling;
     float norm_eps;
@@ -144,6 +158,22 @@ typedef struct norm_weights {
     const float *bias;   // (n) or NULL
 } norm_weights;
 
+/* What makes scores of a text's vector: out(norm(act(dense(x)))) (arch_head). */
+typedef struct model_head {
+    linear dense;      // (n_embd, n_embd), or not there
+    norm_weights norm; // (n_embd), or not there
+    linear out;        // (n_labels, n_embd), or not there
+} model_head;
+
+/* How a layer guesses the residuals that it does not work on, and puts them right. */
+typedef struct residual_weights {
+    linear router;            // (n, n_embd)
+    const float *router_norm; // (n_embd)
+    linear predict;           // (n * n, n)
+    linear correct;           // (n, n)
+    const float *scale;       // (n_embd) of what the third block reads
+} residual_weights;
+
 /* A layer is a mixer, which takes from other positions, and a feed-forward. Their weights are structs of the
  * block kinds (run/block.h). */
 typedef struct model_layer {
@@ -154,6 +184,7 @@ typedef struct model_layer {
     norm_weights ffn_post_norm;         // (n_embd) of what the feed-forward adds
     norm_weights after_post_norm;       // (n_embd) of what the third block adds
     const float *out_scale;             // (1) of the residual behind the layer, or NULL
+    residual_weights residuals;         // of families with several residuals
     void *mixer, *beside, *ffn, *after; // weights, as the block kinds have them
 } model_layer;
 
@@ -171,16 +202,18 @@ struct nut_model {
     vocab *vocab;
     arena layer_memory; // of layers and of their blocks' structs
     arena weights;
-    model_layer *layers;     // (n_layer)
-    matrix token_embd;       // (n_vocab, n_embd)
-    matrix positions;        // (n_ctx_train, n_embd), or not there
-    matrix input_embd;       // (n_vocab, n_layer * n_inputs), or not there
-    linear input_proj;       // (n_layer * n_inputs, n_embd)
-    const float *input_norm; // (n_inputs)
-    matrix types;            // (n_types, n_embd), or not there
+    model_layer *layers;                      // (n_layer)
+    matrix token_embd;                        // (n_vocab, n_embd)
+    matrix positions;                         // (n_ctx_train, n_embd), or not there
+    matrix input_embd;                        // (n_vocab, n_layer * n_inputs), or not there
+    linear input_proj;                        // (n_layer * n_inputs, n_embd)
+    const float *input_norm;                  // (n_inputs)
+    const matrix *residual_in, *residual_out; // (residuals - 1) matrices (n_embd, n_embd), or NULL
+    matrix types;                             // (n_types, n_embd), or not there
     norm_weights embd_norm;
     linear output; // (n_vocab, n_embd); shares token_embd's data where the model ties them
     norm_weights output_norm;
+    model_head head;
     /* Divisors of the rotation frequencies (n_rot / 2), or NULL: for all contexts (llama3 scaling), or for
      * those up to n_orig and beyond it (Ding et al. 2024, arXiv 2402.13753). */
     const float *rope_freqs, *rope_short, *rope_long;

@@ -146,6 +146,7 @@ static nut_status read_id(const vocab *v, const gguf *g, const char *key, int32_
 
 static nut_status read_named(vocab *v, const gguf *g, nut_error *err) {
     int32_t eot = VOCAB_NONE, eom = VOCAB_NONE;
+    bool add_sep;
     TRY(read_id(v, g, "tokenizer.ggml.cls_token_id", &v->bos, err));
     TRY(read_id(v, g, "tokenizer.ggml.bos_token_id", &v->bos, err));
     TRY(read_id(v, g, "tokenizer.ggml.eos_token_id", &v->eos, err));
@@ -157,8 +158,8 @@ static nut_status read_named(vocab *v, const gguf *g, nut_error *err) {
     if (v->bos == VOCAB_NONE) v->add_bos = false;
     if (v->sep == VOCAB_NONE) v->sep = v->eos;
     TRY(read_id(v, g, "tokenizer.ggml.seperator_token_id", &v->sep, err)); // so spelt in all files
-    TRY(gguf_get_bool(g, "tokenizer.ggml.add_sep_token", v->add_eos, &v->add_eos, err));
-    if (v->sep == VOCAB_NONE) v->add_eos = false;
+    TRY(gguf_get_bool(g, "tokenizer.ggml.add_sep_token", false, &add_sep, err));
+    v->add_eos = (v->add_eos || add_sep) && v->sep != VOCAB_NONE; // sep false: none more between two texts
     mark_eog(v, v->eos);
     mark_eog(v, eot);
     mark_eog(v, eom);

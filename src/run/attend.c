@@ -85,6 +85,7 @@ static kernel_attend call_of(const attend_call *c, const cache_head *cache, size
 static void see_both_ways(kernel_attend *a, uint32_t window, uint32_t pos, uint32_t last) {
     const uint32_t half = window / 2, end = window && half < last - pos ? pos + half : last;
     a->n_kv = (size_t)end + 1;
+    a->n_behind = end - pos;
     a->window = window && half < pos ? end - pos + half + 1 : 0;
 }
 

@@ -9,10 +9,8 @@
 /* ---- pooling ---- */
 
 /* Takes rows [begin, begin + n) of n_all into the pooled vector. */
-static void pool_rows(const nut_model *m, const float *rows, size_t begin, size_t n, size_t n_all,
-                      float *pooled) {
-    const size_t n_embd = m->hp.n_embd;
-    const model_pooling how = m->hp.pooling;
+static void pool_rows(size_t n_embd, model_pooling how, const float *rows, size_t begin, size_t n,
+                      size_t n_all, float *pooled) {
     for (size_t t = 0; t < n; t++) {
         const float *row = rows + t * n_embd;
         const size_t only = how == MODEL_POOL_FIRST ? 0 : n_all - 1;
@@ -48,8 +46,8 @@ static nut_status check_text(const nut_session *s, const int32_t *ids, size_t n,
     return session_check_ids(ws->model, ids, n, err);
 }
 
-nut_status nut_session_embed(nut_session *s, const int32_t *ids, size_t n, float *hidden, float *pooled,
-                             nut_error *err) {
+nut_status session_pool(nut_session *s, const int32_t *ids, size_t n, model_pooling how, float *hidden,
+                        float *pooled, nut_error *err) {
     workspace *ws = s->seq.ws;
     const size_t n_embd = ws->model->hp.n_embd;
     TRY(check_text(s, ids, n, err));
@@ -59,7 +57,15 @@ nut_status nut_session_embed(nut_session *s, const int32_t *ids, size_t n, float
         some = n - i < ws->n_batch ? n - i : ws->n_batch;
         session_hidden(&s->seq, ids + i, some);
         if (hidden) memcpy(hidden + i * n_embd, ws->normed, some * n_embd * sizeof *hidden);
-        if (pooled) pool_rows(ws->model, ws->normed, i, some, n, pooled);
+        if (pooled) pool_rows(n_embd, how, ws->normed, i, some, n, pooled);
     }
-    return pooled ? normalize(pooled, n_embd, err) : NUT_OK;
+    return NUT_OK;
+}
+
+nut_status nut_session_embed(nut_session *s, const int32_t *ids, size_t n, float *hidden, float *pooled,
+                             nut_error *err) {
+    const nut_model *m = s->seq.ws->model;
+    const model_pooling how = m->hp.pooling == MODEL_POOL_RANK ? m->arch->head.reads : m->hp.pooling;
+    TRY(session_pool(s, ids, n, how, hidden, pooled, err));
+    return pooled ? normalize(pooled, m->hp.n_embd, err) : NUT_OK;
 }

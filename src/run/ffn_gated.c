@@ -1,6 +1,11 @@
-/* The gated feed-forward: down(act(gate(x)) * up(x)) (Shazeer 2020, arXiv 2002.05202). */
+/* The gated feed-forward: down(act(gate(x)) * up(x)) (Shazeer 2020, arXiv 2002.05202). In a sparse layer
+ * only the largest gates are on: what lies below so many deviations above their mean is cut off, which
+ * leaves a share of them that is known beforehand, were they distributed normally (Gemma 3n, the authors'
+ * code). */
 #include "run/block.h"
 #include "run/weights.h"
+
+#include <math.h>
 
 #define IN(field) .to = offsetof(gated_weights, field)
 
@@ -42,11 +47,27 @@ static void join(const forward_step *s, size_t t, size_t begin, size_t end) {
     memcpy(c->hidden + t * n_ff + begin, c->gate + row, (end - begin) * sizeof(float));
 }
 
+/* gate = max(gate - mean - cutoff * deviation, 0) of a whole token */
+static void cut_off(const forward_step *s, size_t t) {
+    const scratch *c = block_scratch_of(s, BLOCK_ffn_gated);
+    const size_t n = s->layer->hp.n_ff;
+    float *gate = c->gate + t * run_pad8(n);
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)gate[i];
+    const double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) squares += ((double)gate[i] - mean) * ((double)gate[i] - mean);
+    const float below = (float)(mean + (double)s->layer->hp.cutoff * sqrt(squares / (double)n));
+    for (size_t i = 0; i < n; i++) gate[i] = fmaxf(gate[i] - below, 0);
+    join(s, t, 0, n);
+}
+
 static void run(forward_step *s, const float *x, float *out) {
     const gated_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_gated);
     const linear_job in[] = {{&w->gate, c->gate}, {&w->up, c->up}};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, 2, join);
+    const bool sparse = s->layer->hp.sparse;
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, 2, sparse ? NULL : join);
+    if (sparse) step_each_token(s, cut_off);
     step_done(s, PROFILE_GATE_UP);
     linear_run(s, &w->down, c->hidden, s->layer->hp.n_ff, out);
     step_done(s, PROFILE_DOWN);

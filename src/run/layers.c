@@ -111,8 +111,17 @@ static void add_block(const forward_step *s, size_t t, float *made, const norm_w
     if (after) norm(s, post, x, x);
 }
 
+/* x = (x + y) / sqrt 2, y being what a second mixer made that stands behind the first one's norm. */
+static void add_beside(const forward_step *s, size_t t) {
+    const size_t n = s->m->hp.n_embd;
+    float *x = s->residual + t * n;
+    s->k->add(x, s->ws->fed + t * run_pad8(n), n);
+    s->k->scale(x, sqrtf(0.5f), n);
+}
+
 static void add_mixed(const forward_step *s, size_t t) {
     add_block(s, t, s->ws->mixed, &s->layer->attn_post_norm);
+    if (s->m->hp.residuals.n) add_beside(s, t);
 }
 
 static void add_fed(const forward_step *s, size_t t) {
@@ -146,7 +155,7 @@ static void run_mixer(forward_step *s) {
     if (s->layer->hp.beside == BLOCK_NONE) return;
     s->place = STEP_BESIDE;
     block_kinds[s->layer->hp.beside]->run(s, s->ws->normed, s->ws->fed);
-    s->k->add(s->ws->mixed, s->ws->fed, s->n * run_pad8(s->m->hp.n_embd));
+    if (!s->m->hp.residuals.n) s->k->add(s->ws->mixed, s->ws->fed, s->n * run_pad8(s->m->hp.n_embd));
 }
 
 static void run_ffn(forward_step *s) {
@@ -202,6 +211,11 @@ static void add_after(const forward_step *s, size_t t) {
     add_block(s, t, s->ws->fed, &s->layer->after_post_norm);
 }
 
+static void norm_after(const forward_step *s, size_t t) {
+    float *y = s->ws->fed + t * run_pad8(s->m->hp.n_embd);
+    norm(s, &s->layer->after_post_norm, y, y);
+}
+
 static void scale_residual(const forward_step *s, size_t t) {
     const size_t n = s->m->hp.n_embd;
     s->k->scale(s->residual + t * n, *s->layer->out_scale, n);
@@ -217,8 +231,10 @@ static void halve_residual(const forward_step *s, size_t t) {
 static void run_after(forward_step *s) {
     if (s->layer->hp.after != BLOCK_NONE) {
         s->place = STEP_AFTER;
+        if (s->m->hp.residuals.n) residuals_correct(s);
         block_kinds[s->layer->hp.after]->run(s, s->residual, s->ws->fed);
-        step_each_token(s, add_after);
+        step_each_token(s, s->m->hp.residuals.n ? norm_after : add_after);
+        if (s->m->hp.residuals.n) residuals_add(s);
     }
     if (s->layer->out_scale) step_each_token(s, scale_residual);
     if (s->m->hp.halve_every && (s->il + 1) % s->m->hp.halve_every == 0) step_each_token(s, halve_residual);
@@ -233,9 +249,12 @@ static bool is_parallel(const forward_step *s) {
 }
 
 void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
+    const bool several = s->m->hp.residuals.n > 0;
     fill_rope(s);
+    if (several && from == 0) residuals_open(s);
     for (s->il = from; s->il < to; s->il++) {
         s->layer = &s->m->layers[s->il];
+        if (several) residuals_predict(s);
         if (is_alone(&s->layer->hp))
             run_alone(s);
         else if (is_parallel(s))
@@ -244,6 +263,7 @@ void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
             run_sequential(s);
         run_after(s);
     }
+    if (several && to == s->m->hp.n_layer) residuals_close(s);
 }
 
 /* ---- ends ---- */

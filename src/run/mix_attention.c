@@ -38,8 +38,12 @@ static const tensor_spec tensors[] = {
     {"attn_q_norm.weight", IN(q_norm), VECTOR("D"), .with = ARCH_QK_NORM, .may = ARCH_QK_NORM_MAYBE},
     {"attn_k_norm.weight", IN(k_norm), VECTOR("D"), .with = ARCH_QK_NORM, .may = ARCH_QK_NORM_MAYBE,
      .when = 's'},
-    {"attn_q_norm.weight", IN(q_norm), VECTOR("Q"), .with = ARCH_QK_NORM_FULL},
-    {"attn_k_norm.weight", IN(k_norm), VECTOR("K"), .with = ARCH_QK_NORM_FULL},
+    {"attn_q_norm.weight", IN(q_norm), VECTOR("Q"), .with = ARCH_QK_NORM_FULL,
+     .may = ARCH_QK_NORM_FULL_MAYBE},
+    {"attn_k_norm.weight", IN(k_norm), VECTOR("K"), .with = ARCH_QK_NORM_FULL,
+     .may = ARCH_QK_NORM_FULL_MAYBE},
+    {"attn_q_norm.bias", IN(q_norm_bias), VECTOR("Q"), .may = ARCH_QK_NORM_FULL_MAYBE},
+    {"attn_k_norm.bias", IN(k_norm_bias), VECTOR("K"), .may = ARCH_QK_NORM_FULL_MAYBE},
     {"attn_sinks.weight", IN(sinks), VECTOR("H"), .with = ARCH_SINKS},
     {"attn_q_norm.weight", IN(q_norm), VECTOR("DH"), .may = ARCH_QK_NORM_EACH},
     {"attn_k_norm.weight", IN(k_norm), VECTOR("Dh"), .may = ARCH_QK_NORM_EACH},
@@ -82,20 +86,21 @@ static void want(const nut_model *m, size_t n_batch, void *to, memory_walk *w) {
                 run_pad8(2 * q_width(most)) * sizeof(float));
 }
 
-static void norm(const forward_step *s, float *x, const float *weight, size_t n) {
+static void norm(const forward_step *s, float *x, const float *weight, const float *bias, size_t n) {
     if (s->m->arch->norm == ARCH_LAYER_NORM)
-        s->k->layer_norm(x, weight, NULL, n, s->m->hp.norm_eps, x);
+        s->k->layer_norm(x, weight, bias, n, s->m->hp.norm_eps, x);
     else
         s->k->rms_norm(x, weight, n, s->m->hp.norm_eps, x);
 }
 
 /* Norms of heads of q or k of one token, in place. */
-static void norm_heads(const forward_step *s, float *heads, size_t n_heads, const float *weight) {
+static void norm_heads(const forward_step *s, float *heads, size_t n_heads, const float *weight,
+                       const float *bias) {
     const uint64_t features = s->m->arch->features;
-    const bool full = features & ARCH_QK_NORM_FULL;
+    const bool full = features & (ARCH_QK_NORM_FULL | ARCH_QK_NORM_FULL_MAYBE);
     const size_t dim = full ? n_heads * s->layer->hp.head_dim : s->layer->hp.head_dim;
     for (size_t h = 0; weight && h < (full ? 1 : n_heads); h++)
-        norm(s, heads + h * dim, weight + (features & ARCH_QK_NORM_EACH ? h * dim : 0), dim);
+        norm(s, heads + h * dim, weight + (features & ARCH_QK_NORM_EACH ? h * dim : 0), bias, dim);
 }
 
 static void clamp(float *x, size_t n, float most) {
@@ -119,12 +124,12 @@ static void store_kv(const forward_step *s, size_t t) {
     clamp(k, k_width(l), s->m->hp.attn_clamp);
     clamp(v, v_width(l), s->m->hp.attn_clamp);
     for (size_t h = 0; (s->m->arch->features & ARCH_V_NORM) && h < l->n_head_kv; h++)
-        norm(s, v + h * l->head_dim_v, NULL, l->head_dim_v);
+        norm(s, v + h * l->head_dim_v, NULL, NULL, l->head_dim_v);
     if (s->m->arch->features & ARCH_QK_NORM_LATE) {
         s->k->rope(k, l->n_head_kv, l->head_dim, &r);
         r.n_pairs = 0;
     }
-    norm_heads(s, k, l->n_head_kv, w->k_norm);
+    norm_heads(s, k, l->n_head_kv, w->k_norm, w->k_norm_bias);
     attend_store(s, t, &r, k, v);
 }
 
@@ -137,9 +142,9 @@ static void store_token(const forward_step *s, size_t t) {
     const bool late = s->m->arch->features & ARCH_QK_NORM_LATE;
     const kernel_rope r = step_rope(s, t);
     clamp(q, q_width(l), s->m->hp.attn_clamp);
-    if (!late) norm_heads(s, q, l->n_head, w->q_norm);
+    if (!late) norm_heads(s, q, l->n_head, w->q_norm, w->q_norm_bias);
     s->k->rope(q, l->n_head, l->head_dim, &r);
-    if (late) norm_heads(s, q, l->n_head, w->q_norm);
+    if (late) norm_heads(s, q, l->n_head, w->q_norm, w->q_norm_bias);
     scale_late(s, t, q);
     if (!l->shares_kv) store_kv(s, t);
 }

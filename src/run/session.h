@@ -11,10 +11,11 @@
  *     sequence.c    tokens and pages of a timeline; fork, save, restore
  *     layers.c      a step through the layers, in reading order
  *     window.c      leaving out what a full context has least use for
+ *     residuals.c   several residuals
  *     linear.c      products, with all that they carry
  *     block.h       kinds of blocks: mix_*.c (with attend.c, rope.c), ffn_*.c
- *     session.c     the public calls; embed.c: rows and vectors; generate.c, sampler.c, stream.c: tokens
- * sampled, to whole characters load.c        the pushed loader
+ *     session.c     the public calls; embed.c: rows and vectors; score.c; generate.c, sampler.c, stream.c:
+ * tokens sampled, to whole characters load.c        the pushed loader
  */
 #ifndef NUT_RUN_SESSION_H
 #define NUT_RUN_SESSION_H
@@ -79,6 +80,11 @@ struct nut_workspace {
     size_t *state_at; // (n_layer, STEP_PLACES) where the states of a layer's blocks begin in a sequence's
     size_t n_state;   // floats of those
     size_t *layer_at; // (n_layer) where a layer's keys and values begin in a page
+    // of several residuals (residuals.c)
+    float *residuals; // (n_batch, n_residuals, n_embd)
+    float *routed;    // (n_batch, n_residuals padded to 8) what a router makes of them
+    float *routes;    // (n_batch, n_residuals) the same, without padding
+    float *portions;  // (n_batch, n_residuals^2 padded to 8) of each residual in each
     // of products (linear.c)
     run_int8 int8;
     float *rest;     // (n_batch, n_embd) what a first int8 term left out
@@ -92,6 +98,10 @@ struct nut_workspace {
     // of sampling
     sampler_candidate *candidates; // (n_vocab)
     uint32_t *counts;              // (n_vocab)
+    // of a head
+    float *text;    // (n_embd) the vector of a text
+    float *refined; // (n_embd padded to 8) what the head's first product makes of it
+    float *scores;  // (n_labels padded to 8)
     profile profile;
 };
 
@@ -212,6 +222,20 @@ void step_done(const forward_step *s, profile_part part);
 /* How the heads of token t are rotated in this layer. */
 kernel_rope step_rope(const forward_step *s, size_t t);
 
+/* ---- several residuals (residuals.c) ---- */
+
+/* Behind the embedding: the residuals that it becomes. */
+void residuals_open(const forward_step *s);
+/* In front of a layer: all residuals as it is expected to leave them; s->residual is the one to work on. */
+void residuals_predict(const forward_step *s);
+/* Behind its feed-forward: all of them by how far s->residual is from what was expected, then s->residual
+ * as the third block reads it. */
+void residuals_correct(const forward_step *s);
+/* Adds what the third block made (n, n_embd padded to 8) to all but the first. */
+void residuals_add(const forward_step *s);
+/* Behind the last layer: s->residual as the mean of all. */
+void residuals_close(const forward_step *s);
+
 /* ---- rotation (rope.c) ---- */
 
 /* Fills freq (n_rot / 2) for hp.rope[which] in a context of n_ctx positions: radians per position of each
@@ -294,6 +318,11 @@ nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_l
 /* Appends n tokens, at most a batch, and leaves their rows behind the last layer, (n, n_embd), in
  * ws->normed. */
 void session_hidden(sequence *q, const int32_t *ids, size_t n);
+
+/* Pools what the model makes of a text into `pooled` (n_embd), and the rows into hidden (n, n_embd), unless
+ * NULL. Contract of nut_session_embed, but for the length. */
+nut_status session_pool(nut_session *s, const int32_t *ids, size_t n, model_pooling how, float *hidden,
+                        float *pooled, nut_error *err);
 
 /* E_BUSY while a generation runs. */
 nut_status session_check_idle(const nut_session *s, nut_error *err);

@@ -13,7 +13,8 @@ typedef struct attention_weights {
     linear o;            // (n_embd, n_head * head_dim_v)
     const float *q_norm; // (head_dim), or (n_head * head_dim) with ARCH_QK_NORM_FULL or _EACH; or NULL
     const float *k_norm; // (head_dim), or (n_head_kv * head_dim); or NULL
-    const float *sinks;  // (n_head), or NULL
+    const float *q_norm_bias, *k_norm_bias; // of norms of all heads together, or NULL
+    const float *sinks;                     // (n_head), or NULL
 } attention_weights;
 
 /* ffn_gated */

@@ -85,6 +85,11 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     want_blocks(m, ws, w);
     memory_want(w, &ws->inputs, n, run_pad8((size_t)m->hp.n_inputs * m->hp.n_layer) * sizeof(float));
     memory_want(w, &ws->input_row, (uint64_t)m->hp.n_inputs * m->hp.n_layer, sizeof(float));
+    const uint64_t n_residuals = m->hp.residuals.n;
+    memory_want(w, &ws->residuals, n * n_residuals * n_embd, sizeof(float));
+    memory_want(w, &ws->routed, n * run_pad8(n_residuals), sizeof(float));
+    memory_want(w, &ws->routes, n * n_residuals, sizeof(float));
+    memory_want(w, &ws->portions, n * run_pad8(n_residuals * n_residuals), sizeof(float));
     memory_want(w, &ws->slopes, m->hp.most.n_head, sizeof(float));
     memory_want(w, &ws->padded, n * padded_heads(m), sizeof(float));
     memory_want(w, &ws->state_at, (uint64_t)m->hp.n_layer * STEP_PLACES, sizeof(size_t));
@@ -95,6 +100,10 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     memory_want(w, &ws->side, n * m->n_side_scratch, sizeof(float));
     memory_want(w, &ws->candidates, m->hp.n_vocab, sizeof(sampler_candidate));
     memory_want(w, &ws->counts, m->hp.n_vocab, sizeof(uint32_t));
+    if (!nut_model_n_scores(m)) return;
+    memory_want(w, &ws->text, n_embd, sizeof(float));
+    memory_want(w, &ws->refined, out, sizeof(float));
+    memory_want(w, &ws->scores, run_pad8(m->hp.n_labels), sizeof(float));
 }
 
 static uint64_t layer_bytes(const nut_model *m, uint32_t il, const cache_kind *kind) {

@@ -90,6 +90,10 @@ static inline void family_put_options(make_gguf *g, const arch *a, const family_
         make_array(g, xielu[i], MAKE_F32, FAMILY_LAYERS);
         for (size_t k = 0; k < FAMILY_LAYERS; k++) make_put(&g->kv, &tuned[i], sizeof(float));
     }
+    if (a->features & ARCH_RESIDUALS) {
+        make_array(g, make_hparam_key(a->name, "activation_sparsity_scale"), MAKE_F32, FAMILY_LAYERS);
+        for (size_t k = 0; k < FAMILY_LAYERS; k++) make_put(&g->kv, &tuned[k], sizeof(float));
+    }
     for (const arch_key *k = a->keys; k && k->suffix; k++)
         if (!k->is_flag) make_f32(g, make_hparam_key(a->name, k->suffix), 0.7f);
 }

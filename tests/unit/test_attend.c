@@ -297,7 +297,8 @@ static void taken_query(const kernel_set *s, const cache_kind *kind, const float
     cache_free(&c);
 }
 
-/* Expected results of one query of a token whose own position is n_kv - 1, and how far off they may be:
+/* Expected results of one query of a token whose own position is n_kv - 1 - n_behind, and how far off they
+ * may be:
  * rounding each weight, times its value's scale, to an integer (cache.h says how fine), and of the values
  * 2e-5 for 2^x and for floats, and 1e-6 for every 1 that scores reach, since floats round them. */
 static void expected_attend(const kernel_set *s, const kernel_attend *a, const float *q, size_t n_kv,
@@ -313,7 +314,7 @@ static void expected_attend(const kernel_set *s, const kernel_attend *a, const f
         p[i] = 0;
         for (size_t c = 0; c < k_dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * (double)a->scale;
         if (cap > 0) p[i] = cap * tanh(p[i] / cap);
-        p[i] -= slope * (double)(n_kv - 1 - i);
+        p[i] -= slope * fabs((double)(n_kv - 1 - a->n_behind) - (double)i);
         highest = fmax(highest, p[i]), size = fmax(size, fabs(p[i]));
     }
     const double rounding = (in_integers(s, h->kind) ? 2e-5 : 2e-6) + 1e-6 * size;
@@ -399,7 +400,7 @@ typedef struct attend_case {
     const cache_kind *kind;
     const content *content;
     size_t n_tokens, n_q, n_kv; // n_kv positions are seen by the first token
-    size_t k_dim, v_dim, window;
+    size_t k_dim, v_dim, window, n_behind;
     float softcap;
     const float *slopes, *sinks;
     cache cache;
@@ -440,6 +441,7 @@ static kernel_attend case_call(const attend_case *c, size_t token, size_t n_toke
                            .out_stride = c->n_q * c->v_dim,
                            .n_kv = c->n_kv + token,
                            .window = c->window,
+                           .n_behind = c->n_behind,
                            .softcap = c->softcap,
                            .slopes = c->slopes,
                            .sinks = c->sinks,
@@ -569,7 +571,8 @@ static void test_unseen(const kernel_set *s) {
     }
 }
 
-/* Windows, and softcaps or slopes or sinks, at sizes around those of tiles and spans. */
+/* Windows, positions behind a token, and softcaps or slopes or sinks, at sizes around those of tiles and
+ * spans. */
 static void test_variants(const kernel_set *s, op_counts *ran) {
     static const size_t windows[] = {0, 1, 2, 7, 8, 9, 63, 64, 65, 100, 129, 255, 256, 257, 300, 1000};
     static const size_t positions[] = {1, 9, 64, 65, 130, 257, 300, 515, 700};
@@ -589,6 +592,7 @@ static void test_variants(const kernel_set *s, op_counts *ran) {
                              .n_q = heads[i % 3],
                              .n_kv = positions[i / WINDOWS],
                              .window = windows[i % WINDOWS],
+                             .n_behind = positions[i / WINDOWS] * (i % 4) / 4,
                              .softcap = softcaps[(i + i / 3) % 3],
                              .slopes = (i + i / 3) % 3 == 0 && i % 2 ? slopes : NULL,
                              .sinks = i % 5 < 2 ? sinks : NULL,

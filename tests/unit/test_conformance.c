@@ -1,8 +1,8 @@
 /*
  * Models with random weights against the logits that transformers computes for them in float64:
- * tests/golden/conformance/ (a selection, which must load) and all of $NUT_DATA/conformance (of which what
- * the engine refuses as unsupported is counted and listed). The JSON beside each model says how the values
- * were made.
+ * tests/golden/conformance/ (a selection, which must load), tests/golden/families/ (what that lacks,
+ * rerankers among it) and all of $NUT_DATA/conformance (of which what the engine refuses as unsupported is
+ * counted and listed). The JSON beside each model says how the values were made.
  *
  * The reference path must agree to rounding, the fast path within what half floats in its cache cost. Both
  * read the same ids in one batch, one by one, in odd batches, after a truncate, and with another sequence in
@@ -312,6 +312,43 @@ static double check_embedding(expected *e, const path *p, nut_session *s) {
     return worst;
 }
 
+/* ---- rerankers ---- */
+
+/* A query and a document become the ids that the tokenizers package makes of them. */
+static void check_pair(const expected *e, const nut_model *m) {
+    const char *query = text_of(json_get(e->doc.root, "pair"), "query"),
+               *document = text_of(json_get(e->doc.root, "pair"), "document");
+    int32_t ids[MAX_IDS];
+    size_t n = 0;
+    nut_error err = {NUT_OK, ""};
+    const nut_status status =
+        nut_tokenize_pair(m, query, strlen(query), document, strlen(document), ids, MAX_IDS, &n, &err);
+    CHECK(status == NUT_OK && n == e->n_ids && !memcmp(ids, e->ids, n * sizeof *ids),
+          "%s: the pair is %zu tokens, or others than expected: %s", e->name, n, err.message);
+    CHECK(nut_tokenize_pair(m, query, strlen(query), document, strlen(document), ids, n - 1, &n, &err) ==
+                  NUT_E_ARGUMENT &&
+              n == e->n_ids,
+          "%s: a buffer that is too small", e->name);
+}
+
+/* Scores of the ids, twice; the largest difference over the larger of the score and 1. */
+static double check_scores(const expected *e, const path *p, const nut_model *m, nut_session *s) {
+    enum { MAX_SCORES = 8 };
+    float right[MAX_SCORES], scores[MAX_SCORES];
+    const size_t n = json_floats(json_get(e->doc.root, "scores"), right, MAX_SCORES);
+    double worst = 0;
+    nut_error err = {NUT_OK, ""};
+    CHECK(n > 0 && n == nut_model_n_scores(m), "%s: %u scores", e->name, nut_model_n_scores(m));
+    for (int i = 0; i < 2; i++)
+        CHECK(nut_session_score(s, e->ids, e->n_ids, scores, &err) == NUT_OK, "%s: %s", e->name,
+              err.message);
+    for (size_t i = 0; i < n; i++)
+        worst = fmax(worst, fabs((double)scores[i] - (double)right[i]) / fmax(1, fabs((double)right[i])));
+    CHECK(worst < p->tolerance, "%s, %s path: scores differ by %g", e->name, p->name, worst);
+    check_pair(e, m);
+    return worst;
+}
+
 /* ---- models and folders ---- */
 
 /* Of quantized weights the fast path may be as far off as llama.cpp, which rounds activations as it does;
@@ -319,6 +356,7 @@ static double check_embedding(expected *e, const path *p, nut_session *s) {
 static double tolerance_of(const expected *e, const path *p) {
     const json *own = json_get(e->doc.root, "llama_cpp"), *q8_0 = json_get(llama_q8_0.root, "models");
     const json *row = q8_0 ? json_get(q8_0, e->name) : NULL;
+    if (p->type && !row) row = json_get(e->doc.root, "q8_0"); // by golden/families.py
     if (p->type) return fmax(p->tolerance, row ? NEARLY * row->number : 0);
     const json *quantised = own ? json_get(own, "max_diff_over_std_quantised") : NULL;
     return !p->reference && quantised ? fmax(p->tolerance, quantised->number) : p->tolerance;
@@ -338,7 +376,12 @@ static double check_path(expected *e, const path *p, const nut_model *m) {
     if (!CHECK(nut_session_new(m, &o, &s, &err) == NUT_OK, "%s: %s", e->name, err.message)) return 0;
     path as = *p;
     as.tolerance = tolerance_of(e, p);
-    const double worst = e->causal ? check_logits(e, &as, s) : check_embedding(e, &as, s);
+    double worst = e->causal ? check_logits(e, &as, s) : check_embedding(e, &as, s);
+    if (json_get(e->doc.root, "scores"))
+        worst = fmax(worst, check_scores(e, &as, m, s));
+    else
+        CHECK(nut_model_n_scores(m) == 0 && nut_session_score(s, e->ids, 8, NULL, &err) == NUT_E_UNSUPPORTED,
+              "%s: it has no head", e->name);
     if (e->causal && !p->type && as.tolerance <= p->tolerance) check_greedy(e, p, s);
     if (e->causal && p->reference) check_generation(e, s);
     nut_session_free(s);
@@ -382,9 +425,9 @@ static bool check_model(expected *e, bool verbose, nut_error *err) {
     return true;
 }
 
-/* Runs all models of a folder. Without `all_run`, what
- * is unsupported is listed. */
-static void check_folder(const char *folder, bool all_run, bool verbose) {
+/* Runs all models of a folder, which are n_least or more. Without `all_run`, what is unsupported is listed.
+ */
+static void check_folder(const char *folder, bool all_run, bool verbose, size_t n_least) {
     char index[1100], name[256];
     size_t n_bytes, n_run = 0, n_refused = 0;
     snprintf(index, sizeof index, "%s/index.json", folder);
@@ -410,7 +453,7 @@ static void check_folder(const char *folder, bool all_run, bool verbose) {
     }
     json_free(&doc);
     printf("%s: %zu models compared\n", folder, n_run);
-    CHECK(n_run >= 12, "%s: only %zu models run", folder, n_run);
+    CHECK(n_run >= n_least, "%s: only %zu models run", folder, n_run);
     if (n_refused) CHECK_SKIP("%s: %zu models of unsupported families or variants", folder, n_refused);
 }
 
@@ -422,8 +465,9 @@ int main(int argc, char **argv) {
     size_t n_bytes = 0;
     char *bytes = data_read_path("tests/golden/q8_0.json", &n_bytes);
     if (CHECK(bytes, "tests/golden/q8_0.json cannot be read")) llama_q8_0 = json_parse(bytes, n_bytes);
-    check_folder("tests/golden/conformance", true, verbose);
-    check_folder(shared, false, verbose);
+    check_folder("tests/golden/conformance", true, verbose, 12);
+    check_folder("tests/golden/families", true, verbose, 8);
+    check_folder(shared, false, verbose, 12);
     json_free(&llama_q8_0);
     return check_report();
 }
