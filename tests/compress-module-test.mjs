@@ -18,7 +18,7 @@ const work = mkdtempSync('build/compress-module-test-');
 process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 
 const compiled = await WebAssembly.compile(readFileSync(MODULE));
-const start = () => instantiate(compiled, null, () => false);
+const start = () => instantiate(compiled, null, {});
 
 /** A model's files in memory, an output, and what was told. @param {Uint8Array[]} files */
 function inMemory(files, { most = Infinity, signal = undefined } = {}) {

@@ -119,7 +119,8 @@ await check('security: the list of hashes is compared with the files', () => {
 
 // ---- pages ------------------------------------------------------------
 const TYPES = { js: 'text/javascript', mjs: 'text/javascript', wasm: 'application/wasm' };
-const [tagSnippet] = blocks('html'), [moduleSnippet, bundlerSnippet, offlineSnippet, compressSnippet] = blocks('js');
+const [tagSnippet] = blocks('html');
+const [moduleSnippet, bundlerSnippet, chatSnippet, offlineSnippet, compressSnippet] = blocks('js');
 const [integritySnippet] = blocks('html', SECURITY), [knownSnippet] = blocks('js', SECURITY);
 const headerLines = blocks('http', SECURITY)[0].trim().split('\n');
 const HEADERS = Object.fromEntries(headerLines.map((line) => line.split(/: (.*)/).slice(0, 2)));
@@ -145,6 +146,7 @@ async function bundle() {
 const bundled = await bundle();
 const pages = {
   '/bundled': () => `<!doctype html><meta charset=utf-8><script type=module>${bundled}</script>`,
+  '/chat': () => asModule(chatSnippet),
   '/offline': () => asModule(offlineSnippet),
   '/compress': () => asModule(compressSnippet),
   '/tag': () => `<!doctype html><meta charset=utf-8>${tagSnippet}`,
@@ -205,6 +207,14 @@ try {
     equal(said.at(-1)[0], 'relaxed', 'kernel');
     ensure(said.at(-1)[1] > 0, 'no tokens per second');
     ensure(said.slice(0, -1).map((x) => x[0]).join('').length > 40, JSON.stringify(said));
+  });
+  await check("README's chat with tools gives the parts of an answer", async () => {
+    await browser.goto(`${origin}/chat`);
+    await until('window.done === true');
+    const said = await browser.evaluate('window.said'), [dropped, count] = said.pop();
+    ensure(said.every(([kind]) => kind === 'content'), JSON.stringify(said));
+    ensure(said.map((x) => x[1]).join('').length > 40 && count > 20, JSON.stringify([said, count]));
+    equal(dropped, []);
   });
   await check("README's bundled module generates a text", async () => {
     await browser.goto(`${origin}/bundled`);

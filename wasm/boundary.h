@@ -20,12 +20,13 @@
     X(text)                                                                                                 \
     X(textBytes)
 
-/* A session; kvType: the address of a terminated name. */
+/* A session; shifted: tokens that its context has left out; kvType: the address of a terminated name. */
 #define NUTW_SESSION_LIST(X)                                                                                \
     X(contextLength)                                                                                        \
     X(positions)                                                                                            \
     X(threads)                                                                                              \
     X(bytes)                                                                                                \
+    X(shifted)                                                                                              \
     X(vocabulary)                                                                                           \
     X(kvType)
 
@@ -61,13 +62,30 @@
     X(sameTopHigh)                                                                                          \
     X(flips)                                                                                                \
     X(rmsDeltaP)
-/* A prompt: its text, its ids (4 bytes each), and the terminated name of the template that made it. */
-#define NUTW_CHAT_LIST(X)                                                                                   \
+
+/* The fields of nut_chat_model: an address and a number of bytes for each text. */
+#define NUTW_CHAT_MODEL_LIST(X)                                                                             \
+    X(name)                                                                                                 \
+    X(nameBytes)                                                                                            \
+    X(source)                                                                                               \
+    X(sourceBytes)                                                                                          \
+    X(toolSource)                                                                                           \
+    X(toolSourceBytes)                                                                                      \
+    X(bos)                                                                                                  \
+    X(bosBytes)                                                                                             \
+    X(eos)                                                                                                  \
+    X(eosBytes)
+
+/* A prompt, of the module nutshell-chat: its text and marks, or 0 (nut_chat_marks); `dropped` has 4 bytes a
+ * message; `name` is that of the template, terminated. */
+#define NUTW_PROMPT_LIST(X)                                                                                 \
     X(text)                                                                                                 \
     X(textBytes)                                                                                            \
-    X(ids)                                                                                                  \
-    X(count)                                                                                                \
-    X(template)
+    X(marks)                                                                                                \
+    X(turns)                                                                                                \
+    X(dropped)                                                                                              \
+    X(droppedCount)                                                                                         \
+    X(name)
 
 #define NUTW_FIELD(name) double name;
 typedef struct nutw_result {
@@ -89,9 +107,14 @@ typedef struct nutw_job_event {
 typedef struct nutw_evaluation {
     NUTW_EVALUATION_LIST(NUTW_FIELD)
 } nutw_evaluation;
-typedef struct nutw_chat {
-    NUTW_CHAT_LIST(NUTW_FIELD)
-} nutw_chat;
+
+typedef struct nutw_chat_model {
+    NUTW_CHAT_MODEL_LIST(NUTW_FIELD)
+} nutw_chat_model;
+
+typedef struct nutw_prompt {
+    NUTW_PROMPT_LIST(NUTW_FIELD)
+} nutw_prompt;
 #undef NUTW_FIELD
 
 #endif

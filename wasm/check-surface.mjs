@@ -81,15 +81,16 @@ function compare(path, what, found, listed) {
   wrong++;
 }
 
-const { page, compress, single, threads, imports, thread_imports, compress_imports } =
+const { page, compress, chat, single, threads, imports, thread_imports, compress_imports, chat_imports } =
   readList(new URL('surface.txt', import.meta.url));
-for (const list of [page, compress]) {
+for (const list of [page, compress, chat]) {
   if (list.length > PAGE_LIMIT) throw new Error(`surface.txt lists ${list.length} functions of one module, over ${PAGE_LIMIT}`);
 }
 
 /** What a module must export and import, by its name. */
 function listed(path) {
   if (path.includes('-compress')) return { exports: [...compress, ...single], imports: compress_imports };
+  if (path.includes('-chat')) return { exports: [...chat, ...single], imports: chat_imports };
   if (path.includes('-mt')) return { exports: [...page, ...threads], imports: [...imports, ...thread_imports] };
   return { exports: [...page, ...single], imports };
 }

@@ -1,11 +1,13 @@
 # The four browser modules that run models: {simd128, relaxed} x {one thread, threads}, from the same sources as every
-# other build; and nutshell-compress, which makes models (at the end of the file).
+# other build; nutshell-chat, which has the templates and answers of chats for all four; and nutshell-compress, which makes
+# models (both at the end of the file).
 # Objects are shared by simd128 and relaxed but for the files of the kernel sets. A module has simd128, or relaxed and pairs, and ref:
 # JavaScript tries what a browser computes before it fetches a module (web/page/host.js). Other builds have all sets.
 # Included by the Makefile, which has LIB_SRC, CBASE and T.
 
 EMCC := $(TOOLS)/bin/emcc
-WEB_C := wasm/nut_wasm.c $(filter-out src/evaluate/% src/compress/% src/train/%,$(LIB_SRC))
+WEB_C := wasm/nut_wasm.c src/chat/tokens.c src/chat/families.c \
+    $(filter-out src/chat/% src/evaluate/% src/compress/% src/train/%,$(LIB_SRC))
 WEB_RELAXED_C := src/kernels/relaxed.c src/kernels/pairs.c src/kernels/simd128.c
 CF_RELAXED := -mrelaxed-simd -DNUT_RELAXED_ALONE
 WEB_MODULES := $(patsubst %,build/web/nutshell-%.wasm,simd128 relaxed simd128-mt relaxed-mt)
@@ -95,8 +97,23 @@ $(COMPRESS_MODULE): $(patsubst %.c,build/web/st/%.o,$(filter-out $(COMPRESS_HOT)
     $(COMPRESS_HOT:%.c=build/web/compress/%.o) build/web/compress.list wasm/modules.mk
 	$(EMCC) $(filter %.o,$^) $(LF_web) -o $(@:.wasm=.js)
 
+# nutshell-chat: texts alone, for size. What it has to do takes a millisecond or two.
+CHAT_MODULE := build/web/nutshell-chat.wasm
+CHAT_C := wasm/nut_chat.c $(filter-out src/chat/tokens.c src/chat/families.c,$(filter src/chat/%,$(LIB_SRC))) \
+    src/base/error.c src/base/mem.c src/base/sort.c src/model/unicode.c
+build/web/chat/%.o: %.c wasm/modules.mk
+	@mkdir -p $(@D)
+	$(EMCC) $(CBASE) -Oz -mbulk-memory -c $< -o $@
+build/web/chat.list: wasm/surface.txt
+	@mkdir -p $(@D)
+	sed -n '/^nutm_/s/^/_/p' $< > $@
+LF_chat = $(subst -sMAXIMUM_MEMORY=4GB,-sMAXIMUM_MEMORY=512MB,$(subst -msimd128,,$(subst exports.list,chat.list,$(LF_web)))) \
+    -sERROR_ON_UNDEFINED_SYMBOLS=0 -sWARN_ON_UNDEFINED_SYMBOLS=0
+$(CHAT_MODULE): $(CHAT_C:%.c=build/web/chat/%.o) build/web/chat.list wasm/modules.mk
+	$(EMCC) $(filter %.o,$^) $(LF_chat) -o $(@:.wasm=.js)
+
 # What a page needs, in dist/: the modules, and the JavaScript bundled by wasm/bundle.mjs.
 .PHONY: web
-web: $(WEB_MODULES) $(COMPRESS_MODULE) web/shared/tables.js
-	node wasm/check-surface.mjs $(WEB_MODULES) $(COMPRESS_MODULE)
+web: $(WEB_MODULES) $(CHAT_MODULE) $(COMPRESS_MODULE) web/shared/tables.js
+	node wasm/check-surface.mjs $(WEB_MODULES) $(CHAT_MODULE) $(COMPRESS_MODULE)
 	node wasm/bundle.mjs

@@ -34,8 +34,7 @@ static struct {
     nutw_result result;
     nutw_session facts;
     nutw_step step;
-    nut_chat *chat; // the prompt that was made last
-    nutw_chat prompt;
+    nutw_chat_model chat;
 } w;
 
 /* ---- errors and results ---- */
@@ -134,8 +133,6 @@ void nutw_reset(void) {
     nut_load_abort(w.loader);
     free(w.races);
     w.races = NULL;
-    nut_chat_free(w.chat);
-    w.chat = NULL;
     for (int i = 0; i < w.n_sessions; i++) nut_session_free(w.sessions[i]);
     free(w.sessions);
     nut_model_free(w.model);
@@ -269,6 +266,7 @@ const nutw_session *nutw_session_facts(int session) {
                              .positions = nut_session_n_past(s),
                              .threads = nut_session_n_threads(s),
                              .bytes = (double)nut_session_bytes(s),
+                             .shifted = nut_session_n_left(s),
                              .vocabulary = nut_model_n_vocab(w.model),
                              .kvType = address(nut_session_kv_type(s))};
     return &w.facts;
@@ -306,31 +304,44 @@ const nutw_result *nutw_detokenize(const int32_t *ids, double n_ids, int special
 
 /* ---- chat ---- */
 
-/* messages, variables: JSON; source: of a template, or 0 for the model's; prompt: whether the answer is
- * opened; now: local time in seconds since 1970. */
-const nutw_chat *nutw_chat_render(const char *messages, double n_messages, const char *variables,
-                                  double n_variables, const char *source, double n_source, int prompt,
-                                  double now) {
-    size_t n_text, n_ids;
-    nut_chat *chat;
-    const nut_chat_options o = {.source = source,
-                                .n_source = (size_t)to_u64(n_source),
-                                .variables = variables,
-                                .n_variables = (size_t)to_u64(n_variables),
-                                .no_prompt = !prompt,
-                                .now = (int64_t)to_u64(now)};
-    nut_chat_free(w.chat);
-    w.chat = NULL;
+/* What the module nutshell-chat needs of the model to write its prompts. */
+const nutw_chat_model *nutw_chat_model_of(void) {
+    nut_chat_model m;
     if (!session_of(0)) return NULL;
-    if (nut_chat_render(w.model, messages, (size_t)to_u64(n_messages), &o, &chat, &w.err) != NUT_OK)
-        return NULL;
-    w.chat = chat;
-    w.prompt.text = address(nut_chat_text(chat, &n_text));
-    w.prompt.ids = address(nut_chat_ids(chat, &n_ids));
-    w.prompt.textBytes = (double)n_text;
-    w.prompt.count = (double)n_ids;
-    w.prompt.template = address(nut_chat_template(chat));
-    return &w.prompt;
+    nut_chat_model_of(w.model, &m);
+    w.chat = (nutw_chat_model){.name = address(m.name),
+                               .nameBytes = (double)strlen(m.name),
+                               .source = address(m.source),
+                               .sourceBytes = (double)m.n_source,
+                               .toolSource = address(m.tool_source),
+                               .toolSourceBytes = (double)m.n_tool_source,
+                               .bos = address(m.bos),
+                               .bosBytes = (double)m.n_bos,
+                               .eos = address(m.eos),
+                               .eosBytes = (double)m.n_eos};
+    return &w.chat;
+}
+
+/* Whether there is a template to chat with. */
+int nutw_can_chat(void) {
+    nut_chat_model m;
+    if (!session_of(0)) return -1;
+    nut_chat_model_of(w.model, &m);
+    return m.source || m.tool_source;
+}
+
+/* The ids of a prompt that nutshell-chat has written, 4 bytes each; marks: a byte for each of the text's, or
+ * 0: see nut_chat_tokenize. */
+const nutw_result *nutw_chat_tokenize(const char *text, double n_text, const uint8_t *marks) {
+    const size_t bytes = (size_t)to_u64(n_text), size = sizeof(int32_t);
+    size_t n = bytes / 2 + 16;
+    if (!session_of(0)) return NULL;
+    do {
+        if (n > SIZE_MAX / size || !reserve(n * size)) return NULL;
+    } while (nut_chat_tokenize(w.model, text, marks, bytes, (int32_t *)(void *)w.buffer, w.cap / size, &n,
+                               &w.err) != NUT_OK &&
+             n > w.cap / size);
+    return n <= w.cap / size ? give(n * size) : NULL;
 }
 
 /* ---- generation ---- */
@@ -349,10 +360,11 @@ static nut_generate_options read_options(const double *numbers) {
 }
 
 /* options: a double for each row of NUT_GENERATE_OPTION_LIST; stops: n_stop terminated texts after one
- * another; prompt: n_prompt bytes of UTF-8, or n_ids ids where that is not 0. Returns the number of prompt
- * tokens. */
+ * another; prompt: n_prompt bytes of UTF-8, or n_ids ids where that is not 0; shown, shift: see
+ * nut_generate_options. Returns the number of prompt tokens. */
 int nutw_generate_begin(int session, const double *options, const char *stops, unsigned n_stop,
-                        const char *prompt, double n_prompt, unsigned flags, double n_ids) {
+                        const char *prompt, double n_prompt, unsigned flags, double n_ids,
+                        const int32_t *shown, unsigned n_shown, int shift) {
     size_t n = (size_t)to_u64(n_ids);
     const char *stop[NUT_MAX_STOPS];
     nut_session *s = session_of(session);
@@ -362,6 +374,9 @@ int nutw_generate_begin(int session, const double *options, const char *stops, u
     nut_generate_options o = read_options(options);
     o.stop = stop;
     o.n_stop = n_stop;
+    o.shown = shown;
+    o.n_shown = n_shown;
+    o.shift = shift;
     const int32_t *ids = n ? (const int32_t *)(const void *)prompt : tokenize(prompt, n_prompt, flags, &n);
     return ids && nut_generate_begin(s, ids, n, &o, &w.err) == NUT_OK ? (int)n : -1;
 }

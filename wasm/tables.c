@@ -34,7 +34,7 @@ static void print_options(void) {
 }
 
 static void print_names(const char *comment, const char *name, const char *const *names, size_t n) {
-    enum { PER_LINE = 8 };
+    enum { PER_LINE = 6 };
     printf("\n/** %s */\nexport const %s = /** @type {const} */ ([", comment, name);
     for (size_t i = 0; i < n; i++)
         printf("%s%s'%s'", i ? "," : "",
@@ -59,28 +59,31 @@ static void print_enums(void) {
 #define NUT_X(id, text) text,
     static const char *const statuses[] = {NUT_STATUS_LIST(NUT_X)}, *const kv_types[] = {NUT_KV_LIST(NUT_X)},
                              *const kinds[] = {NUT_STEP_LIST(NUT_X)},
+                             *const parts[] = {NUT_ANSWER_LIST(NUT_X)},
                              *const finishes[] = {NUT_FINISH_LIST(NUT_X)};
 #undef NUT_X
     print_names("Names of nut_status, by number: codes of errors.", "STATUSES", NAMES(statuses));
     print_names("Names of nut_kv_type, by number; the first is the default.", "KV_TYPES", NAMES(kv_types));
     print_names("Names of nut_step_kind, by number.", "STEP_KINDS", NAMES(kinds));
+    print_names("Names of nut_answer_kind, by number.", "ANSWER_KINDS", NAMES(parts));
     print_names("Names of nut_finish, by number.", "FINISHES", NAMES(finishes));
 }
 
 static void print_structs(void) {
 #define NUT_X(name) #name,
-    static const char *const result[] = {NUTW_RESULT_LIST(NUT_X)}, *const step[] = {NUTW_STEP_LIST(NUT_X)},
-                             *const session[] = {NUTW_SESSION_LIST(NUT_X)},
-                             *const event[] = {NUTW_JOB_EVENT_LIST(NUT_X)},
-                             *const evaluation[] = {NUTW_EVALUATION_LIST(NUT_X)},
-                             *const chat[] = {NUTW_CHAT_LIST(NUT_X)};
+    static const char *const
+        result[] = {NUTW_RESULT_LIST(NUT_X)},
+        *const step[] = {NUTW_STEP_LIST(NUT_X)}, *const session[] = {NUTW_SESSION_LIST(NUT_X)},
+        *const event[] = {NUTW_JOB_EVENT_LIST(NUT_X)}, *const evaluation[] = {NUTW_EVALUATION_LIST(NUT_X)},
+        *const model[] = {NUTW_CHAT_MODEL_LIST(NUT_X)}, *const prompt[] = {NUTW_PROMPT_LIST(NUT_X)};
 #undef NUT_X
     print_names("Fields of a result.", "RESULT", NAMES(result));
     print_names("Fields of a step of a generation.", "STEP", NAMES(step));
     print_names("Fields of a session.", "SESSION", NAMES(session));
     print_names("Fields of an event of a job.", "JOB_EVENT", NAMES(event));
     print_names("Fields of an evaluation.", "EVALUATION", NAMES(evaluation));
-    print_names("Fields of a prompt.", "CHAT", NAMES(chat));
+    print_names("Fields of what chat needs of a model.", "CHAT_MODEL", NAMES(model));
+    print_names("Fields of a prompt.", "PROMPT", NAMES(prompt));
 }
 
 int main(void) {

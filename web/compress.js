@@ -1,8 +1,8 @@
 // dist/nutshell-compress.mjs: makes models smaller, and tells what that costs. A file of its own, since pages
 // that run models need none of it. Each call has a worker of its own, which ends with it. Where a script has
 // defined the global Nutshell, its functions are members of that too.
-import { NutshellError, fromWire } from './shared/errors.js';
-import { badArgument, checkOptions, checkText } from './shared/options.js';
+import { NutshellError, badArgument, fromWire } from './shared/errors.js';
+import { checkOptions, checkText } from './shared/options.js';
 import { needEngine } from './shared/probe.js';
 import { folderUrl } from './page/host.js';
 import { openSource } from './page/load.js';

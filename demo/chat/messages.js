@@ -2,7 +2,7 @@
 import {
   $, announce, button, clearError, make, named, page, plural, showError,
 } from './page.js';
-import { AnswerView, splitReasoning } from './answer.js';
+import { AnswerView } from './answer.js';
 import { countAttached, giveBack, hasAttached, takeAttached } from './attached.js';
 import { Conversation, textFor } from './conversation.js';
 import { numbersOf, settingsAreValid, systemPrompt } from './settings.js';
@@ -186,28 +186,28 @@ function showContext(/** @type {Stats|null} */ stats) {
 // --- generating
 
 /**
- * Streams the generation that `begin` gives. Resolves with all that was written and the error that ended it, if one did.
- * @param {() => Promise<import('../../dist/nutshell.js').Generation>} begin
+ * Streams the generation that `begin` gives. Resolves with the error that ended it, if one did.
+ * @template {import('../../dist/nutshell.js').Generation} T
+ * @param {() => T} begin
  * @param {HTMLElement} article
  * @param {HTMLElement} footer
- * @param {(written: string) => void} show called with all that was written so far, after each piece
- * @param {() => string} note what is said after the figures
+ * @param {(piece: any, generation: T) => void} show called with each text, or with each part of an answer
+ * @param {(stats: import('../../dist/nutshell.js').ChatStats) => string} note what is said after the figures
  */
 async function stream(begin, article, footer, show, note = () => '') {
-  /** @type {import('../../dist/nutshell.js').Generation|null} */ let generation = null;
   /** @type {any} */ let failure = null;
-  let written = '';
+  const generation = begin();
   const figures = makeFigures('');
   footer.append(figures);
   article.setAttribute('aria-busy', 'true');
-  const showFigures = (busy) => { figures.textContent = figuresText(generation?.stats ?? null, busy) + note(); };
+  const showFigures = (busy) => {
+    figures.textContent = figuresText(generation.stats, busy) + (generation.stats ? note(generation.stats) : '');
+  };
   showFigures(true);
   const timer = setInterval(() => showFigures(true), 200);
   try {
-    generation = await begin();
-    for await (const piece of generation) {
-      written += piece;
-      show(written);
+    for await (const piece of /** @type {any} */ (generation).parts?.() ?? generation) {
+      show(piece, generation);
       follower.follow();
     }
   } catch (error) {
@@ -215,8 +215,8 @@ async function stream(begin, article, footer, show, note = () => '') {
   }
   clearInterval(timer);
   showFigures(false);
-  if (article.isConnected) showContext(generation?.stats ?? null);
-  return { written, failure, figures: figures.textContent ?? '' };
+  if (article.isConnected) showContext(generation.stats);
+  return { failure, figures: figures.textContent ?? '' };
 }
 
 /** What surrounds one generation: buttons, Stop, the error, the focus. `work` gets the signal; it resolves with what is
@@ -238,24 +238,6 @@ async function whileRunning(work) {
   else announce(controller.signal.aborted ? 'Stopped.' : said);
 }
 
-/**
- * The messages that fit into the context with an answer: the system prompt and the newest of the conversation. The
- * last question is always one of them. `opened`: the template begins the answer with reasoning.
- * @param {Model} model
- * @param {{ role: string, content: string }[]} history
- */
-async function fitting(model, history) {
-  const { contextLength } = model.info;
-  const room = contextLength - Math.min(numbersOf('sampling').maxTokens ?? contextLength, contextLength >> 2);
-  const content = systemPrompt();
-  for (let leftOut = 0; ; leftOut += 2) { // a question with its answer
-    const messages = [...(content ? [{ role: 'system', content }] : []), ...history.slice(leftOut)];
-    const { text, ids } = await model.renderChat(messages, { tokens: true });
-    const opened = text.trimEnd().endsWith('<think>');
-    if (leftOut + 2 >= history.length || ids.length <= room) return { messages, leftOut, opened };
-  }
-}
-
 /** Saves now and then while an answer grows, and at its end. */
 function saver(/** @type {Conversation} */ which) {
   let last = Date.now(), busy = Promise.resolve();
@@ -275,29 +257,31 @@ function answerQuestion(/** @type {Model} */ model, /** @type {Message} */ quest
     const saveNow = saver(within);
     const { article, text, footer } = addArticle('answer', page.name);
     const view = new AnswerView(article, text);
-    let leftOut = 0, opened = false;
+    const shown = { answer: '', reasoning: '' };
     /** @type {Message|null} */ let message = null;
-    const begin = async () => {
+    const begin = () => {
       saveNow(true);
+      const content = systemPrompt();
       const history = within.pathTo(question).map((one) => ({ role: one.role, content: textFor(one) }));
-      const fit = await fitting(model, history);
-      ({ leftOut, opened } = fit);
-      return model.chat(fit.messages, { ...numbersOf('sampling'), signal });
+      const messages = [...(content ? [{ role: 'system', content }] : []), ...history];
+      return model.chat(messages, { ...numbersOf('sampling'), overflow: 'trim', signal });
     };
-    const show = (written) => {
-      const parts = splitReasoning(written, opened);
-      view.show(parts);
+    /** @param {import('../../dist/nutshell.js').AnswerPart} part @param {import('../../dist/nutshell.js').Answer} generation */
+    const show = (part, generation) => {
+      const { content, reasoning_content: reasoning = '' } = generation.message;
+      Object.assign(shown, { answer: content, reasoning });
+      view.show({ ...shown, thinking: part.kind === 'reasoning' });
       message ??= within.add(question, { role: 'assistant', content: '', by: page.name });
-      Object.assign(message, { content: parts.answer, ...(parts.reasoning ? { reasoning: parts.reasoning } : {}) });
+      Object.assign(message, { content, ...(reasoning ? { reasoning } : {}) });
       saveNow();
     };
-    const note = () => (leftOut ? ` · without the oldest ${leftOut} messages` : '');
-    const { written, failure, figures } = await stream(begin, article, footer, show, note);
+    /** @param {import('../../dist/nutshell.js').ChatStats} stats */
+    const note = ({ dropped = [] }) => (dropped.length ? ` · without the oldest ${dropped.length} messages` : '');
+    const { failure, figures } = await stream(begin, article, footer, show, note);
     if (!message && !failure) message = within.add(question, { role: 'assistant', content: '', by: page.name }); // stopped
     const ended = /** @type {Message|null} */ (message);
     if (ended) ended.figures = figures;
-    const parts = splitReasoning(written, opened);
-    view.show({ ...parts, thinking: false });
+    view.show(shown);
     if (ended) saveNow(true);
     if (within === conversation) {
       if (ended) fillAnswerFooter(footer, text, ended);
@@ -305,7 +289,7 @@ function answerQuestion(/** @type {Model} */ model, /** @type {Message} */ quest
       offerRetry();
     }
     article.setAttribute('aria-busy', 'false');
-    return { said: parts.answer, failure };
+    return { said: shown.answer, failure };
   });
 }
 
@@ -362,8 +346,9 @@ function continueText(/** @type {Model} */ model, given) {
     const { article, text, footer } = addArticle('answer', page.name);
     const node = document.createTextNode('');
     text.append(make('span', { className: 'given' }, given), node);
-    const begin = async () => model.generate(given, { ...numbersOf('sampling'), signal });
-    const { written, failure } = await stream(begin, article, footer, (all) => { node.data = all; });
+    const begin = () => model.generate(given, { ...numbersOf('sampling'), signal });
+    let written = '';
+    const { failure } = await stream(begin, article, footer, (piece) => { node.data = written += piece; }, () => '');
     const goOn = () => { if (!page.stopping && page.model) continueText(page.model, given + written); };
     footer.append(button('Copy', () => copyText(given + written, text), 'quiet'), button('Go on', goOn, 'quiet retry'));
     article.setAttribute('aria-busy', 'false');

@@ -1,5 +1,7 @@
 // Choosing and loading a model: the lists of the server's and of the stored models, addresses, files, progress.
-import { $, acceptDrops, announce, button, clearError, durationText, make, megabytes, named, page, showError, sizeText } from './page.js';
+import {
+  $, acceptDrops, announce, button, clearError, durationText, make, megabytes, named, page, showError, sizeText,
+} from './page.js';
 import { numbersOf, settingsAreValid, showFacts } from './settings.js';
 
 /** @typedef {import('./page.js').Model} Model */
@@ -119,10 +121,10 @@ function engineOptions() {
   return threads && Nutshell.capabilities().threads ? { threads } : {};
 }
 
-/** Fetches the engine while a model is being chosen, so that a stored model loads without a network. */
+/** Fetches the engine while a model is being chosen, so that a stored model loads and chats without a network. */
 export function prepareEngine() {
   if (page.view !== 'models' || page.loading) return;
-  Nutshell.prepare(engineOptions()).then(() => { document.body.dataset.engine = 'ready'; })
+  Nutshell.prepare({ ...engineOptions(), chat: true }).then(() => { document.body.dataset.engine = 'ready'; })
     .catch(() => {}); // Nutshell.load reports it again, when the user waits for it
 }
 

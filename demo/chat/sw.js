@@ -15,7 +15,7 @@
 const VERSION = ''; // empty: nothing is stored
 
 const LIBRARY = ['nutshell.js', 'nutshell-worker.mjs', 'nutshell-simd128.wasm', 'nutshell-relaxed.wasm',
-  'nutshell-simd128-mt.wasm', 'nutshell-relaxed-mt.wasm'];
+  'nutshell-simd128-mt.wasm', 'nutshell-relaxed-mt.wasm', 'nutshell-chat.mjs', 'nutshell-chat.wasm'];
 const SCRIPTS = ['theme', 'main', 'page', 'settings', 'models', 'messages', 'answer', 'markdown', 'attached', 'chats',
   'conversation', 'store'].map((name) => `${name}.js`);
 const PAGE = ['./', 'chat.css', ...SCRIPTS, 'vendor.mjs', 'manifest.webmanifest', 'icon.svg', '../extension/icon128.png'];

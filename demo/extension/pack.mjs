@@ -12,7 +12,7 @@ const OWN = ['manifest.json', 'background.js', 'panel.html', 'panel.css', 'panel
 const MODEL = 'nutshell-tiny-q8_0.gguf';
 /** The script, the worker, what it fetches later, and all engine modules, since the browser decides which one
  * runs. */
-const LIBRARY = /^(nutshell\.js|nutshell-(worker|cache)\.mjs|nutshell-(simd128|relaxed).*|LICENSES\.txt)$/;
+const LIBRARY = /^(nutshell\.js|nutshell-(worker|cache|chat)\.mjs|nutshell-(simd128|relaxed|chat).*\.wasm|LICENSES\.txt)$/;
 
 /** Copies the extension to `folder`, which is emptied first; returns its path. */
 export function pack(folder = join(ROOT, 'build/extension')) {

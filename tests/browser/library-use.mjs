@@ -1,7 +1,9 @@
 // Sections of library-test.mjs: use and misuse of a loaded model.
 import { check, ensure, equal } from './harness.mjs';
 import { HOSTILE } from './hostile-templates.mjs';
-import { LONG_PROMPT, PROMPT, greedy, rendered, run } from './library-setup.mjs';
+import { LONG_PROMPT, PROMPT, greedy, large, model, rendered, run } from './library-setup.mjs';
+import { DIST } from './models.mjs';
+import { TestServer } from './server.mjs';
 
 /** @typedef {import('./library-setup.mjs').Browser} Browser */
 /** @typedef {import('./library-setup.mjs').Servers} Servers */
@@ -154,6 +156,63 @@ export async function checkChat(browser, { main }) {
     equal(result.stopped.text, result.text.slice(0, result.text.indexOf(result.stop)));
     equal([result.stopped.stats.finishReason, result.back], ['stop', 'Héllo 🙂 world']);
   });
+}
+
+/** @param {Browser} browser */
+export async function checkAnswers(browser) {
+  const main = await TestServer.start({ dist: DIST, model, large }); // of which no browser has anything yet
+  await browser.goto(main.url + '/');
+  const messages = [{ role: 'system', content: 'Be brief.' }, ...Array.from({ length: 40 }, (_, i) => (
+    { role: i % 2 ? 'assistant' : 'user', content: `This is message number ${i} of them.` })), { role: 'user', content: 'Hi' }];
+  const template = '{% for m in messages %}{{ m.content }}\n{% endfor %}';
+  await check(`${browser.name}: the files that only chats need are fetched for the first one, once`, async () => {
+    const names = () => main.requests.map(({ path }) => path.split('/').pop() ?? '');
+    const asked = () => names().filter((name) => name.startsWith('nutshell-chat'));
+    await browser.evaluate(async ([prompt, options]) => {
+      await window.load('model/a.gguf', { contextLength: 256 });
+      await collect(model.generate(prompt, options));
+    }, [PROMPT, greedy]);
+    equal(asked(), [], 'for a text that is continued:');
+    await browser.evaluate(async ([messages, options]) => {
+      for (let i = 0; i < 2; i++) await collect(model.chat(messages.slice(-1), options));
+    }, [messages, { ...greedy, template }]);
+    equal(asked().sort(), ['nutshell-chat.mjs', 'nutshell-chat.wasm']);
+  });
+  await check(`${browser.name}: reasoning is apart from the content, in the message and among the parts`, async () => {
+    const { all, answer, message, parts, kinds } = await browser.evaluate(async ([messages, options]) => {
+      const template = options.template.replace('<think>', '');
+      const { text: all } = await collect(model.chat(messages, { ...options, template }));
+      const generation = model.chat(messages, options), { text: answer } = await collect(generation);
+      const parts = [];
+      for await (const part of model.chat(messages, options).parts()) parts.push(part);
+      return { all, answer, message: generation.message, kinds: [...new Set(parts.map(({ kind }) => kind))],
+        parts: parts.map(({ text }) => text).join('') };
+    }, [messages.slice(-1), { ...greedy, template: `${template}<think>` }]);
+    ensure(all.length > 5, `only "${all}"`);
+    equal([answer, kinds], ['', ['reasoning']]);
+    equal([message.content, message.reasoning_content], ['', parts]);
+  });
+  await check(`${browser.name}: messages that do not fit, what was left out of them, and what the cache holds`, async () => {
+    const result = await browser.evaluate(async ([messages, options]) => {
+      const { code } = await codeOf(() => model.chat(messages, options).next());
+      const trimmed = model.chat(messages, { ...options, overflow: 'trim' });
+      await trimmed.text();
+      const [{ dropped, promptTokens }] = [trimmed.stats];
+      const rest = messages.filter((_, i) => !dropped.includes(i));
+      const count = await model.countTokens(rest, { template: options.template });
+      const { ids } = await model.renderChat(rest, { template: options.template, tokens: true });
+      const shifted = model.chat(messages, { ...options, overflow: 'shift' });
+      await shifted.text();
+      return { code, dropped, promptTokens, count, ids: ids.length, shifted: shifted.stats };
+    }, [messages, { ...greedy, template }]);
+    equal(result.code, 'context-full');
+    equal([result.count, result.ids], [result.promptTokens, result.promptTokens]);
+    equal(result.dropped, Array.from(result.dropped, (_, i) => i + 1), 'the oldest, without the system text:');
+    ensure(result.dropped.length > 10 && result.promptTokens < 256 - greedy.maxTokens, JSON.stringify(result));
+    equal([result.shifted.dropped, result.shifted.promptTokens > 256, result.shifted.tokens > 5], [[], true, true],
+      JSON.stringify(result.shifted));
+  });
+  await main.close();
 }
 
 /** Hostile templates for browsers: those that take most memory, and all nested ones, because stacks differ. */

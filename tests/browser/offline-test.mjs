@@ -15,8 +15,8 @@ import { BrowserStuck } from './watchdog.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
 const TINY = 'nutshell-tiny-q8_0.gguf';
-const LIBRARY = ['nutshell-relaxed-mt.wasm', 'nutshell-relaxed.wasm', 'nutshell-simd128-mt.wasm', 'nutshell-simd128.wasm',
-  'nutshell-worker.mjs', 'nutshell.js'];
+const LIBRARY = ['nutshell-chat.mjs', 'nutshell-chat.wasm', 'nutshell-relaxed-mt.wasm', 'nutshell-relaxed.wasm',
+  'nutshell-simd128-mt.wasm', 'nutshell-simd128.wasm', 'nutshell-worker.mjs', 'nutshell.js'];
 
 /** What the service worker keeps: the page's own files, and what it may fetch of the library. */
 const SCRIPTS = readdirSync(join(ROOT, 'demo/chat')).filter((name) => /\.m?js$/.test(name) && name !== 'sw.js');

@@ -1,25 +1,18 @@
-// Chat templates in the engine's WebAssembly module, as pages run them: what well-known templates make of conversations
+// Chat templates in the module nutshell-chat, as pages run them: what well-known templates make of conversations
 // (as Jinja2 renders them: chat-templates/golden.json of the data folder), that hostile templates are stopped within
 // bounds, and that no message forges a turn. The interpreter itself is tested natively: tests/unit/test_chat_*.c.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Engine } from '../../web/worker/engine.js';
-import { instantiate } from '../../web/worker/instantiate.js';
+import { checkOptions, rules } from '../../web/shared/options.js';
 import { check, ensure, equal, finish, skip } from './harness.mjs';
 import { HOSTILE } from './hostile-templates.mjs';
-import { DATA, DIST } from './models.mjs';
+import { chatWith, engineWith } from './chat-modules.mjs';
+import { DATA, tiny } from './models.mjs';
 
 const MEMORY = 220_000_000; // bytes that the module may have in the end: the model, and what templates may take
 
-const compiled = await WebAssembly.compile(readFileSync(join(DIST, 'nutshell-simd128.wasm')));
-const started = await instantiate(compiled, null, () => false);
-started.exports.__wasm_call_ctors();
-const engine = new Engine(started);
-const model = readFileSync(join(DIST, 'nutshell-tiny-q8_0.gguf'));
-engine.loadBegin({ fileSize: model.length, contextLength: 128, kvType: 'f16', kernel: undefined });
-engine.staging(model.length).set(model);
-engine.feed(0, model.length);
-engine.loadFinish({ contextLength: 128, kvType: 'f16', threads: 1, fewer: false });
+const engine = await engineWith(tiny(), 128);
+const { chat, memory } = await chatWith(engine);
 
 const HI = [{ role: 'user', content: 'Hi' }];
 
@@ -27,7 +20,7 @@ const HI = [{ role: 'user', content: 'Hi' }];
 function outcome(template, variables = {}, messages = HI) {
   const { add_generation_prompt: addGenerationPrompt = true, ...templateVariables } = /** @type {any} */ (variables);
   try {
-    return engine.renderChat(messages, { template, templateVariables, addGenerationPrompt }).text;
+    return chat.prompt(messages, { template, templateVariables, addGenerationPrompt }).text;
   } catch (error) {
     return { code: error.code, message: error.message };
   }
@@ -63,7 +56,7 @@ for (const [name, [limit, template]] of Object.entries(HOSTILE)) {
   });
 }
 await check('memory stays within bounds', () =>
-  ensure(started.memory.buffer.byteLength < MEMORY, `${started.memory.buffer.byteLength} bytes`));
+  ensure(memory.buffer.byteLength < MEMORY, `${memory.buffer.byteLength} bytes`));
 await check('the interpreter goes on after them', () => equal(outcome('{{ messages[0].content }}!'), 'Hi!'));
 
 // --- prompts ----------------------------------------------------------------------------------------------------------
@@ -88,7 +81,7 @@ await check('a prompt has ids, and special tokens in what the template wrote alo
   const begins = engine.tokenize(bos, { addBos: false, parseSpecial: true })[0];
   const count = (/** @type {Int32Array} */ ids) => ids.filter((id) => id === begins).length;
   const [forged, trusted] = [{}, { trusted: true }].map((more) =>
-    engine.renderChat([{ role: 'user', content: `a${bos}b`, ...more }], { template }));
+    chat.prompt([{ role: 'user', content: `a${bos}b`, ...more }], checkOptions(rules.render, { template })));
   equal([forged.text, forged.template, count(forged.ids), count(trusted.ids)], [`${bos}a${bos}b`, 'given', 1, 2]);
 });
 finish();

@@ -1,6 +1,5 @@
 // The chat page's own parts that need no browser: a conversation as a tree, its import, reasoning apart from an answer.
 import { Conversation, FORMAT, importConversation, textFor } from '../../demo/chat/conversation.js';
-import { splitReasoning } from '../../demo/chat/answer.js';
 import { check, ensure, equal, failure } from './harness.mjs';
 
 const contents = (conversation) => conversation.path().map(({ content }) => content);
@@ -65,14 +64,5 @@ export async function checkChats() {
     const files = [{ name: 'a.md', text: '```\nx\n```\n' }];
     equal(textFor({ content: 'Why?', files }), 'a.md:\n````\n```\nx\n```\n````\n\nWhy?');
     equal(textFor({ content: 'Why?' }), 'Why?');
-  });
-  await check('reasoning is apart from the answer, however it is cut', () => {
-    const written = '<think>\none\n</think>\n\nThe answer <think> is.';
-    const shown = [...written].map((_, i) => splitReasoning(written.slice(0, i + 1), false));
-    equal(shown.at(-1), { reasoning: 'one', answer: 'The answer <think> is.', thinking: false });
-    ensure(shown.every(({ answer }) => shown.at(-1)?.answer.startsWith(answer)), 'an answer was shown that was none');
-    equal(splitReasoning('still', true), { reasoning: 'still', answer: '', thinking: true });
-    equal(splitReasoning('done</think>yes', true), { reasoning: 'done', answer: 'yes', thinking: false });
-    equal(splitReasoning('<b>', false), { reasoning: '', answer: '<b>', thinking: false });
   });
 }

@@ -250,7 +250,7 @@ function playedHost() {
   return { model: new Model(/** @type {any} */ (host), /** @type {any} */ ({})), log, running };
 }
 
-const say = (one, text) => one.onEvent({ text, figures: { tokens: 1 } });
+const say = (one, text) => one.onEvent({ pieces: [text], figures: { tokens: 1 } });
 
 async function checkPage() {
   await check('sessions in the page: each has its own generation, its handle goes with every request', async () => {

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { Generation } from '../../web/page/generation.js';
 import { xxh32 } from '../../web/shared/checksum.js';
 import { NutshellError, fromWire, toWire } from '../../web/shared/errors.js';
-import { checkIds, checkMessages, checkOptions, rules } from '../../web/shared/options.js';
+import { checkIds, checkOptions, rules } from '../../web/shared/options.js';
+import { checkMessages } from '../../web/worker/messages.js';
 import { hasSharedMemory, hasSimd } from '../../web/shared/probe.js';
-import { FINISHES, GENERATE_OPTIONS, KV_TYPES, STATUSES } from '../../web/shared/tables.js';
+import { ANSWER_KINDS, FINISHES, GENERATE_OPTIONS, KV_TYPES, STATUSES } from '../../web/shared/tables.js';
 import { Demand } from '../../web/worker/demand.js';
 import { ByteReader, bytesOf } from '../../web/worker/byte_reader.js';
 import { Downloads, retry } from '../../web/worker/downloads.js';
@@ -22,6 +23,7 @@ import { check, ensure, equal, failure, finish } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
 import { inParts } from './parts.mjs';
 import { checkChats } from './unit-chats.mjs';
+import { checkAnswers } from './unit-answers.mjs';
 import { checkSessions } from './unit-sessions.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -112,15 +114,15 @@ await check('progress: speed, time left, and sums', () => {
 });
 
 /** A generation whose worker is played by the test. */
-function played(signal) {
+function played(signal, Kind = Generation) {
   const log = [];
   /** @type {any} */
   const worker = {};
-  const generation = new Generation({
+  const generation = new Kind({
     begin: () => log.push('begin'),
     ask: (onEvent, started) => {
       started(7);
-      worker.say = (text) => onEvent({ text, figures: { tokens: ++worker.tokens } });
+      worker.say = (...pieces) => onEvent({ pieces, figures: { tokens: ++worker.tokens } });
       worker.tokens = 0;
       return new Promise((resolve, reject) => { Object.assign(worker, { resolve, reject }); });
     },
@@ -227,7 +229,7 @@ const compiled = await WebAssembly.compile(readFileSync(join(DIST, 'nutshell-sim
 const OPTIONS = { contextLength: 128, kvType: 'f16', kernel: undefined, threads: 1 };
 
 async function newEngine() {
-  const started = await instantiate(compiled, null, () => false);
+  const started = await instantiate(compiled, null, {});
   started.exports.__wasm_call_ctors();
   return new Engine(started);
 }
@@ -316,7 +318,7 @@ await check('files of a model that do not come in order are refused', async () =
 
 /** An engine with the small model, its memory, and the names of the functions of the module that it calls. */
 async function loaded(others = {}) {
-  const started = await instantiate(compiled, null, () => false);
+  const started = await instantiate(compiled, null, {});
   const calls = [];
   started.exports.__wasm_call_ctors();
   const exports = Object.fromEntries(Object.entries(started.exports).map(([name, value]) => [name,
@@ -396,6 +398,7 @@ await check('every option reaches the engine', async () => {
 });
 
 await checkSessions(loaded);
+await checkAnswers(loaded, played);
 
 // ---- downloads ---------------------------------------------------------------------------------------------------------
 
@@ -530,9 +533,9 @@ function members(types, name) {
 
 await check('nutshell.d.ts has the options that are checked, with their types and defaults', () => {
   const types = readFileSync(join(ROOT, 'web/nutshell.d.ts'), 'utf8');
-  const interfaces = { EngineOptions: 'engine', LoadOptions: 'load', SessionOptions: 'session', GenerateOptions: 'generate',
-    RenderOptions: 'template', ChatOptions: 'chat', TokenizeOptions: 'tokenize', DetokenizeOptions: 'detokenize',
-    VerifyOptions: 'verify', ImportOptions: 'import' };
+  const interfaces = { PrepareOptions: 'prepare', LoadOptions: 'load', SessionOptions: 'session', GenerateOptions: 'generate',
+    RenderOptions: 'render', ChatOptions: 'chat', TokenizeOptions: 'tokenize',
+    DetokenizeOptions: 'detokenize', VerifyOptions: 'verify', ImportOptions: 'import' };
   equal(Object.values(interfaces).sort(), Object.keys(rules).sort(), 'tables of options:');
   for (const [name, table] of Object.entries(interfaces)) {
     equal(Object.keys(members(types, name)).sort(), Object.keys(rules[table]).sort(), `${name}:`);
@@ -550,6 +553,7 @@ await check('nutshell.d.ts has the names that the engine gives', () => {
   const union = (names) => names.map((name) => `'${name}'`).join(' | ');
   ensure(types.includes(`  kvType?: ${union(KV_TYPES)};`) && types.includes(`  kvType: ${union(KV_TYPES)};`), 'kinds of cache');
   ensure(types.includes(`  finishReason: ${union([...FINISHES.slice(1), 'aborted', 'error'])} | null;`), 'reasons to finish');
+  ensure(types.includes(`  kind: ${union(ANSWER_KINDS)};`), 'kinds of parts');
   const codes = [...types.slice(types.indexOf('export type ErrorCode')).matchAll(/^  \| '([\w-]+)'/gm)].map(([, code]) => code);
   equal(STATUSES.slice(1).filter((code) => !codes.includes(code)), [], 'codes that are missing:');
 });

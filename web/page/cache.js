@@ -1,8 +1,8 @@
 // Nutshell.cache: the stored models. IndexedDB is opened in a worker, so that the page's script has no code
 // for it. A page starts one for each operation. A worker that uses the library starts one for all and never
 // ends it: Firefox (153) now and then hangs for ever in a worker that ends a worker of its own.
-import { NutshellError } from '../shared/errors.js';
-import { badArgument, checkOptions, checkText, rules } from '../shared/options.js';
+import { NutshellError, badArgument } from '../shared/errors.js';
+import { checkOptions, checkText, rules } from '../shared/options.js';
 import { resolveUrl } from './address.js';
 import { Host } from './host.js';
 import { absolute, openSource, sendMore, untilAborted } from './load.js';

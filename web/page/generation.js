@@ -1,17 +1,17 @@
-// A generation: texts from the worker become an async iterator. It starts when the first text is asked for,
-// and stops when its loop is left or its signal aborts.
+// A generation: pieces from the worker, texts or parts of an answer, become an async iterator. It starts when
+// the first is asked for, and stops when its loop is left or its signal aborts.
 import { NutshellError } from '../shared/errors.js';
 import { asyncDispose } from './dispose.js';
 
 /** @typedef {import('../nutshell.d.ts').GenerationStats} GenerationStats */
 
-const TELL_EVERY = 8; // texts that are taken before the worker is told; it generates AHEAD of them in advance (demand.js)
+const TELL_EVERY = 8; // pieces that are taken before the worker is told; it generates AHEAD of them in advance (demand.js)
 
 /**
  * @typedef {object} Run  what a generation needs of its model
  * @property {(onEvent: (event: any) => void, started: (id: number) => void) => Promise<any>} ask
  * @property {(id: number) => void} stop
- * @property {(id: number, count: number) => void} took  so many texts have been taken in all
+ * @property {(id: number, count: number) => void} took  so many pieces have been taken in all
  * @property {(stop: (error: unknown) => void) => void} begin  throws 'busy', 'freed' or 'unloaded'; `stop` ends it later
  * @property {() => void} end    another generation may begin
  */
@@ -24,11 +24,11 @@ export class Generation {
   /** @type {'new' | 'running' | 'ended'} */
   #state = 'new';
   #id = 0;
-  /** Texts that nobody has taken yet. @type {string[]} */
-  #texts = [];
+  /** Pieces that nobody has taken yet. @type {any[]} */
+  #pieces = [];
   #taken = 0;
-  /** Whoever waits for a text.
-   *  @type {{ resolve: (result: IteratorResult<string>) => void, reject: (error: unknown) => void }[]} */
+  /** Whoever waits for a piece.
+   *  @type {{ resolve: (result: IteratorResult<any>) => void, reject: (error: unknown) => void }[]} */
   #waiting = [];
   /** The error that is still to be thrown. @type {{ error: unknown } | null} */
   #failure = null;
@@ -48,11 +48,11 @@ export class Generation {
     return this;
   }
 
-  /** @returns {Promise<IteratorResult<string>>} */
+  /** @returns {Promise<IteratorResult<any>>} */
   next() {
     if (this.#state === 'new') this.#start();
-    const text = this.#texts.shift();
-    if (text !== undefined) return Promise.resolve(this.#take(text));
+    const piece = this.#pieces.shift();
+    if (piece !== undefined) return Promise.resolve(this.#take(piece));
     if (this.#failure) {
       const { error } = this.#failure;
       this.#failure = null;
@@ -111,20 +111,21 @@ export class Generation {
 
   #aborted = () => this.#stop({ error: this.#signal?.reason });
 
-  /** @param {{ text: string, figures: object }} event */
-  #receive({ text, figures }) {
+  /** @param {{ pieces: any[], figures: object }} event */
+  #receive({ pieces, figures }) {
     if (this.#state !== 'running') return;
     this.#count(figures);
-    if (!text) return;
-    const waiter = this.#waiting.shift();
-    if (waiter) waiter.resolve(this.#take(text));
-    else this.#texts.push(text);
+    for (const piece of pieces) {
+      const waiter = this.#waiting.shift();
+      if (waiter) waiter.resolve(this.#take(piece));
+      else this.#pieces.push(piece);
+    }
   }
 
-  /** @param {string} text @returns {IteratorResult<string>} */
-  #take(text) {
+  /** @param {any} piece @returns {IteratorResult<any>} */
+  #take(piece) {
     if (++this.#taken % TELL_EVERY === 0 && this.#state === 'running') this.#run.took(this.#id, this.#taken);
-    return { value: text, done: false };
+    return { value: piece, done: false };
   }
 
   /** @param {object} figures */
@@ -138,12 +139,12 @@ export class Generation {
     if (this.#state === 'running') {
       this.#run.stop(this.#id);
       if (this.stats) this.stats.finishReason = 'aborted';
-      this.#texts = [];
+      this.#pieces = [];
       this.#end(failure);
     }
     if (!failure) this.#failure = null;
     this.#state = 'ended';
-    this.#texts = [];
+    this.#pieces = [];
   }
 
   /** @param {{ error: unknown } | null} failure */

@@ -1,6 +1,5 @@
 // The page's end of a worker: starts it, sends requests to it, and notices when it has ended.
-import { NutshellError, fromWire } from '../shared/errors.js';
-import { badArgument } from '../shared/options.js';
+import { NutshellError, badArgument, fromWire } from '../shared/errors.js';
 import { RELAXED_IS_WRONG, hasRelaxedSimd, hasSharedMemory, hasWorkers, needEngine } from '../shared/probe.js';
 import { startWorker } from '../shared/worker.js';
 import { resolveUrl } from './address.js';

@@ -1,6 +1,6 @@
 // Nutshell.load: opens the source, starts the engine, and passes events on.
-import { NutshellError, fromWire } from '../shared/errors.js';
-import { badArgument, checkOptions, rules } from '../shared/options.js';
+import { NutshellError, badArgument, fromWire } from '../shared/errors.js';
+import { checkOptions, rules } from '../shared/options.js';
 import { resolveUrl } from './address.js';
 import { Host, folderUrl } from './host.js';
 import { Model } from './model.js';
@@ -129,17 +129,19 @@ export class Loads {
 
   /** @param {object} [options] */
   async prepare(options) {
-    const wanted = this.#engineOptions(checkOptions(rules.engine, options));
+    const { chat, ...engine } = checkOptions(rules.prepare, options);
+    const wanted = this.#engineOptions(engine);
     const key = JSON.stringify(wanted);
     if (this.#spare?.key !== key) {
       this.#spare?.host.then((host) => host.end(new NutshellError('unloaded', 'another engine was prepared')), () => {});
       this.#spare = { key, host: Host.start(wanted) };
     }
     const spare = this.#spare;
-    await spare.host.catch((error) => {
+    const host = await spare.host.catch((error) => {
       if (this.#spare === spare) this.#spare = null;
       throw error;
     });
+    if (chat) await host.ask('prepare');
   }
 
   /** @param {import('./host.js').EngineOptions} wanted @param {boolean} store @returns {Promise<Host>} */

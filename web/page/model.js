@@ -40,6 +40,11 @@ export class Model {
     return this.#own.renderChat(messages, options);
   }
 
+  /** @param {ChatMessage[]} messages @param {object} [options] */
+  countTokens(messages, options) {
+    return this.#own.countTokens(messages, options);
+  }
+
   /** @param {object} [options] */
   async session(options) {
     return new Session(this.#host, await this.#host.ask('session', checkOptions(rules.session, options)));

@@ -1,7 +1,8 @@
 // A session of a model as the page sees it: a conversation with a memory of its own. The model has one and
 // opens more; their generations run at the same time.
 import { NutshellError } from '../shared/errors.js';
-import { checkBytes, checkMessages, checkOptions, checkText, rules } from '../shared/options.js';
+import { checkBytes, checkOptions, checkText, rules } from '../shared/options.js';
+import { Answer } from './answer.js';
 import { asyncDispose } from './dispose.js';
 import { Generation } from './generation.js';
 
@@ -55,14 +56,19 @@ export class Session {
 
   /** @param {ChatMessage[]} messages @param {object} [options] */
   chat(messages, options) {
-    return this.#generation('chat', options, () => ({ messages: checkMessages(messages) }));
+    return this.#generation('chat', options, () => ({ messages }));
   }
 
   /** @param {ChatMessage[]} messages @param {object} [options] */
   async renderChat(messages, options) {
-    const { tokens, ...template } = checkOptions(rules.template, options);
-    const { ids, ...prompt } = await this.#host.ask('render', { messages: checkMessages(messages), options: template });
-    return tokens ? { ...prompt, ids: Array.from(ids) } : prompt.text;
+    const { tokens, ...template } = checkOptions(rules.render, options);
+    const prompt = await this.#host.ask('render', { messages, options: template });
+    return tokens ? prompt : prompt.text;
+  }
+
+  /** @param {ChatMessage[]} messages @param {object} [options] @returns {Promise<number>} */
+  async countTokens(messages, options) {
+    return (await this.renderChat(messages, { ...options, tokens: true })).ids.length;
   }
 
   async fork() {
@@ -112,12 +118,13 @@ export class Session {
    * @param {'generate' | 'chat'} op
    * @param {unknown} options
    * @param {() => object} input  the rest of the request, checked
+   * @returns {any}
    */
   #generation(op, options, input) {
     const seed = /** @type {any} */ (options)?.seed ?? randomSeed();
     /** @type {object} */
     let message;
-    const generation = new Generation({
+    const generation = new (op === 'chat' ? Answer : Generation)({
       begin: (stop) => {
         if (this.#host.ended) throw this.#host.ended;
         const { signal, ...checked } = checkOptions(rules[op], options);

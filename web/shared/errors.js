@@ -46,3 +46,15 @@ export function toWire(error) {
 export function fromWire({ code, message, cause }) {
   return new NutshellError(/** @type {ErrorCode} */ (code), message, cause === undefined ? undefined : { cause });
 }
+
+/** @param {unknown} value a value as an error message shows it */
+export function shown(value) {
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value);
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  return typeof value === 'function' ? 'a function' : String(value);
+}
+
+/** @param {string} name @param {string} expects @param {unknown} value */
+export function badArgument(name, expects, value) {
+  return new NutshellError('bad-argument', `${name} must be ${expects}, not ${shown(value)}`);
+}

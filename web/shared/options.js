@@ -1,7 +1,7 @@
 // Checks what callers pass, before any of it reaches the engine. One row per option: what it must be, in
 // words that appear in the error, and the value where none is given. Unknown options are refused, since they
 // are misspelt ones.
-import { NutshellError } from './errors.js';
+import { NutshellError, badArgument, shown } from './errors.js';
 import { GENERATE_OPTIONS, KV_TYPES, MAX_STOPS, MAX_STOP_BYTES } from './tables.js';
 
 /**
@@ -109,33 +109,22 @@ const GENERATE = {
 const TEMPLATE = {
   template: ofType('string', 'the text of a Jinja template'),
   templateVariables: ofType('object', 'an object', {}),
+  tools: { expects: 'an array of tools', test: Array.isArray },
   addGenerationPrompt: yesOrNo(true),
 };
 
 export const rules = {
-  engine: ENGINE,
+  prepare: { ...ENGINE, chat: yesOrNo(false) },
   load: LOAD,
   session: { contextLength: LOAD.contextLength },
   generate: GENERATE,
-  template: { ...TEMPLATE, tokens: yesOrNo(false) },
-  chat: { ...GENERATE, ...TEMPLATE },
+  render: { ...TEMPLATE, tokens: yesOrNo(false) },
+  chat: { ...GENERATE, ...TEMPLATE, overflow: oneOf(['error', 'trim', 'shift'], 'error') },
   tokenize: { addBos: yesOrNo(false), parseSpecial: yesOrNo(false) },
   detokenize: { special: yesOrNo(false) },
   verify: VERIFY,
   import: { ...VERIFY, url: address, name: ofType('string', 'a string', ''), evict: yesOrNo(false) },
 };
-
-/** @param {unknown} value a value as an error message shows it */
-export function shown(value) {
-  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? value.slice(0, 40) + '…' : value);
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
-  return typeof value === 'function' ? 'a function' : String(value);
-}
-
-/** @param {string} name @param {string} expects @param {unknown} value */
-export function badArgument(name, expects, value) {
-  return new NutshellError('bad-argument', `${name} must be ${expects}, not ${shown(value)}`);
-}
 
 /**
  * The options with their fallbacks filled in; throws 'bad-argument'. An option that is undefined counts as
@@ -165,26 +154,6 @@ export function checkOptions(table, options = {}) {
 export function checkText(name, value) {
   if (typeof value !== 'string') throw badArgument(name, 'a string', value);
   return value;
-}
-
-/** @param {any} part  of a content in several parts, such as { type: 'text', text: 'Hi' } */
-const isPart = (part) => typeof part?.type === 'string' && (part.type !== 'text' || typeof part.text === 'string');
-
-/** @param {unknown} content  null or missing, where something else stands beside it */
-const isContent = (content) => typeof (content ?? '') === 'string' || (Array.isArray(content) && content.every(isPart));
-
-/** What messages say is the template's business: contents reach it as they are. @param {unknown} messages
- *  @returns {import('../nutshell.d.ts').ChatMessage[]} */
-export function checkMessages(messages) {
-  const expects = 'an array of at least one { role, content }';
-  if (!Array.isArray(messages) || messages.length === 0) throw badArgument('messages', expects, messages);
-  for (const [i, message] of messages.entries()) {
-    if (typeof message?.role !== 'string' || !isContent(message.content)) {
-      throw badArgument(`messages[${i}]`, '{ role, content } with a text, an array of { type, text }, or null',
-        message);
-    }
-  }
-  return messages;
 }
 
 /** @param {unknown} bytes @returns {Uint8Array} */

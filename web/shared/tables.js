@@ -20,8 +20,9 @@ export const GENERATE_OPTIONS = /** @type {const} */ ([
 
 /** Their names alone, in the same order: all that the worker needs of them. */
 export const OPTION_NAMES = /** @type {const} */ ([
-  'maxTokens', 'temperature', 'topK', 'topP', 'minP', 'typicalP', 'repeatPenalty', 'presencePenalty',
-  'frequencyPenalty', 'repeatLastN', 'seed', 'ignoreEos', 'lookup', 'special',
+  'maxTokens', 'temperature', 'topK', 'topP', 'minP', 'typicalP',
+  'repeatPenalty', 'presencePenalty', 'frequencyPenalty', 'repeatLastN', 'seed', 'ignoreEos',
+  'lookup', 'special',
 ]);
 
 /** Stop texts of a generation, and bytes of each, at most. */
@@ -32,8 +33,9 @@ export const ADD_BOS = 1, PARSE_SPECIAL = 2;
 
 /** Names of nut_status, by number: codes of errors. */
 export const STATUSES = /** @type {const} */ ([
-  'ok', 'bad-argument', 'out-of-memory', 'not-gguf', 'truncated-model', 'corrupt-model', 'unsupported-model', 'model-too-large',
-  'context-full', 'busy', 'bad-state', 'io', 'corrupt-session', 'chat-template', 'no-chat-template',
+  'ok', 'bad-argument', 'out-of-memory', 'not-gguf', 'truncated-model', 'corrupt-model',
+  'unsupported-model', 'model-too-large', 'context-full', 'busy', 'bad-state', 'io',
+  'corrupt-session', 'chat-template', 'no-chat-template',
 ]);
 
 /** Names of nut_kv_type, by number; the first is the default. */
@@ -42,6 +44,9 @@ export const KV_TYPES = /** @type {const} */ (['f16', 'q8_0']);
 /** Names of nut_step_kind, by number. */
 export const STEP_KINDS = /** @type {const} */ (['prefill', 'token', 'done']);
 
+/** Names of nut_answer_kind, by number. */
+export const ANSWER_KINDS = /** @type {const} */ (['content', 'reasoning', 'call', 'arguments', 'call-end', 'no-call']);
+
 /** Names of nut_finish, by number. */
 export const FINISHES = /** @type {const} */ (['none', 'eos', 'stop', 'length']);
 
@@ -49,20 +54,39 @@ export const FINISHES = /** @type {const} */ (['none', 'eos', 'stop', 'length'])
 export const RESULT = /** @type {const} */ (['address', 'bytes']);
 
 /** Fields of a step of a generation. */
-export const STEP = /** @type {const} */ (['kind', 'finish', 'token', 'done', 'total', 'text', 'textBytes']);
+export const STEP = /** @type {const} */ ([
+  'kind', 'finish', 'token', 'done', 'total', 'text',
+  'textBytes',
+]);
 
 /** Fields of a session. */
-export const SESSION = /** @type {const} */ (['contextLength', 'positions', 'threads', 'bytes', 'vocabulary', 'kvType']);
+export const SESSION = /** @type {const} */ ([
+  'contextLength', 'positions', 'threads', 'bytes', 'shifted', 'vocabulary',
+  'kvType',
+]);
 
 /** Fields of an event of a job. */
-export const JOB_EVENT = /** @type {const} */ (['split', 'splits', 'offset', 'n', 'bytes', 'text', 'done', 'total']);
+export const JOB_EVENT = /** @type {const} */ ([
+  'split', 'splits', 'offset', 'n', 'bytes', 'text',
+  'done', 'total',
+]);
 
 /** Fields of an evaluation. */
 export const EVALUATION = /** @type {const} */ ([
-  'windows', 'tokens', 'bytes', 'perplexity', 'perplexityError', 'bitsPerByte', 'compared', 'referencePerplexity',
-  'kl', 'klError', 'klMedian', 'kl90', 'kl99', 'klMax', 'sameTop', 'sameTopLow',
-  'sameTopHigh', 'flips', 'rmsDeltaP',
+  'windows', 'tokens', 'bytes', 'perplexity', 'perplexityError', 'bitsPerByte',
+  'compared', 'referencePerplexity', 'kl', 'klError', 'klMedian', 'kl90',
+  'kl99', 'klMax', 'sameTop', 'sameTopLow', 'sameTopHigh', 'flips',
+  'rmsDeltaP',
+]);
+
+/** Fields of what chat needs of a model. */
+export const CHAT_MODEL = /** @type {const} */ ([
+  'name', 'nameBytes', 'source', 'sourceBytes', 'toolSource', 'toolSourceBytes',
+  'bos', 'bosBytes', 'eos', 'eosBytes',
 ]);
 
 /** Fields of a prompt. */
-export const CHAT = /** @type {const} */ (['text', 'textBytes', 'ids', 'count', 'template']);
+export const PROMPT = /** @type {const} */ ([
+  'text', 'textBytes', 'marks', 'turns', 'dropped', 'droppedCount',
+  'name',
+]);

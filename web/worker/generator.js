@@ -28,6 +28,10 @@ export function messagePause() {
  * @property {string | Int32Array} prompt
  * @property {Record<string, any>} options  checked, with every number in it
  * @property {{ addBos: boolean, parseSpecial: boolean }} flags
+ * @property {Int32Array} [shown]  special tokens whose text is part of the answer
+ * @property {object} [more]  figures
+ * @property {(step: import('./engine.js').Step, figures: any) => unknown[]} [read]  what the page gets of a step; its text
+ * @property {() => void} [close]  after the end, whatever it was
  *
  * @typedef {object} Figures  what the page makes GenerationStats of
  * @property {number} promptTokens
@@ -73,7 +77,7 @@ export class Generator {
    * @param {() => Promise<Request>} prepare  called when it begins
    * @param {AbortSignal} signal
    * @param {import('./demand.js').Demand} demand
-   * @param {(text: string, figures: Figures) => void} emit
+   * @param {(pieces: unknown[], figures: Figures) => void} emit
    * @returns {Promise<Figures>}
    */
   run(session, prepare, signal, demand, emit) {
@@ -85,27 +89,30 @@ export class Generator {
    * @param {() => Promise<Request>} prepare
    * @param {AbortSignal} signal
    * @param {import('./demand.js').Demand} demand
-   * @param {(text: string, figures: Figures) => void} emit
+   * @param {(pieces: unknown[], figures: Figures) => void} emit
    */
   async #run(session, prepare, signal, demand, emit) {
     /** @type {Figures} */
     const figures = { promptTokens: 0, promptTokensRead: 0, tokens: 0, promptSeconds: 0, seconds: 0, finishReason: null };
     const stopped = () => Object.assign(figures, { finishReason: /** @type {const} */ ('aborted') });
     if (signal.aborted) return stopped();
-    const { prompt, options, flags } = await prepare();
-    if (signal.aborted) return stopped();
-    figures.promptTokens = this.#engine.generateBegin(prompt, options, flags, session);
+    const { prompt, options, flags, shown, read, close, more } = await prepare();
+    Object.assign(figures, more);
     try {
+      if (signal.aborted) return stopped();
+      figures.promptTokens = this.#engine.generateBegin(prompt, options, flags, session, shown);
       for (let sent = 0; ;) {
         const step = this.#step(session, figures);
-        if (step.text || step.kind === 'prefill') emit(step.text, figures);
+        const pieces = read ? read(step, figures) : step.text ? [step.text] : [];
+        if (pieces.length || step.kind === 'prefill') emit(pieces, figures);
         if (step.kind === 'done') return figures;
-        if (step.text) sent++;
+        sent += pieces.length;
         await this.#pause();
         await demand.reaches(sent);
         if (signal.aborted) return stopped();
       }
     } finally {
+      close?.();
       if (!this.#engine.crash) this.#engine.generateEnd(session);
     }
   }

@@ -1,5 +1,6 @@
-// Fetches and starts one of the four engine modules: {simd128, relaxed} x {one thread, threads}. Emscripten's
-// own start-up script is not used: the modules need a clock, more memory, and threads (see wasm/surface.txt).
+// Fetches and starts a module: one of the engine's four, {simd128, relaxed} x {one thread, threads}, or that
+// for chats. Emscripten's own start-up script is not used: the modules need a clock, more memory, and a
+// function or none of the library's (see wasm/surface.txt).
 import { NutshellError } from '../shared/errors.js';
 import { blockedError, isWasmAllowed } from '../shared/probe.js';
 
@@ -62,10 +63,10 @@ export const sharedMemory = () => new WebAssembly.Memory({ initial: FIRST_PAGES,
 /**
  * @param {WebAssembly.Module} compiled
  * @param {WebAssembly.Memory | null} shared  null: the module has its own
- * @param {(fn: number, argument: number, crashed: number) => boolean} startThread
+ * @param {Record<string, Function>} imports  what else the module needs
  * @returns {Promise<Started>}
  */
-export async function instantiate(compiled, shared, startThread) {
+export async function instantiate(compiled, shared, imports) {
   /** @type {WebAssembly.Memory} */
   let memory;
   const env = {
@@ -80,7 +81,7 @@ export async function instantiate(compiled, shared, startThread) {
         return 0; // the engine sees an allocation that fails
       }
     },
-    nut_thread_start: startThread,
+    ...imports,
   };
   const { exports } = await WebAssembly.instantiate(compiled, /** @type {any} */ ({ env })).catch((cause) => {
     throw isWasmAllowed() ? cause : blockedError(cause);

@@ -7,12 +7,14 @@ import { Demand } from './demand.js';
 import { Engine } from './engine.js';
 import { Generator, messagePause } from './generator.js';
 import { compileModule, instantiate, sharedMemory } from './instantiate.js';
+import { lazy } from './lazy.js';
 import { loadModel } from './loader.js';
 import { ProgressMeter } from './progress.js';
 import { BlobSource, PageSource, UrlSource } from './source.js';
 import { givenSplit, splitUrl } from './splits.js';
 import { Store } from './store.js';
 import { Threads, becomeThread } from './threads.js';
+import { Wasm } from './wasm.js';
 
 /**
  * @typedef {object} Job
@@ -49,7 +51,8 @@ const operations = {
     const pool = new Threads(request.threads - 1);
     const compiled = request.compiled ?? await compileModule(request.module);
     job.send({ compiled });
-    const started = await instantiate(compiled, request.threads > 1 ? sharedMemory() : null, pool.run);
+    const started = await instantiate(compiled, request.threads > 1 ? sharedMemory() : null,
+      { nut_thread_start: pool.run });
     started.exports.__wasm_call_ctors();
     await pool.start(compiled, started);
     threads = request.threads;
@@ -70,7 +73,8 @@ const operations = {
 
   tokenize: ({ text, options }) => engine.tokenize(text, options),
   detokenize: ({ ids, options }) => engine.detokenize(ids, options),
-  render: ({ messages, options }) => render(messages, options),
+  render: async ({ messages, options }) => (await getChat()).render(messages, options),
+  prepare: () => getChat().then(() => {}),
 
   session: ({ contextLength }) => opened(engine.sessionNew(contextLength)),
   fork: ({ session }) => generator.whenIdle(session, () => opened(engine.sessionFork(session))),
@@ -78,8 +82,9 @@ const operations = {
   restore: ({ session, bytes }) => generator.whenIdle(session, () => engine.sessionRestore(session, bytes)),
   free: ({ session }) => generator.whenIdle(session, () => engine.sessionFree(session)),
 
-  generate: (request, job) => run(request, job, () => request.prompt),
-  chat: (request, job) => run(request, job, () => render(request.messages, request.options).ids),
+  generate: (request, job) => run(request, job, () => continued(request)),
+  chat: (request, job) => run(request, job, async () => (
+    (await getChat()).begin(request.messages, request.options, request.session))),
 };
 
 /** @param {any} request @param {Job} job */
@@ -117,31 +122,29 @@ const signals = {
 /** What the page is told of a session that was opened. @param {Session} session */
 const opened = (session) => ({ session, ...engine.session(session) });
 
-/** A prompt of messages. @param {unknown[]} messages @param {object} options */
-function render(messages, options) {
-  try {
-    return engine.renderChat(messages, options);
-  } catch (cause) {
-    if (!(cause instanceof TypeError)) throw cause;
-    throw new NutshellError('bad-argument', `the messages cannot be written as JSON (${cause.message})`, { cause });
-  }
+/** @type {() => Promise<typeof import('./chat.js')>} */
+const loadChat = lazy('nutshell-chat.mjs');
+
+/** What only chats need is fetched once. */
+const getChat = async () => (await loadChat()).chatWith(engine, { compileModule, instantiate, Wasm });
+
+/** The generator's request for a text that is continued. @param {{ prompt: string, options: Record<string, any> }} request */
+function continued({ prompt, options }) {
+  const { parseSpecial } = options;
+  // A beginning-of-sequence token that the text brings itself is not put there twice.
+  const begins = parseSpecial && bos && prompt.startsWith(bos);
+  return { prompt, options, flags: { parseSpecial, addBos: !begins } };
 }
 
 /**
- * @param {{ session: Session, options: Record<string, any> }} request
+ * @param {{ session: Session }} request
  * @param {Job} job
- * @param {() => string | Int32Array} promptOf
+ * @param {() => any} prepare  the generator's request
  */
-function run({ session, options }, job, promptOf) {
+function run({ session }, job, prepare) {
   const { signal } = job.abort;
   job.demand = new Demand(signal);
-  const prepare = async () => {
-    const prompt = promptOf(), parseSpecial = options.parseSpecial ?? false;
-    // A beginning-of-sequence token that the text brings itself is not put there twice.
-    const begins = parseSpecial && bos && typeof prompt === 'string' && prompt.startsWith(bos);
-    return { prompt, options, flags: { parseSpecial, addBos: !begins } };
-  };
-  return generator.run(session, prepare, signal, job.demand, (text, figures) => job.send({ text, figures }));
+  return generator.run(session, prepare, signal, job.demand, (pieces, figures) => job.send({ pieces, figures }));
 }
 
 const openStore = () => (opening ??= Store.open());
@@ -198,16 +201,6 @@ function openSource(request, i, n, job) {
 /** @param {string} why */
 const streamError = (why) => new NutshellError('io', `the stream of the model's bytes failed (${why}): open it again`);
 
-/** Whether there is a template to chat with: the model's, or that of its family. */
-function canChat() {
-  try {
-    engine.renderChat([], {});
-  } catch (error) {
-    return /** @type {any} */ (error).code !== 'no-chat-template';
-  }
-  return true;
-}
-
 /** Reads what is known of the loaded model. */
 function modelInfo() {
   const model = engine.info();
@@ -215,7 +208,8 @@ function modelInfo() {
   bos = model.bos ?? '';
   return {
     kernel: model.kernel, threads: session.threads, contextLength: session.contextLength, kvType: session.kvType,
-    weightBytes: model.weight_bytes, sessionBytes: session.bytes, chat: canChat(), model,
+    weightBytes: model.weight_bytes, sessionBytes: session.bytes,
+    chat: !!engine.wasm.call('can_chat'), model,
   };
 }
 

@@ -81,7 +81,7 @@ export class Threads {
  * @returns {Promise<(request: { fn: number, argument: number, crashed: number }) => void>} runs what `run` asks for
  */
 export async function becomeThread({ compiled, memory, stack, size }) {
-  const { exports } = await instantiate(compiled, memory, () => false);
+  const { exports } = await instantiate(compiled, memory, { nut_thread_start: () => false });
   exports._emscripten_wasm_worker_initialize(stack, size);
   return ({ fn, argument, crashed }) => {
     try {
