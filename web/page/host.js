@@ -175,8 +175,8 @@ export class Host {
       started(id);
     } catch (cause) {
       this.#pending.delete(id);
-      return Promise.reject(new NutshellError('bad-argument', `an argument cannot be sent to the worker (${cause}): functions `
-        + 'and DOM objects cannot', { cause }));
+      return Promise.reject(new NutshellError('bad-argument', `an argument cannot be sent to the worker (${cause}): leave `
+        + 'functions out', { cause }));
     }
     return answer;
   }

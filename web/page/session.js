@@ -102,8 +102,8 @@ export class Session {
     const ended = this.#host.ended ?? this.#freed;
     if (ended) throw ended;
     if (this.#stop) {
-      throw new NutshellError('busy', 'this session is generating: wait for the end, stop it by leaving its loop or aborting '
-        + 'its signal, or open another one with model.session()');
+      throw new NutshellError('busy', 'this session is generating: wait for the end, stop it, or open another with '
+        + 'model.session()');
     }
   }
 
