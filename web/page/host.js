@@ -31,18 +31,17 @@ let relaxedIsWrong = false;
 /** @param {string} base */
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
 
-const NO_WORKER = 'no worker can be started here, and the engine runs in one: use the library in a page or a dedicated worker';
+const NO_WORKER = 'the engine needs a worker, and none can be started here: use the library in a page or a dedicated worker';
 
 const BLOCKED = 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, and the name nutshell '
-  + 'where it lists trusted-types; its MIME type must be JavaScript, and where the page sends '
-  + 'Cross-Origin-Embedder-Policy, it must come with the same';
+  + 'in trusted-types; its MIME type must be JavaScript, its Cross-Origin-Embedder-Policy that of the page';
 
 /** Why a worker could not be started, as far as a page can find out. @param {string} base @param {unknown} cause */
 async function startError(base, cause) {
   const url = workerUrl(base);
   if (self.location.protocol === 'file:') {
     return new NutshellError('file-page', 'browsers start no worker for a page that was opened from the disk (file://): '
-      + 'serve the folder, for example with "python3 -m http.server", and open http://localhost:8000/', { cause });
+      + 'serve the folder, for example with "python3 -m http.server"', { cause });
   }
   if (url.origin !== self.origin) {
     return new NutshellError('cross-origin-worker', `browsers start no worker of another origin: ${url.href} is not of `

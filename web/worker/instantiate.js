@@ -17,7 +17,7 @@ const FIRST_PAGES = 64, MAX_PAGES = 65536; // as the modules were linked: 4 MiB,
 export function missingFile(url, cause) {
   const why = cause instanceof Error ? cause.message : cause;
   return new NutshellError('engine-missing', `the engine's file ${url.href} could not be loaded (${why}); put the files of `
-    + 'dist/ into one folder, and let a Content-Security-Policy allow it in script-src and connect-src', { cause });
+    + 'dist/ into one folder, and allow it in script-src and connect-src', { cause });
 }
 
 /**
