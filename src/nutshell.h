@@ -307,9 +307,7 @@ void nut_chat_free(nut_chat *chat); // NULL is allowed
 
 /* How nut_chat_render finds the turns to leave out, for callers of nut_chat_write. Beginning with all zeros:
  * write a prompt with this `leave_out`, tell whether it fits; false: it is the one to take. The fewest turns
- * by bisection, and then as many more as make the number a multiple of about a quarter of those that stay:
- * the next turns will leave out the same, and so what the cache holds is used again. Where the last turn
- * alone does not fit, it is what is left. */
+ * that help, or a few more, so that the next prompts leave out the same, and the cache holds their front. */
 typedef struct nut_chat_trim {
     uint32_t leave_out;
     uint32_t least, most; // that may be the fewest; most 0: nothing is known
