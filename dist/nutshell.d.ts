@@ -24,9 +24,9 @@ export function load(source: ModelSource, options?: LoadOptions): Promise<Model>
 
 /**
  * Fetches and starts the engine ahead of time, so that the next `load` (with the same `threads`, `kernel` and `baseUrl`)
- * needs only the model: it starts sooner, and a cached model then loads and chats without a network.
+ * needs only the model: it starts sooner, and a cached model then loads without a network, and with `chat` chats too.
  */
-export function prepare(options?: EngineOptions): Promise<void>;
+export function prepare(options?: PrepareOptions): Promise<void>;
 
 /** What this browser and page can do. Needs no network, and works in workers and in Node.js too. */
 export function capabilities(): Capabilities;
@@ -55,6 +55,11 @@ export interface EngineOptions {
   baseUrl?: string | URL;
   /** Kernels to run instead of the fastest ones; for tests and comparisons. */
   kernel?: 'relaxed' | 'pairs' | 'simd128' | 'ref';
+}
+
+export interface PrepareOptions extends EngineOptions {
+  /** Fetch what only chats need too. Default false. */
+  chat?: boolean;
 }
 
 export interface LoadOptions extends EngineOptions {
@@ -117,13 +122,18 @@ export interface Conversation {
    * generation at a time ('busy'); those of several sessions run at the same time, a token of each in turn.
    */
   generate(prompt: string, options?: GenerateOptions): Generation;
-  /** Answers the last message, with the model's chat template; a model without one gets that of its family
-   *  ('no-chat-template' where that is unknown). What messages hold is text: no message can pretend to be another turn. */
-  chat(messages: ChatMessage[], options?: ChatOptions): Generation;
+  /**
+   * Answers the last message, with the model's chat template; a model without one gets that of its family
+   * ('no-chat-template' where that is unknown). What messages hold is text: no message can pretend to be another turn. Of a
+   * prompt that begins as the one before, only the rest is read. The first chat fetches the files that only chats need.
+   */
+  chat(messages: ChatMessage[], options?: ChatOptions): Answer;
   /** The text that `chat` would continue; with `tokens: true` its token ids too, in which special tokens are those of the
    *  template alone. */
   renderChat(messages: ChatMessage[], options: RenderOptions & { tokens: true }): Promise<RenderedChat>;
   renderChat(messages: ChatMessage[], options?: RenderOptions): Promise<string>;
+  /** Tokens of the prompt that `chat` would make of the messages, none left out. */
+  countTokens(messages: ChatMessage[], options?: TemplateOptions): Promise<number>;
 }
 
 /** One loaded model. It has a worker and a WebAssembly memory of its own until `unload`. `generate` and `chat` work on its
@@ -219,6 +229,8 @@ export interface ModelFacts {
   kernel: string;
   /** Sets of kernels that raced for the products of a layout of weights, with the winner; empty where one set did all. */
   products: KernelRace[];
+  /** What `load` notes of them for the next one; '' where there is nothing new. */
+  races: string;
   tokenizer: string;
   /** Texts of the tokens that begin and end a sequence; null where the model has none. */
   bos: string | null;
@@ -240,6 +252,9 @@ export interface KernelRace {
   kernel: string;
   /** What each reached, in 10^9 multiply-adds per second: { relaxed: 52.1 }. */
   rates: { [kernel: string]: number };
+  /** Whether an earlier load chose so, and a brief race agreed: choices are kept in this browser with the models, for as long as
+   *  its version and the library's stay the same. The option `kernel` overrides them. */
+  kept: boolean;
 }
 
 export interface CacheState {
@@ -310,8 +325,37 @@ export interface ChatMessage {
   content?: string | null | ContentPart[];
   /** Special tokens written in this message are such, as if the template had written it. Default false. */
   trusted?: boolean;
-  /** Some templates read more: name, tool_calls … */
+  /** Calls of an assistant; the results follow as messages of the role 'tool'. */
+  tool_calls?: ToolCall[];
+  /** Some templates read more: name, tool_call_id, reasoning_content … */
   [key: string]: unknown;
+}
+
+export interface ToolCall {
+  id?: string;
+  type?: string;
+  /** `arguments` are an object, or one as JSON, as in answers. */
+  function: { name: string; arguments: unknown };
+}
+
+/** What a model has answered, a message for the next `chat`. */
+export interface AnswerMessage extends ChatMessage {
+  role: 'assistant';
+  content: string;
+  /** Only where the model has written some. */
+  reasoning_content?: string;
+  tool_calls?: { id: string; type: 'function'; function: { name: string; arguments: string } }[];
+}
+
+/**
+ * A part of an answer: more of the content or of the reasoning; a call of a tool, which begins with the name (`call`) and goes
+ * on with `arguments` in pieces of JSON; its end, with its id (`call-end`); or that it was none (`no-call`), and its text
+ * follows as content. `index` says which call, from 0.
+ */
+export interface AnswerPart {
+  kind: 'content' | 'reasoning' | 'call' | 'arguments' | 'call-end' | 'no-call';
+  index: number;
+  text: string;
 }
 
 export interface TemplateOptions {
@@ -319,6 +363,9 @@ export interface TemplateOptions {
   template?: string;
   /** More variables for the template, such as { enable_thinking: false }. */
   templateVariables?: { [name: string]: unknown };
+  /** Tools that the model may call, as its template reads them: { type: 'function', function: { name, description, parameters } }
+   *  with a JSON schema of the parameters. */
+  tools?: unknown[];
   /** Let the template open the answer. Default true. */
   addGenerationPrompt?: boolean;
 }
@@ -336,7 +383,15 @@ export interface RenderedChat {
   template: string;
 }
 
-export interface ChatOptions extends GenerateOptions, TemplateOptions {}
+export interface ChatOptions extends GenerateOptions, TemplateOptions {
+  /**
+   * Where the context is full: 'error' (default) rejects with 'context-full', or ends with the finish reason 'length'; 'trim'
+   * leaves out the oldest turns, but no system text and not the last turn, so that the answer has a quarter of the context, or
+   * `maxTokens`; 'shift' goes on without the older half, but for its beginning, also while it writes ('unsupported-model' for
+   * families that cannot). `stats` says what was left out.
+   */
+  overflow?: 'error' | 'trim' | 'shift';
+}
 
 export interface TokenizeOptions {
   /** Put the model's beginning-of-sequence token in front, where it asks for one. Default false. */
@@ -356,6 +411,25 @@ export interface Generation extends AsyncIterableIterator<string> {
   readonly stats: GenerationStats | null;
   /** All the text that is still to come. */
   text(): Promise<string>;
+}
+
+/**
+ * The content of an answer as it is generated; reasoning and calls of tools go to `message`, and are among the `parts`. Which
+ * marks a model sets around them is known from its template; marks that are not known stay in the content.
+ */
+export interface Answer extends Generation {
+  readonly stats: ChatStats | null;
+  /** The answer so far, as far as the loop has taken it. A call is in it when it is whole. */
+  readonly message: AnswerMessage;
+  /** A loop over all parts instead of the content alone. */
+  parts(): AsyncIterableIterator<AnswerPart>;
+}
+
+export interface ChatStats extends GenerationStats {
+  /** Which messages were left out of the prompt: their indices, ascending. */
+  dropped?: number[];
+  /** Tokens of the conversation that have left the context, with `overflow: 'shift'`. */
+  shifted?: number;
 }
 
 export interface GenerationStats {

@@ -407,8 +407,7 @@ nut_status nut_workspace_eval(nut_workspace *workspace, const nut_row *rows, siz
 /* The logits (n_vocab) of the i-th row that kept them in the last step; NULL outside. */
 const float *nut_workspace_logits(const nut_workspace *workspace, size_t i);
 
-/* Forgets all positions from n_past on. A larger n_past than there is is E_ARGUMENT. Ends a running
- * generation. */
+/* Forgets all positions from n_past on; more than there are is E_ARGUMENT. Ends a running generation. */
 nut_status nut_session_truncate(nut_session *session, uint32_t n_past, nut_error *err);
 
 /* Where the time of this session went, as a JSON object:
@@ -417,8 +416,7 @@ nut_status nut_session_truncate(nut_session *session, uint32_t n_past, nut_error
 nut_status nut_session_timings(const nut_session *session, char *out, size_t cap, size_t *n_out,
                                nut_error *err);
 
-/* A part of all steps so far, and the seconds that went into it: reading prompts, and drawing tokens one by
- * one. */
+/* A part of all steps so far, and the seconds that went into it, for prompts and for drawn tokens. */
 typedef struct nut_profile_part {
     const char *name; // lives as long as the program
     double prefill, decode;
@@ -592,7 +590,6 @@ const char *nut_answer_mark(const nut_answer *answer, size_t i);
 
 /* ---- jobs ---- */
 
-// clang-format off
 /* A *job* makes or evaluates a model. Its caller drives it step by step and does its reading and writing, so
  * that one code serves a shell over files, a worker over a database and a test over memory. Any step may be
  * the last: nut_job_free cancels a job, and the caller drops what was written.
@@ -601,14 +598,12 @@ const char *nut_answer_mark(const nut_answer *answer, size_t i);
  *     do {
  *         if (nut_job_step(job, &e, &err) != NUT_OK) break;
  *         if (e.kind == NUT_JOB_OPEN) nut_job_open(job, size_of_file(e.split), &err);
- *         if (e.kind == NUT_JOB_WANT)
- *             n = read_at(e.split, e.offset, buf, e.n), nut_job_feed(job, buf, n, &err);
+ *         if (e.kind == NUT_JOB_WANT) nut_job_feed(job, buf, read_at(e.split, e.offset, buf, e.n), &err);
  *         if (e.kind == NUT_JOB_WRITE) write_at(e.offset, e.bytes, e.n);
  *         if (e.kind == NUT_JOB_PROGRESS) show(e.text);
  *     } while (e.kind != NUT_JOB_DONE);
  *     nut_job_free(job);
  */
-// clang-format on
 typedef struct nut_job nut_job;
 
 typedef enum nut_job_kind {
@@ -629,19 +624,16 @@ typedef enum nut_job_kind {
 typedef struct nut_job_event {
     nut_job_kind kind;
     uint32_t split; // OPEN, WANT: which of the model's files, from 0; WRITE: NUT_JOB_STATE, else the output
-    uint32_t n_splits; // OPEN: how many the model has; 0 for its first file, before that is known
-    uint64_t
-        offset; // WANT: of the first byte in its file; WRITE: in the output, never beyond its end so far
-    size_t n;   // WANT, WRITE: bytes, at least 1
-    const void *bytes; // WRITE: (n)
-    const char
-        *text; // NOTE: the sentence; PROGRESS: what is done. Names in it come from the model: any bytes
+    uint32_t n_splits;    // OPEN: how many the model has; 0 for its first file, before that is known
+    uint64_t offset;      // WANT: in its file; WRITE: in the output, never beyond its end so far
+    size_t n;             // WANT, WRITE: bytes, at least 1
+    const void *bytes;    // WRITE: (n)
+    const char *text;     // NOTE, PROGRESS: a sentence. Names in it come from the model: any bytes
     uint64_t done, total; // PROGRESS
 } nut_job_event;
 
 /* Does a bounded amount of work and tells one event, whose bytes and text live until the next step. While
- * the answer to OPEN or WANT is missing, it tells that again. After an error only nut_job_free is allowed.
- */
+ * the answer to OPEN or WANT is missing, it tells that again. After an error only nut_job_free may come. */
 nut_status nut_job_step(nut_job *job, nut_job_event *event, nut_error *err);
 
 /* Answers OPEN: the size of that file in bytes. Nothing beyond it will be wanted. */
@@ -659,19 +651,16 @@ void nut_job_free(nut_job *job);
 typedef struct nut_compress_options {
     const char *method; // NULL: "round", to the nearest value that the type has
     const char *type;   // of the large matrices: "q8_0", "q4_k" and so on (README lists them); of method
-                        // "coded", which rounds too and codes the integers (docs/format.md): "coded_4",
-                        // "coded_5", "coded_6", "coded_8", about so many bits a weight
-    /* Or a size in bytes that the file is not to exceed (0: none), for which the recipe "auto" makes the
-     * best coded model: with a text to calibrate with (n_text bytes, UTF-8, the caller's until the job is
-     * freed). */
+                        // "coded", which codes the integers (docs/format.md): "coded_4" to "coded_8"
+    /* Or the bytes that the file is not to exceed (0: none): the recipe "auto" makes the best coded model,
+     * with a text to calibrate with (n_text bytes, UTF-8, the caller's until the job is freed). */
     uint64_t size;
     const char *text;
     size_t n_text;
     uint32_t n_threads; // 0: 1
     bool fast;          // without gradients: in half the time, and a worse model
     double bpw;         // or the size as bits of the file for each weight of the model; 0: none
-    /* Or a recipe: a JSON text that lists steps (docs/compression.md), n_recipe bytes. NULL: "auto", where a
-     * size is given. */
+    /* Or a recipe: JSON that lists steps (docs/compression.md), n_recipe bytes. NULL: "auto" for a size. */
     const char *recipe;
     size_t n_recipe;
     bool keeps_state;  // the caller keeps NUT_JOB_STATE beside the output, and drops it when the job is done
@@ -696,8 +685,7 @@ typedef struct nut_calibrate_options {
 /* A job that runs a text through the model that it reads, layer by layer and in floats, and writes
  * statistics of the inputs of its matrices as a GGUF file, which llama.cpp's quantizer reads too (an
  * importance matrix). A note says first how much memory it takes, and whether the text is short. The text
- * must outlive the job.
- */
+ * must outlive the job. */
 nut_status nut_calibrate_begin(const nut_calibrate_options *options, const char *text, size_t n_text,
                                nut_job **out, nut_error *err);
 
@@ -713,11 +701,10 @@ typedef struct nut_perplexity_result {
     uint32_t n_windows;
 } nut_perplexity_result;
 
-/* A job that computes the perplexity of a token sequence in windows of `window` tokens, the second half of
- * each scored (llama.cpp's convention: tokens window/2+1 .. window-1, each predicted from all before it in
- * its window); max_windows 0: all. A step evaluates one batch; progress counts tokens. The session needs
- * n_ctx >= window, must outlive the job, and is used by nothing else meanwhile; its tokens are overwritten.
- * ids are copied. */
+/* A job that computes the perplexity of ids, which are copied, in windows of `window` tokens, the second half
+ * of each scored (llama.cpp's convention: tokens window/2+1 .. window-1, each predicted from all before it in
+ * its window); max_windows 0: all. Progress counts tokens. The session needs n_ctx >= window, must outlive
+ * the job, and is used by nothing else meanwhile; its tokens are overwritten. */
 nut_status nut_perplexity_begin(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
                                 uint32_t max_windows, nut_job **out, nut_error *err);
 
@@ -798,11 +785,9 @@ typedef struct nut_task_result {
 nut_status nut_task_begin(nut_session *session, const char *task, const char *text, size_t n_text,
                           uint32_t max_items, nut_job **out, nut_error *err);
 nut_status nut_task_get(const nut_job *job, nut_task_result *out, nut_error *err);
-/* Of the items that the reference has answered rightly, those that the model has answered rightly too: both
- * jobs are done, over the same text. */
+/* Of the items that the reference has right, those that the model has too: both jobs done, on one text. */
 nut_status nut_task_kept(const nut_job *job, const nut_job *reference, nut_fraction *out, nut_error *err);
-/* The name of skill i, questions that are built in (facts, words, numbers, code, ...); NULL behind the
- * last. */
+/* The name of skill i, questions that are built in (facts, words, code, ...); NULL behind the last. */
 const char *nut_task_skill(size_t i);
 
 /* Lets a model that was loaded with `reference` multiply as fast as the machine can, before it has sessions.

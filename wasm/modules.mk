@@ -33,7 +33,7 @@ web_relaxed = $(patsubst %.c,build/web/$(1)/%.o,$(filter-out $(WEB_RELAXED_C),$(
 # kernels whose loops do not get slower by it. Later -O options win.
 WEB_SMALL := $(addprefix src/kernels/,ref.c formats.c layouts.c blocks.c kernels.c simd_activate.c simd_ops.c)
 WEB_HOT := $(filter-out $(WEB_SMALL),$(filter src/kernels/%,$(LIB_SRC))) \
-    $(addprefix src/,base/threads.c model/bind_data.c model/merge.c model/merges.c model/pretok.c model/tok_bpe.c model/tok_spm.c \
+    $(addprefix src/,base/threads.c model/bind_data.c model/merge.c model/merges.c model/tok_bpe.c model/tok_spm.c \
     model/token_table.c run/attend.c run/ffn_gated.c run/layers.c run/linear.c run/load.c run/mix_attention.c run/rope.c \
     run/sampler.c run/sampler_steps.c)
 

@@ -127,19 +127,32 @@ static void put_tq1(const fit_block *f, uint8_t *block) {
 // clang-format off
 #define HALF round_half
 static const type_row rows[] = {
-    //  type, shorter             groups, columns, codes, values     scale     min narrow round         planes                       d, dmin
-    {FORMAT_Q5_0,   FORMAT_Q5_0,  {1,  32,  -16, 15, NULL,           1, 1,     0,  .8f, HALF},        {6, 4, 16},   {2, 1, 1},     0,   0,  NULL},
-    {FORMAT_Q5_1,   FORMAT_Q5_1,  {1,  32,  0,   31, NULL,           1, 1,     1,  .8f, HALF},        {8, 4, 16},   {4, 1, 1},     0,   2,  put_q5_1},
-    {FORMAT_IQ4_NL, FORMAT_IQ4_NL, {1, 32,  0,   15, nl_values,      1, 1,     0,  .6f, HALF},        {2, 4, 16},   {0, 0, 0},     0,   0,  NULL},
-    {FORMAT_MXFP4,  FORMAT_MXFP4, {1,  32,  0,   14, mx_values,      1, 1,     0,  .4f, round_power}, {1, 4, 16},   {0, 0, 0},     0,   0,  put_mxfp4},
-    {FORMAT_Q2_K,   FORMAT_IQ4_NL, {16, 16, 0,   3,  NULL,           0, 15,    15, .5f, HALF},        {16, 2, 32},  {0, 0, 0},     80,  82, put_q2_k},
-    {FORMAT_Q3_K,   FORMAT_IQ4_NL, {16, 16, -4,  3,  NULL,           -32, 31,  0,  .6f, HALF},        {32, 2, 32},  {0, 1, 32},    108, 0,  put_q3_k},
-    {FORMAT_Q4_K,   FORMAT_Q5_0,  {8,  32,  0,   15, NULL,           0, 63,    63, .7f, HALF},        {16, 4, 32},  {0, 0, 0},     0,   2,  put_q4_k},
-    {FORMAT_Q5_K,   FORMAT_Q5_1,  {8,  32,  0,   31, NULL,           0, 63,    63, .8f, HALF},        {48, 4, 32},  {16, 1, 32},   0,   2,  put_q4_k},
-    {FORMAT_Q6_K,   FORMAT_Q8_0,  {16, 16,  -32, 31, NULL,           -128, 127, 0, .9f, HALF},        {0, 4, 64},   {128, 2, 32},  208, 0,  put_q6_k},
-    {FORMAT_IQ4_XS, FORMAT_IQ4_NL, {8, 32,  0,   15, nl_values,      -32, 31,  0,  .6f, HALF},        {8, 4, 16},   {0, 0, 0},     0,   0,  put_iq4_xs},
-    {FORMAT_TQ1_0,  FORMAT_Q4_0,  {1,  256, -1,  1,  NULL,           1, 1,     0,  .1f, HALF},        {0, 0, 0},    {0, 0, 0},     52,  0,  put_tq1},
-    {FORMAT_TQ2_0,  FORMAT_Q4_0,  {1,  256, -1,  1,  NULL,           1, 1,     0,  .1f, HALF},        {0, 2, 32},   {0, 0, 0},     64,  0,  NULL},
+    // type, shorter, {groups, columns, codes from, to, values, scale from, to, minimums, narrow, round},
+    //     planes {at, bits, columns} of low and of high bits, d, dmin, what else is put
+    {FORMAT_Q5_0, FORMAT_Q5_0, {1, 32, -16, 15, NULL, 1, 1, 0, .8f, HALF},
+     {6, 4, 16}, {2, 1, 1}, 0, 0, NULL},
+    {FORMAT_Q5_1, FORMAT_Q5_1, {1, 32, 0, 31, NULL, 1, 1, 1, .8f, HALF},
+     {8, 4, 16}, {4, 1, 1}, 0, 2, put_q5_1},
+    {FORMAT_IQ4_NL, FORMAT_IQ4_NL, {1, 32, 0, 15, nl_values, 1, 1, 0, .6f, HALF},
+     {2, 4, 16}, {0, 0, 0}, 0, 0, NULL},
+    {FORMAT_MXFP4, FORMAT_MXFP4, {1, 32, 0, 14, mx_values, 1, 1, 0, .4f, round_power},
+     {1, 4, 16}, {0, 0, 0}, 0, 0, put_mxfp4},
+    {FORMAT_Q2_K, FORMAT_IQ4_NL, {16, 16, 0, 3, NULL, 0, 15, 15, .5f, HALF},
+     {16, 2, 32}, {0, 0, 0}, 80, 82, put_q2_k},
+    {FORMAT_Q3_K, FORMAT_IQ4_NL, {16, 16, -4, 3, NULL, -32, 31, 0, .6f, HALF},
+     {32, 2, 32}, {0, 1, 32}, 108, 0, put_q3_k},
+    {FORMAT_Q4_K, FORMAT_Q5_0, {8, 32, 0, 15, NULL, 0, 63, 63, .7f, HALF},
+     {16, 4, 32}, {0, 0, 0}, 0, 2, put_q4_k},
+    {FORMAT_Q5_K, FORMAT_Q5_1, {8, 32, 0, 31, NULL, 0, 63, 63, .8f, HALF},
+     {48, 4, 32}, {16, 1, 32}, 0, 2, put_q4_k},
+    {FORMAT_Q6_K, FORMAT_Q8_0, {16, 16, -32, 31, NULL, -128, 127, 0, .9f, HALF},
+     {0, 4, 64}, {128, 2, 32}, 208, 0, put_q6_k},
+    {FORMAT_IQ4_XS, FORMAT_IQ4_NL, {8, 32, 0, 15, nl_values, -32, 31, 0, .6f, HALF},
+     {8, 4, 16}, {0, 0, 0}, 0, 0, put_iq4_xs},
+    {FORMAT_TQ1_0, FORMAT_Q4_0, {1, 256, -1, 1, NULL, 1, 1, 0, .1f, HALF},
+     {0, 0, 0}, {0, 0, 0}, 52, 0, put_tq1},
+    {FORMAT_TQ2_0, FORMAT_Q4_0, {1, 256, -1, 1, NULL, 1, 1, 0, .1f, HALF},
+     {0, 2, 32}, {0, 0, 0}, 64, 0, NULL},
 };
 // clang-format on
 

@@ -85,7 +85,7 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     want_blocks(m, ws, w);
     memory_want(w, &ws->inputs, n, run_pad8((size_t)m->hp.n_inputs * m->hp.n_layer) * sizeof(float));
     memory_want(w, &ws->input_row, (uint64_t)m->hp.n_inputs * m->hp.n_layer, sizeof(float));
-    const uint64_t n_residuals = m->hp.residuals.n;
+    const size_t n_residuals = m->hp.residuals.n;
     memory_want(w, &ws->residuals, n * n_residuals * n_embd, sizeof(float));
     memory_want(w, &ws->routed, n * run_pad8(n_residuals), sizeof(float));
     memory_want(w, &ws->routes, n * n_residuals, sizeof(float));

@@ -43,12 +43,13 @@ def errors(name, x, importance):
 
 def literal(name, sizes, data):
     items = [f'{v:.9g}' + ('f' if '.' in f'{v:.9g}' or 'e' in f'{v:.9g}' else '.0f') for v in data.reshape(-1)]
-    lines = ',\n'.join('    ' + ', '.join(items[i:i + 8]) for i in range(0, len(items), 8))
+    lines = ',\n'.join('    ' + ', '.join(items[i:i + 5]) for i in range(0, len(items), 5))
     return f'static const float {name}{sizes} = {{\n{lines}}};\n\n'
 
 
 x, importance = weights(), np.exp(rng.normal(0, 1, COLS)).astype(np.float32)
-text = '''/* Made by type_errors.py beside this file with llama.cpp's quantizers and the Python package gguf (MIT). Do not edit. */
+text = '''/* Made by type_errors.py beside this file with llama.cpp's quantizers and the Python package gguf (MIT).
+ * Do not edit. */
 // clang-format off
 enum { TYPES_ROWS = %d, TYPES_COLS = %d };
 
