@@ -701,10 +701,10 @@ typedef struct nut_perplexity_result {
     uint32_t n_windows;
 } nut_perplexity_result;
 
-/* A job that computes the perplexity of ids, which are copied, in windows of `window` tokens, the second half
- * of each scored (llama.cpp's convention: tokens window/2+1 .. window-1, each predicted from all before it in
- * its window); max_windows 0: all. Progress counts tokens. The session needs n_ctx >= window, must outlive
- * the job, and is used by nothing else meanwhile; its tokens are overwritten. */
+/* A job that computes the perplexity of ids, which are copied, in windows of `window` tokens, the second
+ * half of each scored (llama.cpp's convention: tokens window/2+1 .. window-1, each predicted from all before
+ * it in its window); max_windows 0: all. Progress counts tokens. The session needs n_ctx >= window, must
+ * outlive the job, and is used by nothing else meanwhile; its tokens are overwritten. */
 nut_status nut_perplexity_begin(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
                                 uint32_t max_windows, nut_job **out, nut_error *err);
 
