@@ -2,7 +2,7 @@
 // sampled here is the likeliest there too, or nearly so. Where two tokens are nearly equal, two int8 engines may choose
 // differently: on random weights the best two are often 0.01 apart, while a wrong product chooses one that is 1 or 2 below.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { check, ensure, equal, finish, skip } from '../browser/harness.mjs';
@@ -13,6 +13,9 @@ const WORK = 'build/llama-test';
 const PROMPTS = ['Once upon a time', 'One day, a little dog'];
 const TOKENS = 24;
 const NEARLY = 0.05; // how far below the best a token's logit may be
+// Where the float reference finds two tokens equal up to TIE, either may come first by the rounding of activations alone,
+// which moved logits of a model of 64 columns by 0.1; no token may be FAR below.
+const TIE = 0.005, FAR = 0.25;
 mkdirSync(WORK, { recursive: true });
 
 const nutshell = (...args) =>
@@ -26,7 +29,8 @@ function tokenIds(model, prompt) {
   return [...(model.tokens.shouldPrependBosToken ? [model.tokens.bos] : []), ...model.tokenize(prompt)];
 }
 
-/** How far the logit of each sampled token is below the best, as llama.cpp computes them after the same tokens. */
+/** How far the logit of each sampled token is below the best, and which that is, as llama.cpp computes them after the same
+ *  tokens. */
 async function shortfalls(model, ids, drawn) {
   const context = await model.createContext({ contextSize: 256, threads: 1 });
   const sequence = context.getSequence();
@@ -36,7 +40,8 @@ async function shortfalls(model, ids, drawn) {
   for (const token of drawn) { // continue with our token instead of its own
     ensure(!answer.done, `llama.cpp stops after ${below.length} tokens`);
     const { probabilities } = answer.value;
-    below.push(Math.log(Math.max(...probabilities.values()) / (probabilities.get(token) ?? 0)));
+    const [best, most] = [...probabilities].reduce((a, b) => (b[1] > a[1] ? b : a));
+    below.push({ below: Math.log(most / (probabilities.get(token) ?? 0)), best });
     answer = await answers.next(token);
   }
   await answers.return();
@@ -52,6 +57,15 @@ async function judge(path, prompt, ids, drawn) {
   return below;
 }
 
+/** How far token a is below token b by the float reference, after these tokens. */
+function apart(path, ids, a, b) {
+  const out = join(WORK, 'logits.f32');
+  nutshell('logits', path, '--ids', `${ids}`, '--reference', '-o', out);
+  const all = new Float32Array(new Uint8Array(readFileSync(out)).buffer);
+  const row = all.subarray(-all.length / ids.length);
+  return row[b] - row[a];
+}
+
 async function compare(path) {
   for (const prompt of PROMPTS) {
     const ids = nutshell('tokenize', path, prompt, '--bos').trim().split(' ').map(Number);
@@ -59,8 +73,10 @@ async function compare(path) {
       nutshell('run', path, prompt, '--temperature', '0', '--max-tokens', `${TOKENS}`, '--ignore-eos', '--json')).ids;
     equal(drawn.length, TOKENS, 'drawn tokens');
     const below = await judge(path, prompt, ids, drawn);
-    const worst = below.indexOf(Math.max(...below));
-    ensure(below[worst] <= NEARLY, `"${prompt}": token ${worst} is ${below[worst].toFixed(3)} below the best`);
+    for (const [i, at] of below.entries()) {
+      const tied = at.below > NEARLY && apart(path, [...ids, ...drawn.slice(0, i)], drawn[i], at.best) < TIE;
+      ensure(at.below <= (tied ? FAR : NEARLY), `"${prompt}": token ${i} is ${at.below.toFixed(3)} below the best`);
+    }
   }
 }
 
