@@ -24,6 +24,7 @@ static struct {
     nut_error err;
     nut_loader *loader;
     char *races; // of earlier loads, while the model loads
+    char *pre;   // the pre-tokenizer to take, as long
     nut_model *model;
     nut_session **sessions; // (n_sessions) by handle; NULL: that handle is free
     int n_sessions;
@@ -131,8 +132,8 @@ void *nutw_thread_stack(double n) {
 /* Frees model, sessions and a load that did not finish. */
 void nutw_reset(void) {
     nut_load_abort(w.loader);
-    free(w.races);
-    w.races = NULL;
+    free(w.races), free(w.pre);
+    w.races = w.pre = NULL;
     for (int i = 0; i < w.n_sessions; i++) nut_session_free(w.sessions[i]);
     free(w.sessions);
     nut_model_free(w.model);
@@ -142,13 +143,17 @@ void nutw_reset(void) {
     w.model = NULL;
 }
 
-/* kernel: terminated name, "" for the fastest, and behind it the races of earlier loads, terminated;
- * file_size and n_ctx: 0 if unknown; kv_type, races: see nutshell.h. */
+/* kernel: three terminated texts: a name, "" for the fastest; the pre-tokenizer's, "" for the file's; the
+ * races of earlier loads. file_size and n_ctx: 0 if unknown; kv_type, races: see nutshell.h. */
 int nutw_load_begin(double file_size, double n_ctx, int kv_type, const char *kernel) {
     nutw_reset();
     nut_load_options o = nut_load_defaults();
     o.kernel = *kernel ? kernel : NULL;
-    o.races = w.races = strdup(kernel + strlen(kernel) + 1); // without memory: as without races
+    const char *pre = kernel + strlen(kernel) + 1, *races = pre + strlen(pre) + 1;
+    o.races = w.races = strdup(races); // without memory: as without races
+    w.pre = strdup(pre);
+    if (!w.pre) return fail(NUT_E_MEMORY, "no memory to begin a load");
+    o.pre_tokenizer = *pre ? w.pre : NULL;
     o.memory_limit = MEMORY_LIMIT;
     o.n_ctx = to_u32(n_ctx);
     o.kv_type = (nut_kv_type)kv_type;

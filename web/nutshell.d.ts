@@ -69,6 +69,8 @@ export interface LoadOptions extends EngineOptions {
   contextLength?: number;
   /** How keys and values of the context are held. 'f16' (default): two bytes a number; 'q8_0': in little more than half. */
   kvType?: 'f16' | 'q8_0';
+  /** A pre-tokenizer in place of the one that the file names, where that is not known here. */
+  preTokenizer?: string;
   /**
    * true (default for a URL): a stored copy is used unless the server has another version; else the model is stored
    * while it arrives. 'reload': downloaded again. 'required': as true, but the load fails where it cannot be stored

@@ -49,11 +49,11 @@ static nut_status bpe_prepare(vocab *v, const gguf *g, nut_error *err) {
     v->pre = NULL;
     v->pretok = pretok_find(pre.n ? pre : (gguf_str){"default", 7}); // as llama.cpp, where none is named
     if (!v->pretok)
-        return error_set(
-            err, NUT_E_UNSUPPORTED,
-            "the pre-tokenizer \"%.*s\" is not supported; name another in its place (--pre), of "
-            "which \"%s\" is the nearest",
-            (int)(pre.n < 40 ? pre.n : 40), pre.s, pretok_nearest(pre));
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "the pre-tokenizer \"%.*s\" is not supported; name another in its place (--pre, "
+                         "preTokenizer), of "
+                         "which \"%s\" is the nearest",
+                         (int)(pre.n < 40 ? pre.n : 40), pre.s, pretok_nearest(pre));
     v->add_bos = v->pretok->add_bos;
     v->add_eos = v->pretok->add_eos;
     TRY(gguf_get_bool(g, "tokenizer.ggml.ignore_merges", v->pretok->ignore_merges, &v->ignore_merges, err));

@@ -45,7 +45,7 @@ export async function checkOffline(browser, { main }) {
     const first = await run(browser, 'model/big.gguf', { threads: 1 });
     equal(first.info.fileBytes, large.length);
     await browser.goto(main.url + '/');
-    await browser.evaluate(() => Nutshell.prepare({ threads: 1 }));
+    await browser.evaluate(() => Nutshell.prepare({ threads: 1, chat: true }));
     const { port } = main;
     await main.close();
     try {

@@ -1,7 +1,7 @@
 // JavaScript that needs no browser: option checks, checksum, progress, the async iterator of a generation, the engine's
 // loading calls, downloads, and the names of the public API. unit-sources.mjs has more.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Generation } from '../../web/page/generation.js';
 import { xxh32 } from '../../web/shared/checksum.js';
@@ -19,7 +19,7 @@ import { chunkBytesFor } from '../../web/worker/layout.js';
 import { ProgressMeter } from '../../web/worker/progress.js';
 import { choose } from '../../web/worker/quota.js';
 import { UrlSource } from '../../web/worker/source.js';
-import { check, ensure, equal, failure, finish } from './harness.mjs';
+import { check, ensure, equal, failure, finish, skip } from './harness.mjs';
 import { DIST, tiny } from './models.mjs';
 import { inParts } from './parts.mjs';
 import { checkChats } from './unit-chats.mjs';
@@ -252,6 +252,17 @@ async function fed(bytes) {
   feed(engine, bytes);
   return engine;
 }
+
+const BPE = 'models/SmolLM2-135M-Instruct-Q4_1.gguf'; // its header ends before 4 MiB
+if (!existsSync(BPE)) skip('a pre-tokenizer in place of the file\'s', `${BPE} is missing`);
+else await check('a pre-tokenizer in place of the file\'s', async () => {
+  const file = readFileSync(BPE), engine = await newEngine();
+  for (const [preTokenizer, code] of [[undefined, ''], ['llama-bpe', ''], ['no-such-name', 'unsupported-model']]) {
+    engine.loadBegin({ fileSize: file.length, ...OPTIONS, preTokenizer });
+    const error = await failure(() => { feed(engine, file.subarray(0, 1 << 22)); throw { code: '' }; });
+    equal(error.code, code, `${preTokenizer}:`);
+  }
+});
 
 /** Ends the load and writes a text. @param {Engine} engine */
 function write(engine) {

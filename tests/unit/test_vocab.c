@@ -555,7 +555,8 @@ static void test_refusals(void) {
         {foreign_merges, NUT_E_CORRUPT, "merges name none"},
         {number_merges, NUT_E_CORRUPT, "no merges"},
         {unknown_pre, NUT_E_UNSUPPORTED,
-         "\"tekken7\" is not supported; name another in its place (--pre), of which \"tekken\" is"},
+         "\"tekken7\" is not supported; name another in its place (--pre, preTokenizer), of which "
+         "\"tekken\" is"},
         {number_pre, NUT_E_CORRUPT, "tokenizer.ggml.pre"},
     };
     for (size_t i = 0; i < COUNT(list); i++) {

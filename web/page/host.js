@@ -40,8 +40,8 @@ const BLOCKED = 'it was blocked: a Content-Security-Policy must allow worker-src
 async function startError(base, cause) {
   const url = workerUrl(base);
   if (self.location.protocol === 'file:') {
-    return new NutshellError('file-page', 'browsers start no worker for a page that was opened from the disk (file://): '
-      + 'serve the folder, for example with "python3 -m http.server"', { cause });
+    return new NutshellError('file-page', 'browsers start no worker for pages from the disk (file://): '
+      + 'serve the folder, such as with "python3 -m http.server"', { cause });
   }
   if (url.origin !== self.origin) {
     return new NutshellError('cross-origin-worker', `browsers start no worker of another origin: ${url.href} is not of `

@@ -81,6 +81,7 @@ const LOAD = {
   signal: abortSignal,
   contextLength: whole(1, 2 ** 31 - 1, 0),
   kvType: oneOf(KV_TYPES, KV_TYPES[0]),
+  preTokenizer: ofType('string', 'a string'),
   cache: oneOf([true, false, 'reload', 'required']),
   sha256: { expects: '64 hexadecimal digits, or an array of such', test: (x) => [x].flat().every(isSha256) },
   mirrors: { expects: 'an array of URLs', test: (x) => Array.isArray(x) && x.every(address.test) },

@@ -67,10 +67,11 @@ export class Engine {
 
   /**
    * Sizes are 0 if unknown; races: what earlier loads chose, as nutshell.h has it, or what is no text.
-   * @param {{ fileSize: number, contextLength: number, kvType: string, kernel: string | undefined, races?: unknown }} options
+   * @param {{ fileSize: number, contextLength: number, kvType: string, kernel?: string, preTokenizer?: string,
+   *   races?: unknown }} options
    */
-  loadBegin({ fileSize, contextLength, kvType, kernel = '', races }) {
-    const [texts] = this.wasm.put(encoder.encode(`${kernel}\0${races}\0`));
+  loadBegin({ fileSize, contextLength, kvType, kernel, preTokenizer, races }) {
+    const [texts] = this.wasm.put(encoder.encode([kernel, preTokenizer, races, ''].join('\0')));
     this.wasm.check('load_begin', fileSize, contextLength, numberOf(KV_TYPES, kvType), texts);
   }
 
@@ -129,7 +130,7 @@ export class Engine {
       return this.bytes('session_save', session);
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;
-      throw new NutshellError('out-of-memory', 'no memory is left for this many bytes; close other tabs', { cause });
+      throw new NutshellError('out-of-memory', 'no memory is left for so many bytes; close other tabs', { cause });
     } finally {
       this.freeStaging(); // they were there
     }

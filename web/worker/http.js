@@ -8,12 +8,12 @@ const STALL_SECONDS = 20; // without a byte: the connection counts as dead
 
 /** What to do about a status. @type {Record<number, string>} */
 const ADVICE = {
-  401: 'the server asks for a login that this request did not carry',
+  401: 'the server asks for a login that this request lacks',
   403: 'the server does not allow this file to be fetched',
-  404: 'there is no such file on the server: check the address',
-  410: 'the file was removed from the server',
+  404: 'no such file is on the server: check the address',
+  410: 'the file is gone from the server',
   416: 'the server cannot give this range: delete the model from the cache and load it again',
-  429: 'the server asks to wait: try again later',
+  429: 'the server is busy: try again later',
 };
 
 /** @param {string} url @param {number} status */
