@@ -24,8 +24,9 @@ function gather() {
     at += bytes.length;
   };
   add('tests/golden', 'tests/golden', 'q8_0.json');
-  const own = 'tests/golden/conformance', set = `${DATA}/conformance`;
-  for (const name of readdirSync(own)) add(own, own, name);
+  const set = `${DATA}/conformance`;
+  for (const own of ['tests/golden/conformance', 'tests/golden/families'])
+    for (const name of readdirSync(own)) add(own, own, name);
   for (const name of existsSync(set) ? readdirSync(set) : []) add(set, '../shared/data/conformance', name);
   return { places, bytes: Buffer.concat(parts), whole: existsSync(set) };
 }
