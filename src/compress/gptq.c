@@ -74,7 +74,7 @@ static void member(void *ctx, unsigned i, unsigned n) {
 }
 
 float gptq_shrink(double deviation) {
-    const double square = 12 * fmax(deviation * deviation, 1);
+    const double square = 12 * fmax(deviation * deviation, 2);
     return (float)(square / (square + 1));
 }
 
