@@ -80,6 +80,8 @@ copyFileSync(TINY, join(WORK, 'model.gguf'));
 copyFileSync(TINY, join(WORK, 'model-f32.gguf'));
 writeFileSync(join(WORK, 'messages.txt'), 'Tell me a story about a cat.\n');
 writeFileSync(join(WORK, 'text.txt'), 'Once upon a time, there was a little cat. The cat was happy. '.repeat(40));
+copyFileSync('tests/golden/families/bert-reranker.gguf', join(WORK, 'reranker.gguf'));
+writeFileSync(join(WORK, 'documents.txt'), 'Birds have wings.\nA cat sleeps all day.\n');
 
 const commands = blocks('sh').join('').split('\n').filter((line) => /^(nutshell|wasmtime) /.test(line));
 ensure(commands.length >= 7, 'README lost its shell examples');
