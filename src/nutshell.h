@@ -120,17 +120,14 @@ typedef struct nut_loader nut_loader;
 
 typedef struct nut_load_options {
     const char *kernel; // "ref", "simd128", "pairs", "relaxed"; NULL: the fastest that computes rightly here
-    const char *races;  // what races of earlier loads on this machine chose: the facts' "races" of the last
-                        // one where that was not ""; NULL: none. What else is in it is passed over. Must
-                        // stay while the model loads
+    const char *races;  // the facts' "races" of the last load here where that was not ""; NULL: none. What
+                        // else is in it is passed over. Must stay while the model loads
     bool reference;     // hold all weights, keys and values as F32: 4 to 8 times the memory
     uint64_t memory_limit; // refuse a model whose weights and cache need more bytes; 0: no limit but size_t
     uint32_t n_ctx;        // context length that the memory plan counts with; 0: min(the model's own, 4096)
     nut_kv_type kv_type;   // kind of cache that the memory plan counts with
-    bool header_only; // take the vocabulary and the facts of a first file alone: of any family, with weights
-                      // or without; such a model makes no sessions
-    const char *pre_tokenizer; // name, in place of the one that the file names; NULL: that one. Must stay
-                               // while the model loads
+    bool header_only; // take vocabulary and facts of a first file alone, of any family; makes no sessions
+    const char *pre_tokenizer; // a name in place of the file's; NULL: that. Must stay while the model loads
     uint32_t n_threads; // that decode coded tensors, the caller's among them (0: 1, at most 64). The others
                         // end with the last byte of each file; fewer where the system starts fewer
 } nut_load_options;

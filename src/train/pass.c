@@ -17,7 +17,7 @@ const grad_kind *const grad_kinds[BLOCK_COUNT] = {
 static const uint64_t known_features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS |
                                        ARCH_ANY_BIAS | ARCH_QK_NORM | ARCH_QK_NORM_FULL | ARCH_PARALLEL |
                                        ARCH_EMBD_SQRT | ARCH_FUSED_UP | ARCH_ROPE_IN_WINDOWS |
-                                       ARCH_LOCAL_UNSCALED;
+                                       ARCH_LOCAL_UNSCALED | ARCH_HEAD; // where a file has none
 
 /* ---- memory ---- */
 
@@ -84,7 +84,8 @@ static nut_status begin(pass *p, threads *team, nut_error *err) {
     const arch *a = p->m->arch;
     const model_hparams *hp = &p->m->hp;
     const bool plain = hp->attn_clamp <= 0 && hp->max_alibi <= 0 && hp->attn_temperature <= 0 &&
-                       !hp->experts.n && hp->causal && !a->recurrent && !a->beside && !a->after;
+                       !hp->experts.n && !p->m->head.out.w.format && hp->causal && !a->recurrent &&
+                       !a->beside && !a->after;
     if (!grad_kinds[a->mixer] || !grad_kinds[a->ffn] || (a->features & ~known_features) || !plain)
         return error_set(err, NUT_E_UNSUPPORTED, "there are no gradients for models of family %s", a->name);
     TRY(take_members(p, team, err));

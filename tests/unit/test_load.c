@@ -12,7 +12,7 @@ static const char story[] = "models/stories260K-f32.gguf";
 
 static make_options options_for(format_id id) {
     make_options o = {.matrices = id, .seed = 7};
-    if (format_table[id].block == 256) o.n_embd = 256, o.n_ff = 512;
+    if (format_table[id].block > 32) o.n_embd = 256, o.n_ff = 512;
     return o;
 }
 
