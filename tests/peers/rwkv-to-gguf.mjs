@@ -6,8 +6,9 @@
 // that is contiguous first), name and numbers. Matrices stand as ggml multiplies them, and so does GGUF. Only F32 is read.
 // The file says nothing of a vocabulary: there is one token for each byte.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { writeGguf } from '../growth/gguf.mjs';
 
-const MAGIC = 0x67676d66, VERSION = 101, F32 = 0, ALIGNMENT = 32;
+const MAGIC = 0x67676d66, VERSION = 101, F32 = 0;
 
 /** @typedef {{ dims: number[], bytes: Buffer }} Tensor */
 
@@ -65,58 +66,35 @@ function newDims(name, dims) {
 function unusedTensors({ nEmbd, tensors }) {
   const rank = tensors.get('blocks.0.att.a1').dims[1];
   return Object.entries({ v0: [nEmbd], v1: [nEmbd, rank], v2: [rank, nEmbd] }).map(([name, dims]) =>
-    [`blk.0.time_mix_${name}.weight`, { dims, bytes: Buffer.alloc(4 * dims.reduce((a, b) => a * b)) }]);
+    ({ name: `blk.0.time_mix_${name}.weight`, dims, type: F32, bytes: Buffer.alloc(4 * dims.reduce((a, b) => a * b)) }));
 }
 
-// --- GGUF
-
-const u32 = (x) => { const b = Buffer.alloc(4); b.writeUInt32LE(x); return b; };
-const u64 = (x) => { const b = Buffer.alloc(8); b.writeBigUInt64LE(BigInt(x)); return b; };
-const f32 = (x) => { const b = Buffer.alloc(4); b.writeFloatLE(x); return b; };
-const text = (x) => Buffer.concat([u64(Buffer.byteLength(x)), Buffer.from(x)]);
-const KINDS = { u32: [4, u32], i32: [5, u32], f32: [6, f32], text: [8, text] };
-const value = (key, kind, x) => Buffer.concat([text(key), u32(KINDS[kind][0]), KINDS[kind][1](x)]);
-const list = (key, kind, xs) =>
-  Buffer.concat([text(key), u32(9), u32(KINDS[kind][0]), u64(xs.length), ...xs.map(KINDS[kind][1])]);
-const padded = (n) => Math.ceil(n / ALIGNMENT) * ALIGNMENT;
-
-/** @param {ReturnType<typeof readModel>} model */
+/** @param {ReturnType<typeof readModel>} model @returns {[string, string, unknown][]} */
 function metadata({ nVocab, nEmbd, nLayer, tensors }) {
   const dims = (name) => tensors.get(`blocks.1.${name}`).dims;
   const rank = (name) => dims(`att.${name}`)[1];
   const bytes = Array.from({ length: nVocab }, (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, '0')}>`);
-  const family = (key, x) => value(`rwkv7.${key}`, 'u32', x);
-  return [value('general.architecture', 'text', 'rwkv7'), value('general.file_type', 'u32', 0),
-    family('context_length', 1 << 20), family('embedding_length', nEmbd), family('block_count', nLayer),
-    family('feed_forward_length', dims('ffn.key.weight')[1]), family('attention.head_count', 0),
-    family('wkv.head_size', dims('att.r_k')[0]), family('attention.decay_lora_rank', rank('w1')),
-    family('attention.iclr_lora_rank', rank('a1')), family('attention.value_residual_mix_lora_rank', rank('v1')),
-    family('attention.gate_lora_rank', rank('g1')), value('rwkv7.attention.layer_norm_epsilon', 'f32', 1e-5),
-    value('tokenizer.ggml.model', 'text', 'llama'), list('tokenizer.ggml.tokens', 'text', bytes),
-    list('tokenizer.ggml.scores', 'f32', bytes.map(() => 0)), list('tokenizer.ggml.token_type', 'i32', bytes.map(() => 6))];
-}
-
-/** @param {Buffer[]} meta @param {[string, Tensor][]} tensors */
-function ggufOf(meta, tensors) {
-  let offset = 0;
-  const infos = tensors.map(([name, { dims, bytes }]) => {
-    const info = Buffer.concat([text(name), u32(dims.length), ...dims.map(u64), u32(F32), u64(offset)]);
-    offset += padded(bytes.length);
-    return info;
-  });
-  const head = Buffer.concat([Buffer.from('GGUF'), u32(3), u64(tensors.length), u64(meta.length), ...meta, ...infos]);
-  const fill = (bytes) => [bytes, Buffer.alloc(padded(bytes.length) - bytes.length)];
-  return Buffer.concat([...fill(head), ...tensors.flatMap(([, { bytes }]) => fill(bytes))]);
+  const sizes = {
+    context_length: 1 << 20, embedding_length: nEmbd, block_count: nLayer, feed_forward_length: dims('ffn.key.weight')[1],
+    'attention.head_count': 0, 'wkv.head_size': dims('att.r_k')[0], 'attention.decay_lora_rank': rank('w1'),
+    'attention.iclr_lora_rank': rank('a1'), 'attention.value_residual_mix_lora_rank': rank('v1'),
+    'attention.gate_lora_rank': rank('g1'),
+  };
+  return [['general.architecture', 'text', 'rwkv7'], ['general.file_type', 'u32', 0],
+    ...Object.entries(sizes).map(([key, size]) => /** @type {[string, string, number]} */ ([`rwkv7.${key}`, 'u32', size])),
+    ['rwkv7.attention.layer_norm_epsilon', 'f32', 1e-5], ['tokenizer.ggml.model', 'text', 'llama'],
+    ['tokenizer.ggml.tokens', 'text[]', bytes], ['tokenizer.ggml.scores', 'f32[]', bytes.map(() => 0)],
+    ['tokenizer.ggml.token_type', 'i32[]', bytes.map(() => 6)]];
 }
 
 /** Converts a file. @param {string} from @param {string} to */
 export function convert(from, to) {
   const model = readModel(from);
-  const tensors = [...model.tensors].map(([name, { dims, bytes }]) => {
-    const renamed = newName(name);
-    return /** @type {[string, Tensor]} */ ([renamed, { dims: newDims(renamed, dims), bytes }]);
+  const tensors = [...model.tensors].map(([old, { dims, bytes }]) => {
+    const name = newName(old);
+    return { name, dims: newDims(name, dims), type: F32, bytes };
   });
-  writeFileSync(to, ggufOf(metadata(model), [...tensors, ...unusedTensors(model)]));
+  writeFileSync(to, writeGguf(metadata(model), [...tensors, ...unusedTensors(model)]));
 }
 
 if (process.argv[1] === import.meta.filename) {
