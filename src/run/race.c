@@ -31,9 +31,14 @@ size_t race_choose(const float *rates, size_t n_sets, size_t first) {
     return best;
 }
 
+static const char *next_row(const char *row) {
+    const char *end = strchr(row, ';');
+    return end ? end + 1 : NULL;
+}
+
 size_t race_kept(const char *races, kernel_width width, const layout *l) {
     char row[64];
-    for (const char *at = races; at; at = strchr(at, ';'), at += at != NULL)
+    for (const char *at = races; at; at = next_row(at))
         for (size_t i = 0; i < kernel_count(); i++) {
             snprintf(row, sizeof row, "%s %s %s;", l->name, kernel_width_name(width), kernel_at(i)->name);
             if (!strncmp(at, row, strlen(row))) return i;
