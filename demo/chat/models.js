@@ -202,7 +202,7 @@ function loadFile(/** @type {File|undefined} */ file) {
 
 const looksLikeModel = (/** @type {File} */ { name }) => /\.gguf$/i.test(name);
 
-/** A model, or for a chat a text, was dropped. @param {File[]} files */
+/** Takes files that were dropped: a model to load, or texts for the chat. @param {File[]} files */
 function takeDropped(files) {
   if (page.loading) announce('A model is being loaded; cancel that first.');
   else if (page.view === 'chat' && files.length > 0 && !files.some(looksLikeModel)) around.otherFiles(files);

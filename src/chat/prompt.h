@@ -1,4 +1,4 @@
-/* A prompt: its text (prompt.c) and its ids (tokens.c). */
+/* The prompt of a chat: its text (prompt.c) and its token ids (tokens.c). */
 #ifndef NUT_CHAT_PROMPT_H
 #define NUT_CHAT_PROMPT_H
 

@@ -134,7 +134,7 @@ static nut_status read_answer(chat *c, const nut_chat *prompt, nut_answer *parse
     return NUT_OK;
 }
 
-/* How many ids a prompt may have, so that there is room for an answer; 0: no turns are left out. */
+/* The most ids that a prompt may have, so that an answer fits behind it; 0: no turns are left out. */
 static uint32_t max_prompt(const chat *c) {
     const char *overflow = c->args->overflow;
     const uint32_t n_ctx = nut_session_n_ctx(c->session), most = c->args->options.max_tokens;

@@ -226,9 +226,9 @@ kernel_rope step_rope(const forward_step *s, size_t t);
 
 /* Behind the embedding: the residuals that it becomes. */
 void residuals_open(const forward_step *s);
-/* In front of a layer: all residuals as it is expected to leave them; s->residual is the one to work on. */
+/* Before a layer: predicts what it makes of each residual; s->residual is the one that it works on. */
 void residuals_predict(const forward_step *s);
-/* Behind its feed-forward: all of them by how far s->residual is from what was expected, then s->residual
+/* After its feed-forward: corrects them by how far s->residual is from what was expected, then s->residual
  * as the third block reads it. */
 void residuals_correct(const forward_step *s);
 /* Adds what the third block made (n, n_embd padded to 8) to all but the first. */
