@@ -76,6 +76,20 @@ if (!tiny.length) {
     assert.match(ok(TINY, out, '--recipe', at('round.json')), /was quantized already/);
   });
 
+  await test('the step that evaluates finds what the judge finds', () => {
+    const out = at('judged.gguf'), words = readFileSync('docs/api.md'), heldFrom = words.length - Math.floor(words.length / 8);
+    const begin = Math.max(words.lastIndexOf(' ', heldFrom - 1), words.lastIndexOf('\n', heldFrom - 1)) + 1;
+    writeFileSync(at('held.txt'), words.subarray(begin));
+    const told = ok(TINY, out, '--text', 'docs/api.md', '--recipe',
+      recipe('judged.json', [{ step: 'round', type: 'q4_0' }, { step: 'evaluate', windows: 3 }]));
+    const { stdout } = spawnSync(NUTSHELL, ['evaluate', out, '--reference', TINY, '--float', '--text', at('held.txt'),
+      '--windows', '3', '--json'], { encoding: 'utf8' });
+    const judged = JSON.parse(stdout), said = /source ([\d.]+) \+- ([\d.]+), .*perplexity ([\d.]+)/.exec(told);
+    assert.ok(said, told.slice(-300));
+    assert.equal(Number(said[1]).toFixed(3), judged.kl.toFixed(3));
+    assert.ok(Math.abs(Number(said[3]) / judged.perplexity - 1) < 1e-4, `${said[3]} ${judged.perplexity}`);
+  });
+
   const cases = /** @type {[RegExp, ...string[]][]} */ ([
     [/there is no step "prune"; there are calibrate, coded, round/, '--recipe', recipe('a', [{ step: 'prune' }])],
     [/line 1, column 18: step "round" has no option "bits"; it has type/, '--recipe', recipe('b', [{ step: 'round', bits: 4 }])],

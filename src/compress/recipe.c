@@ -172,6 +172,28 @@ static nut_status check_options(const nut_compress_options *o, nut_error *err) {
     return NUT_OK;
 }
 
+static bool has_step(const recipe *r, const recipe_kind *kind) {
+    for (size_t i = 0; i < r->n_steps; i++)
+        if (r->steps[i].kind == kind) return true;
+    return false;
+}
+
+/* The last eighth of the text, from the beginning of a word on, is held back for the step that evaluates. */
+static nut_status hold_text(recipe *r, nut_error *err) {
+    nut_compress_options *o = &r->options;
+    if (!has_step(r, &recipe_evaluate)) return NUT_OK;
+    if (!o->reads_output)
+        return error_set(
+            err, NUT_E_ARGUMENT,
+            "step \"evaluate\" has to read what was written, which is not possible here; leave it "
+            "out, and evaluate the model once it is there");
+    size_t n = o->n_text - o->n_text / 8;
+    while (n && o->text[n - 1] != ' ' && o->text[n - 1] != '\n') n--;
+    r->n_held = o->n_text - n;
+    o->n_text = n;
+    return NUT_OK;
+}
+
 /* A type alone is one step. */
 static nut_status type_steps(recipe *r, nut_error *err) {
     const nut_compress_options *o = &r->options;
@@ -205,6 +227,7 @@ static nut_status begin(recipe *r, nut_error *err) {
     TRY(check_options(o, err));
     TRY(o->type || o->method || !(o->recipe || o->size || o->bpw > 0) ? type_steps(r, err)
                                                                       : read_steps(r, err));
+    TRY(hold_text(r, err));
     TRY(threads_new(n_threads < 64 ? n_threads : 64, &r->team, err));
     return coded_plan_new(r->team, &r->plan, err);
 }
@@ -219,8 +242,7 @@ nut_status recipe_begin(const nut_compress_options *options, nut_job **out, nut_
     r->state.kept = options->keeps_state;
     const nut_status status = begin(r, err);
     r->phase = next_part;
-    for (size_t i = 0; i < r->n_steps; i++)
-        if (r->steps[i].kind == &recipe_calibrate) r->phase = read_source;
+    if (has_step(r, &recipe_calibrate)) r->phase = read_source;
     r->options.type = r->options.method = r->options.recipe = NULL; // steps have them
     if (status == NUT_OK)
         *out = &r->job;

@@ -19,7 +19,8 @@
 #define RECIPE_LIST(X) \
     X(calibrate)       \
     X(coded)           \
-    X(round)
+    X(round)           \
+    X(evaluate)
 // clang-format on
 
 /* Values of options, of all kinds of steps. */
@@ -76,6 +77,7 @@ struct recipe {
     size_t n_steps, at;
     nut_job *part; // the step that runs
     threads *team;
+    size_t n_held; // bytes behind the options' text that only evaluate reads
     // of the source
     model_source source;  // while it is identified
     uint64_t n_weights;   // of the whole model
@@ -83,7 +85,7 @@ struct recipe {
     uint32_t n_layer;
     state state;
     // what steps have found
-    coded_plan *plan;
+    coded_plan *plan;  // NULL once nothing needs it
     uint64_t n_tokens; // of calibration
     bool gradients;    // were measured
     bool checked;      // the output was read again

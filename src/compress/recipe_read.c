@@ -110,9 +110,12 @@ static nut_status read_kind(json_read *j, recipe_step *s, nut_error *err) {
 
 /* What a step needs must come before it, and a model is written once. */
 static nut_status check_place(const json_read *j, const recipe_kind *k, unsigned given, nut_error *err) {
-    if (k->needs & ~given)
+    const unsigned missing = k->needs & ~given;
+    if (missing)
         return json_read_error(j, NUT_E_ARGUMENT, err,
-                               "step \"%s\" needs statistics; put {\"step\": \"calibrate\"} before it",
+                               missing & RECIPE_STATISTICS
+                                   ? "step \"%s\" needs statistics; put {\"step\": \"calibrate\"} before it"
+                                   : "step \"%s\" comes after the one that writes the model",
                                k->name);
     if (k->gives & given)
         return json_read_error(j, NUT_E_ARGUMENT, err,

@@ -70,7 +70,8 @@ export async function checkPolicy(browser, { strict }) {
   await browser.evaluate(() => {
     window.broken = [];
     document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
-      if (!blockedURI.endsWith('/favicon.ico')) window.broken.push(violatedDirective); // requested by the browser, not by the page
+      const byBrowser = blockedURI.endsWith('/favicon.ico'); // not requested by the page
+      if (!byBrowser) window.broken.push(violatedDirective);
     });
   });
   const nothingBroken = async () => {

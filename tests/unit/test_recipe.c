@@ -52,6 +52,10 @@ static void test_errors(void) {
         {"[{\"step\": \"calibrate\", \"gradients\": 1}, {\"step\": \"coded\", \"bpw\": 3}]",
          "takes true or false"},
         {"[{\"step\": \"round\", \"type\": \"q8_0\"}] and", "the end is missing"},
+        {"[{\"step\": \"evaluate\"}, {\"step\": \"round\", \"type\": \"q8_0\"}]",
+         "step \"evaluate\" comes after the one that writes"},
+        {"[{\"step\": \"round\", \"type\": \"q8_0\"}, {\"step\": \"evaluate\"}]",
+         "which is not possible here"},
     };
     nut_job *job = NULL;
     nut_error err = {0};
@@ -232,21 +236,59 @@ static void test_round(void) {
     free_source(&s);
 }
 
-static void test_memory(void) {
+/* What was lost is told last; where it cannot be measured the model is there all the same. */
+static void test_evaluate(void) {
     source s = make_source();
-    const nut_compress_options o = options_of(&s);
+    const char recipe[] =
+        "[{\"step\": \"round\", \"type\": \"q4_0\"}, {\"step\": \"evaluate\", \"window\": 32}]";
+    nut_compress_options o = {.recipe = recipe,
+                              .n_recipe = strlen(recipe),
+                              .text = s.words,
+                              .n_text = s.n_words,
+                              .reads_output = true};
+    memory_job m = {0};
+    nut_error err = {0};
+    double kl = 0, error = 0;
+    CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK && m.done, "%s", err.message);
+    const char *said = strstr(m.notes, "KL divergence from the source ");
+    CHECK(said && sscanf(said, "KL divergence from the source %lf +- %lf", &kl, &error) == 2 && kl > 0 &&
+              kl < 1 && error < kl,
+          "notes: %s", m.notes);
+    o.n_text = 60;
+    CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK && m.done &&
+              strstr(m.notes, "was not evaluated: the text has"),
+          "%s %s", err.message, m.notes);
+    free(m.out), free(m.state);
+    free_source(&s);
+}
+
+static void fail_each_allocation(const source *s, const nut_compress_options *o) {
     for (size_t k = 1; k < 3000; k += 1 + k / 6) {
-        memory_job m = {.file = {s.file}, .n_bytes = {s.n}};
+        memory_job m = {.file = {s->file}, .n_bytes = {s->n}};
         nut_job *job;
         nut_error err = {0};
         counting_start(k);
-        nut_status status = nut_compress_begin(&o, &job, &err);
+        nut_status status = nut_compress_begin(o, &job, &err);
         if (status == NUT_OK) status = memory_job_run(&m, job, &err);
         CHECK(counting.alive == 0, "allocation %zu fails: %zu are left", k, counting.alive);
         CHECK(status == NUT_OK || status == NUT_E_MEMORY, "allocation %zu: %s", k, err.message);
         counting_stop();
         free(m.out), free(m.state);
     }
+}
+
+static void test_memory(void) {
+    source s = make_source();
+    const char recipe[] =
+        "[{\"step\": \"round\", \"type\": \"q8_0\"}, {\"step\": \"evaluate\", \"window\": 32}]";
+    nut_compress_options o = options_of(&s);
+    fail_each_allocation(&s, &o);
+    o = (nut_compress_options){.recipe = recipe,
+                               .n_recipe = strlen(recipe),
+                               .text = s.words,
+                               .n_text = s.n_words,
+                               .reads_output = true};
+    fail_each_allocation(&s, &o);
     free_source(&s);
 }
 
@@ -256,6 +298,7 @@ int main(void) {
     test_damage();
     test_check();
     test_round();
+    test_evaluate();
     test_memory();
     return check_report();
 }
