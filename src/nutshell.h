@@ -677,6 +677,7 @@ typedef struct nut_calibrate_options {
     uint32_t window;    // tokens that are run together from an empty cache; 0: 512, or the model's context
     uint32_t n_threads; // 0: 1
     bool special;       // special tokens are recognized in the text
+    bool keeps_state;   // the caller answers NUT_JOB_STATE: a job that is interrupted goes on with it
 } nut_calibrate_options;
 
 /* A job that runs a text through the model that it reads, layer by layer and in floats, and writes

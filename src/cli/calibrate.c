@@ -104,7 +104,7 @@ static nut_status take_text(const char *model, const char *text, const char *cha
 }
 
 nut_status command_calibrate(int argc, char **argv, nut_error *err) {
-    nut_calibrate_options o = {.n_threads = 1};
+    nut_calibrate_options o = {.n_threads = 1, .keeps_state = true};
     const char *path = NULL, *chat = NULL, *out = NULL;
     const arg_option options[] = {
         {"--text", ARG_TEXT, &path, "file of text to run through the model (a text that is built in)"},
@@ -127,7 +127,7 @@ nut_status command_calibrate(int argc, char **argv, nut_error *err) {
     const char *text = path || chat ? c.text : nut_calibrate_text(&n_text);
     o.special |= chat != NULL;
     if (status == NUT_OK) status = nut_calibrate_begin(&o, text, n_text, &job, err);
-    if (status == NUT_OK) status = job_run(job, p[0], out, err);
+    if (status == NUT_OK) status = job_run_kept(job, p[0], out, err);
     nut_job_free(job);
     free(c.text);
     return status;

@@ -3,13 +3,11 @@
 
 #include "base/error.h"
 #include "base/mem.h"
-#include "base/xxhash.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { WHOLE = 1000 };     // of the progress
-enum { SAMPLE = 4 << 10 }; // bytes of each tensor that the source is known by
+enum { WHOLE = 1000 }; // of the progress
 
 static const char auto_steps[] = "[{\"step\": \"calibrate\"}, {\"step\": \"coded\"}]",
                   fast_steps[] = "[{\"step\": \"calibrate\", \"gradients\": false}, {\"step\": \"coded\"}]";
@@ -69,14 +67,9 @@ static nut_status run_check(recipe *r, nut_error *err) {
 
 /* ---- what the state belongs to ---- */
 
-static void mix_key(recipe *r, const void *bytes, size_t n) {
-    r->key = (r->key ^ xxhash32(bytes, n)) * 0x9e3779b97f4a7c15u;
-    r->key ^= r->key >> 29;
-}
-
 static nut_status open_state(recipe *r, nut_error *err) {
     bool ready = false;
-    TRY(state_open(&r->state, &r->job, r->key, &ready, err));
+    TRY(state_open(&r->state, &r->job, r->key.key, &ready, err));
     if (!ready) return NUT_OK;
     r->phase = next_part;
     if (!r->state.n) return NUT_OK;
@@ -86,37 +79,28 @@ static nut_status open_state(recipe *r, nut_error *err) {
     return NUT_OK;
 }
 
-/* Weights of another model differ everywhere, so their beginnings tell. */
 static nut_status sample_tensors(recipe *r, nut_error *err) {
-    const gguf *g = &r->source.m->header;
-    (void)err;
-    if (r->tensor) mix_key(r, r->source.bytes, r->source.n);
-    while (r->tensor < g->n_tensors && !g->tensors[r->tensor].n_bytes) r->tensor++;
-    if (r->tensor == g->n_tensors || !r->state.kept) {
-        model_source_free(&r->source);
-        r->phase = open_state;
-        return NUT_OK;
-    }
-    const gguf_tensor *t = &g->tensors[r->tensor++];
-    r->source.n = t->n_bytes < SAMPLE ? (size_t)t->n_bytes : SAMPLE;
-    mix_key(r, t->name.s, (size_t)t->name.n), mix_key(r, t->dims, sizeof t->dims);
-    job_want(&r->job, t->split, t->offset, r->source.bytes, r->source.n);
+    bool ready = !r->state.kept;
+    if (!ready) TRY(model_key_tensors(&r->key, &r->job, &ready, err));
+    if (!ready) return NUT_OK;
+    model_source_free(&r->key.source);
+    r->phase = open_state;
     return NUT_OK;
 }
 
 static nut_status read_source(recipe *r, nut_error *err) {
     bool ready = false;
-    TRY(model_source_headers(&r->source, &r->job, true, &ready, err));
+    TRY(model_source_headers(&r->key.source, &r->job, true, &ready, err));
     if (!ready) return NUT_OK;
-    const gguf *g = &r->source.m->header;
-    r->n_layer = r->source.m->hp.n_layer;
+    const gguf *g = &r->key.source.m->header;
+    r->n_layer = r->key.source.m->hp.n_layer;
     for (uint64_t i = 0; i < g->n_tensors; i++)
         r->n_weights +=
             g->tensors[i].dims[0] * g->tensors[i].dims[1] * g->tensors[i].dims[2] * g->tensors[i].dims[3];
-    mix_key(r, r->options.text, r->options.n_text);
+    model_key_mix(&r->key, r->options.text, r->options.n_text);
     for (size_t i = 0; i < r->n_steps; i++)
         if (r->steps[i].kind == &recipe_calibrate)
-            mix_key(r, &r->steps[i].values, sizeof r->steps[i].values);
+            model_key_mix(&r->key, &r->steps[i].values, sizeof r->steps[i].values);
     r->phase = sample_tensors;
     return NUT_OK;
 }
@@ -131,7 +115,7 @@ static nut_status step(nut_job *job, nut_error *err) {
 static void free_job(nut_job *job) {
     recipe *r = (recipe *)job;
     nut_job_free(r->part);
-    model_source_free(&r->source);
+    model_source_free(&r->key.source);
     state_free(&r->state);
     coded_plan_free(r->plan);
     threads_free(r->team);

@@ -12,8 +12,8 @@
 #define NUT_COMPRESS_RECIPE_H
 
 #include "compress/coded_plan.h"
-#include "compress/state.h"
-#include "evaluate/model_source.h"
+#include "base/state.h"
+#include "evaluate/model_key.h"
 
 // clang-format off
 #define RECIPE_LIST(X) \
@@ -79,9 +79,8 @@ struct recipe {
     threads *team;
     size_t n_held; // bytes behind the options' text that only evaluate reads
     // of the source
-    model_source source;  // while it is identified
-    uint64_t n_weights;   // of the whole model
-    uint64_t key, tensor; // what it is known by; the tensor whose first bytes are read
+    model_key key;      // and its source, while it is identified
+    uint64_t n_weights; // of the whole model
     uint32_t n_layer;
     state state;
     // what steps have found

@@ -120,14 +120,6 @@ static nut_status run_fisher(calibrating *c, nut_error *err) {
 static nut_status begin_calibrate(calibrating *c, nut_error *err);
 static nut_status read_layer(calibrating *c, nut_error *err);
 
-/* The residual that is there of the last layer before which all is known. */
-static const state_record *find_residual(const calibrating *c, uint32_t n_known) {
-    const state_record *best = NULL, *rec;
-    for (size_t i = 0; (rec = state_nth(&c->r->state, RECIPE_RESIDUAL, i)); i++)
-        if (rec->whole && rec->number < n_known && (!best || rec->number > best->number)) best = rec;
-    return best;
-}
-
 static nut_status want_residual(calibrating *c, const state_record *rec, nut_error *err) {
     c->n_residual = (size_t)(rec->n / sizeof *c->residual);
     c->residual = mem_calloc(c->n_residual + 1, sizeof *c->residual);
@@ -140,7 +132,7 @@ static nut_status want_residual(calibrating *c, const state_record *rec, nut_err
 static nut_status find_layers(calibrating *c, nut_error *err) {
     uint32_t n = 0;
     while (n <= c->r->n_layer && state_find(&c->r->state, RECIPE_LAYER, n)) n++;
-    const state_record *rec = n > c->r->n_layer ? NULL : find_residual(c, n);
+    const state_record *rec = n > c->r->n_layer ? NULL : state_before(&c->r->state, RECIPE_RESIDUAL, n);
     c->first = n > c->r->n_layer ? n : rec ? rec->number + 1 : 0;
     c->phase = read_layer;
     return rec ? want_residual(c, rec, err) : NUT_OK;
@@ -297,14 +289,9 @@ static nut_status save_layer(calibrating *c, nut_error *err) {
 static nut_status save_residual(calibrating *c, nut_error *err) {
     bool ready = false;
     size_t n;
-    const state *s = &c->r->state;
     const float *residual = calibrate_residual(c->calibrate, &n);
-    // the older of two places, or the one that does not hold what would be gone back to
-    const state_record *a = state_nth(s, RECIPE_RESIDUAL, 0), *b = state_nth(s, RECIPE_RESIDUAL, 1),
-                       *over = NULL;
-    if (a && b) over = !a->whole || (b->whole && a->number < b->number) ? a : b;
-    TRY(state_write(&c->r->state, &c->job, over, RECIPE_RESIDUAL, c->layer, residual, n * sizeof *residual,
-                    &ready, err));
+    TRY(state_write(&c->r->state, &c->job, state_turn(&c->r->state, RECIPE_RESIDUAL), RECIPE_RESIDUAL,
+                    c->layer, residual, n * sizeof *residual, &ready, err));
     if (ready) c->phase = run_calibrate;
     return NUT_OK;
 }

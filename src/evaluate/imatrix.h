@@ -48,4 +48,9 @@ nut_status imatrix_check(const imatrix *im, const gguf *model, nut_error *err);
 const statistics *imatrix_find(const void *im, gguf_str tensor);
 void imatrix_free(imatrix *im);
 
+/* Entries from number `first` on as bytes, which are the caller's, from mem_alloc; entries with RANGES. */
+nut_status imatrix_pack(const imatrix *im, size_t first, uint8_t **bytes, size_t *n, nut_error *err);
+/* Adds entries from such bytes. */
+nut_status imatrix_unpack(imatrix *im, const uint8_t *bytes, size_t n, nut_error *err);
+
 #endif

@@ -1,8 +1,14 @@
-/* The job that calibrates and writes the statistics as a GGUF file. */
+/*
+ * The job that calibrates and writes the statistics as a GGUF file. With a state, what a layer gives is kept
+ * once it is complete, and after some layers what the text has become there: a job that was interrupted goes
+ * on behind the last of those.
+ */
 #include "evaluate/imatrix.h"
 
 #include "base/error.h"
+#include "base/state.h"
 #include "evaluate/calibrate.h"
+#include "evaluate/model_key.h"
 #include "kernels/formats.h"
 #include "model/gguf_write.h"
 
@@ -10,6 +16,8 @@
 #include <string.h>
 
 enum { KINDS = STATISTICS_SQUARES | STATISTICS_RANGES };
+enum { LAYER = 1, RESIDUAL }; // kinds of records of the state
+enum { SAVES = 8 };           // how often the text's residual is kept
 
 /* The tensors of an entry, in the file's order. */
 enum { SQUARES, COUNTS, SUM, MOST, PARTS };
@@ -18,7 +26,16 @@ static const char *const ends[PARTS] = {".in_sum2", ".counts", ".in_sum", ".in_m
 typedef struct writer {
     nut_job job;
     nut_status (*phase)(struct writer *w, nut_error *err); // what the next step does
+    const char *text;
+    size_t n_text;
     nut_job *calibration;
+    model_key key;
+    state state;
+    uint32_t n_layer, layer; // the layer that is read or saved
+    calibrate_options begin; // of the calibration
+    uint8_t *kept;           // (n_kept) of a layer, from or for the state
+    size_t n_kept;
+    bool over;
     imatrix im;
     gguf source; // of no metadata
     gguf_meta meta;
@@ -160,14 +177,130 @@ static nut_status write_header(writer *w, nut_error *err) {
     return NUT_OK;
 }
 
-/* ---- the job ---- */
+/* ---- calibrating ---- */
+
+static nut_status calibrate(writer *w, nut_error *err);
+
+static nut_status save_residual(writer *w, nut_error *err) {
+    bool ready = false;
+    size_t n;
+    const float *residual = calibrate_residual(w->calibration, &n);
+    TRY(state_write(&w->state, &w->job, state_turn(&w->state, RESIDUAL), RESIDUAL, w->layer, residual,
+                    n * sizeof *residual, &ready, err));
+    if (ready) w->phase = calibrate;
+    return NUT_OK;
+}
+
+static nut_status save_layer(writer *w, nut_error *err) {
+    bool ready = false;
+    TRY(state_write(&w->state, &w->job, NULL, LAYER, w->layer, w->kept, w->n_kept, &ready, err));
+    if (!ready) return NUT_OK;
+    mem_free(w->kept);
+    w->kept = NULL;
+    const uint32_t every = (w->n_layer + SAVES - 1) / SAVES;
+    w->phase = (w->layer + 1) % every == 0 ? save_residual : calibrate;
+    return NUT_OK;
+}
+
+/* The output comes last: a calibration that has got there is soon over. */
+static nut_status end_layer(writer *w, int which, nut_error *err) {
+    const size_t first = w->im.n;
+    TRY(collect(w, err));
+    if (which == CALIBRATE_OUTPUT || !w->state.kept) return NUT_OK;
+    w->layer = (uint32_t)which;
+    w->phase = save_layer;
+    return imatrix_pack(&w->im, first, &w->kept, &w->n_kept, err);
+}
 
 static nut_status calibrate(writer *w, nut_error *err) {
-    bool over;
-    TRY(job_forward(&w->job, w->calibration, &over, err));
-    if (over) w->phase = plan_file;
-    return calibrate_complete(w->calibration) == CALIBRATE_NONE ? NUT_OK : collect(w, err);
+    if (w->over) return plan_file(w, err);
+    TRY(job_forward(&w->job, w->calibration, &w->over, err));
+    const int which = calibrate_complete(w->calibration);
+    return which == CALIBRATE_NONE ? NUT_OK : end_layer(w, which, err);
 }
+
+/* ---- what an earlier job has kept ---- */
+
+static nut_status begin_calibration(writer *w, nut_error *err) {
+    const calibrate_options o = w->begin;
+    w->begin.residual = NULL; // the calibration's
+    w->phase = calibrate;
+    return calibrate_begin(&o, w->text, w->n_text, &w->calibration, err);
+}
+
+static nut_status read_layer(writer *w, nut_error *err);
+
+static nut_status take_layer(writer *w, nut_error *err) {
+    TRY(imatrix_unpack(&w->im, w->kept, w->n_kept, err));
+    w->layer++;
+    w->phase = read_layer;
+    return NUT_OK;
+}
+
+static nut_status read_layer(writer *w, nut_error *err) {
+    mem_free(w->kept);
+    w->kept = NULL;
+    if (w->layer == w->begin.first) return begin_calibration(w, err);
+    const state_record *r = state_find(&w->state, LAYER, w->layer);
+    w->n_kept = (size_t)r->n;
+    w->kept = mem_alloc(w->n_kept);
+    if (!w->kept) return error_memory(err, r->n);
+    state_want(r, &w->job, w->kept);
+    w->phase = take_layer;
+    return NUT_OK;
+}
+
+static nut_status want_residual(writer *w, const state_record *r, nut_error *err) {
+    w->begin.first = r->number + 1;
+    w->begin.n_residual = (size_t)(r->n / sizeof *w->begin.residual);
+    w->begin.residual = mem_calloc(w->begin.n_residual + 1, sizeof *w->begin.residual);
+    if (!w->begin.residual) return error_memory(err, r->n);
+    state_want(r, &w->job, w->begin.residual);
+    return NUT_OK;
+}
+
+static nut_status say_going_on(writer *w, nut_error *err) {
+    (void)err;
+    snprintf(w->note, sizeof w->note, "going on behind layer %u, where an earlier run was interrupted",
+             w->begin.first - 1);
+    job_note(&w->job, w->note);
+    w->phase = read_layer;
+    return NUT_OK;
+}
+
+static nut_status open_state(writer *w, nut_error *err) {
+    bool ready = false;
+    uint32_t n = 0;
+    TRY(state_open(&w->state, &w->job, w->key.key, &ready, err));
+    if (!ready) return NUT_OK;
+    while (n < w->n_layer && state_find(&w->state, LAYER, n)) n++;
+    const state_record *r = state_before(&w->state, RESIDUAL, n);
+    w->phase = r ? say_going_on : read_layer;
+    return r ? want_residual(w, r, err) : NUT_OK;
+}
+
+static nut_status sample_tensors(writer *w, nut_error *err) {
+    bool ready = false;
+    TRY(model_key_tensors(&w->key, &w->job, &ready, err));
+    if (!ready) return NUT_OK;
+    model_source_free(&w->key.source);
+    w->phase = open_state;
+    return NUT_OK;
+}
+
+static nut_status read_source(writer *w, nut_error *err) {
+    bool ready = false;
+    TRY(model_source_headers(&w->key.source, &w->job, true, &ready, err));
+    if (!ready) return NUT_OK;
+    w->n_layer = w->key.source.m->hp.n_layer;
+    model_key_mix(&w->key, w->text, w->n_text);
+    model_key_mix(&w->key, &w->begin.window, sizeof w->begin.window);
+    model_key_mix(&w->key, &w->begin.special, sizeof w->begin.special);
+    w->phase = sample_tensors;
+    return NUT_OK;
+}
+
+/* ---- the job ---- */
 
 static nut_status step(nut_job *job, nut_error *err) {
     writer *w = (writer *)job;
@@ -177,6 +310,10 @@ static nut_status step(nut_job *job, nut_error *err) {
 static void free_job(nut_job *job) {
     writer *w = (writer *)job;
     nut_job_free(w->calibration);
+    model_source_free(&w->key.source);
+    state_free(&w->state);
+    mem_free(w->begin.residual);
+    mem_free(w->kept);
     imatrix_free(&w->im);
     gguf_meta_free(&w->meta);
     mem_free(w->tensors);
@@ -188,18 +325,16 @@ static void free_job(nut_job *job) {
 nut_status nut_calibrate_begin(const nut_calibrate_options *options, const char *text, size_t n_text,
                                nut_job **out, nut_error *err) {
     static const job_ops ops = {step, free_job};
-    const calibrate_options o = {.kinds = KINDS,
-                                 .window = options->window,
-                                 .n_threads = options->n_threads,
-                                 .special = options->special};
     writer *w = mem_calloc(1, sizeof *w);
     if (!w) return error_memory(err, sizeof *w);
     w->job.ops = &ops;
-    w->phase = calibrate;
-    const nut_status status = calibrate_begin(&o, text, n_text, &w->calibration, err);
-    if (status == NUT_OK)
-        *out = &w->job;
-    else
-        free_job(&w->job);
-    return status;
+    w->phase = options->keeps_state ? read_source : begin_calibration;
+    w->begin = (calibrate_options){.kinds = KINDS,
+                                   .window = options->window,
+                                   .n_threads = options->n_threads,
+                                   .special = options->special};
+    w->text = text, w->n_text = n_text;
+    w->state.kept = options->keeps_state;
+    *out = &w->job;
+    return NUT_OK;
 }

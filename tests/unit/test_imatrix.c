@@ -168,6 +168,20 @@ static const char text[] =
     "The owl sat in the tree and the cat went to the sea. A band of men then came to the inn at the end of "
     "the road, and the rain ran down the pane. What the hen ate that day no one can tell.";
 
+/* Up to step stop_at, 0: the end; m's state is kept, its output is new. */
+static nut_status calibrate_from(const uint8_t *file, size_t n, size_t stop_at, memory_job *m,
+                                 nut_error *err) {
+    nut_job *job;
+    uint8_t *state = m->state;
+    const size_t n_state = m->n_state;
+    free(m->out);
+    *m =
+        (memory_job){.file = {file}, .n_bytes = {n}, .state = state, .n_state = n_state, .stop_at = stop_at};
+    const nut_calibrate_options o = {.window = 24, .keeps_state = true};
+    const nut_status status = nut_calibrate_begin(&o, text, strlen(text), &job, err);
+    return status == NUT_OK ? memory_job_run(m, job, err) : status;
+}
+
 static nut_status calibrate(const uint8_t *file, size_t n, memory_job *m, nut_error *err) {
     nut_job *job;
     *m = (memory_job){.file = {file}, .n_bytes = {n}};
@@ -233,16 +247,67 @@ static void test_written(void) {
     make_free(&g), make_free(&other);
 }
 
+static bool same_file(const memory_job *a, const memory_job *b) {
+    return a->done && b->done && a->n_out == b->n_out && !memcmp(a->out, b->out, a->n_out);
+}
+
+/* A run that ends again and again writes the same file as one that does not; another model begins anew. */
+static void test_resumed(void) {
+    make_gguf g = make_model(&(make_options){.seed = 6, .n_layer = 5}),
+              other = make_model(&(make_options){.seed = 7, .n_layer = 5});
+    size_t n, n_other, n_runs = 0, n_going_on = 0;
+    uint8_t *file = make_file(&g, &n), *strange = make_file(&other, &n_other);
+    memory_job whole = {0}, m = {0};
+    nut_error err = {NUT_OK, ""};
+    CHECK(calibrate(file, n, &whole, &err) == NUT_OK, "%s", err.message);
+    while (!m.done && n_runs < 200) {
+        CHECK(calibrate_from(file, n, 60 + 13 * n_runs++, &m, &err) == NUT_OK && !m.n_wrong, "run %zu: %s",
+              n_runs, err.message);
+        n_going_on += strstr(m.notes, "going on behind layer") != NULL;
+    }
+    CHECK(same_file(&whole, &m), "%zu runs give another file", n_runs);
+    CHECK(n_going_on > 2 && n_runs > 3, "%zu of %zu runs went on", n_going_on, n_runs);
+    CHECK(calibrate_from(strange, n_other, 0, &m, &err) == NUT_OK && !strstr(m.notes, "going on"),
+          "another model: %s %s", err.message, m.notes);
+    free(m.out), free(m.state), free(whole.out);
+    free(file), free(strange);
+    make_free(&g), make_free(&other);
+}
+
+/* What is kept is damaged anywhere: the same file comes of it, or an error. */
+static void test_damaged(void) {
+    make_gguf g = make_model(&(make_options){.seed = 6, .n_layer = 3});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    memory_job whole = {0}, m = {0};
+    nut_error err = {NUT_OK, ""};
+    CHECK(calibrate_from(file, n, 0, &whole, &err) == NUT_OK, "%s", err.message);
+    for (size_t i = 1; i < 24; i++) {
+        free(m.state);
+        m.state = malloc(whole.n_state);
+        memcpy(m.state, whole.state, whole.n_state);
+        m.n_state = whole.n_state;
+        m.state[whole.n_state * i / 24] ^= 0x10;
+        const nut_status status = calibrate_from(file, n, 0, &m, &err);
+        CHECK(status == NUT_OK && same_file(&whole, &m), "%zu: %s", i, err.message);
+    }
+    free(m.out), free(m.state), free(whole.out), free(whole.state);
+    free(file);
+    make_free(&g);
+}
+
 static void test_memory(void) {
     make_gguf g = make_model(&(make_options){.seed = 6});
     size_t n, k = 1;
     uint8_t *file = make_file(&g, &n);
     for (bool failed = true; failed && k < 500; k++) {
         nut_error err = {NUT_OK, ""};
-        memory_job m;
+        memory_job m = {0}, kept = {0};
         imatrix im = {0};
         counting_start(k);
-        nut_status status = calibrate(file, n, &m, &err);
+        nut_status status = calibrate_from(file, n, 0, &kept, &err);
+        free(kept.out), free(kept.state);
+        if (status == NUT_OK) status = calibrate(file, n, &m, &err);
         if (status == NUT_OK) status = imatrix_read(&im, m.out, m.n_out, &err);
         imatrix_free(&im);
         failed = counting.n_failed > 0;
@@ -261,6 +326,8 @@ int main(void) {
     test_gguf();
     test_gguf_refusals();
     test_written();
+    test_resumed();
+    test_damaged();
     test_memory();
     return check_report();
 }

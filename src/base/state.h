@@ -8,8 +8,8 @@
  * The functions are called step after step of the job until *ready; where they are not, they have told an
  * event.
  */
-#ifndef NUT_COMPRESS_STATE_H
-#define NUT_COMPRESS_STATE_H
+#ifndef NUT_BASE_STATE_H
+#define NUT_BASE_STATE_H
 
 #include "base/job.h"
 
@@ -47,6 +47,11 @@ const state_record *state_find(const state *s, uint32_t kind, uint32_t number);
 const state_record *state_last(const state *s, uint32_t kind);
 /* Record `nth` of a kind, whole or not, from 0 in the order of the file; NULL: there are fewer. */
 const state_record *state_nth(const state *s, uint32_t kind, size_t nth);
+/* The whole record of a kind with the largest number below `below`; NULL: there is none. */
+const state_record *state_before(const state *s, uint32_t kind, uint32_t below);
+/* The place for the next record of a kind whose records take turns in two places: the older one, or the one
+ * that is not whole; NULL: one of its own. */
+const state_record *state_turn(const state *s, uint32_t kind);
 /* Asks for the bytes of a record. */
 void state_want(const state_record *r, nut_job *job, void *into);
 void state_free(state *s);

@@ -3,7 +3,7 @@
  * key, checksum of the head) and their bytes. Reading ends at the first head that is wrong; a record whose
  * head is right and whose bytes are not was written over when the run ended, and is passed over.
  */
-#include "compress/state.h"
+#include "base/state.h"
 
 #include "base/cursor.h"
 #include "base/error.h"
@@ -196,6 +196,19 @@ const state_record *state_nth(const state *s, uint32_t kind, size_t nth) {
     for (size_t i = 0; i < s->n; i++)
         if (s->records[i].kind == kind && nth-- == 0) return &s->records[i];
     return NULL;
+}
+
+const state_record *state_before(const state *s, uint32_t kind, uint32_t below) {
+    const state_record *best = NULL, *r;
+    for (size_t i = 0; (r = state_nth(s, kind, i)); i++)
+        if (r->whole && r->number < below && (!best || r->number > best->number)) best = r;
+    return best;
+}
+
+const state_record *state_turn(const state *s, uint32_t kind) {
+    const state_record *a = state_nth(s, kind, 0), *b = state_nth(s, kind, 1);
+    if (!a || !b) return NULL;
+    return !a->whole || (b->whole && a->number < b->number) ? a : b;
 }
 
 void state_want(const state_record *r, nut_job *job, void *into) {
