@@ -321,7 +321,7 @@ typedef struct nut_session_options {
     uint32_t n_threads; // threads that share one step, the caller's included; 1 where the build has none
     uint32_t n_batch;   // tokens of a prompt per step; 0: 64
     uint32_t n_logits;  // rows of logits kept by one nut_session_eval; 0: 1
-    uint32_t lookup;    // tokens that a generation may draft at a time: as many rows of logits more
+    uint32_t lookup;    // tokens that a generation can draft at a time: as many rows of logits more
     nut_kv_type
         kv_type;        // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
     bool profile;       // times the parts of each step, for nut_session_profile
@@ -408,8 +408,8 @@ const float *nut_workspace_logits(const nut_workspace *workspace, size_t i);
 nut_status nut_session_truncate(nut_session *session, uint32_t n_past, nut_error *err);
 
 /* Where the time of this session went, as a JSON object:
- * {"prefill":{"tokens":..,"seconds":..},"decode":{..},"drafts":{"tokens":..,"right":..}}; of drafts, only
- * those of the last generation. Buffer convention of nut_model_info. */
+ * {"prefill":{"tokens":..,"seconds":..},"decode":{..},"drafts":{"drafted":..,"accepted":..}}; of drafts,
+ * only those of the last generation, in tokens. Buffer convention of nut_model_info. */
 nut_status nut_session_timings(const nut_session *session, char *out, size_t cap, size_t *n_out,
                                nut_error *err);
 
@@ -444,8 +444,8 @@ bool nut_session_profile(const nut_session *session, size_t i, nut_profile_part 
     X(uint32_t, repeat_last_n, 64, 0, UINT32_MAX, "repeatLastN", "tokens that the penalties look back on")  \
     X(uint64_t, seed, 0, 0, UINT64_MAX, "seed", "same seed, same text")                                     \
     X(bool, ignore_eos, false, false, true, "ignoreEos", "go on past tokens that end the text")             \
-    X(uint32_t, lookup, 0, 0, 15, "lookup",                                                                 \
-      "draft up to N tokens from what came before; the text stays the same")                                \
+    X(uint32_t, lookup, 7, 0, 15, "lookup",                                                                 \
+      "draft up to N tokens from what came before (0: off); the text stays the same")                       \
     X(bool, special, false, false, true, "special",                                                         \
       "show special tokens, and read them in the prompt of run")
 
@@ -506,8 +506,9 @@ typedef struct nut_step {
     int32_t token;     // with NUT_STEP_TOKEN, else -1
     const char *text;  // whole UTF-8 characters, n_text bytes, the session's until the next call
     size_t n_text;
-    uint32_t n_done;  // prompt tokens read (prefill) or tokens sampled
-    uint32_t n_total; // prompt tokens to read, or max_tokens
+    uint32_t n_done;                // prompt tokens read (prefill) or tokens sampled
+    uint32_t n_total;               // prompt tokens to read, or max_tokens
+    uint64_t n_drafted, n_accepted; // tokens that were drafted so far, and how many of them are in the text
 } nut_step;
 
 /* Whether this session's context can shift: E_UNSUPPORTED, and why, where what the model keeps of a text

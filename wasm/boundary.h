@@ -10,13 +10,13 @@
     X(address)                                                                                              \
     X(bytes)
 
-/* One step of a generation; the fields of nut_step. */
+/* One step of a generation; fields of nut_step. */
 #define NUTW_STEP_LIST(X)                                                                                   \
     X(kind)                                                                                                 \
     X(finish)                                                                                               \
-    X(token)                                                                                                \
     X(done)                                                                                                 \
-    X(total)                                                                                                \
+    X(drafted)                                                                                              \
+    X(accepted)                                                                                             \
     X(text)                                                                                                 \
     X(textBytes)
 

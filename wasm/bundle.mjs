@@ -46,7 +46,8 @@ async function writeScript(name) {
   });
   const preamble = `/*! Nutshell ${version}, MIT licence${parts ? `; with ${parts}` : ''}: see LICENSES.txt */`;
   const { code } = await minify(bundled.outputFiles[0].text, {
-    ecma: 2020, module: format === 'esm', compress: { passes: 3 }, format: { ecma: 2020, comments: false, preamble },
+    ecma: 2020, module: format === 'esm', format: { ecma: 2020, comments: false, preamble },
+    compress: { passes: 3, pure_getters: true, hoist_funs: format === 'iife' },
   });
   checkForbidden(name, code);
   writeFileSync(`dist/${name}`, code + '\n');

@@ -17,7 +17,7 @@
 
 /* A page has 4 GiB of WebAssembly memory at most; the rest is for the program, its stack and the staging
  * buffer. */
-enum { LOOKUP = 7 }; // tokens that a generation may draft at a time
+enum { LOOKUP = 7 }; // tokens that a generation can draft at a time
 static const uint64_t MEMORY_LIMIT = (4ull << 30) - (48ull << 20);
 
 static struct {
@@ -393,9 +393,9 @@ const nutw_step *nutw_generate_step(int session) {
     if (!s || nut_generate_step(s, &step, &w.err) != NUT_OK) return NULL;
     w.step = (nutw_step){.kind = step.kind,
                          .finish = step.finish,
-                         .token = step.token,
                          .done = step.n_done,
-                         .total = step.n_total,
+                         .drafted = (double)step.n_drafted,
+                         .accepted = (double)step.n_accepted,
                          .text = address(step.text),
                          .textBytes = (double)step.n_text};
     return &w.step;

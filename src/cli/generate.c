@@ -125,13 +125,13 @@ static void print_profile(const nut_session *s, unsigned long long prompt, unsig
 static void put_figures(const generate_args *a, const nut_session *s, const nut_model *m) {
     char t[384];
     size_t n;
-    unsigned long long prompt, sampled, drafted, right;
+    unsigned long long prompt, sampled, drafted, accepted;
     double prompt_s, sampled_s;
     nut_session_timings(s, t, sizeof t, &n, NULL);
     if (sscanf(t,
                "{\"prefill\":{\"tokens\":%llu,\"seconds\":%lf},\"decode\":{\"tokens\":%llu,\"seconds\":%lf},"
-               "\"drafts\":{\"tokens\":%llu,\"right\":%llu}}",
-               &prompt, &prompt_s, &sampled, &sampled_s, &drafted, &right) != 6)
+               "\"drafts\":{\"drafted\":%llu,\"accepted\":%llu}}",
+               &prompt, &prompt_s, &sampled, &sampled_s, &drafted, &accepted) != 6)
         return;
     fprintf(
         stderr,
@@ -139,7 +139,7 @@ static void put_figures(const generate_args *a, const nut_session *s, const nut_
         prompt, prompt_s > 0 ? (double)prompt / prompt_s : 0, sampled,
         sampled_s > 0 ? (double)sampled / sampled_s : 0, nut_model_kernel(m), nut_session_n_threads(s),
         nut_session_n_threads(s) == 1 ? "" : "s");
-    if (drafted) fprintf(stderr, "%llu of %llu drafted tokens were right\n", right, drafted);
+    if (drafted) fprintf(stderr, "%llu of %llu drafted tokens were accepted\n", accepted, drafted);
     if (a->profile) print_profile(s, prompt, sampled);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "run/lookup.h"
 
 #include <string.h>
 
@@ -57,8 +58,14 @@ nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, cons
     return NUT_OK;
 }
 
+/* The rest of the draft is worth nothing. */
+static void end_draft(generation *g) {
+    if (g->n_ahead || g->n_right) draft_judge(&g->draft, g->n_ahead + g->n_right, g->n_tried, g->n_right);
+    g->n_ahead = g->n_tried = g->n_right = 0;
+}
+
 void nut_generate_end(nut_session *s) {
-    s->generation.n_ahead = 0;
+    end_draft(&s->generation);
     s->generation.state = GENERATION_IDLE;
 }
 
@@ -128,7 +135,7 @@ static size_t make_draft(nut_session *s, int32_t *ids) {
     if (most > ws->n_batch - 1) most = ws->n_batch - 1;
     if (most > q->n_ctx - q->n_past - 1) most = q->n_ctx - q->n_past - 1;
     q->tokens[q->n_past] = ids[0];
-    return draft_make(&g->draft, q->tokens, q->n_past + 1, ids + 1, most);
+    return lookup_make(&g->draft, q->tokens, q->n_past + 1, ids + 1, most);
 }
 
 /* Reads a token with a draft behind it. The cache then holds the draft too, but behind n_past. */
@@ -138,10 +145,10 @@ static nut_status read_pending(nut_session *s, int32_t id, nut_error *err) {
     const size_t n_ahead = make_draft(s, ids);
     const double since = clock_seconds();
     TRY(session_eval(s, ids, 1 + n_ahead, 1 + n_ahead, err));
-    draft_time(&g->draft, 1 + n_ahead, clock_seconds() - since);
+    draft_time(&g->draft, 1 + n_ahead, 0, clock_seconds() - since);
     s->seq.n_past -= (uint32_t)n_ahead;
     g->n_ahead = (uint32_t)n_ahead;
-    g->row = g->n_tried = g->n_right = 0;
+    g->row = 0;
     return NUT_OK;
 }
 
@@ -157,10 +164,9 @@ static bool follows_draft(nut_session *s) {
         q->n_past++;
         g->n_ahead--, g->n_right++, g->row++;
     } else {
-        g->n_ahead = 0;
         sequence_truncate(q, q->n_past);
     }
-    if (g->n_ahead == 0) draft_judge(&g->draft, g->n_tried, g->n_right);
+    if (!right || g->n_ahead == 0) end_draft(g);
     return right;
 }
 
@@ -172,7 +178,7 @@ static nut_status need_logits(nut_session *s, nut_error *err) {
     int32_t id = g->pending;
     if (id < 0 && nut_session_logits(s, g->row)) return NUT_OK;
     if (id < 0) {
-        g->n_ahead = 0;
+        end_draft(g);
         id = s->seq.tokens[s->seq.n_past - 1];
         TRY(session_rewind(s, s->seq.n_past - 1, err));
     }
@@ -202,6 +208,7 @@ static nut_status step_sample(nut_session *s, nut_step *step, nut_error *err) {
 static void step_end(nut_session *s, nut_step *step) {
     generation *g = &s->generation;
     stream_flush(&s->stream);
+    end_draft(g);
     g->state = GENERATION_IDLE;
     step->kind = NUT_STEP_DONE;
     step->finish = g->finish;
@@ -219,6 +226,8 @@ nut_status nut_generate_step(nut_session *s, nut_step *step, nut_error *err) {
     case GENERATION_SAMPLING: TRY(step_sample(s, step, err)); break;
     case GENERATION_ENDING: step_end(s, step); break;
     }
+    step->n_drafted = s->generation.draft.n_drafted;
+    step->n_accepted = s->generation.draft.n_accepted;
     step->text = s->stream.text;
     step->n_text = s->stream.n_text;
     return NUT_OK;

@@ -415,7 +415,7 @@ nut_status nut_session_timings(const nut_session *s, char *out, size_t cap, size
     int n = snprintf(
         out, cap,
         "{\"prefill\":{\"tokens\":%llu,\"seconds\":%.6f},\"decode\":{\"tokens\":%llu,\"seconds\":%.6f},"
-        "\"drafts\":{\"tokens\":%llu,\"right\":%llu}}",
+        "\"drafts\":{\"drafted\":%llu,\"accepted\":%llu}}",
         (unsigned long long)s->prefill.tokens, s->prefill.seconds, (unsigned long long)s->decode.tokens,
         s->decode.seconds, (unsigned long long)s->generation.draft.n_drafted,
         (unsigned long long)s->generation.draft.n_accepted);

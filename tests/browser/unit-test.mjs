@@ -402,6 +402,8 @@ await check('every option reaches the engine', async () => {
   const same = 'lookup'; // drafts change no text
   equal([...Object.keys(changes), same].sort(), GENERATE_OPTIONS.map(({ name }) => name).sort(), 'options tried:');
   equal(generate(engine, { maxTokens: 60, temperature: 0, [same]: 7 }).text, plain);
+  const none = generate(engine, { maxTokens: 60, temperature: 0, [same]: 0 });
+  equal([none.text, none.step.drafts], [plain, { drafted: 0, accepted: 0 }]);
   for (const [name, [one, other]] of Object.entries(changes)) {
     const text = generate(engine, { maxTokens: 60, ...one }).text;
     ensure(text !== (other ? generate(engine, { maxTokens: 60, ...other }).text : plain), `${name} changes nothing: "${text}"`);

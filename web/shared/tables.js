@@ -14,7 +14,7 @@ export const GENERATE_OPTIONS = /** @type {const} */ ([
   { name: 'repeatLastN', kind: 'whole', least: 0, most: 4294967295, fallback: 64 },
   { name: 'seed', kind: 'whole', least: 0, most: 9007199254740991, fallback: 0 },
   { name: 'ignoreEos', kind: 'flag', fallback: false },
-  { name: 'lookup', kind: 'whole', least: 0, most: 15, fallback: 0 },
+  { name: 'lookup', kind: 'whole', least: 0, most: 15, fallback: 7 },
   { name: 'special', kind: 'flag', fallback: false },
 ]);
 
@@ -55,7 +55,7 @@ export const RESULT = /** @type {const} */ (['address', 'bytes']);
 
 /** Fields of a step of a generation. */
 export const STEP = /** @type {const} */ ([
-  'kind', 'finish', 'token', 'done', 'total', 'text',
+  'kind', 'finish', 'done', 'drafted', 'accepted', 'text',
   'textBytes',
 ]);
 

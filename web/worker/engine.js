@@ -12,6 +12,7 @@ import { Wasm, decoder, encoder } from './wasm.js';
  * @property {typeof STEP_KINDS[number]} kind
  * @property {'eos' | 'stop' | 'length' | null} finish
  * @property {number} done  prompt tokens read, or tokens sampled
+ * @property {{ drafted: number, accepted: number }} drafts  tokens so far, and how many of them are in the text
  * @property {string} text
  *
  * @typedef {number} Session  handle of a session; 0: the model's own, which is there as long as the model
@@ -183,9 +184,9 @@ export class Engine {
 
   /** One batch of the prompt, or one token. @param {Session} [session] @returns {Step} */
   generateStep(session = 0) {
-    const { kind, finish, done, text, textBytes } = this.wasm.struct(STEP, 'generate_step', session);
+    const { kind, finish, done, text, textBytes, ...drafts } = this.wasm.struct(STEP, 'generate_step', session);
     return {
-      kind: STEP_KINDS[kind], finish: finish ? /** @type {any} */ (FINISHES[finish]) : null, done,
+      kind: STEP_KINDS[kind], finish: finish ? /** @type {any} */ (FINISHES[finish]) : null, done, drafts,
       text: this.wasm.text(text, textBytes),
     };
   }

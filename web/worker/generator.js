@@ -37,6 +37,8 @@ export function messagePause() {
  * @property {number} promptTokens
  * @property {number} promptTokensRead
  * @property {number} tokens
+ * @property {number} [drafted]  not before the first token
+ * @property {number} [accepted]
  * @property {number} promptSeconds
  * @property {number} seconds
  * @property {'eos' | 'stop' | 'length' | 'aborted' | null} finishReason
@@ -129,6 +131,7 @@ export class Generator {
       figures.seconds += seconds;
       figures.tokens = step.done;
       figures.finishReason = step.finish;
+      Object.assign(figures, step.drafts);
     }
     return step;
   }
