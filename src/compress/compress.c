@@ -12,6 +12,7 @@
 #include "compress/method.h"
 
 #include "base/error.h"
+#include "compress/rewrite.h"
 #include "model/splits.h"
 
 #include <float.h>
@@ -22,12 +23,6 @@
 enum { SLICE = 1 << 16 };  // weights at once: a multiple of every block
 enum { READ = 4 * SLICE }; // bytes of a header at once
 enum { MAX_TYPE = 32 };    // of options.type
-
-/* Metadata, (n_tensors) in the order of the tensors: ggml's types in the source, and the root of the mean
- * square change of a weight as a part of that of the weights. */
-#define COMPRESS_RECIPE "nutshell.compress.recipe" // as it was given
-#define COMPRESS_TYPES  "nutshell.compress.source_types"
-#define COMPRESS_ERRORS "nutshell.compress.errors"
 
 /* Tensors with one name but for numbers. */
 typedef struct left_tensors {

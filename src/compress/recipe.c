@@ -31,12 +31,41 @@ static void scale_progress(recipe *r) {
     e->total = WHOLE;
 }
 
+/* Whether a step behind the one that runs writes a model too. */
+static bool is_held(const recipe *r) {
+    if (!(r->steps[r->at].kind->gives & RECIPE_MODEL)) return false;
+    for (size_t i = r->at + 1; i < r->n_steps; i++)
+        if (r->steps[i].kind->gives & RECIPE_MODEL) return true;
+    return false;
+}
+
+/* What goes from a step to one behind it stays here. */
+static nut_status keep_between(recipe *r, nut_error *err) {
+    const nut_job_event e = r->job.event;
+    const bool asks = e.kind == NUT_JOB_OPEN || e.kind == NUT_JOB_WANT;
+    if (!r->job.told || e.split == NUT_JOB_STATE || e.split == NUT_JOB_OUTPUT) return NUT_OK;
+    if (e.kind == NUT_JOB_WRITE && is_held(r))
+        TRY(held_write(&r->next, e.offset, e.bytes, e.n, err));
+    else if (asks && r->model.n)
+        TRY(held_answer(&r->model, r->part, &e, err));
+    else
+        return NUT_OK;
+    r->job.told = r->job.waiting = false;
+    return NUT_OK;
+}
+
 static nut_status run_part(recipe *r, nut_error *err) {
     bool over = false;
     TRY(job_forward(&r->job, r->part, &over, err));
+    TRY(keep_between(r, err));
     scale_progress(r);
     if (!over) return NUT_OK;
     nut_job_free(r->part);
+    if (r->steps[r->at].kind->gives & RECIPE_MODEL) {
+        held_free(&r->model); // steps behind the last one read the source
+        r->model = r->next;
+        r->next = (held){0};
+    }
     r->part = NULL;
     r->at++;
     r->phase = next_part;
@@ -99,7 +128,7 @@ static nut_status read_source(recipe *r, nut_error *err) {
             g->tensors[i].dims[0] * g->tensors[i].dims[1] * g->tensors[i].dims[2] * g->tensors[i].dims[3];
     model_key_mix(&r->key, r->options.text, r->options.n_text);
     for (size_t i = 0; i < r->n_steps; i++)
-        if (r->steps[i].kind == &recipe_calibrate)
+        if (!(r->steps[i].kind->gives & RECIPE_LAST)) // what statistics depend on
             model_key_mix(&r->key, &r->steps[i].values, sizeof r->steps[i].values);
     r->phase = sample_tensors;
     return NUT_OK;
@@ -115,6 +144,8 @@ static nut_status step(nut_job *job, nut_error *err) {
 static void free_job(nut_job *job) {
     recipe *r = (recipe *)job;
     nut_job_free(r->part);
+    held_free(&r->model);
+    held_free(&r->next);
     model_source_free(&r->key.source);
     state_free(&r->state);
     coded_plan_free(r->plan);

@@ -6,6 +6,9 @@
  *     recipe.c           one step after the other; what is kept between runs
  *     step_NAME.c        the kinds of steps
  *
+ * A step that changes a model writes one as all do. Where a step behind it writes one too, the first is held
+ * in memory (held.h), and the steps behind read it as if it were the source.
+ *
  * To add a kind: a file step_NAME.c with recipe_NAME, a line of RECIPE_LIST, and one of docs/compression.md.
  */
 #ifndef NUT_COMPRESS_RECIPE_H
@@ -13,20 +16,23 @@
 
 #include "compress/coded_plan.h"
 #include "base/state.h"
+#include "compress/held.h"
 #include "evaluate/model_key.h"
 
 // clang-format off
 #define RECIPE_LIST(X) \
     X(calibrate)       \
     X(coded)           \
+    X(layers)          \
+    X(prune)           \
     X(round)           \
     X(evaluate)
 // clang-format on
 
 /* Values of options, of all kinds of steps. */
 typedef struct recipe_values {
-    char type[32], method[32];
-    double size, bpw; // 0: not given
+    char type[32], method[32], metric[32], pattern[32];
+    double size, bpw, share, remove; // 0: not given
     double windows, window;
     bool gradients, special;
 } recipe_values;
@@ -40,8 +46,8 @@ typedef struct recipe_option {
     double least, most; // of a number
 } recipe_option;
 
-/* What steps need of those before them, and give to those behind. */
-enum { RECIPE_STATISTICS = 1, RECIPE_MODEL = 2 };
+/* What steps need of those before them, and give to those behind. Behind LAST no step writes a model. */
+enum { RECIPE_STATISTICS = 1, RECIPE_MODEL = 2, RECIPE_LAST = 4 };
 
 typedef struct recipe recipe;
 
@@ -76,6 +82,8 @@ struct recipe {
     recipe_step steps[RECIPE_STEPS];
     size_t n_steps, at;
     nut_job *part; // the step that runs
+    held model;    // what the steps before have written, where there is some
+    held next;     // what the step that runs writes, where another one behind it writes too
     threads *team;
     size_t n_held; // bytes behind the options' text that only evaluate reads
     // of the source

@@ -108,7 +108,8 @@ static nut_status read_kind(json_read *j, recipe_step *s, nut_error *err) {
     return find_kind(j, name, s, err);
 }
 
-/* What a step needs must come before it, and a model is written once. */
+/* What a step needs must come before it; statistics are those of the model that is written, and no
+ * model comes behind the last one. */
 static nut_status check_place(const json_read *j, const recipe_kind *k, unsigned given, nut_error *err) {
     const unsigned missing = k->needs & ~given;
     if (missing)
@@ -117,7 +118,11 @@ static nut_status check_place(const json_read *j, const recipe_kind *k, unsigned
                                    ? "step \"%s\" needs statistics; put {\"step\": \"calibrate\"} before it"
                                    : "step \"%s\" comes after the one that writes the model",
                                k->name);
-    if (k->gives & given)
+    if (k->gives & RECIPE_MODEL && !(k->gives & RECIPE_LAST) && given & RECIPE_STATISTICS)
+        return json_read_error(j, NUT_E_ARGUMENT, err,
+                               "step \"%s\" changes the model; put it before {\"step\": \"calibrate\"}",
+                               k->name);
+    if (k->gives & given & RECIPE_STATISTICS || (k->gives & RECIPE_MODEL && given & RECIPE_LAST))
         return json_read_error(j, NUT_E_ARGUMENT, err,
                                "step \"%s\" comes a second time, or after one like it", k->name);
     return NUT_OK;
@@ -153,5 +158,5 @@ nut_status recipe_read(const char *text, size_t n, recipe_step *steps, size_t *n
     TRY(json_read_end(&j, err));
     if (given & RECIPE_MODEL) return NUT_OK;
     return error_set(err, NUT_E_ARGUMENT,
-                     "the recipe writes no model; it needs a step \"coded\" or \"round\"");
+                     "the recipe writes no model; it needs a step such as \"coded\" or \"round\"");
 }

@@ -252,6 +252,6 @@ const recipe_kind recipe_coded = {.name = "coded",
                                   .options = options,
                                   .n_options = sizeof options / sizeof *options,
                                   .needs = RECIPE_STATISTICS,
-                                  .gives = RECIPE_MODEL,
+                                  .gives = RECIPE_MODEL | RECIPE_LAST,
                                   .share = 20,
                                   .begin = begin};

@@ -84,5 +84,6 @@ const recipe_kind recipe_evaluate = {.name = "evaluate",
                                      .options = options,
                                      .n_options = sizeof options / sizeof *options,
                                      .needs = RECIPE_MODEL,
+                                     .gives = RECIPE_LAST,
                                      .share = 10,
                                      .begin = begin};

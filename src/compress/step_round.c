@@ -20,6 +20,6 @@ static const recipe_option options[] = {
 const recipe_kind recipe_round = {.name = "round",
                                   .options = options,
                                   .n_options = sizeof options / sizeof *options,
-                                  .gives = RECIPE_MODEL,
+                                  .gives = RECIPE_MODEL | RECIPE_LAST,
                                   .share = 10,
                                   .begin = begin};

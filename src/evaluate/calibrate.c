@@ -26,7 +26,8 @@ typedef struct calibrate {
     float *saved;    // (window, n_embd) of a window that is run twice
     int which;       // layer that is run, or BIND_MODEL
     int complete;
-    bool again; // it is run the second time
+    bool embedded; // by the last step
+    bool again;    // it is run the second time
     gather gather;
     char note[400];
 } calibrate;
@@ -175,8 +176,11 @@ static nut_status embed(calibrate *c, nut_error *err) {
     embed_window(c, c->w++);
     if (c->w < c->windows.n) return NUT_OK;
     model_source_unload(&c->source);
+    c->embedded = true;
     c->which = 0;
+    c->w = 0;
     c->phase = load_layer;
+    tell_progress(c); // ends the step, so that the caller looks
     return NUT_OK;
 }
 
@@ -313,6 +317,7 @@ static nut_status read_headers(calibrate *c, nut_error *err) {
 static nut_status step(nut_job *job, nut_error *err) {
     calibrate *c = (calibrate *)job;
     c->complete = CALIBRATE_NONE;
+    c->embedded = false;
     return c->phase(c, err);
 }
 
@@ -367,6 +372,10 @@ const float *calibrate_residual(const nut_job *job, size_t *n) {
     const calibrate *c = (const calibrate *)job;
     *n = c->windows.n_ids * c->source.m->hp.n_embd;
     return c->residual;
+}
+
+bool calibrate_embedded(const nut_job *job) {
+    return ((const calibrate *)job)->embedded;
 }
 
 uint64_t calibrate_n_tokens(const nut_job *job) {

@@ -53,6 +53,8 @@ nut_model *calibrate_model(const nut_job *job);
 /* What all tokens have become behind the layer that is complete, (*n) floats, once its last window was run.
  */
 const float *calibrate_residual(const nut_job *job, size_t *n);
+/* Whether the last step has embedded the last tokens: calibrate_residual is what the first layer reads. */
+bool calibrate_embedded(const nut_job *job);
 /* Tokens of the text and of a window, once its first layer is complete. */
 uint64_t calibrate_n_tokens(const nut_job *job);
 uint32_t calibrate_window(const nut_job *job);

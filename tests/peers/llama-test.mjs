@@ -2,7 +2,7 @@
 // sampled here is the likeliest there too, or nearly so. Where two tokens are nearly equal, two int8 engines may choose
 // differently: on random weights the best two are often 0.01 apart, while a wrong product chooses one that is 1 or 2 below.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { check, ensure, equal, finish, skip } from '../browser/harness.mjs';
@@ -115,6 +115,22 @@ for (const type of ['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_xs', 'tq1_0', '
   await check(`${type}, written from random weights`, async () => {
     const [from, out] = [join(WORK, 'llama.gguf'), join(WORK, `written-${type}.gguf`)];
     nutshell('quantize', from, out, '--type', type);
+    await compare(out);
+  });
+}
+// Models that lost weights, or parts, are ordinary ones of their family.
+for (const [name, steps] of Object.entries({
+  'pruned weights': [{ step: 'prune', metric: 'sparsegpt', pattern: '2:4' }, { step: 'round', type: 'q8_0' }],
+  'fewer layers': [{ step: 'layers', remove: 1 }],
+})) {
+  if (!existsSync(STORIES)) {
+    skip(name, `${STORIES} is missing`);
+    continue;
+  }
+  await check(name, async () => {
+    const [recipe, out] = ['recipe.json', `${name.replace(' ', '-')}.gguf`].map((file) => join(WORK, file));
+    writeFileSync(recipe, JSON.stringify(steps));
+    nutshell('compress', STORIES, out, '--recipe', recipe, '--text', 'README.md');
     await compare(out);
   });
 }

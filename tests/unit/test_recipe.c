@@ -2,25 +2,12 @@
  * gives the same file; what was kept is not trusted; what was written is read again. */
 #include "check.h"
 #include "counting_alloc.h"
+#include "long_text.h"
 #include "make_gguf.h"
 #include "memory_job.h"
 
 #include "base/error.h"
 #include "model/gguf.h"
-
-static const char text[] =
-    "The owl sat in the tree and the cat went to the sea. A band of men then came to the inn at the end of "
-    "the road, and the rain ran down the pane. What the hen ate that day no one can tell. ";
-
-/* A text of some windows. */
-static char *long_text(size_t *n) {
-    enum { TIMES = 12 };
-    char *out = malloc(TIMES * sizeof text);
-    *n = TIMES * (sizeof text - 1);
-    for (size_t i = 0; i < TIMES; i++) memcpy(out + i * (sizeof text - 1), text, sizeof text - 1);
-    for (size_t i = 7; i < *n; i += 11) out[i] = (char)('a' + (i * i) % 26); // no two alike
-    return out;
-}
 
 /* ---- recipes ---- */
 
@@ -33,8 +20,8 @@ static void test_errors(void) {
         {"[]", "writes no model"},
         {"[{}]", "line 1, column 2: a step begins with its name"},
         {"[{\"type\": \"q8_0\"}]", "begins with its name"},
-        {"[\n  {\"step\": \"prune\"}\n]",
-         "line 2, column 12: there is no step \"prune\"; there are calibrate, coded"},
+        {"[\n  {\"step\": \"melt\"}\n]",
+         "line 2, column 12: there is no step \"melt\"; there are calibrate, coded"},
         {"[{\"step\": \"round\", \"typ\": \"q8_0\"}]",
          "column 20: step \"round\" has no option \"typ\"; it has type, method"},
         {"[{\"step\": \"round\", \"type\": 8}]", "option \"type\" takes a text"},

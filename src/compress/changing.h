@@ -1,0 +1,48 @@
+/*
+ * What steps share that change a model layer by layer: a text goes through it (evaluate/calibrate.h), and as
+ * soon as a layer's inputs are known, the layer is changed and written, while it is in memory. Layers behind
+ * see what the changed ones give.
+ */
+#ifndef NUT_COMPRESS_CHANGING_H
+#define NUT_COMPRESS_CHANGING_H
+
+#include "compress/layer_weights.h"
+#include "compress/recipe.h"
+#include "compress/rewrite.h"
+#include "evaluate/calibrate.h"
+#include "kernels/dense.h"
+
+typedef struct changing changing;
+
+/* A kind of step is a struct that begins with a changing, and these. */
+typedef struct changing_ops {
+    /* The headers are read and nothing was written: marks what is computed in c->plan, whose tensors are
+     * those outside of layers and then layer by layer, and sets c->rewrite.meta. */
+    nut_status (*plan)(changing *c, nut_error *err);
+    /* Changes a layer whose statistics are complete. */
+    nut_status (*layer)(changing *c, uint32_t il, nut_error *err);
+    rewrite_rows *rows;        // of computed tensors of that layer; ctx is the changing
+    void (*end)(changing *c);  // all is written: fills c->note
+    void (*free)(changing *c); // what the kind holds, not the struct; NULL: nothing
+} changing_ops;
+
+struct changing {
+    nut_job job;
+    nut_status (*phase)(changing *c, nut_error *err); // what the next step does
+    const changing_ops *ops;
+    recipe *r;
+    nut_job *calibrate;
+    const nut_model *m; // once the headers are read
+    dense *d;
+    rewrite rewrite;
+    rewrite_tensor *plan; // (m->header.n_tensors)
+    size_t *ends; // (n_layer + 1) of plan: where the tensors outside of layers end, then each layer's
+    uint32_t layer;
+    char note[400];
+};
+
+/* Begins a job in memory of `size` bytes, which *out receives; its fields behind the changing are 0. */
+nut_status changing_begin(recipe *r, const changing_ops *ops, unsigned kinds, uint32_t window, size_t size,
+                          changing **out, nut_error *err);
+
+#endif
