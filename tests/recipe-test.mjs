@@ -91,7 +91,7 @@ if (!tiny.length) {
   });
 
   const cases = /** @type {[RegExp, ...string[]][]} */ ([
-    [/there is no step "melt"; there are calibrate, coded/, '--recipe', recipe('a', [{ step: 'melt' }])],
+    [/there is no step "melt"; there are calibrate, channels, coded/, '--recipe', recipe('a', [{ step: 'melt' }])],
     [/line 1, column 18: step "round" has no option "bits"; it has type/, '--recipe', recipe('b', [{ step: 'round', bits: 4 }])],
     [/line 2, column 1: .* is missing/, '--recipe', recipe('c', '[{"step":"round"}\nnonsense')],
     [/choose one of .*q4_0/, '--recipe', recipe('d', [{ step: 'round', type: 'q9' }])],

@@ -111,3 +111,27 @@ void factor_free(factor *f) {
     mem_free(f->r);
     *f = (factor){0};
 }
+
+double factor_mean_hessian(const void *ctx, size_t i, size_t j) {
+    const statistics *s = ctx;
+    return statistics_hessian(s, i, j) / (double)s->n_tokens;
+}
+
+/* From the last row on: U_i = (e_i - sum of R_ik U_k over k > i) / R_ii. */
+nut_status factor_invert(factor *f, nut_error *err) {
+    const size_t n = f->n;
+    double *row = mem_alloc(n * sizeof *row);
+    if (!row) return error_memory(err, n * sizeof *row);
+    for (size_t i = n; i-- > 0;) {
+        memset(row, 0, n * sizeof *row);
+        row[i] = 1;
+        for (size_t k = i + 1; k < n; k++) {
+            const double by = f->r[i * n + k];
+            for (size_t j = k; j < n; j++) row[j] -= by * f->r[k * n + j];
+        }
+        const double diagonal = f->r[i * n + i];
+        for (size_t j = i; j < n; j++) f->r[i * n + j] = row[j] / diagonal;
+    }
+    mem_free(row);
+    return NUT_OK;
+}

@@ -8,6 +8,7 @@
 #ifndef NUT_COMPRESS_FACTOR_H
 #define NUT_COMPRESS_FACTOR_H
 
+#include "evaluate/statistics.h"
 #include "kernels/dense.h"
 
 typedef struct factor {
@@ -24,6 +25,10 @@ typedef double factor_at(const void *ctx, size_t i, size_t j);
  * none. Memory: 8 n^2 bytes, those of the factor. */
 nut_status factor_new(dense *d, factor_at *at, const void *ctx, size_t n, factor *out, nut_error *err);
 void factor_free(factor *f);
+/* A factor_at of the mean Hessian; ctx is the statistics. */
+factor_at factor_mean_hessian;
+/* R becomes U = R^-1, upper triangular; H^-1 = U^T U. What is below the diagonal stays as it is. */
+nut_status factor_invert(factor *f, nut_error *err);
 
 /* U_jj: the deviation that an error in column j costs at the least. */
 static inline double factor_spread(const factor *f, size_t j) {

@@ -157,41 +157,18 @@ static nut_status prune_alone(pruning *p, const statistics *s, nut_error *err) {
 
 /* ---- sparsegpt ---- */
 
-static double mean_hessian(const void *ctx, size_t i, size_t j) {
-    const statistics *s = ctx;
-    return statistics_hessian(s, i, j) / (double)s->n_tokens;
-}
-
-/* R becomes its inverse U, from the last row on: U_i = (e_i - sum of R_ik U_k over k > i) / R_ii. */
-static void invert(factor *f, double *row) {
-    const size_t n = f->n;
-    for (size_t i = n; i-- > 0;) {
-        memset(row, 0, n * sizeof *row);
-        row[i] = 1;
-        for (size_t k = i + 1; k < n; k++) {
-            const double by = f->r[i * n + k];
-            for (size_t j = k; j < n; j++) row[j] -= by * f->r[k * n + j];
-        }
-        const double diagonal = f->r[i * n + i];
-        for (size_t j = i; j < n; j++) f->r[i * n + j] = row[j] / diagonal;
-    }
-}
-
 static nut_status make_u(pruning *p, const statistics *s, nut_error *err) {
     factor f = {0};
     const size_t n = p->n_cols;
-    double *row = mem_alloc(n * sizeof *row);
     p->u = mem_calloc(n * n, sizeof *p->u);
-    nut_status status = row && p->u ? factor_new(p->d, mean_hessian, s, n, &f, err)
-                                    : error_memory(err, n * n * sizeof *p->u);
-    if (status == NUT_OK) {
-        invert(&f, row);
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = i; j < n; j++) p->u[i * n + j] = (float)f.r[i * n + j];
-        for (size_t i = 0; i < n; i++) p->by_col[i] = p->u[i * n + i];
+    if (!p->u) return error_memory(err, n * n * sizeof *p->u);
+    nut_status status = factor_new(p->d, factor_mean_hessian, s, n, &f, err);
+    if (status == NUT_OK) status = factor_invert(&f, err);
+    for (size_t i = 0; status == NUT_OK && i < n; i++) {
+        for (size_t j = i; j < n; j++) p->u[i * n + j] = (float)f.r[i * n + j];
+        p->by_col[i] = p->u[i * n + i];
     }
     factor_free(&f);
-    mem_free(row);
     return status;
 }
 

@@ -22,6 +22,7 @@
 // clang-format off
 #define RECIPE_LIST(X) \
     X(calibrate)       \
+    X(channels)        \
     X(coded)           \
     X(layers)          \
     X(prune)           \

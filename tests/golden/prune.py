@@ -71,9 +71,23 @@ def sparsegpt(pattern=None):
     return w
 
 
+def surgeon(n_cols, n_keep):
+    """The column goes whose loss tr(D H D^T), after a fit of the whole matrix on all others, is least (ZipLM,
+    arXiv 2302.04089, section 3.1); each fit is solved anew."""
+    global nearest
+    h, w, kept = hessian[:n_cols, :n_cols], weights[:, :n_cols], list(range(n_cols))
+    h = h + 0.003 * np.mean(np.diag(h)) * np.eye(n_cols)
+    fit = lambda k: np.linalg.solve(h[np.ix_(k, k)], h[k] @ w.T).T
+    lost = lambda k: np.trace(w @ h @ w.T) - np.trace(fit(k) @ h[k] @ w.T)
+    while len(kept) > n_keep:
+        order = sorted((lost(kept[:i] + kept[i + 1:]), kept[i]) for i in range(len(kept)))
+        nearest = min(nearest, (order[1][0] - order[0][0]) / order[1][0])
+        kept.remove(order[0][1])
+    return kept, fit(kept)
+
+
 cases = [(f'{m}{"_2_4" if p else ""}', alone(m, p)) for m in ('magnitude', 'wanda', 'ria') for p in (None, (2, 4))]
 cases += [('sparsegpt', sparsegpt()), ('sparsegpt_2_4', sparsegpt((2, 4)))]
-print('nearest to a border:', nearest)
 lines = ['/* Made by prune.py beside this file, in NumPy float64. Do not edit. */', '// clang-format off', '#include <stdint.h>',
          f'enum {{ PRUNE_ROWS = {ROWS}, PRUNE_COLS = {COLS}, PRUNE_TOKENS = {TOKENS} }};']
 for name, w in cases:  # a bit for each weight that is kept, and each row's sum and sum of squares
@@ -83,6 +97,14 @@ for name, w in cases:  # a bit for each weight that is kept, and each row's sum 
     lines += ['};', f'static const double prune_{name}_sums[PRUNE_ROWS][2] = {{']
     lines += ['    ' + ' '.join(f'{{{a:.8g}, {b:.8g}}},' for a, b in zip(w.sum(1)[k:k + 3], (w ** 2).sum(1)[k:k + 3]))
               for k in range(0, ROWS, 3)] + ['};']
+kept, fitted = surgeon(48, 30)
+lines += [f'enum {{ CHANNELS_COLS = 48, CHANNELS_KEPT = {len(kept)} }};',
+          'static const uint32_t channels_kept[CHANNELS_KEPT] = {']
+lines += ['    ' + ' '.join(f'{v},' for v in kept[i:i + 20]) for i in range(0, len(kept), 20)]
+lines += ['};',
+          'static const double channels_fitted[CHANNELS_KEPT] = { // row 5']
+lines += ['    ' + ' '.join(f'{v:.8g},' for v in fitted[5][i:i + 8]) for i in range(0, len(kept), 8)] + ['};']
 lines.append('// clang-format on')
+print('nearest to a border:', nearest)
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'prune.h'), 'w') as out:
     out.write('\n'.join(lines) + '\n')

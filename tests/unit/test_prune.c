@@ -2,10 +2,11 @@
  * recipes that change a model. */
 #include "../golden/prune.h"
 #include "check.h"
+#include "compress/channels.h"
 #include "compress/prune.h"
 #include "counting_alloc.h"
 #include "long_text.h"
-#include "make_gguf.h"
+#include "make_family.h"
 #include "memory_job.h"
 #include "model/gguf.h"
 
@@ -78,6 +79,33 @@ static void test_masks(void) {
                  prune_##name##_2_4_kept, prune_##name##_2_4_sums, #name " 2:4");
     PRUNE_METRICS(NUT_X)
 #undef NUT_X
+    dense_free(d);
+    threads_free(team);
+    free(a);
+}
+
+/* The first columns of the sample, as a matrix of their own. */
+static void test_channels(void) {
+    threads *team;
+    dense *d;
+    sample *a = make_sample();
+    float w[ROWS * CHANNELS_COLS];
+    uint32_t kept[CHANNELS_KEPT];
+    double worst = 0;
+    nut_error err = {0};
+    threads_new(2, &team, NULL);
+    dense_new(team, &d, NULL);
+    for (size_t r = 0; r < ROWS; r++)
+        memcpy(w + r * CHANNELS_COLS, a->weights + r * COLS, CHANNELS_COLS * sizeof *w);
+    CHECK(channels_remove(d, &a->s, ROWS, CHANNELS_COLS, w, CHANNELS_KEPT, kept, &err) == NUT_OK, "%s",
+          err.message);
+    CHECK(!memcmp(kept, channels_kept, sizeof kept), "the columns that stay");
+    for (size_t i = 0; i < CHANNELS_KEPT; i++)
+        worst = fmax(worst, fabs((double)w[5 * CHANNELS_COLS + kept[i]] - channels_fitted[i]));
+    CHECK(worst < 2e-5, "the fit is %g off", worst);
+    size_t n_left = 0;
+    for (size_t c = 0; c < CHANNELS_COLS; c++) n_left += w[5 * CHANNELS_COLS + c] != 0.0f;
+    CHECK(n_left == CHANNELS_KEPT, "%zu columns are left", n_left);
     dense_free(d);
     threads_free(team);
     free(a);
@@ -276,6 +304,106 @@ static void test_layers(void) {
     make_free(&g);
 }
 
+/* Channels that give nothing go, and what is left gives the same logits. */
+static void test_idle_channels(const char *family, format_id from) {
+    static const char recipe[] = "[{\"step\": \"channels\", \"share\": 0.25}]";
+    int32_t ids[N_IDS];
+    make_gguf g = make_model(&(make_options){.arch = family, .n_ff = 128, .matrices = from});
+    const format *f = &format_table[from];
+    for (int l = 0; l < 2; l++) { // 32 rows of up become zeros, and with them their channels
+        char name[32];
+        snprintf(name, sizeof name, "blk.%d.ffn_up.weight", l);
+        memset(make_find(&g, name)->data.p + (size_t)(40 + 32 * l) * (64 / f->block * f->bytes), 0,
+               (size_t)32 * (64 / f->block * f->bytes));
+    }
+    for (int i = 0; i < N_IDS; i++) ids[i] = (7 * i + 1) % 260;
+    size_t n, n_text;
+    uint32_t n_vocab = 0;
+    uint8_t *file = make_file(&g, &n);
+    char *text = long_text(&n_text);
+    changed c = change(file, n, recipe, text, n_text);
+    if (CHECK(c.status == NUT_OK && c.m.done && !c.m.n_wrong, "%s: %s", family, c.err.message)) {
+        gguf out = header_of(&c.m);
+        const gguf_tensor *up = tensor_of(&out, "blk.1.ffn_up.weight"),
+                          *down = tensor_of(&out, "blk.1.ffn_down.weight");
+        CHECK(up->dims[1] == 96 && down->dims[0] == 96, "%s: %llu rows, %llu columns", family,
+              (unsigned long long)up->dims[1], (unsigned long long)down->dims[0]);
+        CHECK(up->ggml_type == f->ggml_type, "rows keep their type");
+        gguf_free(&out);
+        float *a = logits_of(file, n, ids, &n_vocab), *b = logits_of(c.m.out, c.m.n_out, ids, &n_vocab);
+        double worst = 0;
+        for (uint32_t i = 0; a && b && i < n_vocab; i++) worst = fmax(worst, fabs((double)(a[i] - b[i])));
+        CHECK(a && b && worst < (from == FORMAT_F32 ? 2e-5 : 2e-3), "%s: logits are %g off", family, worst);
+        free(a), free(b);
+    }
+    free(c.m.out), free(file), free(text);
+    make_free(&g);
+}
+
+/* Rows [at, at + n) of a tensor, or columns, become zeros; it may be missing. */
+static void clear_rows(make_gguf *g, const char *name, size_t at, size_t n) {
+    make_tensor *t = make_find(g, name);
+    const size_t size = t ? (t->n_dims > 1 ? (size_t)t->dims[0] : 1) * sizeof(float) : 0;
+    if (t) memset(t->data.p + at * size, 0, n * size);
+}
+
+static void clear_columns(make_gguf *g, const char *name, size_t at, size_t n) {
+    make_tensor *t = make_find(g, name);
+    for (size_t r = 0; t && r < t->dims[1]; r++)
+        memset(t->data.p + (r * (size_t)t->dims[0] + at) * sizeof(float), 0, n * sizeof(float));
+}
+
+/* The same of each family of the table that has gated or plain feed-forwards, whatever its tensors are named
+ * and made of; others are refused. */
+static bool test_family(const arch *a, const char *text, size_t n_text) {
+    enum { WIDTH = 37, IDLE = 7 };
+    static const char recipe[] = "[{\"step\": \"channels\", \"share\": 0.19}]";
+    make_gguf g = make_family(a, &family_odd);
+    const size_t first = a->features & ARCH_FUSED_UP ? WIDTH : 0;
+    int32_t ids[N_IDS];
+    for (int i = 0; i < N_IDS; i++) ids[i] = 3 + (7 * i + 1) % 250;
+    for (int l = 0; l < FAMILY_LAYERS; l++) {
+        char name[32];
+        snprintf(name, sizeof name, "blk.%d.ffn_up.weight", l);
+        clear_rows(&g, name, first + 4 + (size_t)l, IDLE);
+        snprintf(name, sizeof name, "blk.%d.ffn_up.bias", l);
+        clear_rows(&g, name, first + 4 + (size_t)l, IDLE);
+        snprintf(name, sizeof name, "blk.%d.ffn_down.weight", l); // so that no other is cheaper
+        clear_columns(&g, name, 4 + (size_t)l, IDLE);
+    }
+    size_t n;
+    uint32_t n_vocab = 0;
+    uint8_t *file = make_file(&g, &n);
+    changed c = change(file, n, recipe, text, n_text);
+    const bool done = c.status == NUT_OK;
+    if (done && !(a->features & ARCH_BOTH_WAYS)) {
+        float *x = logits_of(file, n, ids, &n_vocab), *y = logits_of(c.m.out, c.m.n_out, ids, &n_vocab);
+        double worst = 0, most = 0;
+        for (uint32_t i = 0; x && y && i < n_vocab; i++) {
+            worst = fmax(worst, fabs((double)(x[i] - y[i])));
+            most = fmax(most, fabs((double)x[i]));
+        }
+        CHECK(x && y && worst < 1e-4 * most, "%s: logits are %g of %g off", a->name, worst, most);
+        free(x), free(y);
+    }
+    CHECK(done || c.status == NUT_E_UNSUPPORTED || strstr(c.err.message, "infinite"), "%s: %s", a->name,
+          c.err.message); // random recurrences may grow
+    free(c.m.out), free(file);
+    make_free(&g);
+    return done;
+}
+
+static void test_families(void) {
+    size_t n_text, n_done = 0;
+    char *text = long_text(&n_text);
+    for (const char *at = arch_names(), *end; *at; at = *end ? end + 2 : end) {
+        end = strchr(at, ',') ? strchr(at, ',') : at + strlen(at);
+        n_done += test_family(arch_find((gguf_str){at, (uint64_t)(end - at)}), text, n_text);
+    }
+    CHECK(n_done > 40, "%zu families", n_done);
+    free(text);
+}
+
 /* ---- what is wrong ---- */
 
 static void test_refusals(void) {
@@ -295,6 +423,7 @@ static void test_refusals(void) {
         {"[{\"step\": \"round\", \"type\": \"q8_0\"}, {\"step\": \"prune\", \"share\": 0.5}]",
          "after one like it"},
         {"[{\"step\": \"layers\"}]", "say how many layers"},
+        {"[{\"step\": \"channels\"}]", "say which part of the channels"},
         {"[{\"step\": \"layers\", \"remove\": 2}]", "has 2 layers, and one must stay"},
     };
     make_gguf g = make_model(&(make_options){.n_ff = 128});
@@ -318,7 +447,7 @@ static void test_memory(void) {
     static const char *const recipes[] = {
         "[{\"step\": \"prune\", \"metric\": \"sparsegpt\", \"share\": 0.5}, {\"step\": \"round\", \"type\": "
         "\"q8_0\"}]",
-        "[{\"step\": \"layers\", \"remove\": 1}]",
+        "[{\"step\": \"layers\", \"remove\": 1}, {\"step\": \"channels\", \"share\": 0.5}]",
     };
     make_gguf g = make_model(&(make_options){.n_ff = 128});
     size_t n, n_text;
@@ -345,7 +474,11 @@ static void test_memory(void) {
 int main(void) {
     test_masks();
     test_prune();
+    test_channels();
     test_layers();
+    test_idle_channels("llama", FORMAT_F32);
+    test_idle_channels("qwen2", FORMAT_Q8_0);
+    test_families();
     test_refusals();
     test_memory();
     return check_report();

@@ -21,7 +21,7 @@ static void test_errors(void) {
         {"[{}]", "line 1, column 2: a step begins with its name"},
         {"[{\"type\": \"q8_0\"}]", "begins with its name"},
         {"[\n  {\"step\": \"melt\"}\n]",
-         "line 2, column 12: there is no step \"melt\"; there are calibrate, coded"},
+         "line 2, column 12: there is no step \"melt\"; there are calibrate, channels, coded"},
         {"[{\"step\": \"round\", \"typ\": \"q8_0\"}]",
          "column 20: step \"round\" has no option \"typ\"; it has type, method"},
         {"[{\"step\": \"round\", \"type\": 8}]", "option \"type\" takes a text"},
