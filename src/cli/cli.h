@@ -102,6 +102,7 @@ void file_sink_abort(file_sink *f);
 typedef struct file_state {
     FILE *file;
     char *path;
+    bool found; // it was there already
 } file_state;
 /* Opens it, or begins one. Where one is there, and no other process has it, an output that was not completed
  * is removed. */
@@ -134,7 +135,8 @@ nut_status job_run_kept(nut_job *job, const char *in, const char *out, nut_error
     X(evaluate, "measure a model, and how far it is from a reference")                                      \
     X(calibrate, "gather statistics of a model's inputs over a text")                                       \
     X(compress, "write the best model of a size")                                                           \
-    X(quantize, "write a smaller model, its matrices in another type")
+    X(quantize, "write a smaller model, its matrices in another type")                                      \
+    X(train, "learn from a text, or from another model")
 
 #define NUT_X(name, help) nut_status command_##name(int argc, char **argv, nut_error *err);
 CLI_COMMANDS(NUT_X)

@@ -367,11 +367,11 @@ static nut_status open_state(const char *path, FILE **out, nut_error *err) {
 
 static nut_status begin_state(file_state *s, const char *out, const char *part, nut_error *err) {
     TRY(open_state(s->path, &s->file, err));
-    const bool was_there = s->file;
+    s->found = s->file;
     if (!s->file) s->file = fopen(s->path, "w+b");
     if (!s->file) return io_error(err, "create", s->path);
     if (!lock(s->file)) return cli_error(err, NUT_E_IO, "\"%s\" is being written by another process", out);
-    if (was_there) remove(part);
+    if (s->found) remove(part);
     return NUT_OK;
 }
 

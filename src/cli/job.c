@@ -128,11 +128,17 @@ static nut_status drive(job_files *f, nut_job *job, nut_error *err) {
     return NUT_OK;
 }
 
-/* Work that a full disk, or too little memory, has ended can go on. */
+/* Work can go on that a full disk, too little memory, or training that went astray has ended; and what is
+ * there already is not lost by a slip in options. */
+static bool can_go_on(const job_files *f, nut_status status) {
+    return status == NUT_E_IO || status == NUT_E_MEMORY || status == NUT_E_STATE ||
+           (status == NUT_E_ARGUMENT && f->state.found);
+}
+
 static void end_state(job_files *f, nut_status status) {
     uint64_t size = 0;
     nut_error err;
-    if (status == NUT_E_IO || status == NUT_E_MEMORY) file_state_size(&f->state, &size, &err);
+    if (can_go_on(f, status)) file_state_size(&f->state, &size, &err);
     const bool keep = size > 0;
     if (keep)
         fprintf(stderr, "what was done is kept in %s: the same command goes on with it\n", f->state.path);

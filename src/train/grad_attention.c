@@ -67,16 +67,21 @@ static void finish_heads(const pass *p, size_t t, size_t n_heads, const float *w
     p->m->kernels->rope(to + t * width, n_heads, p->layer->hp.head_dim, &r);
 }
 
-/* The gradient of finished heads, d, becomes that of the products' results. Rotating back is rotating by the
- * negated angles, since a rotation's inverse is its transpose, but for the magnitude, which stays. */
-static void finish_heads_back(const pass *p, size_t t, size_t n_heads, const float *weight,
-                              const float *made, float *d) {
-    const size_t width = n_heads * p->layer->hp.head_dim, dim = norm_length(p, n_heads);
+/* The gradient of finished heads, d, becomes that of normed ones. Rotating back is rotating by the negated
+ * angles, since a rotation's inverse is its transpose, but for the magnitude, which stays. */
+static void rotate_heads_back(const pass *p, size_t t, size_t n_heads, float *d) {
+    const size_t width = n_heads * p->layer->hp.head_dim;
     kernel_rope r = rope_of(p, t);
     float sine[CACHE_MAX_DIM];
     for (size_t i = 0; i < r.n_pairs; i++) sine[i] = -r.sine[i];
     r.sine = sine;
     p->m->kernels->rope(d + t * width, n_heads, p->layer->hp.head_dim, &r);
+}
+
+/* And then that of the products' results. */
+static void norm_heads_back(const pass *p, size_t t, size_t n_heads, const float *weight, const float *made,
+                            float *d) {
+    const size_t width = n_heads * p->layer->hp.head_dim, dim = norm_length(p, n_heads);
     for (size_t i = t * width; weight && i < (t + 1) * width; i += dim)
         pass_rms_norm_back(made + i, weight, d + i, dim, p->m->hp.norm_eps, false, d + i);
 }
@@ -89,12 +94,24 @@ static void finish_token(pass *p, size_t t, unsigned member, void *ctx) {
     finish_heads(p, t, p->layer->hp.n_head_kv, w->k_norm, b->k_made, b->k);
 }
 
-static void finish_token_back(pass *p, size_t t, unsigned member, void *ctx) {
+static void rotate_token_back(pass *p, size_t t, unsigned member, void *ctx) {
+    const buffers *b = ctx;
+    (void)member;
+    rotate_heads_back(p, t, p->layer->hp.n_head, b->dq);
+    rotate_heads_back(p, t, p->layer->hp.n_head_kv, b->dk);
+}
+
+static void norm_token_back(pass *p, size_t t, unsigned member, void *ctx) {
     const attention_weights *w = p->layer->mixer;
     const buffers *b = ctx;
     (void)member;
-    finish_heads_back(p, t, p->layer->hp.n_head, w->q_norm, b->q_made, b->dq);
-    finish_heads_back(p, t, p->layer->hp.n_head_kv, w->k_norm, b->k_made, b->dk);
+    norm_heads_back(p, t, p->layer->hp.n_head, w->q_norm, b->q_made, b->dq);
+    norm_heads_back(p, t, p->layer->hp.n_head_kv, w->k_norm, b->k_made, b->dk);
+}
+
+static void learn_norm(pass *p, size_t n_heads, const float *weight, const float *made, const float *d) {
+    const size_t dim = norm_length(p, n_heads);
+    pass_rms_norm_learn(p, weight, made, d, p->n * n_heads * p->layer->hp.head_dim / dim, dim);
 }
 
 /* ---- one query head over one window ---- */
@@ -231,15 +248,17 @@ static void forward(pass *p, const float *x, float *y) {
 static void backward(pass *p, const float *x, const float *dy, float *dx) {
     const attention_weights *w = p->layer->mixer;
     buffers b = buffers_of(p);
-    (void)x;
-    pass_linear_back(p, &w->o, dy, false, b.d_attended);
+    pass_linear_back(p, &w->o, b.attended, dy, false, b.d_attended);
     memset(b.dk, 0, p->n * b.k_width * sizeof *b.dk);
     memset(b.dv, 0, p->n * b.v_width * sizeof *b.dv);
     pass_each(p, p->n / p->window * p->layer->hp.n_head_kv, attend_item_back, &b);
-    pass_each(p, p->n, finish_token_back, &b);
-    pass_linear_back(p, &w->q, b.dq, false, dx);
-    pass_linear_back(p, &w->k, b.dk, true, dx);
-    pass_linear_back(p, &w->v, b.dv, true, dx);
+    pass_each(p, p->n, rotate_token_back, &b);
+    learn_norm(p, p->layer->hp.n_head, w->q_norm, b.q_made, b.dq);
+    learn_norm(p, p->layer->hp.n_head_kv, w->k_norm, b.k_made, b.dk);
+    pass_each(p, p->n, norm_token_back, &b);
+    pass_linear_back(p, &w->q, x, b.dq, false, dx);
+    pass_linear_back(p, &w->k, x, b.dk, true, dx);
+    pass_linear_back(p, &w->v, x, b.dv, true, dx);
 }
 
 const grad_kind grad_mix_attention = {n_floats, forward, backward};

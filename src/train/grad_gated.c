@@ -76,11 +76,10 @@ static void part_token(pass *p, size_t t, unsigned member, void *ctx) {
 static void backward(pass *p, const float *x, const float *dy, float *dx) {
     const gated_weights *w = p->layer->ffn;
     const buffers b = buffers_of(p);
-    (void)x;
-    pass_linear_back(p, &w->down, dy, false, b.hidden);
+    pass_linear_back(p, &w->down, b.hidden, dy, false, b.hidden);
     pass_each(p, p->n, part_token, NULL);
-    pass_linear_back(p, &w->gate, b.gate, false, dx);
-    pass_linear_back(p, &w->up, b.up, true, dx);
+    pass_linear_back(p, &w->gate, x, b.gate, false, dx);
+    pass_linear_back(p, &w->up, x, b.up, true, dx);
 }
 
 const grad_kind grad_ffn_gated = {n_floats, forward, backward};

@@ -207,6 +207,7 @@ static void norm_token_back(pass *p, size_t t, unsigned member, void *ctx) {
 
 void pass_norm_back(pass *p, const norm_weights *w, const float *x, const float *dy, bool add, float *dx) {
     norming c = {w, x, dy, add, dx};
+    pass_norm_learn(p, w, x, dy);
     if (w->weight) {
         pass_each(p, p->n, norm_token_back, &c);
         return;

@@ -5,10 +5,11 @@
  * its own from position 0.
  *
  * The way back gives the gradient of each linear's output and of the residual, which is what measures of
- * sensitivity need (Fisher information); gradients of weights would be products of those with the inputs.
+ * sensitivity need (Fisher information), and, to a learner, what gradients of weights are made of.
  *
  *     pass.c         memory, norms, the walk through a layer
  *     pass_linear.c  products
+ *     pass_learn.c   gradients of vectors
  *     grad_NAME.c    kinds of blocks, one file each, as in run/
  *     pass_head.c    logits, the loss, and the gradients of both
  */
@@ -23,6 +24,15 @@ typedef struct pass pass;
 
 /* Sees the inputs x (n, n_in) of a linear, or the gradients (n, n_out) of what it gives. */
 typedef void pass_tap(void *ctx, const linear *l, const float *x, size_t n);
+
+/* Who learns, on the way back (learn.h). */
+typedef struct pass_learner {
+    void *ctx;
+    /* Takes the inputs x (n, n_in) of a linear and the gradients dy (n, n_out) of what it gives. */
+    void (*linear)(void *ctx, const linear *l, const float *x, const float *dy, size_t n);
+    /* Where the gradient of a vector of weights is added to; NULL: it is not learned. */
+    float *(*vector)(void *ctx, const float *weights);
+} pass_learner;
 
 enum { PASS_MEMBERS = 64 };                             // of a team
 enum { PASS_HEAD_ROWS = 1024, PASS_HEAD_TOKENS = 512 }; // logits at once
@@ -56,7 +66,8 @@ struct pass {
     float *logits, *probabilities; // (PASS_HEAD_TOKENS, PASS_HEAD_ROWS)
     pass_tap *input, *gradient;    // NULL: none
     void *tap_ctx;
-    const model_layer *layer; // that is worked on
+    const pass_learner *learner; // NULL: none
+    const model_layer *layer;    // that is worked on
 };
 
 /* What this room knows of a kind of block. */
@@ -110,8 +121,9 @@ void pass_each(pass *p, size_t n, pass_item *fn, void *ctx);
 
 /* y (n, n_out) = W (s x) + b for each token, x (n, n_in) */
 void pass_linear(pass *p, const linear *l, const float *x, float *y);
-/* dx (n, n_in) = the gradient of x, or is added to it, for dy (n, n_out) */
-void pass_linear_back(pass *p, const linear *l, const float *dy, bool add, float *dx);
+/* dx (n, n_in) = the gradient of x (n, n_in), or is added to it, for dy (n, n_out). x is read for a learner
+ * alone, before dx is written: they may be the same. */
+void pass_linear_back(pass *p, const linear *l, const float *x, const float *dy, bool add, float *dx);
 /* Rows [row, row + n) of a linear's matrix to p->weights, times the scale of its input; its row length
  * apart. */
 void pass_unpack(pass *p, const linear *l, size_t row, size_t n);
@@ -122,5 +134,15 @@ void pass_rms_norm_back(const float *x, const float *w, const float *dy, size_t 
 /* A norm of the family, or none, of each token. y may be x. */
 void pass_norm(pass *p, const norm_weights *w, const float *x, float *y);
 void pass_norm_back(pass *p, const norm_weights *w, const float *x, const float *dy, bool add, float *dx);
+
+/* ---- gradients of vectors, where there is a learner (pass_learn.c) ---- */
+
+/* Of an RMSNorm's weights w (n), for n_vectors vectors of n. */
+void pass_rms_norm_learn(pass *p, const float *w, const float *x, const float *dy, size_t n_vectors,
+                         size_t n);
+/* Of a norm of the family, for (p->n, n_embd). */
+void pass_norm_learn(pass *p, const norm_weights *w, const float *x, const float *dy);
+/* Of a bias (n), for dy (n_tokens, n). */
+void pass_bias_learn(pass *p, const float *bias, const float *dy, size_t n_tokens, size_t n);
 
 #endif

@@ -1,12 +1,16 @@
 /* Made by gradients.py beside this file, by PyTorch in float64. Do not edit. */
 // clang-format off
 enum { GRADIENTS_N_WINDOWS = 2, GRADIENTS_WINDOW = 24 };
-enum { GRADIENTS_LAYERS = 2, GRADIENTS_LINEARS = 7 };
+enum { GRADIENTS_LAYERS = 2, GRADIENTS_LINEARS = 7, GRADIENTS_TENSORS = 32 };
 static const struct gradients_of {
     const char *file;
     double loss;
     double embedded[5];                                     // of the embeddings
     double linears[GRADIENTS_LAYERS][GRADIENTS_LINEARS][5]; // q, k, v, output, gate, up, down
+    struct {
+        const char *name; // NULL behind the last
+        double squares, along;
+    } weights[GRADIENTS_TENSORS];
 } gradients_golden[] = {
     {"llama-mistral.gguf", 377.459195137, {43915.3288, 649.596572, 1227.76961, 493.635619, 595.801778}, {
         {{565.552585, 2.73940605, 3.18072683, 6.87664074, 5.91006022},
@@ -23,6 +27,27 @@ static const struct gradients_of {
          {39.2946432, 2.86960051, 2.63503793, 1.16408936, 0.510715887},
          {38.9236654, 1.69776461, 2.52888561, 0.236253765, 0.385914824},
          {38.5132898, 0.565431717, 0.798126051, 0.407083097, 1.09031494}},
+    }, {
+        {"token_embd.weight", 47367.9938, -120.096279},
+        {"blk.0.attn_norm.weight", 2618.14761, 13.587673},
+        {"blk.0.ffn_down.weight", 9641.02004, 33.9592429},
+        {"blk.0.ffn_gate.weight", 10292.5481, -26.9719502},
+        {"blk.0.ffn_up.weight", 11202.4735, 69.3007048},
+        {"blk.0.ffn_norm.weight", 557.300732, -22.5067888},
+        {"blk.0.attn_k.weight", 31486.1544, 126.498731},
+        {"blk.0.attn_output.weight", 25614.3828, 101.51873},
+        {"blk.0.attn_q.weight", 35431.5293, 66.0123503},
+        {"blk.0.attn_v.weight", 32591.8007, 91.0962968},
+        {"blk.1.attn_norm.weight", 232.734748, 2.56691017},
+        {"blk.1.ffn_down.weight", 2210.36896, -7.9012201},
+        {"blk.1.ffn_gate.weight", 2730.10661, 61.7996395},
+        {"blk.1.ffn_up.weight", 2561.3769, 22.8079145},
+        {"blk.1.ffn_norm.weight", 115.348969, -0.307677058},
+        {"blk.1.attn_k.weight", 2708.66006, -16.6354799},
+        {"blk.1.attn_output.weight", 4113.10991, 21.0853457},
+        {"blk.1.attn_q.weight", 2450.09715, -19.2560548},
+        {"blk.1.attn_v.weight", 3126.68356, -48.8363556},
+        {"output_norm.weight", 722.013306, 17.3667808},
     }},
     {"olmo2-post-norm.gguf", 428.221220411, {6125.51925, 143.610001, 135.324103, 216.630327, 157.75829}, {
         {{1090.70737, 8.52903176, 17.2596945, 26.6966405, 78.0316654},
@@ -39,6 +64,32 @@ static const struct gradients_of {
          {12.3093454, 0.101503077, 0.0381420104, 0.00537676302, 0.0577657212},
          {13.1252644, 0.396964203, 0.270390255, 0.0224279599, 0.0138160528},
          {3.42237398, 0.075930236, 0.0754071454, 0.152747612, 0.274969438}},
+    }, {
+        {"output.weight", 1957.25569, 65.1076376},
+        {"token_embd.weight", 6125.51925, 10.9298708},
+        {"blk.0.ffn_down.weight", 7748.92286, 120.524647},
+        {"blk.0.ffn_gate.weight", 3354.06079, 57.333658},
+        {"blk.0.ffn_up.weight", 3565.26255, -35.0472657},
+        {"blk.0.post_attention_norm.weight", 454.549203, 2.20250372},
+        {"blk.0.post_ffw_norm.weight", 147.185516, -4.49508797},
+        {"blk.0.attn_k_norm.weight", 258.224468, -0.155008288},
+        {"blk.0.attn_k.weight", 8289.18853, 47.5319159},
+        {"blk.0.attn_output.weight", 7828.34929, -25.5278797},
+        {"blk.0.attn_q_norm.weight", 348.957148, -1.6289909},
+        {"blk.0.attn_q.weight", 7804.79036, -70.6567177},
+        {"blk.0.attn_v.weight", 10309.9881, 96.8499113},
+        {"blk.1.ffn_down.weight", 2412.75251, -21.3586543},
+        {"blk.1.ffn_gate.weight", 1482.70736, -50.128503},
+        {"blk.1.ffn_up.weight", 1661.83237, 30.4322073},
+        {"blk.1.post_attention_norm.weight", 122.790182, 5.799952},
+        {"blk.1.post_ffw_norm.weight", 48.9550845, -6.65159857},
+        {"blk.1.attn_k_norm.weight", 35.7478329, 0.681978974},
+        {"blk.1.attn_k.weight", 836.159461, -37.8092566},
+        {"blk.1.attn_output.weight", 2021.05303, -10.4886763},
+        {"blk.1.attn_q_norm.weight", 25.5429168, 2.14924069},
+        {"blk.1.attn_q.weight", 794.931845, 38.7916634},
+        {"blk.1.attn_v.weight", 2369.03354, -20.8171925},
+        {"output_norm.weight", 1686.43318, -9.71317468},
     }},
     {"qwen2-tied.gguf", 386.600116451, {29458.0565, 765.049963, 354.575932, 197.823596, 215.808119}, {
         {{343.094689, 5.40033506, 5.51246198, 6.3876693, 6.39256257},
@@ -55,6 +106,33 @@ static const struct gradients_of {
          {38.5030036, 0.419151275, 0.336464282, 0.317358365, 0.44821041},
          {39.4710538, 0.234369171, 0.730513424, 0.222075927, 0.076456119},
          {32.530262, 0.259347434, 0.152121588, 0.3540159, 0.613845225}},
+    }, {
+        {"token_embd.weight", 32908.2139, 69.7104138},
+        {"blk.0.attn_norm.weight", 2457.16449, -89.6839233},
+        {"blk.0.ffn_down.weight", 9274.27437, -4.06580544},
+        {"blk.0.ffn_gate.weight", 11676.5204, 45.687576},
+        {"blk.0.ffn_up.weight", 11756.5085, -27.2464393},
+        {"blk.0.ffn_norm.weight", 580.514942, 28.6025169},
+        {"blk.0.attn_k.bias", 23.3170281, 0.0438666061},
+        {"blk.0.attn_k.weight", 23905.3717, -87.3161226},
+        {"blk.0.attn_output.weight", 30522.7039, -88.3129549},
+        {"blk.0.attn_q.bias", 309.621432, -4.08006251},
+        {"blk.0.attn_q.weight", 21945.1454, -3.19897547},
+        {"blk.0.attn_v.bias", 1813.76671, 41.5490724},
+        {"blk.0.attn_v.weight", 31765.6104, -17.9867524},
+        {"blk.1.attn_norm.weight", 256.633667, -15.8477876},
+        {"blk.1.ffn_down.weight", 2568.91514, 27.5318977},
+        {"blk.1.ffn_gate.weight", 2588.04547, -51.5072025},
+        {"blk.1.ffn_up.weight", 2696.05102, 39.9430187},
+        {"blk.1.ffn_norm.weight", 142.944554, 3.60252298},
+        {"blk.1.attn_k.bias", 7.3836789, 2.70709647},
+        {"blk.1.attn_k.weight", 1967.55781, -20.0557942},
+        {"blk.1.attn_output.weight", 4391.06865, 0.566213902},
+        {"blk.1.attn_q.bias", 33.460448, -4.12857243},
+        {"blk.1.attn_q.weight", 1950.36504, -21.7628289},
+        {"blk.1.attn_v.bias", 104.479384, -2.6575287},
+        {"blk.1.attn_v.weight", 4629.17945, -52.6429753},
+        {"output_norm.weight", 766.67358, 18.9174345},
     }},
     {"qwen3-tied.gguf", 424.230536141, {17754.0777, 126.599931, 338.812777, 118.31903, 691.272906}, {
         {{146.518887, 1.48744671, 1.10178379, 0.55337672, 1.01846621},
@@ -71,6 +149,31 @@ static const struct gradients_of {
          {53.0696924, 1.5858819, 0.819280652, 0.257315296, 0.171369681},
          {46.6235631, 0.253601229, 0.35638797, 0.22043585, 0.0840610038},
          {47.4450399, 0.651580515, 0.834289622, 0.574832162, 0.298070981}},
+    }, {
+        {"token_embd.weight", 21749.0734, 34.674068},
+        {"blk.0.attn_norm.weight", 865.332917, -4.90599563},
+        {"blk.0.ffn_down.weight", 9828.65471, -22.2564965},
+        {"blk.0.ffn_gate.weight", 10099.3377, -60.6694209},
+        {"blk.0.ffn_up.weight", 10003.0206, -20.017187},
+        {"blk.0.ffn_norm.weight", 437.630412, 19.2584864},
+        {"blk.0.attn_k_norm.weight", 458.893473, -2.04310528},
+        {"blk.0.attn_k.weight", 11046.8152, 55.0090212},
+        {"blk.0.attn_output.weight", 40838.1339, 90.1877575},
+        {"blk.0.attn_q_norm.weight", 239.652115, 18.2138922},
+        {"blk.0.attn_q.weight", 10439.0495, 11.3675615},
+        {"blk.0.attn_v.weight", 19492.0969, 88.1045304},
+        {"blk.1.attn_norm.weight", 116.155898, 10.0128191},
+        {"blk.1.ffn_down.weight", 2820.55981, 34.964652},
+        {"blk.1.ffn_gate.weight", 3427.14635, -10.5382583},
+        {"blk.1.ffn_up.weight", 3245.63944, -33.4690483},
+        {"blk.1.ffn_norm.weight", 247.471713, -15.3668834},
+        {"blk.1.attn_k_norm.weight", 21.1949437, 2.42866001},
+        {"blk.1.attn_k.weight", 931.389322, -12.6981183},
+        {"blk.1.attn_output.weight", 9361.87501, 127.969806},
+        {"blk.1.attn_q_norm.weight", 23.0517087, -2.27933889},
+        {"blk.1.attn_q.weight", 897.670313, 9.89390738},
+        {"blk.1.attn_v.weight", 5328.3005, 60.6301092},
+        {"output_norm.weight", 919.046988, 12.1124065},
     }},
 };
 // clang-format on

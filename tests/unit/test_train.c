@@ -1,0 +1,313 @@
+/* The job of training: it follows PyTorch's losses, comes to the same bits however it is interrupted and
+ * with any threads, writes what it measured, leaves what is not learned, and tells its failures. */
+#include "../golden/training.h"
+#include "check.h"
+#include "counting_alloc.h"
+#include "data.h"
+#include "make_gguf.h"
+#include "memory_job.h"
+
+#include "base/error.h"
+#include "model/gguf.h"
+#include "nutshell_train.h"
+
+#include <math.h>
+
+static const char text[] =
+    "The owl sat in the tree and the cat went to the sea. A band of men then came to the inn at the end of "
+    "the road, and the rain ran down the pane. What the hen ate that day no one can tell. In the end the "
+    "man let the cat in, and the dog and the hen and the owl ate at one table until the rain was over.";
+
+/* A run over files in memory. */
+typedef struct runner {
+    memory_job mj;
+    nut_train_options o;
+    char recipe[600];
+    nut_train_step steps[TRAINING_STEPS];
+    uint32_t n_steps;
+    float result;
+} runner;
+
+/* Options as JSON, behind the names of files. */
+static void set_recipe(runner *r, const char *options) {
+    snprintf(r->recipe, sizeof r->recipe, "{\"model\": \"a\", \"text\": \"b\", \"output\": \"c\"%s%s}",
+             *options ? ", " : "", options);
+    r->o.recipe = r->recipe;
+    r->o.n_recipe = strlen(r->recipe);
+}
+
+static runner runner_of(const uint8_t *file, size_t n, const char *options) {
+    runner r = {.mj = {.file = {file}, .n_bytes = {n}}, .o = {.text = text, .n_text = sizeof text - 1}};
+    set_recipe(&r, options);
+    return r;
+}
+
+/* To its end, or where the driver is to stop. What an earlier run wrote is dropped. */
+static nut_status run(runner *r, nut_error *err) {
+    nut_job *job;
+    free(r->mj.out);
+    r->mj.out = NULL, r->mj.n_out = r->mj.cap = r->mj.n_steps = 0, r->mj.done = false;
+    r->o.recipe = r->recipe; // the runner may have been copied
+    TRY(nut_train_begin(&r->o, &job, err));
+    const nut_status status = memory_job_drive(&r->mj, job, err);
+    const nut_train_step *steps = nut_train_steps(job, &r->n_steps);
+    for (uint32_t i = 0; i < r->n_steps && i < TRAINING_STEPS; i++) r->steps[i] = steps[i];
+    r->result = nut_train_result(job);
+    nut_job_free(job);
+    return status;
+}
+
+static void free_runner(runner *r) {
+    free(r->mj.out), free(r->mj.state);
+}
+
+/* ---- PyTorch ---- */
+
+static void test_curve(void) {
+    size_t n_file, n_text;
+    nut_error err = {0};
+    char *file = data_read("models/stories260K-f32.gguf", &n_file);
+    char *stories = data_read("text/tinystories-2MB-cased.txt", &n_text);
+    if (!file || !stories) {
+        CHECK_SKIP("models/stories260K-f32.gguf or text/tinystories-2MB-cased.txt is missing");
+        free(file), free(stories);
+        return;
+    }
+    runner r = runner_of((const uint8_t *)file, n_file, training_options);
+    r.o.text = stories, r.o.n_text = TRAINING_BYTES;
+    double worst = 0;
+    CHECK(run(&r, &err) == NUT_OK, "%s", err.message);
+    CHECK(r.n_steps == TRAINING_STEPS, "%u steps", r.n_steps);
+    for (uint32_t i = 0; i < r.n_steps; i++) {
+        const double off = fabs((double)r.steps[i].loss / training_losses[i] - 1);
+        CHECK(off < 0.01, "step %u: loss %g, PyTorch has %g", i, (double)r.steps[i].loss,
+              training_losses[i]);
+        worst = off > worst ? off : worst;
+    }
+    printf("200 steps follow PyTorch's losses within %.4f %%\n", 100 * worst);
+    free_runner(&r);
+    free(file), free(stories);
+}
+
+/* ---- the same bits ---- */
+
+#define SHORT                                                                                               \
+    "\"steps\": 12, \"batch\": 3, \"window\": 16, \"warmup\": 3, \"checkpoint\": 4, \"evaluate\": 5, "      \
+    "\"held_out\": 0.3"
+
+static bool same(const runner *a, const runner *b) {
+    return a->mj.n_out == b->mj.n_out && !memcmp(a->mj.out, b->mj.out, a->mj.n_out) &&
+           a->n_steps == b->n_steps && !memcmp(a->steps, b->steps, a->n_steps * sizeof *a->steps) &&
+           !memcmp(&a->result, &b->result, sizeof a->result);
+}
+
+/* Stopped after so many events, again and again, and gone on with. */
+static void check_interrupted(const runner *whole, const uint8_t *file, size_t n, size_t stop_at) {
+    runner r = runner_of(file, n, SHORT);
+    nut_error err = {0};
+    size_t n_runs = 0, n_state = 0, went_on = 0;
+    r.o.keeps_state = true;
+    r.o.n_threads = 2;
+    for (; !r.mj.done && n_runs < 200; n_runs++) {
+        r.mj.stop_at = stop_at + 5 * n_runs;
+        r.mj.notes[0] = 0;
+        if (!CHECK(run(&r, &err) == NUT_OK && !r.mj.n_wrong, "%s", err.message)) break;
+        went_on += strstr(r.mj.notes, "going on") != NULL;
+        CHECK(r.mj.n_state >= n_state, "the state has become smaller");
+        n_state = r.mj.n_state;
+    }
+    CHECK(went_on > 0 && same(whole, &r), "%zu runs, %zu went on: other bits", n_runs, went_on);
+    free_runner(&r);
+}
+
+/* A checkpoint that was torn is passed over for the one before. */
+static void check_torn(const runner *whole, const uint8_t *file, size_t n) {
+    runner r = runner_of(file, n, SHORT);
+    nut_error err = {0};
+    r.o.keeps_state = true;
+    CHECK(run(&r, &err) == NUT_OK && r.mj.n_state > 100, "%s", err.message);
+    for (size_t at = r.mj.n_state - 1; at > 0; at -= r.mj.n_state / 3) {
+        runner again = r;
+        again.mj.state = malloc(r.mj.n_state);
+        memcpy(again.mj.state, r.mj.state, r.mj.n_state);
+        again.mj.state[at] ^= 1;
+        again.mj.out = NULL;
+        CHECK(run(&again, &err) == NUT_OK && same(whole, &again), "byte %zu: %s", at, err.message);
+        free_runner(&again);
+        if (at < r.mj.n_state / 3) break;
+    }
+    free_runner(&r);
+}
+
+static void test_same_bits(void) {
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_F32, .n_layer = 3});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    nut_error err = {0};
+    runner whole = runner_of(file, n, SHORT);
+    CHECK(run(&whole, &err) == NUT_OK && whole.mj.done && !whole.mj.n_wrong, "%s", err.message);
+    CHECK(whole.n_steps == 12 && whole.result > 0 && whole.result < whole.steps[0].held_out,
+          "held out: %g before, %g after", (double)whole.steps[0].held_out, (double)whole.result);
+    CHECK(whole.steps[5].held_out > 0 && whole.steps[4].held_out < 0, "measured at other steps");
+    for (size_t stop = 10; stop < 22; stop += 3) check_interrupted(&whole, file, n, stop);
+    check_torn(&whole, file, n);
+    runner other = runner_of(file, n, SHORT ", \"seed\": 2");
+    CHECK(run(&other, &err) == NUT_OK && !same(&whole, &other), "the seed changes nothing");
+    rng random;
+    rng_seed(&random, 3);
+    runner slices = runner_of(file, n, SHORT);
+    slices.mj.random = &random;
+    CHECK(run(&slices, &err) == NUT_OK && same(&whole, &slices), "slices of the file: %s", err.message);
+    free_runner(&whole), free_runner(&other), free_runner(&slices);
+    free(file);
+    make_free(&g);
+}
+
+/* ---- the output ---- */
+
+static bool read_gguf(const uint8_t *bytes, size_t n, gguf *g) {
+    bool complete = false;
+    size_t used;
+    nut_error err = {0};
+    gguf_begin(g, n, &err);
+    const nut_status status = gguf_feed(g, bytes, n, &used, &complete, &err);
+    return CHECK(status == NUT_OK && complete, "%s", err.message);
+}
+
+/* Tensors that are not learned are copied bit by bit; the others have changed. */
+static void check_frozen(const uint8_t *file, size_t n, const char *options, size_t n_changed,
+                         uint32_t type) {
+    runner r = runner_of(file, n, options);
+    nut_error err = {0};
+    gguf before, after;
+    size_t changed = 0;
+    if (!CHECK(run(&r, &err) == NUT_OK && !r.mj.n_wrong, "%s", err.message)) return;
+    if (read_gguf(file, n, &before) && read_gguf(r.mj.out, r.mj.n_out, &after)) {
+        CHECK(gguf_find(&after, "nutshell.train.recipe"), "the recipe is not in the file");
+        CHECK(before.n_tensors == after.n_tensors, "%d tensors", (int)after.n_tensors);
+        for (uint64_t i = 0; i < after.n_tensors; i++) {
+            const gguf_tensor *a = &before.tensors[i], *b = &after.tensors[i];
+            const bool is_same = a->ggml_type == b->ggml_type && a->n_bytes == b->n_bytes &&
+                                 !memcmp(file + a->offset, r.mj.out + b->offset, (size_t)a->n_bytes);
+            changed += !is_same;
+            CHECK(is_same || b->ggml_type == (b->n_dims > 1 ? type : 0), "type %u", b->ggml_type);
+        }
+        gguf_free(&before), gguf_free(&after);
+    }
+    CHECK(changed == n_changed, "%s: %zu tensors have changed", options, changed);
+    free_runner(&r);
+}
+
+/* What a run measures at its end, the next one measures of its file. */
+static void check_export(const uint8_t *file, size_t n, const char *options, double within) {
+    runner a = runner_of(file, n, options);
+    nut_error err = {0};
+    CHECK(run(&a, &err) == NUT_OK, "%s", err.message);
+    runner b = runner_of(a.mj.out, a.mj.n_out, options);
+    CHECK(run(&b, &err) == NUT_OK, "%s", err.message);
+    CHECK(fabs((double)(b.steps[0].held_out - a.result)) <= within * (double)a.result,
+          "%s: %.9g was measured, and %.9g of the file", options, (double)a.result,
+          (double)b.steps[0].held_out);
+    free_runner(&a), free_runner(&b);
+}
+
+static void test_output(void) {
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q8_0, .untied = true});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    const uint64_t n_tensors = 9 * 2 + 3;
+    check_frozen(file, n, SHORT ", \"learn\": \"norms\"", 2 * 2 + 1, 0);
+    check_frozen(file, n, SHORT ", \"learn\": \"blk.1.ffn_up.weight\"", 1, 0);
+    check_frozen(file, n, SHORT ", \"learn\": \"blk.0.*\", \"type\": \"f16\"", 9, 1);
+    check_frozen(file, n, SHORT, n_tensors, 0);
+    check_export(file, n, SHORT, 0);
+    check_export(file, n, SHORT ", \"type\": \"f16\"", 1e-3);
+    free(file);
+    make_free(&g);
+}
+
+/* ---- failures ---- */
+
+static void check_refused(const uint8_t *file, size_t n, const char *options, const char *says) {
+    runner r = runner_of(file, n, options);
+    nut_error err = {0};
+    CHECK(run(&r, &err) != NUT_OK && strstr(err.message, says), "%s: %s", options, err.message);
+    free_runner(&r);
+}
+
+static void test_refused(const uint8_t *file, size_t n) {
+    check_refused(file, n, "\"step\": 3", "there is no option \"step\"");
+    check_refused(file, n, "\"steps\": 2.5", "a whole number from 1");
+    check_refused(file, n, "\"steps\": \"many\"", "takes a number");
+    check_refused(file, n, "\"learn\": 3", "a text in quotes");
+    check_refused(file, n, "\"type\": \"q4_0\"", "f32 or f16");
+    check_refused(file, n, "\"divergence\": \"kl\"", "name \"teacher\" too");
+    check_refused(file, n, "\"teacher\": \"t\"", "to be given with it");
+    check_refused(file, n, "\"teacher\": \"t\", \"divergence\": \"k\"", "there are kl, reverse_kl");
+    check_refused(file, n, "\"steps\": 40, \"warmup\": 40", "takes all of the 40 steps");
+    check_refused(file, n, "\"window\": 4000", "at most");
+    check_refused(file, n, "\"learn\": \"blk.9.*\"", "\"blk.9.*\"");
+    runner r = runner_of(file, n, "");
+    nut_error err = {0};
+    r.o.n_text = 9;
+    CHECK(run(&r, &err) == NUT_E_ARGUMENT && strstr(err.message, "longer text"), "%s", err.message);
+    strcpy(r.recipe, "{\"model\": \"a\"}"), r.o.n_recipe = strlen(r.recipe);
+    CHECK(run(&r, &err) == NUT_E_ARGUMENT && strstr(err.message, "must name"), "%s", err.message);
+    free_runner(&r);
+}
+
+/* A rate that is far too high: the run stops, names a tensor, and its checkpoint goes on with a lower one.
+ */
+static void test_astray(const uint8_t *file, size_t n) {
+    runner r = runner_of(file, n, SHORT);
+    nut_error err = {0};
+    uint32_t kept;
+    r.o.keeps_state = true;
+    r.mj.stop_at = 32;
+    CHECK(run(&r, &err) == NUT_OK && r.n_steps >= 4 && r.n_steps < 12, "%u steps", r.n_steps);
+    kept = r.n_steps / 4 * 4;
+    r.mj.stop_at = 0;
+    set_recipe(&r, SHORT ", \"rate\": 1e30");
+    CHECK(run(&r, &err) == NUT_E_STATE && strstr(err.message, ".weight; give a lower"), "%s", err.message);
+    CHECK(r.n_steps >= kept && r.n_steps < 12, "%u steps", r.n_steps);
+    set_recipe(&r, SHORT);
+    r.mj.notes[0] = 0;
+    CHECK(run(&r, &err) == NUT_OK && r.mj.done && strstr(r.mj.notes, "going on"), "%s", err.message);
+    free_runner(&r);
+}
+
+static void test_memory(const uint8_t *file, size_t n) {
+    size_t k = 0;
+    for (bool failed = true; failed;) {
+        runner r = runner_of(file, n, "\"steps\": 1, \"batch\": 1, \"window\": 16");
+        nut_error err = {0};
+        r.o.keeps_state = true;
+        counting_start(++k);
+        const nut_status status = run(&r, &err);
+        failed = counting.n_failed > 0;
+        CHECK(counting.alive == 0, "allocation %zu fails: %zu are left", k, counting.alive);
+        CHECK(status == NUT_OK || (failed && status == NUT_E_MEMORY), "allocation %zu: %s", k, err.message);
+        counting_stop();
+        free_runner(&r);
+    }
+    CHECK(k > 40, "%zu allocations", k);
+}
+
+static void test_failures(void) {
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_F16});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    test_refused(file, n);
+    test_astray(file, n);
+    test_memory(file, n);
+    free(file);
+    make_free(&g);
+}
+
+int main(void) {
+    test_curve();
+    test_same_bits();
+    test_output();
+    test_failures();
+    return check_report();
+}
