@@ -70,6 +70,13 @@ if (!existsSync(TINY)) {
     assert.ok(perplexity(at('whole.gguf')) < perplexity(TINY), 'perplexity has not fallen');
   });
 
+  await test('a student comes nearer to its teacher', () => {
+    const r = run(recipe('student', { model: at('whole.gguf'), teacher: TINY, divergence: 'reverse_kl', temperature: 2 }));
+    assert.equal(r.status, 0, r.stderr.slice(-600));
+    const divergences = readFileSync(at('student.csv'), 'utf8').trim().split('\n').slice(1).map((line) => Number(line.split(',')[3]));
+    assert.ok(divergences[0] > 0 && divergences[23] < divergences[0], `${divergences[0]} and then ${divergences[23]}`);
+  });
+
   await test('training that goes astray keeps its checkpoint, and goes on with a lower rate', () => {
     const wild = run(recipe('wild', { rate: 1e6, warmup: 10 }));
     assert.equal(wild.status, 1);

@@ -226,6 +226,69 @@ static void test_output(void) {
     make_free(&g);
 }
 
+/* ---- teachers ---- */
+
+static nut_model *load_teacher(const make_options *o) {
+    make_gguf g = make_model(o);
+    nut_load_options lo = nut_load_defaults();
+    nut_model *m = NULL;
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    lo.reference = true;
+    CHECK(make_load(file, n, 0, &lo, &m, NULL) == NUT_OK, "load");
+    free(file);
+    make_free(&g);
+    return m;
+}
+
+/* From a teacher that is the model itself there is nothing to learn; from another one, whose layers and
+ * width differ, a divergence falls. */
+static void check_teacher(const uint8_t *file, size_t n, const make_options *o, const char *kind,
+                          bool self) {
+    char options[400];
+    nut_error err = {0};
+    nut_model *teacher = load_teacher(o);
+    snprintf(options, sizeof options,
+             SHORT ", \"teacher\": \"t\", \"divergence\": \"%s\", \"weight\": 1, \"rate\": 0.003", kind);
+    runner r = runner_of(file, n, options);
+    r.o.teacher = teacher;
+    CHECK(run(&r, &err) == NUT_OK && !r.mj.n_wrong, "%s: %s", kind, err.message);
+    const double first = (double)r.steps[0].divergence, last = (double)r.steps[11].divergence;
+    CHECK(self ? fabs(first) < 1e-6 : last > 0 && last < 0.8 * first, "%s: %g, and in the end %g", kind,
+          first, last);
+    CHECK(r.steps[0].loss == r.steps[0].divergence && r.steps[0].cross_entropy > 1, "the weight is not 1");
+    free_runner(&r);
+    nut_model_free(teacher);
+}
+
+static void check_no_teacher(const uint8_t *file, size_t n, const make_options *o, const char *says) {
+    nut_error err = {0};
+    nut_model *teacher = load_teacher(o);
+    runner r = runner_of(file, n, SHORT ", \"teacher\": \"t\"");
+    r.o.teacher = teacher;
+    CHECK(run(&r, &err) != NUT_OK && strstr(err.message, says), "%s", err.message);
+    free_runner(&r);
+    nut_model_free(teacher);
+}
+
+static void test_teachers(void) {
+    static const char *const kinds[] = {"kl", "reverse_kl", "jsd", "skew_kl", "skew_reverse_kl"};
+    const make_options small = {.matrices = FORMAT_F32, .n_layer = 1},
+                       large = {
+                           .matrices = FORMAT_Q8_0, .n_layer = 3, .n_embd = 96, .seed = 4, .untied = true};
+    make_gguf g = make_model(&small);
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        check_teacher(file, n, &large, kinds[i], false);
+        check_teacher(file, n, &small, kinds[i], true);
+    }
+    check_no_teacher(file, n, &(make_options){.byte_pairs = true}, "another vocabulary");
+    check_no_teacher(file, n, &(make_options){.n_ctx = 8}, "the teacher sees 8 tokens");
+    free(file);
+    make_free(&g);
+}
+
 /* ---- failures ---- */
 
 static void check_refused(const uint8_t *file, size_t n, const char *options, const char *says) {
@@ -308,6 +371,7 @@ int main(void) {
     test_curve();
     test_same_bits();
     test_output();
+    test_teachers();
     test_failures();
     return check_report();
 }
