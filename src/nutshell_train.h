@@ -55,6 +55,20 @@ const nut_train_step *nut_train_steps(const nut_job *job, uint32_t *n);
  * done. */
 float nut_train_result(const nut_job *job);
 
+/* ---- adapters ---- */
+
+typedef struct nut_merge_options {
+    const void *adapter; // (n_adapter) a file of a LoRA adapter as llama.cpp has it; the caller's until the
+    size_t n_adapter;    // job is freed
+    float scale;         // of what it adds, beside its own: 1 for as it was trained
+    const char *type;    // of matrices that change: "f32" or "f16"; NULL: F32 where they are F32, else F16
+} nut_merge_options;
+
+/* A job that reads a model and writes it with an adapter added to its weights; other tensors are copied.
+ * Memory: the model in floats, and the matrices that change once more. E_ARGUMENT where the adapter was made
+ * for another model. */
+nut_status nut_merge_begin(const nut_merge_options *options, nut_job **out, nut_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -22,16 +22,24 @@ function recipe(name, options = {}) {
 /** @param {string[]} args */
 const run = (...args) => spawnSync(NUTSHELL, ['train', ...args], { encoding: 'utf8', timeout: 120_000 });
 
-/** Kills the command once its state has so many bytes, and some time has passed. @param {string} name @param {number} bytes
- * @param {number} wait milliseconds @returns {Promise<boolean>} */
-function killAt(name, bytes, wait) {
+/** Of README.md. @param {string} model */
+function perplexity(model) {
+  const r = spawnSync(NUTSHELL, ['perplexity', model, 'README.md', '--context', '64'], { encoding: 'utf8' });
+  return Number(/perplexity[^\d]*([\d.]+)/.exec(r.stdout)?.[1]);
+}
+
+/** Checkpoints in a state, whole: records of one size, which the head of the first says. @param {string} path */
+function checkpoints(path) {
+  const bytes = existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
+  return bytes.length < 48 ? 0 : Math.floor((bytes.length - 16) / (32 + Number(bytes.readBigUInt64LE(24))));
+}
+
+/** Kills the command once its state has so many checkpoints. @param {string} name @param {number} n @returns {Promise<boolean>} */
+function killAt(name, n) {
   const child = spawn(NUTSHELL, ['train', at(`${name}.json`)], { stdio: 'ignore' });
   const look = setInterval(() => {
-    const state = at(`${name}.gguf.state`);
-    if (!existsSync(state) || statSync(state).size < bytes) return;
-    clearInterval(look);
-    setTimeout(() => child.kill('SIGKILL'), wait);
-  }, 1);
+    if (checkpoints(at(`${name}.gguf.state`)) >= n) child.kill('SIGKILL');
+  }, 5);
   return new Promise((done) => child.on('close', (code) => (clearInterval(look), done(code === null))));
 }
 
@@ -44,9 +52,7 @@ if (!existsSync(TINY)) {
     assert.match(whole.stderr, /text held out: [\d.]+ nats a token before, [\d.]+ after/);
     assert.ok(!existsSync(at('whole.gguf.state')), 'a state is left after success');
     recipe('killed');
-    const size = () => statSync(at('killed.gguf.state'), { throwIfNoEntry: false })?.size ?? 0;
-    for (let i = 0; i < 2; i++) // each adds a record
-      assert.ok(await killAt('killed', size() + 1000, 100), 'the run was not killed');
+    for (let n = 1; n <= 2; n++) assert.ok(await killAt('killed', n), 'the run was not killed');
     const last = run(at('killed.json'));
     assert.equal(last.status, 0, last.stderr.slice(-600));
     assert.match(last.stderr, /going on behind the checkpoint of step \d+/);
@@ -63,10 +69,6 @@ if (!existsSync(TINY)) {
     const loss = (/** @type {string} */ line) => Number(line.split(',')[1]);
     assert.ok(loss(lines[24]) < loss(lines[1]), `${loss(lines[1])} and then ${loss(lines[24])}`);
     assert.deepEqual(lines.slice(1).filter((line) => !line.endsWith(',')).map((line) => Number(line.split(',')[0])), [1, 9, 17]);
-    const perplexity = (/** @type {string} */ model) => {
-      const r = spawnSync(NUTSHELL, ['perplexity', model, 'README.md', '--context', '64'], { encoding: 'utf8' });
-      return Number(/perplexity[^\d]*([\d.]+)/.exec(r.stdout + r.stderr)?.[1]);
-    };
     assert.ok(perplexity(at('whole.gguf')) < perplexity(TINY), 'perplexity has not fallen');
   });
 
@@ -75,6 +77,19 @@ if (!existsSync(TINY)) {
     assert.equal(r.status, 0, r.stderr.slice(-600));
     const divergences = readFileSync(at('student.csv'), 'utf8').trim().split('\n').slice(1).map((line) => Number(line.split(',')[3]));
     assert.ok(divergences[0] > 0 && divergences[23] < divergences[0], `${divergences[0]} and then ${divergences[23]}`);
+  });
+
+  await test('an adapter is trained beside a model, and merged into it', () => {
+    const r = run(recipe('adapter', { rank: 4, alpha: 8, rate: 0.01 }));
+    assert.equal(r.status, 0, r.stderr.slice(-600));
+    assert.ok(statSync(at('adapter.gguf')).size < statSync(TINY).size / 2, 'the adapter is large');
+    const merge = (/** @type {string[]} */ ...args) => spawnSync(NUTSHELL, ['merge', ...args], { encoding: 'utf8' });
+    const merged = merge(TINY, at('adapter.gguf'), at('merged.gguf'));
+    assert.equal(merged.status, 0, merged.stderr);
+    assert.ok(perplexity(at('merged.gguf')) < perplexity(TINY), 'perplexity has not fallen');
+    const wrong = merge(TINY, TINY, at('wrong.gguf'));
+    assert.match(wrong.stderr, /is no LoRA adapter/);
+    assert.ok(wrong.status === 1 && !existsSync(at('wrong.gguf')), 'an output is left');
   });
 
   await test('training that goes astray keeps its checkpoint, and goes on with a lower rate', () => {

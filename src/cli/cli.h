@@ -136,7 +136,8 @@ nut_status job_run_kept(nut_job *job, const char *in, const char *out, nut_error
     X(calibrate, "gather statistics of a model's inputs over a text")                                       \
     X(compress, "write the best model of a size")                                                           \
     X(quantize, "write a smaller model, its matrices in another type")                                      \
-    X(train, "learn from a text, or from another model")
+    X(train, "learn from a text, or from another model")                                                    \
+    X(merge, "add an adapter to a model's weights")
 
 #define NUT_X(name, help) nut_status command_##name(int argc, char **argv, nut_error *err);
 CLI_COMMANDS(NUT_X)

@@ -1,4 +1,4 @@
-/* nutshell train. */
+/* nutshell train and nutshell merge. */
 #include "cli/cli.h"
 #include "nutshell_train.h"
 
@@ -70,5 +70,27 @@ nut_status command_train(int argc, char **argv, nut_error *err) {
     nut_model_free(teacher);
     free(recipe);
     free(text);
+    return status;
+}
+
+/* ---- merge ---- */
+
+nut_status command_merge(int argc, char **argv, nut_error *err) {
+    nut_merge_options o = {.scale = 1};
+    const arg_option options[] = {
+        {"--scale", ARG_F32, &o.scale, "of what the adapter adds (1)"},
+        {"--type", ARG_TEXT, &o.type, "of matrices that change: f32 or f16 (f32 where they are, else f16)"},
+    };
+    const char *p[3];
+    arg_set set = {"merge", "IN.gguf ADAPTER.gguf OUT.gguf", options, 2, p, 3};
+    nut_job *job = NULL;
+    char *adapter;
+    TRY(args_parse(&set, argc, argv, err));
+    TRY(file_read_text(p[1], &adapter, &o.n_adapter, err));
+    o.adapter = adapter;
+    nut_status status = nut_merge_begin(&o, &job, err);
+    if (status == NUT_OK) status = job_run(job, p[0], p[2], err);
+    nut_job_free(job);
+    free(adapter);
     return status;
 }

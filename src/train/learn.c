@@ -54,9 +54,16 @@ static bool is_named(const char *names, gguf_str name) {
 
 /* ---- the choice ---- */
 
+static size_t rank_of(const learn *l, gguf_str name) {
+    return l->options.rank_of ? l->options.rank_of(l->options.ctx, name) : l->options.rank;
+}
+
+/* Adapters are beside matrices of layers. */
 static bool is_wanted(const learn *l, const binding *b) {
-    return b->spec && is_named(l->options.names, b->source->name) &&
-           (b->spec->kind != TENSOR_VECTOR || l->options.kind == &learn_full);
+    if (!b->spec || !is_named(l->options.names, b->source->name)) return false;
+    if (l->options.kind == &learn_full) return true;
+    return b->spec->kind == TENSOR_MATRIX && fits("blk.*", 5, b->source->name) &&
+           rank_of(l, b->source->name);
 }
 
 static nut_status cannot(const gguf_tensor *t, const char *why, nut_error *err) {
@@ -73,6 +80,7 @@ static nut_status add_tensor(learn *l, const binding *b, nut_error *err) {
     t->n = t->n_cols;
     if (b->spec->kind == TENSOR_MATRIX) {
         t->kind = l->options.kind;
+        t->rank = rank_of(l, b->source->name);
         t->n_rows = (size_t)b->source->dims[1];
         t->n = t->kind->n_numbers(l, t);
     }
@@ -106,12 +114,16 @@ static nut_status check_names(const learn *l, nut_error *err) {
 }
 
 static nut_status take_memory(learn *l, nut_error *err) {
-    size_t longest = 1;
-    for (size_t i = 0; i < l->n_tensors; i++)
+    size_t longest = 1, rank = 1;
+    for (size_t i = 0; i < l->n_tensors; i++) {
         if (l->tensors[i].n_cols > longest) longest = l->tensors[i].n_cols;
+        if (l->tensors[i].rank > rank) rank = l->tensors[i].rank;
+    }
     l->gradients = mem_calloc(l->n, sizeof *l->gradients);
     l->row = mem_calloc(longest, sizeof *l->row);
-    return l->gradients && l->row ? NUT_OK : error_memory(err, l->n * sizeof *l->gradients);
+    for (int i = 0; i < 2; i++) l->low[i] = mem_calloc(l->options.n_tokens + 1, rank * sizeof(float));
+    return l->gradients && l->row && l->low[0] && l->low[1] ? NUT_OK
+                                                            : error_memory(err, l->n * sizeof *l->gradients);
 }
 
 /* ---- what a pass tells ---- */
@@ -241,6 +253,9 @@ nut_status learn_new(nut_model *m, const layer_load *loads, size_t n_loads, dens
 
 void learn_free(learn *l) {
     if (!l) return;
+    for (size_t i = 0; i < l->n_tensors; i++) mem_free(l->tensors[i].base);
+    mem_free(l->low[0]);
+    mem_free(l->low[1]);
     mem_free(l->tensors);
     mem_free(l->gradients);
     mem_free(l->row);

@@ -14,7 +14,8 @@
 
 // clang-format off
 #define LEARN_LIST(X) \
-    X(full)
+    X(full)            \
+    X(lora)
 // clang-format on
 
 typedef struct learn learn;
@@ -44,11 +45,22 @@ struct learn_tensor {
     const learn_kind *kind; // of a matrix; NULL: a vector
     size_t n_rows, n_cols;  // n_rows 1 for a vector
     size_t n, at;           // numbers, and where they begin
+    size_t rank;            // of an adapter
+    float *base;            // (n_rows, n_cols) weights that an adapter is added to; or NULL
 };
 
 typedef struct learn_options {
     const char *names; // "all", "norms", or names of tensors parted by commas, with * for anything
     const learn_kind *kind;
+    // of adapters
+    uint32_t rank;
+    double alpha;    // what is added is multiplied by it, divided by the rank; 0: as it is
+    double scale;    // and by this
+    uint64_t seed;   // of the first factor
+    size_t n_tokens; // most of a gradient
+    /* The rank for a tensor, 0 for none, in the place of `rank`; NULL: that one. */
+    uint32_t (*rank_of)(const void *ctx, gguf_str name);
+    const void *ctx;
 } learn_options;
 
 struct learn {
@@ -61,6 +73,7 @@ struct learn {
     float *numbers;   // (n) the caller's
     float *gradients; // (n)
     float *row;       // (the longest row)
+    float *low[2];    // (n_tokens, the highest rank) of adapters
     pass_learner hooks;
 };
 
@@ -84,5 +97,8 @@ void learn_row(const learn *l, const learn_tensor *t, size_t row, float *out);
 /* The tensor with the largest of the numbers x (l->n), or with the first that is not finite; *value receives
  * that number, without its sign. */
 const learn_tensor *learn_worst(const learn *l, const float *x, double *value);
+
+/* What an adapter is multiplied by. */
+double learn_lora_scale(const learn *l, const learn_tensor *t);
 
 #endif

@@ -13,7 +13,9 @@ enum { FILE_TYPE_F32, FILE_TYPE_F16 }; // general.file_type of llama.cpp
 /* ---- the plan ---- */
 
 static const format *type_of(const output *o, const learn_tensor *t) {
-    return t->kind ? o->type : &format_table[FORMAT_F32];
+    const bool is_f32 = t->source->ggml_type == format_table[FORMAT_F32].ggml_type;
+    if (!t->kind || (!o->type && is_f32)) return &format_table[FORMAT_F32];
+    return o->type ? o->type : &format_table[FORMAT_F16];
 }
 
 /* Whether all matrices are learned, so that the file is of one type. */
@@ -45,10 +47,10 @@ static nut_status plan(output *o, nut_error *err) {
 
 nut_status output_begin(output *o, const learn *l, const char *type, const char *recipe, nut_error *err) {
     const bool half = !strcmp(type, "f16");
-    *o = (output){.l = l, .type = &format_table[half ? FORMAT_F16 : FORMAT_F32]};
+    *o = (output){.l = l, .type = *type ? &format_table[half ? FORMAT_F16 : FORMAT_F32] : NULL};
     TRY(plan(o, err));
-    TRY(gguf_meta_str(&o->meta, TRAIN_RECIPE, (gguf_str){recipe, strlen(recipe)}, err));
-    if (is_whole(o))
+    if (recipe) TRY(gguf_meta_str(&o->meta, TRAIN_RECIPE, (gguf_str){recipe, strlen(recipe)}, err));
+    if (o->type && is_whole(o))
         TRY(gguf_meta_int(&o->meta, "general.file_type", GGUF_U32, half ? FILE_TYPE_F16 : FILE_TYPE_F32,
                           err));
     splits_forget(&l->m->header);

@@ -12,7 +12,7 @@
 
 typedef struct output {
     const learn *l;
-    const format *type; // of learned matrices
+    const format *type; // of learned matrices; NULL: as in the source, or F16
     gguf_meta meta;
     gguf_tensor *tensors; // (header.n_tensors) as they will be written
     gguf_writer writer;
@@ -25,7 +25,8 @@ typedef struct output {
     float *row; // (the longest row)
 } output;
 
-/* type: "f32" or "f16". The learner must outlive it. Free with output_free whatever happens. */
+/* type: "f32" or "f16"; "": F32 where the source has it, else F16. recipe: for the metadata, or NULL. The
+ * learner must outlive it. Free with output_free whatever happens. */
 nut_status output_begin(output *o, const learn *l, const char *type, const char *recipe, nut_error *err);
 /* A step of the job that writes: tells an event, or *over. */
 nut_status output_step(output *o, nut_job *job, bool *over, nut_error *err);

@@ -13,6 +13,7 @@
 #include "base/state.h"
 #include "base/xxhash.h"
 #include "evaluate/model_source.h"
+#include "train/adapter.h"
 #include "train/batches.h"
 #include "train/output.h"
 #include "train/train_recipe.h"
@@ -60,6 +61,7 @@ typedef struct train {
     nut_train_step *steps; // (adamw.steps)
     float *first, *second; // (learn->n)
     output output;
+    adapter_writer adapter;
     char note[200];
 } train;
 
@@ -83,8 +85,16 @@ static nut_status write_output(train *t, nut_error *err) {
     return NUT_OK;
 }
 
+static nut_status write_adapter(train *t, nut_error *err) {
+    bool over = false;
+    TRY(adapter_write_step(&t->adapter, &t->job, &over, err));
+    if (over) job_done(&t->job);
+    return NUT_OK;
+}
+
 static nut_status begin_output(train *t, nut_error *err) {
-    t->phase = write_output;
+    t->phase = t->r.rank > 0 ? write_adapter : write_output;
+    if (t->r.rank > 0) return adapter_write_begin(&t->adapter, t->learn, t->text, err);
     return output_begin(&t->output, t->learn, t->r.type, t->text, err);
 }
 
@@ -261,7 +271,8 @@ static void mix_key(train *t, const void *bytes, size_t n) {
 
 /* What a checkpoint belongs to: the model, the text, and what makes batches. Rates may change. */
 static void make_key(train *t) {
-    const double numbers[] = {t->r.steps, t->r.batch, (double)t->p->window, t->r.seed, t->r.held_out};
+    const double numbers[] = {t->r.steps, t->r.batch, (double)t->p->window, t->r.seed, t->r.held_out,
+                              t->r.rank,  t->r.alpha};
     mix_key(t, numbers, sizeof numbers);
     mix_key(t, t->r.learn, strlen(t->r.learn));
     mix_key(t, t->options.text, t->options.n_text);
@@ -323,7 +334,13 @@ static nut_status take_buffers(train *t, size_t window, nut_error *err) {
 }
 
 static nut_status begin_learning(train *t, nut_error *err) {
-    const learn_options what = {t->r.learn, &learn_full};
+    const learn_options what = {.names = t->r.learn,
+                                .kind = t->r.rank > 0 ? &learn_lora : &learn_full,
+                                .rank = (uint32_t)t->r.rank,
+                                .alpha = t->r.alpha,
+                                .scale = 1,
+                                .seed = (uint64_t)t->r.seed,
+                                .n_tokens = t->p->n};
     loss_options how;
     TRY(train_recipe_loss(&t->r, t->options.teacher, &how, err));
     TRY(loss_new(&how, t->p, t->teacher, &t->loss, err));
@@ -384,6 +401,7 @@ static nut_status step(nut_job *job, nut_error *err) {
 static void free_job(nut_job *job) {
     train *t = (train *)job;
     output_free(&t->output);
+    adapter_write_free(&t->adapter);
     loss_free(t->loss);
     pass_free(t->p);
     pass_free(t->teacher);

@@ -48,6 +48,8 @@ static const option options[] = {
     REAL(weight, 0, 1, 0.5),
     REAL(temperature, 0.1, 100, 1),
     REAL(mixture, 0, 0.99, -1),
+    WHOLE(rank, 0, 1024, 0),
+    REAL(alpha, 0, 1e5, 0),
 };
 enum { N_OPTIONS = sizeof options / sizeof *options };
 

@@ -14,6 +14,7 @@ typedef struct train_recipe {
     double steps, batch, window, seed, checkpoint, evaluate, held_out;
     double rate, final, warmup, beta1, beta2, epsilon, decay, clip;
     double weight, temperature, mixture;
+    double rank, alpha; // of an adapter; rank 0: weights are learned
 } train_recipe;
 
 /* Reads a JSON object. E_CORRUPT, E_ARGUMENT, with line and column. */

@@ -31,8 +31,8 @@ function tokenIds(model, prompt) {
 
 /** How far the logit of each sampled token is below the best, and which that is, as llama.cpp computes them after the same
  *  tokens. */
-async function shortfalls(model, ids, drawn) {
-  const context = await model.createContext({ contextSize: 256, threads: 1 });
+async function shortfalls(model, ids, drawn, lora) {
+  const context = await model.createContext({ contextSize: 256, threads: 1, lora });
   const sequence = context.getSequence();
   const answers = sequence.evaluateWithMetadata(ids, { probabilities: true }, { temperature: 0, yieldEogToken: true });
   const below = [];
@@ -49,10 +49,10 @@ async function shortfalls(model, ids, drawn) {
 }
 
 /** Loads a model for each prompt: contexts that share one sometimes never answer. */
-async function judge(path, prompt, ids, drawn) {
+async function judge(path, prompt, ids, drawn, lora) {
   const model = await llama.loadModel({ modelPath: resolve(path) });
   equal(ids, tokenIds(model, prompt), 'token ids');
-  const below = await shortfalls(model, ids, drawn);
+  const below = await shortfalls(model, ids, drawn, lora);
   await model.dispose();
   return below;
 }
@@ -66,13 +66,14 @@ function apart(path, ids, a, b) {
   return row[b] - row[a];
 }
 
-async function compare(path) {
+/** A file of ours with what llama.cpp is given: the same, or another with an adapter (lora) beside it. */
+async function compare(path, theirs = path, lora = undefined) {
   for (const prompt of PROMPTS) {
     const ids = nutshell('tokenize', path, prompt, '--bos').trim().split(' ').map(Number);
     const drawn = JSON.parse(
       nutshell('run', path, prompt, '--temperature', '0', '--max-tokens', `${TOKENS}`, '--ignore-eos', '--json')).ids;
     equal(drawn.length, TOKENS, 'drawn tokens');
-    const below = await judge(path, prompt, ids, drawn);
+    const below = await judge(theirs, prompt, ids, drawn, lora);
     for (const [i, at] of below.entries()) {
       const tied = at.below > NEARLY && apart(path, [...ids, ...drawn.slice(0, i)], drawn[i], at.best) < TIE;
       ensure(at.below <= (tied ? FAR : NEARLY), `"${prompt}": token ${i} is ${at.below.toFixed(3)} below the best`);
@@ -135,5 +136,17 @@ for (const [name, steps] of Object.entries({
     await compare(out);
   });
 }
+// An adapter that we train: llama.cpp applies it as it runs, we merge it. Without it, it computes something else.
+if (!existsSync(STORIES)) skip('an adapter', `${STORIES} is missing`);
+else await check('an adapter', async () => {
+  const [recipe, lora, merged] = ['lora.json', 'lora.gguf', 'merged.gguf'].map((name) => join(WORK, name));
+  writeFileSync(recipe, JSON.stringify({ model: STORIES, text: 'README.md', output: lora, steps: 20, batch: 2, window: 64,
+    rate: 0.02, rank: 4, alpha: 8 }));
+  nutshell('train', recipe);
+  nutshell('merge', STORIES, lora, merged);
+  await compare(merged, STORIES, lora);
+  const without = await compare(merged, STORIES).then(() => true, () => false);
+  ensure(!without, 'the adapter changes nothing');
+});
 finish();
 process.exit();

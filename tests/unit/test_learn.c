@@ -75,7 +75,7 @@ static void close_fixture(fixture *f) {
 
 static nut_status learn_of(fixture *f, const char *names, const learn_kind *kind, learn **out,
                            nut_error *err) {
-    const learn_options o = {names, kind};
+    const learn_options o = {names, kind, .rank = 3, .alpha = 6, .scale = 1, .n_tokens = N};
     return learn_new(f->m, f->loads, LAYERS + 1, f->d, &o, out, err);
 }
 
@@ -137,7 +137,8 @@ static void check_golden(const struct gradients_of *want, unsigned n_threads) {
 /* What learn_apply writes is what the pass computes with: the loss falls along the gradient as far as that
  * says. LayerNorm, its bias, caps and scales are set in a model of another family. The teacher, where there
  * is one, has the same output and another residual. */
-static void check_differences(const char *what, arch_norm norm, float cap, const loss_options *o) {
+static void check_differences(const char *what, arch_norm norm, float cap, const loss_options *o,
+                              const learn_kind *kind) {
     fixture f;
     nut_error err = {0};
     learn *l;
@@ -149,7 +150,7 @@ static void check_differences(const char *what, arch_norm norm, float cap, const
     f.m->arch = &row;
     f.m->hp.logit_softcap = cap, f.m->hp.attn_softcap = cap, f.m->hp.logit_scale = 1.5f;
     f.m->hp.embd_scale = 2, f.m->hp.residual_scale = 0.7f;
-    learn_of(&f, "blk.*", &learn_full, &l, &err);
+    learn_of(&f, "blk.*", kind, &l, &err);
     f.p->learner = &l->hooks;
     if (o->kind) pass_new(f.m, f.team, N, GRADIENTS_WINDOW, false, &teacher, &err);
     for (size_t i = 0; i < N * MOST_EMBD; i++) f.teacher_x[i] = sinf((float)i * 1.7f + 0.3f);
@@ -158,6 +159,7 @@ static void check_differences(const char *what, arch_norm norm, float cap, const
     double along = 0, values[2];
     l->numbers = numbers;
     learn_begin(l, &err);
+    for (size_t i = 0; kind == &learn_lora && i < l->n; i++) l->numbers[i] += 0.1f * sinf((float)i);
     learn_apply(l);
     run(&f, l, how, true);
     for (size_t i = 0; i < l->n; i++) along += (double)l->gradients[i] * (double)l->gradients[i];
@@ -176,12 +178,13 @@ static void check_differences(const char *what, arch_norm norm, float cap, const
 static void test_differences(void) {
     loss_options o = {.temperature = 1};
     nut_error err = {0};
-    check_differences("RMSNorm", ARCH_RMS_NORM, 0, &o);
-    check_differences("LayerNorm, caps", ARCH_LAYER_NORM, 20, &o);
+    check_differences("RMSNorm", ARCH_RMS_NORM, 0, &o, &learn_full);
+    check_differences("LayerNorm, caps", ARCH_LAYER_NORM, 20, &o, &learn_full);
+    check_differences("adapters", ARCH_RMS_NORM, 0, &o, &learn_lora);
     o = (loss_options){.weight = 0.6, .temperature = 1.5, .a = 0.2};
     for (size_t i = 0; i < sizeof divergences_golden / sizeof *divergences_golden; i++) {
         divergence_find(divergences_golden[i].name, &o.kind, &err);
-        check_differences(divergences_golden[i].name, ARCH_RMS_NORM, i % 2 ? 20 : 0, &o);
+        check_differences(divergences_golden[i].name, ARCH_RMS_NORM, i % 2 ? 20 : 0, &o, &learn_full);
     }
 }
 

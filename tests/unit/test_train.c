@@ -95,6 +95,8 @@ static void test_curve(void) {
     "\"steps\": 12, \"batch\": 3, \"window\": 16, \"warmup\": 3, \"checkpoint\": 4, \"evaluate\": 5, "      \
     "\"held_out\": 0.3"
 
+#define ADAPTER SHORT ", \"rank\": 3, \"alpha\": 6, \"rate\": 0.01"
+
 static bool same(const runner *a, const runner *b) {
     return a->mj.n_out == b->mj.n_out && !memcmp(a->mj.out, b->mj.out, a->mj.n_out) &&
            a->n_steps == b->n_steps && !memcmp(a->steps, b->steps, a->n_steps * sizeof *a->steps) &&
@@ -102,8 +104,9 @@ static bool same(const runner *a, const runner *b) {
 }
 
 /* Stopped after so many events, again and again, and gone on with. */
-static void check_interrupted(const runner *whole, const uint8_t *file, size_t n, size_t stop_at) {
-    runner r = runner_of(file, n, SHORT);
+static void check_interrupted(const runner *whole, const uint8_t *file, size_t n, size_t stop_at,
+                              const char *options) {
+    runner r = runner_of(file, n, options);
     nut_error err = {0};
     size_t n_runs = 0, n_state = 0, went_on = 0;
     r.o.keeps_state = true;
@@ -149,8 +152,12 @@ static void test_same_bits(void) {
     CHECK(whole.n_steps == 12 && whole.result > 0 && whole.result < whole.steps[0].held_out,
           "held out: %g before, %g after", (double)whole.steps[0].held_out, (double)whole.result);
     CHECK(whole.steps[5].held_out > 0 && whole.steps[4].held_out < 0, "measured at other steps");
-    for (size_t stop = 10; stop < 22; stop += 3) check_interrupted(&whole, file, n, stop);
+    for (size_t stop = 10; stop < 22; stop += 3) check_interrupted(&whole, file, n, stop, SHORT);
     check_torn(&whole, file, n);
+    runner adapter = runner_of(file, n, ADAPTER);
+    CHECK(run(&adapter, &err) == NUT_OK, "%s", err.message);
+    check_interrupted(&adapter, file, n, 13, ADAPTER);
+    free_runner(&adapter);
     runner other = runner_of(file, n, SHORT ", \"seed\": 2");
     CHECK(run(&other, &err) == NUT_OK && !same(&whole, &other), "the seed changes nothing");
     rng random;
@@ -289,6 +296,126 @@ static void test_teachers(void) {
     make_free(&g);
 }
 
+/* ---- adapters ---- */
+
+static nut_status merge(memory_job *mj, const memory_job *adapter, float scale, const char *type,
+                        nut_error *err) {
+    const nut_merge_options o = {adapter->out, adapter->n_out, scale, type};
+    nut_job *job;
+    TRY(nut_merge_begin(&o, &job, err));
+    return memory_job_run(mj, job, err);
+}
+
+static const float *find_tensor(const gguf *g, const uint8_t *bytes, gguf_str name, const char *end) {
+    char whole[100];
+    snprintf(whole, sizeof whole, "%.*s%s", (int)name.n, name.s, end);
+    for (uint64_t i = 0; i < g->n_tensors; i++)
+        if (gguf_str_is(g->tensors[i].name, whole))
+            return (const float *)(const void *)(bytes + g->tensors[i].offset);
+    return NULL;
+}
+
+/* Each merged weight is w + scale alpha / rank (B A): LoRA, arXiv 2106.09685, section 4.1, with the scale of
+ * llama.cpp's llama_adapter_lora_weight::get_scale. */
+static void check_merged(const uint8_t *file, size_t n, const runner *r, const memory_job *merged,
+                         double scale) {
+    gguf base, adapter, out;
+    size_t n_pairs = 0;
+    double worst = 0;
+    if (!read_gguf(file, n, &base) || !read_gguf(r->mj.out, r->mj.n_out, &adapter) ||
+        !read_gguf(merged->out, merged->n_out, &out))
+        return;
+    for (uint64_t i = 0; i < base.n_tensors; i++) {
+        const gguf_tensor *t = &base.tensors[i];
+        const float *a = find_tensor(&adapter, r->mj.out, t->name, ".lora_a"),
+                    *b = find_tensor(&adapter, r->mj.out, t->name, ".lora_b"),
+                    *w = find_tensor(&base, file, t->name, ""),
+                    *m = find_tensor(&out, merged->out, t->name, "");
+        n_pairs += a && b;
+        for (size_t k = 0; k < t->dims[0] * t->dims[1]; k++) {
+            const size_t row = k / t->dims[0], col = k % t->dims[0];
+            double want = (double)w[k];
+            for (size_t j = 0; a && b && j < 3; j++)
+                want += scale * 6 / 3 * (double)b[row * 3 + j] * (double)a[j * t->dims[0] + col];
+            worst = fmax(worst, fabs((double)m[k] - want));
+        }
+    }
+    CHECK(n_pairs == 7 * 3 && adapter.n_tensors == 2 * n_pairs, "%zu pairs", n_pairs);
+    CHECK(worst < 1e-6, "a merged weight is off by %g", worst);
+    gguf_str type;
+    CHECK(gguf_get_str(&adapter, "general.type", "", &type, NULL) == NUT_OK && gguf_str_is(type, "adapter"),
+          "general.type");
+    gguf_free(&base), gguf_free(&adapter), gguf_free(&out);
+}
+
+static void check_not_merged(const uint8_t *file, size_t n, const memory_job *adapter, const char *type,
+                             const char *says) {
+    memory_job mj = {.file = {file}, .n_bytes = {n}};
+    nut_error err = {0};
+    CHECK(merge(&mj, adapter, 1, type, &err) != NUT_OK && strstr(err.message, says), "%s", err.message);
+    free(mj.out);
+}
+
+static void check_merge_memory(const uint8_t *file, size_t n, const memory_job *adapter) {
+    size_t k = 0;
+    for (bool failed = true; failed;) {
+        memory_job mj = {.file = {file}, .n_bytes = {n}};
+        nut_error err = {0};
+        counting_start(++k);
+        const nut_status status = merge(&mj, adapter, 1, NULL, &err);
+        failed = counting.n_failed > 0;
+        CHECK(counting.alive == 0, "allocation %zu fails: %zu are left", k, counting.alive);
+        CHECK(status == NUT_OK || (failed && status == NUT_E_MEMORY), "allocation %zu: %s", k, err.message);
+        counting_stop();
+        free(mj.out);
+    }
+}
+
+static void check_other_model(const make_options *o, const memory_job *adapter, const char *says) {
+    make_gguf g = make_model(o);
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    check_not_merged(file, n, adapter, NULL, says);
+    free(file);
+    make_free(&g);
+}
+
+static void test_adapters(void) {
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_F32, .n_layer = 3});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    nut_error err = {0};
+    runner r = runner_of(file, n, ADAPTER);
+    CHECK(run(&r, &err) == NUT_OK && r.result < r.steps[0].held_out, "%s", err.message);
+    memory_job whole = {.file = {file}, .n_bytes = {n}}, half = whole;
+    CHECK(merge(&whole, &r.mj, 1, NULL, &err) == NUT_OK && !whole.n_wrong, "%s", err.message);
+    check_merged(file, n, &r, &whole, 1);
+    CHECK(merge(&half, &r.mj, 0.5f, "f32", &err) == NUT_OK, "%s", err.message);
+    check_merged(file, n, &r, &half, 0.5);
+    runner after = runner_of(whole.out, whole.n_out, SHORT);
+    CHECK(run(&after, &err) == NUT_OK, "%s", err.message);
+    CHECK(after.steps[0].held_out == r.result, "%.9g was measured, %.9g of the merged model",
+          (double)r.result, (double)after.steps[0].held_out);
+    memory_job no_adapter = {.out = file, .n_out = n}, cut = {.out = r.mj.out, .n_out = r.mj.n_out - 40};
+    check_not_merged(file, n, &no_adapter, NULL, "is no LoRA adapter");
+    check_not_merged(file, n, &cut, NULL, "");
+    memory_job broken = {.out = malloc(r.mj.n_out), .n_out = r.mj.n_out};
+    const float nan = NAN;
+    memcpy(broken.out, r.mj.out, r.mj.n_out);
+    memcpy(broken.out + r.mj.n_out - 32, &nan, sizeof nan);
+    check_not_merged(file, n, &broken, NULL, "not finite");
+    free(broken.out);
+    check_not_merged(file, n, &r.mj, "q4_0", "f32 or f16");
+    check_other_model(&(make_options){.n_layer = 2}, &r.mj, "that it was made for");
+    check_other_model(&(make_options){.n_layer = 3, .n_ff = 128}, &r.mj, "has another shape");
+    check_other_model(&(make_options){.arch = "qwen3", .n_layer = 3}, &r.mj, "family llama");
+    check_merge_memory(file, n, &r.mj);
+    free_runner(&r), free_runner(&after);
+    free(whole.out), free(half.out);
+    free(file);
+    make_free(&g);
+}
+
 /* ---- failures ---- */
 
 static void check_refused(const uint8_t *file, size_t n, const char *options, const char *says) {
@@ -310,6 +437,7 @@ static void test_refused(const uint8_t *file, size_t n) {
     check_refused(file, n, "\"steps\": 40, \"warmup\": 40", "takes all of the 40 steps");
     check_refused(file, n, "\"window\": 4000", "at most");
     check_refused(file, n, "\"learn\": \"blk.9.*\"", "\"blk.9.*\"");
+    check_refused(file, n, "\"rank\": 2, \"learn\": \"norms\"", "names no tensor");
     runner r = runner_of(file, n, "");
     nut_error err = {0};
     r.o.n_text = 9;
@@ -372,6 +500,7 @@ int main(void) {
     test_same_bits();
     test_output();
     test_teachers();
+    test_adapters();
     test_failures();
     return check_report();
 }
