@@ -657,6 +657,7 @@ typedef struct nut_compress_options {
     size_t n_text;
     uint32_t n_threads; // 0: 1
     bool fast;          // without gradients: in half the time, and a worse model
+    bool portable;      // of a size, in types that llama.cpp runs
     double bpw;         // or the size as bits of the file for each weight of the model; 0: none
     /* Or a recipe: JSON that lists steps (docs/compression.md), n_recipe bytes. NULL: "auto" for a size. */
     const char *recipe;

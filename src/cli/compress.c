@@ -68,6 +68,8 @@ nut_status command_compress(int argc, char **argv, nut_error *err) {
          "a text like those that the model is for, to calibrate with (one is built in)"},
         {"--threads", ARG_U32, &o.n_threads, "threads (1)"},
         {"--fast", ARG_FLAG, &o.fast, "without gradients: sooner, and a worse model"},
+        {"--portable", ARG_FLAG, &o.portable,
+         "in types that llama.cpp runs: a larger file for the same quality"},
     };
     arg_set set = {"compress", "IN.gguf OUT.gguf --size SIZE", options, sizeof options / sizeof *options, p,
                    2};

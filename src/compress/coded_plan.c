@@ -400,6 +400,22 @@ static void unpack_feedback(const input *in, float *to) {
             to[i * in->n + j] = half_f16_to_f32(*from++) * in->spread[j] / in->spread[i];
 }
 
+bool coded_plan_find(const coded_plan *p, gguf_str tensor, coded_matrix *out) {
+    const planned *m = find(p, tensor);
+    if (!m) return false;
+    const input *in = &p->inputs[m->input];
+    *out = (coded_matrix){m->n_rows, m->n_cols, m->sensitivity, in->spread, in->correlated};
+    return true;
+}
+
+void coded_plan_shares(const coded_plan *p, gguf_str tensor, float *shares) {
+    unpack_feedback(&p->inputs[find(p, tensor)->input], shares);
+}
+
+dense *coded_plan_dense(const coded_plan *p) {
+    return p->d;
+}
+
 /* Integers take the place of the weights, some rows at a time; the sum of the errors' squares. */
 static double round_matrix(const coded_plan *p, const planned *m, coding *c, float *weights) {
     const input *in = &p->inputs[m->input];

@@ -14,6 +14,7 @@
 #include "base/threads.h"
 #include "compress/coded_write.h"
 #include "evaluate/statistics.h"
+#include "kernels/dense.h"
 #include "model/gguf.h"
 
 typedef struct coded_plan coded_plan;
@@ -45,6 +46,22 @@ bool coded_plan_has(const coded_plan *p, gguf_str tensor);
 /* Codes a matrix of the plan; its weights (n_rows, n_cols) are overwritten. */
 nut_status coded_plan_code(const coded_plan *p, double lambda, gguf_str tensor, float *weights,
                            coded_data *out, nut_error *err);
+
+/* What other quantizers need of a matrix. */
+typedef struct coded_matrix {
+    size_t n_rows, n_cols;
+    const float *sensitivity; // (n_rows) F
+    const float *spread;      // (n_cols) U_jj
+    bool correlated;          // else there are no shares
+} coded_matrix;
+
+/* False where the tensor is not in the plan. */
+bool coded_plan_find(const coded_plan *p, gguf_str tensor, coded_matrix *out);
+/* Writes the shares (n_cols, n_cols) above the diagonal: factor_share, of a matrix of which there are some;
+ * what lies in a file has been read (coded_plan_wants). */
+void coded_plan_shares(const coded_plan *p, gguf_str tensor, float *shares);
+/* What products of quantizers run on. */
+dense *coded_plan_dense(const coded_plan *p);
 
 /* ---- plans that lie in a file ---- */
 

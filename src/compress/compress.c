@@ -368,6 +368,17 @@ static nut_status write_slice(compress *c, nut_error *err);
 static nut_status code_tensor(compress *c, nut_error *err);
 static nut_status finish_tensor(compress *c, nut_error *err);
 
+/* What the method needs of the state; c->n 0: nothing more. */
+static nut_status want_of_state(compress *c, nut_error *err) {
+    uint64_t at;
+    uint8_t *into;
+    c->n = 0;
+    if (!c->method->wants) return NUT_OK;
+    TRY(c->method->wants(c->ctx, &c->header.tensors[c->tensor], &at, &into, &c->n, err));
+    if (c->n) job_want(&c->job, NUT_JOB_STATE, at, into, c->n);
+    return NUT_OK;
+}
+
 static nut_status want_slice(compress *c, nut_error *err) {
     const gguf_tensor *t = &c->header.tensors[c->tensor];
     const format *f = format_by_ggml(t->ggml_type);
@@ -379,6 +390,10 @@ static nut_status want_slice(compress *c, nut_error *err) {
         c->pad = gguf_padding(c->tensors[c->tensor].n_bytes, c->header.alignment);
         c->phase = finish_tensor;
         return NUT_OK;
+    }
+    if (!c->row && !c->col && !is_copied(c) && !is_coded(c)) {
+        TRY(want_of_state(c, err));
+        if (c->n) return NUT_OK;
     }
     next_slice(c);
     TRY(find_statistics(c, err));
@@ -436,7 +451,8 @@ static nut_status write_slice(compress *c, nut_error *err) {
                          (int)s->tensor->name.n, s->tensor->name.s);
     if (is_coded(c)) return NUT_OK;
     if (is_copied(c)) {
-        write_bytes(c, c->bytes, c->n);
+        const bool changed = from->id == FORMAT_F32 && c->method->change && c->method->change(s);
+        write_bytes(c, changed ? (const uint8_t *)floats : c->bytes, c->n);
         return NUT_OK;
     }
     TRY(c->method->encode(s, c->blocks, err));
@@ -456,12 +472,8 @@ static nut_status code_tensor(compress *c, nut_error *err) {
                           .n_rows = (size_t)n_rows(t),
                           .n_cols = (size_t)t->dims[0]};
     coded_data_free(&c->data);
-    if (c->method->wants) {
-        uint64_t at;
-        uint8_t *into;
-        TRY(c->method->wants(c->ctx, whole.tensor, &at, &into, &c->n, err));
-        if (c->n) return job_want(&c->job, NUT_JOB_STATE, at, into, c->n), NUT_OK;
-    }
+    TRY(want_of_state(c, err));
+    if (c->n) return NUT_OK;
     c->power = sum_squares(c->floats, whole.n_rows * whole.n_cols);
     TRY(c->method->code(&whole, &c->data, err));
     c->error = c->data.error;

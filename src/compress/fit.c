@@ -30,12 +30,11 @@ static bool is_alone(const fit_kind *k) {
 
 /* ---- codes ---- */
 
-static int value_of(const fit_kind *k, int code) {
+int fit_value(const fit_kind *k, int code) {
     return k->values ? k->values[code] : code;
 }
 
-/* The code whose value is nearest to t. */
-static int code_of(const fit_kind *k, float t) {
+int fit_code(const fit_kind *k, float t) {
     if (!k->values) {
         t = t<(float)k->lo ? (float)k->lo : t>(float) k->hi ? (float)k->hi : t;
         return (int)floorf(t + 0.5f);
@@ -48,16 +47,45 @@ static int code_of(const fit_kind *k, float t) {
     return code;
 }
 
+/* Codes of integers t, and what they stand for. */
+static void round_integers(const fit_kind *k, const float *restrict t, int *restrict codes,
+                           float *restrict values) {
+    const float lo = (float)k->lo, hi = (float)k->hi;
+    for (uint32_t c = 0; c < k->n_cols; c++) {
+        const float inside = t[c] < lo ? lo : t[c] > hi ? hi : t[c];
+        values[c] = floorf(inside + 0.5f);
+        codes[c] = (int)values[c];
+    }
+}
+
+/* The same for values of a list: each t is compared with all borders between them, without a branch. */
+static void round_to_list(const fit_kind *k, const float *restrict t, int *restrict codes,
+                          float *restrict values) {
+    for (uint32_t c = 0; c < k->n_cols; c++) codes[c] = 0, values[c] = (float)k->values[0];
+    for (int i = 0; i < k->hi; i++) {
+        const float border = (float)(k->values[i] + k->values[i + 1]) / 2,
+                    more = (float)(k->values[i + 1] - k->values[i]);
+        for (uint32_t c = 0; c < k->n_cols; c++) {
+            const bool above = t[c] > border;
+            codes[c] += above;
+            values[c] += above ? more : 0;
+        }
+    }
+}
+
 /* Nearest codes for weights d * v - min; returns their error. */
 static double choose_codes(group g, float d, float min) {
+    enum { LANES = 8 }; // sums side by side
     const float inverse = d != 0 ? 1 / d : 0;
-    float error = 0;
-    for (uint32_t c = 0; c < g.kind->n_cols; c++) {
-        const int code = code_of(g.kind, (g.x[c] + min) * inverse);
-        const float off = d * (float)value_of(g.kind, code) - min - g.x[c];
-        g.codes[c] = code;
-        error += g.weight[c] * off * off;
-    }
+    float t[FIT_COLS], values[FIT_COLS], sums[LANES] = {0}, error = 0;
+    for (uint32_t c = 0; c < g.kind->n_cols; c++) t[c] = (g.x[c] + min) * inverse;
+    (g.kind->values ? round_to_list : round_integers)(g.kind, t, g.codes, values);
+    for (uint32_t c = 0; c < g.kind->n_cols; c += LANES)
+        for (uint32_t i = 0; i < LANES; i++) {
+            const float off = d * values[c + i] - min - g.x[c + i];
+            sums[i] += g.weight[c + i] * off * off;
+        }
+    for (uint32_t i = 0; i < LANES; i++) error += sums[i];
     return (double)error;
 }
 
@@ -70,7 +98,7 @@ typedef struct products {
 
 static void add_products(products *p, group g, int scale, int min) {
     for (uint32_t c = 0; c < g.kind->n_cols; c++) {
-        const double w = (double)g.weight[c], x = (double)g.x[c], a = scale * value_of(g.kind, g.codes[c]);
+        const double w = (double)g.weight[c], x = (double)g.x[c], a = scale * fit_value(g.kind, g.codes[c]);
         p->aa += w * a * a, p->ab += w * a * min, p->bb += w * min * min;
         p->ax += w * a * x, p->bx += w * min * x;
     }
@@ -95,10 +123,11 @@ typedef struct best {
 static void try_scale(group g, float d, float min, best *b) {
     const fit_kind *k = g.kind;
     const bool has_min = k->min_hi > 0, positive = k->min_hi > 1;
-    for (int i = 0; i <= SETTLE; i++) {
+    for (int i = 0;; i++) {
         if (is_alone(k)) d = k->round(d), min = k->round(min);
         const double error = choose_codes(g, d, min);
         if (error < b->error) *b = (best){error, d, min};
+        if (i == SETTLE) return;
         products p = {0};
         add_products(&p, g, 1, 1);
         solve(&p, has_min, positive, &d, &min);
@@ -106,9 +135,9 @@ static void try_scale(group g, float d, float min, best *b) {
 }
 
 /* The scale and the minimum of a group, as if both were exact. */
-static best fit_group(group g) {
+static best fit_exact(group g) {
     const fit_kind *k = g.kind;
-    const float lo = (float)value_of(k, k->values ? 0 : k->lo), hi = (float)value_of(k, k->hi);
+    const float lo = (float)fit_value(k, k->values ? 0 : k->lo), hi = (float)fit_value(k, k->hi);
     float least = 0, most = 0, extreme = 0;
     for (uint32_t c = 0; c < k->n_cols; c++) {
         least = g.x[c] < least || !c ? g.x[c] : least;
@@ -199,10 +228,27 @@ static void improve(const fit_kind *k, const float *x, const float *weight, fit_
 void fit_find(const fit_kind *k, const float *x, const float *weight, fit_block *out) {
     best fits[FIT_GROUPS];
     fit_block b = {0};
-    for (uint32_t g = 0; g < k->n_groups; g++) fits[g] = fit_group(group_at(k, x, weight, b.codes, g));
+    for (uint32_t g = 0; g < k->n_groups; g++) fits[g] = fit_exact(group_at(k, x, weight, b.codes, g));
     out->error = INFINITY;
     for (int i = 0; i < (is_alone(k) ? 1 : STARTS); i++) {
         begin_block(k, fits, i, &b);
         improve(k, x, weight, b, out);
     }
+}
+
+/* Integers for a scale and a minimum; false where the block has no floats for them. */
+static bool as_integers(const fit_kind *k, const fit_block *b, const best *fit, int *scale, int *min) {
+    if (b->d == 0) return false;
+    *scale = clamp_round(fit->d / b->d, k->scale_lo, k->scale_hi);
+    *min = clamp_round(b->dmin != 0 ? fit->min / b->dmin : 0, k->min_hi == 1, k->min_hi);
+    return true;
+}
+
+void fit_group(const fit_kind *k, uint32_t at, const float *x, const float *weight, fit_block *b) {
+    const group g = {k, x, weight, b->codes + at * k->n_cols};
+    int scale, min;
+    const double error = choose_integers(g, b, &b->scales[at], &b->mins[at]);
+    const best fit = fit_exact(g);
+    if (as_integers(k, b, &fit, &scale, &min) && choose_integers(g, b, &scale, &min) < error)
+        b->scales[at] = scale, b->mins[at] = min;
 }

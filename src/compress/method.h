@@ -23,9 +23,9 @@
 typedef struct method_slice {
     const gguf_tensor *tensor; // as it is in the source
     const format *to;
-    uint64_t row, col;            // of the first weight
-    size_t n_rows, n_cols;        // whole blocks of `to`; n_rows is 1 where n_cols is less than a row
-    float *weights;               // (n_rows, n_cols), finite; `code` may overwrite them
+    uint64_t row, col;     // of the first weight
+    size_t n_rows, n_cols; // whole blocks of `to`; n_rows is 1 where n_cols is less than a row
+    float *weights;        // (n_rows, n_cols), finite; `code`, `encode` and `change` may overwrite them
     const statistics *statistics; // of the matrix' inputs; NULL where the method needs none
     const void *ctx;              // what compress_begin was given
 } method_slice;
@@ -42,10 +42,12 @@ typedef struct method {
      * that format, as its rows are not whole blocks, is copied too. */
     const format *(*plan)(const nut_compress_options *options, const void *ctx, const gguf *model,
                           const gguf_tensor *t);
+    /* Changes weights of a tensor that is copied, of F32; false: they stay. NULL: all do. */
+    bool (*change)(const method_slice *slice);
     /* Encodes a slice as blocks of slice->to. */
     nut_status (*encode)(const method_slice *slice, uint8_t *blocks, nut_error *err);
-    /* What coding a tensor needs of the job's files: called before, until *n is 0; n bytes at *at of the
-     * state go to *into. NULL: nothing. */
+    /* What encoding or coding a tensor needs of the job's files: called before, until *n is 0; n bytes at
+     * *at of the state go to *into. NULL: nothing. */
     nut_status (*wants)(const void *ctx, const gguf_tensor *t, uint64_t *at, uint8_t **into, size_t *n,
                         nut_error *err);
     /* Encodes a whole matrix where the planned format is a coded one; the format of the result may be

@@ -10,7 +10,10 @@
 enum { WHOLE = 1000 }; // of the progress
 
 static const char auto_steps[] = "[{\"step\": \"calibrate\"}, {\"step\": \"coded\"}]",
-                  fast_steps[] = "[{\"step\": \"calibrate\", \"gradients\": false}, {\"step\": \"coded\"}]";
+                  fast_steps[] = "[{\"step\": \"calibrate\", \"gradients\": false}, {\"step\": \"coded\"}]",
+                  portable_steps[] = "[{\"step\": \"calibrate\"}, {\"step\": \"gptq\"}]",
+                  portable_fast_steps[] =
+                      "[{\"step\": \"calibrate\", \"gradients\": false}, {\"step\": \"gptq\"}]";
 
 /* ---- steps ---- */
 
@@ -160,7 +163,11 @@ static nut_status merge_options(recipe *r, nut_error *err) {
     size_t n_sizes = 0;
     for (size_t i = 0; i < r->n_steps; i++) {
         recipe_values *v = &r->steps[i].values;
-        if (r->steps[i].kind != &recipe_coded) continue;
+        if (!r->steps[i].kind->sized) continue;
+        if (*v->type && (v->size > 0 || v->bpw > 0))
+            return error_set(err, NUT_E_ARGUMENT,
+                             "give a type or a size, not both: types follow from a size");
+        if (*v->type) continue;
         n_sizes++;
         if ((v->size > 0 || v->bpw > 0) && (o->size || o->bpw > 0))
             return error_set(err, NUT_E_ARGUMENT, "the recipe says a size already; give it there or here");
@@ -172,7 +179,8 @@ static nut_status merge_options(recipe *r, nut_error *err) {
             return error_set(err, NUT_E_ARGUMENT, "say how large the file may be: a size, or bits a weight");
     }
     if (n_sizes || (!o->size && !(o->bpw > 0))) return NUT_OK;
-    return error_set(err, NUT_E_ARGUMENT, "the recipe has no step that a size is for; \"coded\" is one");
+    return error_set(err, NUT_E_ARGUMENT,
+                     "the recipe has no step that a size is for; \"coded\" and \"gptq\" are");
 }
 
 static nut_status check_options(const nut_compress_options *o, nut_error *err) {
@@ -184,6 +192,9 @@ static nut_status check_options(const nut_compress_options *o, nut_error *err) {
         return error_set(err, NUT_E_ARGUMENT,
                          "a recipe says itself whether it needs gradients: {\"step\": \"calibrate\", "
                          "\"gradients\": false}");
+    if (o->portable && o->recipe)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "a recipe says itself which types it writes: {\"step\": \"gptq\"}");
     return NUT_OK;
 }
 
@@ -226,7 +237,10 @@ static nut_status type_steps(recipe *r, nut_error *err) {
 
 static nut_status read_steps(recipe *r, nut_error *err) {
     const nut_compress_options *o = &r->options;
-    const char *text = o->recipe ? o->recipe : o->fast ? fast_steps : auto_steps;
+    const char *text = o->recipe     ? o->recipe
+                       : o->portable ? (o->fast ? portable_fast_steps : portable_steps)
+                       : o->fast     ? fast_steps
+                                     : auto_steps;
     const size_t n = o->recipe ? o->n_recipe : strlen(text);
     TRY(recipe_read(text, n, r->steps, &r->n_steps, err));
     r->json = mem_alloc(n + 1);

@@ -27,6 +27,7 @@
     X(layers)          \
     X(prune)           \
     X(round)           \
+    X(gptq)            \
     X(evaluate)
 // clang-format on
 
@@ -35,7 +36,7 @@ typedef struct recipe_values {
     char type[32], method[32], metric[32], pattern[32];
     double size, bpw, share, remove; // 0: not given
     double windows, window;
-    bool gradients, special;
+    bool gradients, special, alone, unscaled;
 } recipe_values;
 
 typedef enum recipe_value { RECIPE_TEXT, RECIPE_NUMBER, RECIPE_SIZE, RECIPE_FLAG } recipe_value;
@@ -57,6 +58,7 @@ typedef struct recipe_kind {
     const recipe_option *options; // (n_options)
     size_t n_options;
     unsigned needs, gives;
+    bool sized;     // the file's size is this step's, unless it is told a type
     unsigned share; // of the time, beside other kinds
     nut_status (*begin)(recipe *r, const recipe_values *v, nut_job **out, nut_error *err);
 } recipe_kind;

@@ -253,5 +253,6 @@ const recipe_kind recipe_coded = {.name = "coded",
                                   .n_options = sizeof options / sizeof *options,
                                   .needs = RECIPE_STATISTICS,
                                   .gives = RECIPE_MODEL | RECIPE_LAST,
+                                  .sized = true,
                                   .share = 20,
                                   .begin = begin};

@@ -72,7 +72,11 @@ static void put_iq4_xs(const fit_block *f, uint8_t *block) {
     }
 }
 
-static void put_q5_1(const fit_block *f, uint8_t *block) {
+static void put_q8_0(const fit_block *f, uint8_t *block) {
+    for (int c = 0; c < 32; c++) block[2 + c] = (uint8_t)f->codes[c];
+}
+
+static void put_min(const fit_block *f, uint8_t *block) {
     half_store(block + 2, -f->dmin);
 }
 
@@ -129,10 +133,16 @@ static void put_tq1(const fit_block *f, uint8_t *block) {
 static const type_row rows[] = {
     // type, shorter, {groups, columns, codes from, to, values, scale from, to, minimums, narrow, round},
     //     planes {at, bits, columns} of low and of high bits, d, dmin, what else is put
+    {FORMAT_Q8_0, FORMAT_Q8_0, {1, 32, -127, 127, NULL, 1, 1, 0, .98f, HALF},
+     {0, 0, 0}, {0, 0, 0}, 0, 0, put_q8_0},
+    {FORMAT_Q4_0, FORMAT_Q4_0, {1, 32, -8, 7, NULL, 1, 1, 0, .7f, HALF},
+     {2, 4, 16}, {0, 0, 0}, 0, 0, NULL},
+    {FORMAT_Q4_1, FORMAT_Q4_1, {1, 32, 0, 15, NULL, 1, 1, 1, .7f, HALF},
+     {4, 4, 16}, {0, 0, 0}, 0, 2, put_min},
     {FORMAT_Q5_0, FORMAT_Q5_0, {1, 32, -16, 15, NULL, 1, 1, 0, .8f, HALF},
      {6, 4, 16}, {2, 1, 1}, 0, 0, NULL},
     {FORMAT_Q5_1, FORMAT_Q5_1, {1, 32, 0, 31, NULL, 1, 1, 1, .8f, HALF},
-     {8, 4, 16}, {4, 1, 1}, 0, 2, put_q5_1},
+     {8, 4, 16}, {4, 1, 1}, 0, 2, put_min},
     {FORMAT_IQ4_NL, FORMAT_IQ4_NL, {1, 32, 0, 15, nl_values, 1, 1, 0, .6f, HALF},
      {2, 4, 16}, {0, 0, 0}, 0, 0, NULL},
     {FORMAT_MXFP4, FORMAT_MXFP4, {1, 32, 0, 14, mx_values, 1, 1, 0, .4f, round_power},
@@ -156,10 +166,22 @@ static const type_row rows[] = {
 };
 // clang-format on
 
-const type_row *type_find(format_id id) {
+const type_row *type_with_codes(format_id id) {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].id == id) return &rows[i];
     return NULL;
+}
+
+const type_row *type_find(format_id id) {
+    return format_table[id].quantize ? NULL : type_with_codes(id);
+}
+
+void type_put(const type_row *t, const fit_block *fit, uint8_t *block) {
+    memset(block, 0, format_table[t->id].bytes);
+    if (t->kind.round == round_half) half_store(block + t->d, fit->d);
+    if (t->dmin) half_store(block + t->dmin, fit->dmin);
+    if (t->put) t->put(fit, block);
+    if (t->low.bits) put_codes(t, fit, block);
 }
 
 void type_encode(const type_row *t, const float *x, const float *weight, size_t n, uint8_t *blocks) {
@@ -169,10 +191,6 @@ void type_encode(const type_row *t, const float *x, const float *weight, size_t 
     for (size_t b = 0; b < n; b++, x += f->block, blocks += f->bytes) {
         fit_block fit;
         fit_find(&t->kind, x, weight ? weight + b * f->block : same, &fit);
-        memset(blocks, 0, f->bytes);
-        if (t->kind.round == round_half) half_store(blocks + t->d, fit.d);
-        if (t->dmin) half_store(blocks + t->dmin, fit.dmin);
-        if (t->put) t->put(&fit, blocks);
-        if (t->low.bits) put_codes(t, &fit, blocks);
+        type_put(t, &fit, blocks);
     }
 }

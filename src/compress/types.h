@@ -16,11 +16,15 @@ typedef struct type_row {
     void (*put)(const fit_block *fit, uint8_t *block); // scales and minimums; NULL: half floats alone
 } type_row;
 
-/* The row of a type; NULL where it is not written so. */
+/* The row of a type; NULL where it is not written so, as rounding to nearest has a way of its own. */
 const type_row *type_find(format_id id);
+/* The row of any type whose weights are scales times codes; NULL: it is none. */
+const type_row *type_with_codes(format_id id);
 
 /* Writes n blocks of x, finite. weight (a block's columns, n blocks) says how much each error counts; NULL:
  * all the same. */
 void type_encode(const type_row *t, const float *x, const float *weight, size_t n, uint8_t *blocks);
+/* Writes what was found as one block. */
+void type_put(const type_row *t, const fit_block *fit, uint8_t *block);
 
 #endif

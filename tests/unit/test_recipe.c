@@ -38,6 +38,10 @@ static void test_errors(void) {
         {"[{\"step\": \"calibrate\"}, {\"step\": \"coded\", \"bpw\": true}]", "takes a number"},
         {"[{\"step\": \"calibrate\", \"gradients\": 1}, {\"step\": \"coded\", \"bpw\": 3}]",
          "takes true or false"},
+        {"[{\"step\": \"gptq\", \"type\": \"q4_0\"}]", "step \"gptq\" needs statistics"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"bpw\": 4}]",
+         "a type or a size, not both"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\"}]", "say how large"},
         {"[{\"step\": \"round\", \"type\": \"q8_0\"}] and", "the end is missing"},
         {"[{\"step\": \"evaluate\"}, {\"step\": \"round\", \"type\": \"q8_0\"}]",
          "step \"evaluate\" comes after the one that writes"},
@@ -264,11 +268,152 @@ static void fail_each_allocation(const source *s, const nut_compress_options *o)
     }
 }
 
+/* ---- GPTQ ---- */
+
+/* The types of the matrices, as bits by their number in ggml; 1 << 63: those beyond. */
+static uint64_t types_of(const memory_job *m) {
+    gguf g;
+    size_t used;
+    bool complete;
+    uint64_t types = 0;
+    if (!CHECK(gguf_begin(&g, m->n_out, NULL) == NUT_OK, "begin")) return 0;
+    CHECK(gguf_feed(&g, m->out, m->n_out, &used, &complete, NULL) == NUT_OK && complete, "header");
+    for (uint64_t i = 0; i < g.n_tensors; i++)
+        if (g.tensors[i].n_dims == 2)
+            types |= (uint64_t)1 << (g.tensors[i].ggml_type < 63 ? g.tensors[i].ggml_type : 63);
+    gguf_free(&g);
+    return types;
+}
+
+/* What the step "evaluate" has said. */
+static double told_kl(const memory_job *m) {
+    const char *at = strstr(m->notes, "from the source ");
+    return at ? atof(at + strlen("from the source ")) : NAN;
+}
+
+/* One type for all matrices; errors that are passed on leave less divergence than those that are not. */
+static void test_gptq_type(void) {
+    enum { Q4_0 = 2 }; // ggml's number
+    source s = make_source();
+    double kl[2];
+    for (int alone = 0; alone < 2; alone++) {
+        memory_job m = {0};
+        nut_error err = {0};
+        char recipe[200];
+        snprintf(recipe, sizeof recipe,
+                 "[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"alone\": %s}, "
+                 "{\"step\": \"evaluate\", \"window\": 32}]",
+                 alone ? "true" : "false");
+        nut_compress_options o = options_of(&s);
+        o.size = 0, o.recipe = recipe, o.n_recipe = strlen(recipe);
+        CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK && m.done, "%s", err.message);
+        CHECK(m.done && types_of(&m) == 1u << Q4_0, "all matrices are Q4_0");
+        kl[alone] = told_kl(&m);
+        free(m.out), free(m.state);
+    }
+    CHECK(kl[0] < 0.8 * kl[1], "KL %g with feedback, %g without", kl[0], kl[1]);
+    free_source(&s);
+}
+
+/* Element i of a tensor of a layer, of floats. */
+static float *weight_at(source *s, int layer, const char *base, size_t i) {
+    char name[64];
+    snprintf(name, sizeof name, "blk.%d.%s.weight", layer, base);
+    make_tensor *t = make_find(&s->g, name);
+    return t ? (float *)(void *)t->data.p + i : NULL;
+}
+
+static float planted(size_t i) {
+    return exp2f((float)(i % 7) - 3);
+}
+
+/* Columns of different sizes, whose inputs are as much smaller: the model computes the same. head: columns
+ * of a head, of which two share what gives them their input; 0: column c is row c of it. */
+static void plant(source *s, int layer, const char *matrix, size_t n_rows, size_t n_cols, size_t head) {
+    for (size_t i = 0; i < n_rows * n_cols; i++) {
+        const size_t c = i % n_cols, row = head ? c / head / 2 * head + c % head : c;
+        *weight_at(s, layer, matrix, i) *= planted(row);
+    }
+}
+
+static void plant_columns(source *s) {
+    enum { N = 96, FF = 128, HEAD = 24, KV = 48 }; // make_source's
+    for (int l = 0; weight_at(s, l, "attn_norm", 0); l++) {
+        plant(s, l, "attn_q", N, N, 0), plant(s, l, "attn_k", KV, N, 0), plant(s, l, "attn_v", KV, N, 0);
+        plant(s, l, "ffn_gate", FF, N, 0), plant(s, l, "ffn_up", FF, N, 0);
+        plant(s, l, "ffn_down", N, FF, 0), plant(s, l, "attn_output", N, N, HEAD);
+        for (size_t i = 0; i < N; i++) {
+            *weight_at(s, l, "attn_norm", i) /= planted(i);
+            *weight_at(s, l, "ffn_norm", i) /= planted(i);
+        }
+        for (size_t i = 0; i < FF * N; i++) *weight_at(s, l, "ffn_up", i) /= planted(i / N);
+        for (size_t i = 0; i < KV * N; i++) *weight_at(s, l, "attn_v", i) /= planted(i / N);
+    }
+    free(s->file);
+    s->file = make_file(&s->g, &s->n);
+}
+
+static double kl_of(const source *s, const char *step) {
+    memory_job m = {0};
+    nut_error err = {0};
+    char recipe[200];
+    snprintf(
+        recipe, sizeof recipe,
+        "[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", %s}, {\"step\": \"evaluate\", \"window\": 32}]",
+        step);
+    nut_compress_options o = options_of(s);
+    o.size = 0, o.recipe = recipe, o.n_recipe = strlen(recipe);
+    CHECK(go_on(&m, s, &o, 0, &err) == NUT_OK && m.done, "%s", err.message);
+    const double kl = told_kl(&m);
+    free(m.out), free(m.state);
+    return kl;
+}
+
+/* Scales that go from matrices to what is before them change nothing but what rounding loses. */
+static void test_fold(void) {
+    source s = make_source();
+    const double even = kl_of(&s, "\"type\": \"q4_0\"");
+    plant_columns(&s);
+    const double fine = kl_of(&s, "\"type\": \"q8_0\""), scaled = kl_of(&s, "\"type\": \"q4_0\""),
+                 unscaled = kl_of(&s, "\"type\": \"q4_0\", \"unscaled\": true");
+    CHECK(fine < 0.02 * scaled, "KL %g in 8 bits, %g in 4", fine, scaled);
+    CHECK(scaled < 1.3 * even, "KL %g, %g before the sizes differed", scaled, even);
+    CHECK(scaled < 0.2 * unscaled, "KL %g with scales, %g without", scaled, unscaled);
+    free_source(&s);
+}
+
+/* Types for a size: they are others' types, the file fits and uses what it may, and a run that was stopped
+ * makes the same. */
+static void test_portable(void) {
+    source s = make_source();
+    nut_compress_options o = options_of(&s);
+    memory_job whole = {0}, m = {0};
+    nut_error err = {0};
+    o.portable = true;
+    o.size = s.n / 4;
+    CHECK(go_on(&whole, &s, &o, 0, &err) == NUT_OK && whole.done && !whole.n_wrong, "%s", err.message);
+    CHECK(whole.n_out <= o.size && (double)whole.n_out > 0.93 * (double)o.size, "%zu bytes of %zu",
+          whole.n_out, (size_t)o.size);
+    const uint64_t types = types_of(&whole);
+    CHECK(types && !(types >> 63) && (types & (types - 1)), "types %llx", (unsigned long long)types);
+    for (size_t i = 0; i < 4 && !m.done; i++)
+        CHECK(go_on(&m, &s, &o, whole.n_steps * (i + 1) / 4, &err) == NUT_OK && !m.n_wrong, "run %zu: %s", i,
+              err.message);
+    CHECK(same_file(&whole, &m), "a run that was stopped gives another file");
+    o.size = s.n / 20;
+    CHECK(go_on(&m, &s, &o, 0, &err) == NUT_E_ARGUMENT && strstr(err.message, "takes at least"), "%s",
+          err.message);
+    free(m.out), free(m.state), free(whole.out), free(whole.state);
+    free_source(&s);
+}
+
 static void test_memory(void) {
     source s = make_source();
     const char recipe[] =
         "[{\"step\": \"round\", \"type\": \"q8_0\"}, {\"step\": \"evaluate\", \"window\": 32}]";
     nut_compress_options o = options_of(&s);
+    fail_each_allocation(&s, &o);
+    o.portable = true;
     fail_each_allocation(&s, &o);
     o = (nut_compress_options){.recipe = recipe,
                                .n_recipe = strlen(recipe),
@@ -286,6 +431,9 @@ int main(void) {
     test_check();
     test_round();
     test_evaluate();
+    test_gptq_type();
+    test_fold();
+    test_portable();
     test_memory();
     return check_report();
 }
