@@ -111,9 +111,9 @@ static void plan_factor(adapter_writer *w, size_t i, int which) {
 
 static nut_status set_meta(adapter_writer *w, const char *recipe, nut_error *err) {
     const learn *l = w->l;
-    gguf_str arch;
-    TRY(gguf_get_str(&l->m->header, "general.architecture", "", &arch, err));
-    TRY(gguf_meta_str(&w->meta, "general.architecture", arch, err));
+    gguf_str family;
+    TRY(gguf_get_str(&l->m->header, "general.architecture", "", &family, err));
+    TRY(gguf_meta_str(&w->meta, "general.architecture", family, err));
     TRY(gguf_meta_str(&w->meta, "general.type", (gguf_str){"adapter", 7}, err));
     TRY(gguf_meta_str(&w->meta, "adapter.type", (gguf_str){"lora", 4}, err));
     TRY(gguf_meta_f32(&w->meta, "adapter.lora.alpha", (float)l->options.alpha, err));
