@@ -28,13 +28,14 @@
     X(prune)           \
     X(round)           \
     X(gptq)            \
+    X(vocabulary)      \
     X(evaluate)
 // clang-format on
 
 /* Values of options, of all kinds of steps. */
 typedef struct recipe_values {
     char type[32], method[32], metric[32], pattern[32];
-    double size, bpw, share, remove; // 0: not given
+    double size, bpw, share, remove, tokens; // 0: not given
     double windows, window;
     bool gradients, special, alone, unscaled;
 } recipe_values;

@@ -121,9 +121,10 @@ for (const type of ['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_xs', 'tq1_0', '
 }
 // Models that lost weights, or parts, are ordinary ones of their family.
 for (const [name, steps] of Object.entries({
-  'pruned weights': [{ step: 'prune', metric: 'sparsegpt', pattern: '2:4' }, { step: 'round', type: 'q8_0' }],
+  'pruned weights': [{ step: 'prune', metric: 'sparsegpt', pattern: '2:4' }],
   'fewer layers': [{ step: 'layers', remove: 1 }],
   'narrower layers': [{ step: 'channels', share: 0.2 }],
+  'fewer tokens': [{ step: 'vocabulary', tokens: 450 }],
 })) {
   if (!existsSync(STORIES)) {
     skip(name, `${STORIES} is missing`);

@@ -404,6 +404,132 @@ static void test_families(void) {
     free(text);
 }
 
+/* Token texts of a header, in order; to be freed. */
+static gguf_str *tokens_of(const gguf *g, size_t *n) {
+    const gguf_kv *kv = gguf_find(g, "tokenizer.ggml.tokens");
+    const uint8_t *at = kv->value;
+    gguf_str *out = malloc((size_t)kv->n * sizeof *out);
+    *n = (size_t)kv->n;
+    for (size_t i = 0; i < *n; i++) at = gguf_next_string(g, at, &out[i]);
+    return out;
+}
+
+/* For each token of the source its new id, or -1: what is left has the same order. */
+static int32_t *map_tokens(const memory_job *from, const memory_job *to, size_t *n) {
+    gguf a = header_of(from), b = header_of(to);
+    size_t n_left, at = 0;
+    gguf_str *all = tokens_of(&a, n), *left = tokens_of(&b, &n_left);
+    int32_t *map = malloc(*n * sizeof *map);
+    for (size_t i = 0; i < *n; i++) {
+        const bool same =
+            at < n_left && all[i].n == left[at].n && !memcmp(all[i].s, left[at].s, (size_t)all[i].n);
+        map[i] = same ? (int32_t)at++ : -1;
+    }
+    CHECK(at == n_left, "%zu of %zu tokens are some of the source", at, n_left);
+    free(all), free(left);
+    gguf_free(&a), gguf_free(&b);
+    return map;
+}
+
+static nut_model *load_reference(const memory_job *m) {
+    nut_load_options lo = nut_load_defaults();
+    nut_model *out = NULL;
+    nut_error err = {0};
+    lo.reference = true;
+    CHECK(make_load(m->out, m->n_out, 0, &lo, &out, &err) == NUT_OK, "%s", err.message);
+    return out;
+}
+
+/* A text whose tokens stay has the same ids, but for their numbers, and the tokens that stay the same
+ * logits. */
+static void check_same_text(const memory_job *from, const memory_job *to, const int32_t *map,
+                            const char *text) {
+    nut_model *m[2] = {load_reference(from), load_reference(to)};
+    nut_session *s[2];
+    int32_t ids[2][64];
+    size_t n[2] = {0}, n_wrong = 0;
+    double worst = 0;
+    const nut_session_options so = {.n_ctx = 64};
+    for (int i = 0; i < 2; i++) {
+        nut_error err = {0};
+        CHECK(nut_tokenize(m[i], text, strlen(text), 0, ids[i], 64, &n[i], &err) == NUT_OK, "%s",
+              err.message);
+        nut_session_new(m[i], &so, &s[i], NULL);
+        nut_session_eval(s[i], ids[i], n[i], 1, NULL);
+    }
+    for (size_t i = 0; i < n[0] && n[0] == n[1]; i++) n_wrong += map[ids[0][i]] != ids[1][i];
+    CHECK(n[0] == n[1] && !n_wrong, "\"%s\": %zu of %zu ids, and %zu, differ", text, n_wrong, n[0], n[1]);
+    const float *a = nut_session_logits(s[0], 0), *b = nut_session_logits(s[1], 0);
+    for (uint32_t i = 0; i < nut_model_n_vocab(m[0]); i++)
+        if (map[i] >= 0) worst = fmax(worst, fabs((double)(a[i] - b[map[i]])));
+    CHECK(worst < 1e-6, "logits are %g off", worst);
+    for (int i = 0; i < 2; i++) nut_session_free(s[i]), nut_model_free(m[i]);
+}
+
+static uint32_t number_in(const memory_job *m, const char *key) {
+    gguf g = header_of(m);
+    uint32_t out = 0;
+    CHECK(gguf_get_u32(&g, key, UINT32_MAX, &out, NULL) == NUT_OK, "%s", key);
+    gguf_free(&g);
+    return out;
+}
+
+/* The bytes, the end of a turn and " the" need 260: with it stay "th" and "the", but not "he". */
+static void test_byte_pairs(void) {
+    static const char text[] = "the the the the the the the the";
+    make_gguf g = make_model(&(make_options){.byte_pairs = true, .untied = true});
+    make_u32(&g, "tokenizer.ggml.eos_token_id", MAKE_N_BYTE_VOCAB - 1);
+    size_t n, n_map;
+    memory_job from = {0};
+    from.out = make_file(&g, &n), from.n_out = n;
+    changed c = change(from.out, n, "[{\"step\": \"vocabulary\", \"tokens\": 260}]", text, sizeof text - 1);
+    if (CHECK(c.status == NUT_OK && c.m.done && !c.m.n_wrong, "%s", c.err.message)) {
+        int32_t *map = map_tokens(&from, &c.m, &n_map);
+        CHECK(map[256] == 256 && map[257] == -1 && map[258] == 257 && map[259] == -1 && map[260] == 258 &&
+                  map[261] == 259,
+              "%d %d %d %d %d %d", map[256], map[257], map[258], map[259], map[260], map[261]);
+        check_same_text(&from, &c.m, map, "the cat, the sky");
+        CHECK(number_in(&c.m, "tokenizer.ggml.eos_token_id") == 259, "the end has a new number");
+        gguf out = header_of(&c.m);
+        CHECK(gguf_find(&out, "tokenizer.ggml.merges")->n == MAKE_N_MERGES - 1, "a merge is gone");
+        CHECK(tensor_of(&out, "output.weight")->dims[1] == 260, "so are rows of the output");
+        gguf_free(&out);
+        free(map);
+    }
+    free(c.m.out), free(from.out);
+    make_free(&g);
+}
+
+/* SentencePiece: " the" is made of " t" and "he", and each of these of characters. */
+static void test_pieces(void) {
+    static const char text[] = " the the the the";
+    static const char *const kept[] = {"\xe2\x96\x81the", "\xe2\x96\x81t", "he", "t", "h", "e",
+                                       "<0x41>",          "</s>"};
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q8_0});
+    size_t n, n_map, n_tokens;
+    memory_job from = {0};
+    from.out = make_file(&g, &n), from.n_out = n;
+    changed c = change(from.out, n, "[{\"step\": \"vocabulary\", \"tokens\": 266}]", text, sizeof text - 1);
+    if (CHECK(c.status == NUT_OK && c.m.done && !c.m.n_wrong, "%s", c.err.message)) {
+        int32_t *map = map_tokens(&from, &c.m, &n_map);
+        gguf out = header_of(&c.m);
+        gguf_str *left = tokens_of(&out, &n_tokens);
+        for (size_t k = 0; k < sizeof kept / sizeof *kept; k++) {
+            size_t i = 0;
+            while (i < n_tokens && !gguf_str_is(left[i], kept[k])) i++;
+            CHECK(i < n_tokens, "%s stays", kept[k]);
+        }
+        CHECK(n_tokens < MAKE_N_VOCAB - 10, "%zu tokens", n_tokens);
+        CHECK(gguf_find(&out, "tokenizer.ggml.scores")->n == n_tokens, "so do as many scores");
+        CHECK(tensor_of(&out, "token_embd.weight")->dims[1] == n_tokens, "and rows");
+        check_same_text(&from, &c.m, map, "the the");
+        free(map), free(left);
+        gguf_free(&out);
+    }
+    free(c.m.out), free(from.out);
+    make_free(&g);
+}
+
 /* ---- what is wrong ---- */
 
 static void test_refusals(void) {
@@ -423,6 +549,8 @@ static void test_refusals(void) {
         {"[{\"step\": \"round\", \"type\": \"q8_0\"}, {\"step\": \"prune\", \"share\": 0.5}]",
          "after one like it"},
         {"[{\"step\": \"layers\"}]", "say how many layers"},
+        {"[{\"step\": \"vocabulary\"}]", "say how many tokens"},
+        {"[{\"step\": \"vocabulary\", \"tokens\": 5000}]", "keep fewer"},
         {"[{\"step\": \"channels\"}]", "say which part of the channels"},
         {"[{\"step\": \"layers\", \"remove\": 2}]", "has 2 layers, and one must stay"},
     };
@@ -445,9 +573,10 @@ static void test_refusals(void) {
 /* Each allocation fails once. */
 static void test_memory(void) {
     static const char *const recipes[] = {
-        "[{\"step\": \"prune\", \"metric\": \"sparsegpt\", \"share\": 0.5}, {\"step\": \"round\", \"type\": "
-        "\"q8_0\"}]",
+        ("[{\"step\": \"prune\", \"metric\": \"sparsegpt\", \"share\": 0.5},"
+         " {\"step\": \"round\", \"type\": \"q8_0\"}]"),
         "[{\"step\": \"layers\", \"remove\": 1}, {\"step\": \"channels\", \"share\": 0.5}]",
+        "[{\"step\": \"vocabulary\", \"tokens\": 270}]",
     };
     make_gguf g = make_model(&(make_options){.n_ff = 128});
     size_t n, n_text;
@@ -479,6 +608,8 @@ int main(void) {
     test_idle_channels("llama", FORMAT_F32);
     test_idle_channels("qwen2", FORMAT_Q8_0);
     test_families();
+    test_byte_pairs();
+    test_pieces();
     test_refusals();
     test_memory();
     return check_report();
