@@ -213,8 +213,7 @@ bool nut_model_meta_at(const nut_model *model, size_t i, char *key, size_t n_key
 
 enum {
     NUT_TOKENIZE_ADD_BOS = 1, // put the beginning-of-sequence token in front where the model asks for one
-    NUT_TOKENIZE_SPECIAL =
-        2, // recognize the text of special tokens ("<|im_start|>"); off: they are plain text
+    NUT_TOKENIZE_SPECIAL = 2, // recognize special tokens ("<|im_start|>"); off: they are plain text
     NUT_TOKENIZE_ADD_EOS = 4, // put the token behind that ends a text where the model asks for one
 };
 
@@ -317,16 +316,14 @@ bool nut_chat_trim_next(nut_chat_trim *trim, uint32_t n_turns, bool fits);
 typedef struct nut_session nut_session;
 
 typedef struct nut_session_options {
-    uint32_t n_ctx;     // positions; 0: min(the model's own, 4096)
-    uint32_t n_threads; // threads that share one step, the caller's included; 1 where the build has none
-    uint32_t n_batch;   // tokens of a prompt per step; 0: 64
-    uint32_t n_logits;  // rows of logits kept by one nut_session_eval; 0: 1
-    uint32_t lookup;    // tokens that a generation can draft at a time: as many rows of logits more
-    nut_kv_type
-        kv_type;        // of the cache; a model whose weights are held as floats keeps floats for NUT_KV_F16
-    bool profile;       // times the parts of each step, for nut_session_profile
-    bool fewer_threads; // steps of one token go to fewer threads where the first of them show that to be
-                        // faster
+    uint32_t n_ctx;      // positions; 0: min(the model's own, 4096)
+    uint32_t n_threads;  // threads that share one step, the caller's included; 1 where the build has none
+    uint32_t n_batch;    // tokens of a prompt per step; 0: 64
+    uint32_t n_logits;   // rows of logits kept by one nut_session_eval; 0: 1
+    uint32_t lookup;     // tokens that a generation can draft at a time: as many rows of logits more
+    nut_kv_type kv_type; // of the cache; a model held as floats keeps floats for NUT_KV_F16
+    bool profile;        // times the parts of each step, for nut_session_profile
+    bool fewer_threads;  // steps of one token go to fewer threads where the first show that to be faster
 } nut_session_options;
 nut_session_options nut_session_defaults(void);
 
@@ -336,8 +333,8 @@ nut_status nut_session_new(const nut_model *model, const nut_session_options *op
                            nut_error *err);
 void nut_session_free(nut_session *session); // NULL is allowed
 
-/* Threads and the buffers of a step, which several sessions of one model can share. It lives as long as one
- * of them; all of them are used by one thread at a time. */
+/* Threads and buffers of a step, shared by sessions of one model, which are used by one thread at a time. It
+ * lives as long as one of them. */
 typedef struct nut_workspace nut_workspace;
 nut_workspace *nut_session_workspace(const nut_session *session);
 
@@ -345,9 +342,8 @@ nut_workspace *nut_session_workspace(const nut_session *session);
  * model's own, 4096)), and has the workspace's other options. Free it as any other. */
 nut_status nut_session_add(nut_workspace *workspace, uint32_t n_ctx, nut_session **out, nut_error *err);
 
-/* Another session that goes on from where this one is, in the same workspace: a copy of its positions, of
- * which whole tiles of 64 are shared until one of both changes them. A running generation stays with the
- * first. */
+/* Another session that goes on from where this one is, in the same workspace: a copy of its positions, whose
+ * whole tiles of 64 are shared until one changes them. A running generation stays with the first. */
 nut_status nut_session_fork(const nut_session *session, nut_session **out, nut_error *err);
 
 /* Writes the session's tokens, keys and values to out, at most cap bytes; *n_out receives the full length
@@ -360,10 +356,9 @@ nut_status nut_session_save(const nut_session *session, void *out, size_t cap, s
 nut_status nut_session_restore(nut_session *session, const void *bytes, size_t n, nut_error *err);
 
 uint32_t nut_session_n_ctx(const nut_session *session);
-uint32_t nut_session_n_past(const nut_session *session); // positions in the cache
-uint32_t
-nut_session_n_threads(const nut_session *session);      // threads at work, 1 where more could not be started
-uint64_t nut_session_bytes(const nut_session *session); // memory that it holds
+uint32_t nut_session_n_past(const nut_session *session);     // positions in the cache
+uint32_t nut_session_n_threads(const nut_session *session);  // at work, 1 where more could not be started
+uint64_t nut_session_bytes(const nut_session *session);      // memory that it holds
 const char *nut_session_kv_type(const nut_session *session); // "f16", "q8_0", or "f32" on the reference path
 
 /* Appends n tokens (1 .. n_ctx - n_past, else E_CONTEXT) and keeps the logits of the last n_logits of them
@@ -407,9 +402,8 @@ const float *nut_workspace_logits(const nut_workspace *workspace, size_t i);
 /* Forgets all positions from n_past on; more than there are is E_ARGUMENT. Ends a running generation. */
 nut_status nut_session_truncate(nut_session *session, uint32_t n_past, nut_error *err);
 
-/* Where the time of this session went, as a JSON object:
- * {"prefill":{"tokens":..,"seconds":..},"decode":{..},"drafts":{"drafted":..,"accepted":..}}; of drafts,
- * only those of the last generation, in tokens. Buffer convention of nut_model_info. */
+/* Where the time of this session went, as JSON: {"prefill":{"tokens":..,"seconds":..},"decode":{..},
+ * "drafts":{"drafted":..,"accepted":..}}, drafts of the last generation. Buffers as of nut_model_info. */
 nut_status nut_session_timings(const nut_session *session, char *out, size_t cap, size_t *n_out,
                                nut_error *err);
 
@@ -511,15 +505,20 @@ typedef struct nut_step {
     uint64_t n_drafted, n_accepted; // tokens that were drafted so far, and how many of them are in the text
 } nut_step;
 
+/* Drafts by a model: the likeliest text stays the same, sampled ones keep their distribution, not their seed
+ * (Leviathan et al. 2023, arXiv 2211.17192). By a session of another, no larger model with this vocabulary,
+ * in a workspace of its own, used by nothing else; or by the own model without n layers. NULL, 0: none. */
+nut_status nut_session_draft_by(nut_session *session, nut_session *by, nut_error *err);
+nut_status nut_session_draft_without(nut_session *session, const uint32_t *layers, size_t n, nut_error *err);
+
 /* Whether this session's context can shift: E_UNSUPPORTED, and why, where what the model keeps of a text
  * cannot leave a part of it out; E_ARGUMENT where the context is too short. */
 nut_status nut_session_can_shift(const nut_session *session, nut_error *err);
 /* How many tokens the cache has left out behind its first NUT_SHIFT_KEPT. */
 uint32_t nut_session_n_left(const nut_session *session);
 
-/* Starts a generation after a prompt of n tokens (1 .. n_ctx - 1, else E_CONTEXT). Positions that the cache
- * already holds for the same leading tokens are reused. E_BUSY while one is running. Options are copied,
- * stop texts too. */
+/* Starts a generation after a prompt of n tokens (1 .. n_ctx - 1, else E_CONTEXT). Leading ones that the
+ * cache holds are not read again. E_BUSY while one is running. Options and stop texts are copied. */
 nut_status nut_generate_begin(nut_session *session, const int32_t *ids, size_t n,
                               const nut_generate_options *options, nut_error *err);
 

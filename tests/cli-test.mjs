@@ -79,6 +79,21 @@ await test('--max-tokens, --stop and --json', () => {
   assert.equal(cut.text, all.text.slice(0, all.text.indexOf(stop)));
 });
 
+await test('drafts by a model change no likeliest text; what cannot draft is refused', () => {
+  const args = ['run', TINY, PROMPT, '--temperature', '0', '--max-tokens', '60', '--ignore-eos'];
+  const { out } = ok(NATIVE, ...args, '--lookup', '0');
+  for (const draft of [['--draft', TINY], ['--draft-without', '1'], ['--draft-without', '1-2', '--lookup', '0']]) {
+    assert.equal(ok(NATIVE, ...args, ...draft).out, out, draft.join(' '));
+  }
+  refused([...args, '--draft', TINY, '--draft-without', '1'], 'bad-argument', /not both/);
+  for (const layers of ['', '1,', '2-1', '1;2', '-']) {
+    refused([...args, '--draft-without', layers], 'bad-argument', /layers such as "3,7-9"/);
+  }
+  refused([...args, '--draft-without', '99'], 'bad-argument', /no layer 99/);
+  refused([...args, '--draft', join(work, 'missing.gguf')], 'io', /missing\.gguf/);
+  if (existsSync(STORIES)) refused([...args, '--draft', STORIES], 'bad-argument', /another vocabulary/);
+});
+
 await test('a chat of two turns', () => {
   const r = spawnSync(NATIVE[0], ['chat', TINY, '--temperature', '0', '--max-tokens', '30'],
     { encoding: 'utf8', input: 'Tell me a story about a cat.\nTell me a story about a dog.\n' });

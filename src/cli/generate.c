@@ -21,6 +21,9 @@ static void list_options(generate_args *a, arg_option o[GENERATE_SAMPLING + GENE
         {"--kernel", ARG_TEXT, &a->file.kernel,
          "ref, simd128, pairs or relaxed (the fastest that computes rightly)"},
         {"--reference", ARG_FLAG, &a->file.reference, "hold all weights as floats"},
+        {"--draft", ARG_TEXT, &a->draft, "a smaller model with the same vocabulary that drafts tokens"},
+        {"--draft-without", ARG_TEXT, &a->draft_without,
+         "the model itself drafts, without these layers (\"3,7-9\")"},
         {"--pre", ARG_TEXT, &a->file.pre, "a pre-tokenizer in place of the one that the file names"},
         {"--json", ARG_FLAG, &a->json, "one JSON object on stdout instead of the text"},
         {"--profile", ARG_FLAG, &a->profile, "say where the time goes, in a table"},
@@ -173,31 +176,78 @@ static nut_status run_prompt(const generate_args *a, const nut_model *m, nut_ses
     return status;
 }
 
-/* Both are the caller's. */
-static nut_status open_session(const generate_args *a, const char *path, nut_model **m, nut_session **s,
+enum { DRAFTED_MOST = 7, LAYERS_MOST = 1024 };
+
+/* A model with a session, as the arguments say; lookup: tokens of a draft. */
+typedef struct opened {
+    nut_model *m;
+    nut_session *s;
+} opened;
+
+static void close_session(opened *o) {
+    nut_session_free(o->s);
+    nut_model_free(o->m);
+}
+
+static nut_status open_session(const generate_args *a, const char *path, uint32_t lookup, opened *o,
                                nut_error *err) {
     nut_session_options so = nut_session_defaults();
     so.n_ctx = a->file.n_ctx;
     so.n_threads = a->n_threads;
-    so.lookup = a->options.lookup;
+    so.lookup = lookup;
     so.profile = a->profile;
     TRY(file_kv_type(&a->file, &so.kv_type, err));
     file_options file = a->file;
     file.n_threads = a->n_threads;
-    TRY(file_load_model(path, &file, m, err));
-    nut_status status = nut_session_new(*m, &so, s, err);
-    if (status != NUT_OK) nut_model_free(*m);
-    return status;
+    TRY(file_load_model(path, &file, &o->m, err));
+    return nut_session_new(o->m, &so, &o->s, err);
+}
+
+/* ---- drafts ---- */
+
+/* Numbers and ranges, "3,7-9", to layers. */
+static nut_status read_layers(const char *text, uint32_t *layers, size_t *n, nut_error *err) {
+    char *end = NULL;
+    *n = 0;
+    for (const char *at = text;; at = end + 1) {
+        const unsigned long from = strtoul(at, &end, 10);
+        const bool is_range = end > at && *end == '-';
+        const char *second = end + 1;
+        const unsigned long to = is_range ? strtoul(second, &end, 10) : from;
+        if (end == at || (is_range && end == second) || to < from || to - from >= LAYERS_MOST - *n) break;
+        for (unsigned long i = from; i <= to; i++) layers[(*n)++] = (uint32_t)i;
+        if (*end == '\0') return NUT_OK;
+        if (*end != ',') break;
+    }
+    return cli_error(err, NUT_E_ARGUMENT,
+                     "--draft-without takes layers such as \"3,7-9\", counted from 0, not \"%s\"", text);
+}
+
+/* What drafts for the session: `by`, another model, which stays closed where none is asked for. */
+static nut_status set_draft(const generate_args *a, nut_session *s, opened *by, nut_error *err) {
+    uint32_t layers[LAYERS_MOST];
+    size_t n;
+    if (a->draft && a->draft_without)
+        return cli_error(err, NUT_E_ARGUMENT, "give --draft or --draft-without, not both");
+    if (a->draft_without) {
+        TRY(read_layers(a->draft_without, layers, &n, err));
+        return nut_session_draft_without(s, layers, n, err);
+    }
+    if (!a->draft) return NUT_OK;
+    TRY(open_session(a, a->draft, 0, by, err));
+    return nut_session_draft_by(s, by->s, err);
 }
 
 nut_status generate_command(const generate_args *a, const char *path, generate_run *run, nut_error *err) {
-    nut_model *m;
-    nut_session *s;
-    TRY(open_session(a, path, &m, &s, err));
-    nut_status status = run(a, m, s, err);
-    if (status == NUT_OK) put_figures(a, s, m);
-    nut_session_free(s);
-    nut_model_free(m);
+    opened own = {0}, by = {0};
+    const uint32_t least = a->draft || a->draft_without ? DRAFTED_MOST : 0,
+                   lookup = a->options.lookup > least ? a->options.lookup : least;
+    nut_status status = open_session(a, path, lookup, &own, err);
+    if (status == NUT_OK) status = set_draft(a, own.s, &by, err);
+    if (status == NUT_OK) status = run(a, own.m, own.s, err);
+    if (status == NUT_OK) put_figures(a, own.s, own.m);
+    close_session(&own);
+    close_session(&by);
     return status;
 }
 

@@ -8,7 +8,7 @@ enum {
 #define NUT_X(type, field, standard, least, most, js, help) +1
     GENERATE_SAMPLING = 0 NUT_GENERATE_OPTION_LIST(NUT_X), // options of the list
 #undef NUT_X
-    GENERATE_MORE = 14,
+    GENERATE_MORE = 16,
     GENERATE_NAME = 32,
 };
 
@@ -19,7 +19,8 @@ typedef struct generate_args {
     arg_texts stop;
     uint32_t n_threads;
     bool json, profile;
-    const char *prompt;                                      // of run
+    const char *draft, *draft_without; // a model that drafts; layers without which the model itself does
+    const char *prompt;                // of run
     const char *system, *source, *tools, *overflow, *format; // of a chat
     char names[GENERATE_SAMPLING][GENERATE_NAME];            // "--max-tokens" of the field max_tokens
 } generate_args;

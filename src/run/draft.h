@@ -31,7 +31,9 @@ enum { DRAFT_MAX = 15 }; // tokens of a draft
     X(MATCH_2, 0.5f) /* prompt lookup (lookup.h), by the length of the match */                             \
     X(MATCH_3, 0.65f)                                                                                       \
     X(MATCH_6, 0.8f)                                                                                        \
-    X(MATCH_12, 0.9f)
+    X(MATCH_12, 0.9f)                                                                                       \
+    X(MODEL, 0.7f)  /* by another model (drafter.h) */                                                      \
+    X(LAYERS, 0.6f) /* by the model without some of its layers */
 
 typedef enum draft_kind {
 #define NUT_X(id, share) DRAFT_##id,

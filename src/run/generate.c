@@ -54,6 +54,7 @@ nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, cons
     g->lookup = o->lookup;
     g->row = g->n_ahead = 0;
     draft_reset(&g->draft);
+    if (s->drafter) TRY(s->drafter->calls->begin(s, o, err));
     g->state = GENERATION_PROMPT;
     return NUT_OK;
 }
@@ -82,6 +83,7 @@ static nut_status step_prompt(nut_session *s, nut_step *step, nut_error *err) {
     const double since = clock_seconds();
     profile_begin(&s->seq.ws->profile, false);
     TRY(session_eval(s, g->prompt + s->seq.n_past, n, n == left, err));
+    if (s->drafter) TRY(s->drafter->calls->read(s, err));
     time_step(s, &s->prefill, n, since);
     if (n == left) g->state = GENERATION_SAMPLING;
     step->kind = NUT_STEP_PREFILL;
@@ -125,17 +127,22 @@ static void take_token(nut_session *s, int32_t id) {
 }
 
 /* Tokens to be read with the pending one, to ids + 1; returns how many. A state that cannot go back by
- * single tokens gets none. */
+ * single tokens gets none. What is found in the text goes before what a model says: it costs nothing. */
 static size_t make_draft(nut_session *s, int32_t *ids) {
     generation *g = &s->generation;
     sequence *q = &s->seq;
     const workspace *ws = q->ws;
-    if (g->lookup == 0 || ws->n_state || q->n_past + 1 >= q->n_ctx) return 0;
-    size_t most = g->lookup < ws->n_logits_max ? g->lookup : ws->n_logits_max - 1;
+    size_t most = ws->n_logits_max - 1;
+    g->each = 0;
+    if (ws->n_state || q->n_past + 1 >= q->n_ctx) return 0;
     if (most > ws->n_batch - 1) most = ws->n_batch - 1;
     if (most > q->n_ctx - q->n_past - 1) most = q->n_ctx - q->n_past - 1;
     q->tokens[q->n_past] = ids[0];
-    return lookup_make(&g->draft, q->tokens, q->n_past + 1, ids + 1, most);
+    const size_t looked_up = g->lookup < most ? g->lookup : most;
+    size_t n = lookup_make(&g->draft, q->tokens, q->n_past + 1, ids + 1, looked_up);
+    if (s->drafter) s->drafter->n_shares = 0;
+    if (s->drafter && n == 0) n = s->drafter->calls->make(s, ids, most), g->each = s->drafter->each;
+    return n;
 }
 
 /* Reads a token with a draft behind it. The cache then holds the draft too, but behind n_past. */
@@ -145,7 +152,7 @@ static nut_status read_pending(nut_session *s, int32_t id, nut_error *err) {
     const size_t n_ahead = make_draft(s, ids);
     const double since = clock_seconds();
     TRY(session_eval(s, ids, 1 + n_ahead, 1 + n_ahead, err));
-    draft_time(&g->draft, 1 + n_ahead, 0, clock_seconds() - since);
+    draft_time(&g->draft, 1 + n_ahead, g->each, clock_seconds() - since);
     s->seq.n_past -= (uint32_t)n_ahead;
     g->n_ahead = (uint32_t)n_ahead;
     g->row = 0;
@@ -168,6 +175,13 @@ static bool follows_draft(nut_session *s) {
     }
     if (!right || g->n_ahead == 0) end_draft(g);
     return right;
+}
+
+/* Samples the token behind the last one. */
+static nut_status sample(nut_session *s, int32_t *id, nut_error *err) {
+    const float *logits = nut_session_logits(s, s->generation.row);
+    if (s->drafter) return s->drafter->calls->sample(s, logits, id, err);
+    return sampler_sample(&s->sampler, logits, s->seq.tokens, s->seq.n_past, id, err);
 }
 
 /* Sees to it that the logits behind the last token are in the workspace: those of the pending token, or,
@@ -194,8 +208,7 @@ static nut_status step_sample(nut_session *s, nut_step *step, nut_error *err) {
     profile_begin(&s->seq.ws->profile, true);
     TRY(need_logits(s, err));
     int32_t id;
-    TRY(sampler_sample(&s->sampler, nut_session_logits(s, s->generation.row), s->seq.tokens, s->seq.n_past,
-                       &id, err));
+    TRY(sample(s, &id, err));
     take_token(s, id);
     time_step(s, &s->decode, 1, since);
     step->kind = NUT_STEP_TOKEN;

@@ -198,17 +198,25 @@ void pool_keep_mass(sampler_pool *p, double mass) {
 
 /* ---- one token ---- */
 
-nut_status sampler_sample(sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
-                          int32_t *id, nut_error *err) {
+nut_status sampler_spread(sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
+                          sampler_pool *p, nut_error *err) {
     static const sampler_step *const steps[] = {
 #define NUT_X(name) &sampler_step_##name,
         SAMPLER_STEPS(NUT_X)
 #undef NUT_X
     };
     TRY(sampler_check_logits(logits, s->n_vocab, err));
-    sampler_pool p = {logits, recent, n_recent, s->candidates, s->n_vocab, false, false};
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
-        if (!steps[i]->is_off(&s->options)) steps[i]->run(s, &p);
+    *p = (sampler_pool){logits, recent, n_recent, s->candidates, s->n_vocab, false, false};
+    for (size_t i = 0; i + 1 < sizeof steps / sizeof *steps; i++)
+        if (!steps[i]->is_off(&s->options)) steps[i]->run(s, p);
+    return NUT_OK;
+}
+
+nut_status sampler_sample(sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
+                          int32_t *id, nut_error *err) {
+    sampler_pool p;
+    TRY(sampler_spread(s, logits, recent, n_recent, &p, err));
+    sampler_step_sample.run(s, &p);
     *id = p.c[0].id;
     return NUT_OK;
 }

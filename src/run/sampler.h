@@ -51,6 +51,11 @@ typedef struct sampler_pool {
     bool sorted; // c has the best first
 } sampler_pool;
 
+/* All steps but the last: leaves the candidates of which one is to be sampled. Contract of sampler_sample.
+ */
+nut_status sampler_spread(sampler *s, const float *logits, const int32_t *recent, size_t n_recent,
+                          sampler_pool *p, nut_error *err);
+
 /* Sees to it that c holds the candidates; of all tokens, in the order of their ids. */
 void pool_list(sampler_pool *p);
 /* Leaves the k (>= 1) best. */

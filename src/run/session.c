@@ -112,6 +112,7 @@ static nut_status take_memory(nut_session *s, const nut_model *m, nut_error *err
 static void free_session(nut_session *s) {
     sequence_close(&s->seq);
     arena_close(&s->memory);
+    mem_free(s->drafter);
     mem_free(s);
 }
 

@@ -23,6 +23,7 @@
 #include "base/threads.h"
 #include "model/arch.h"
 #include "run/draft.h"
+#include "run/drafter.h"
 #include "run/memory.h"
 #include "run/pace.h"
 #include "run/pages.h"
@@ -284,6 +285,7 @@ typedef struct generation {
     uint32_t row;              // of the logits behind the last token
     uint32_t n_ahead;          // drafted tokens that the cache holds behind n_past, not judged yet
     uint32_t n_tried, n_right; // of the draft that is being judged
+    double each;               // what a token of it took, in steps of one
 } generation;
 
 typedef struct session_timing {
@@ -299,6 +301,7 @@ struct nut_session {
     sampler sampler;
     stream stream;
     generation generation;
+    drafter *drafter; // NULL: no model drafts
     session_timing prefill, decode;
 };
 

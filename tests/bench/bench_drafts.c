@@ -3,13 +3,24 @@
  * must be the same, token for token.
  *
  *     make build/native/bench_drafts
- *     build/native/bench_drafts MODEL tests/bench/drafts/texts.txt [LOOKUP]
+ *     build/native/bench_drafts MODEL tests/bench/drafts/texts.txt [option VALUE]...
+ *
+ *     lookup N        tokens of a prompt lookup (7; 0: none)
+ *     by MODEL        a model that drafts
+ *     without L,L,..  the model itself drafts, without these layers
+ *     forced SHARE    a drafted token is right with this chance, whatever the model said: what the costs of
+ *                     drafts allow. Then the gain that they predict is told too
+ *     always N        drafts of N tokens by a model even where they do not pay, to learn how many are
+ * accepted texts N         of a kind (all) tokens N        of an answer (256 at most)
  *
  * A table of markdown: tokens/s in the thread's own time, the share of the drafted tokens that were
  * accepted, and the least gain of a prompt. A text of the file begins with a line "== KIND"; texts of a kind
  * follow one another. Prompts are ChatML's.
  */
 #include "../unit/model_file.h"
+
+#include "base/rng.h"
+#include "run/session.h"
 
 #include <string.h>
 #include <time.h>
@@ -52,6 +63,18 @@ static size_t prompt_ids(const nut_model *m, const char *text, int32_t *ids) {
     return n;
 }
 
+static bool always;            // drafts are taken for worth it
+static uint32_t drawn = DRAWN; // tokens of an answer
+
+/* All drafts of a model are taken for right, and for free. */
+static void encourage(nut_session *s) {
+    draft *d = &s->generation.draft;
+    if (!s->drafter || d->one == 0) return;
+    d->credit = DRAFT_CREDIT, d->right[DRAFT_MODEL] = d->right[DRAFT_LAYERS] = 1;
+    s->drafter->seconds = 1e-9;
+    for (size_t n = 2; n < DRAFT_MAX + 2; n++) d->cost[n] = 1, d->seen[n] = 2;
+}
+
 static void write_answer(nut_session *s, const int32_t *ids, size_t n, const nut_generate_options *o,
                          answer *a) {
     nut_error err;
@@ -61,11 +84,53 @@ static void write_answer(nut_session *s, const int32_t *ids, size_t n, const nut
     nut_session_truncate(s, 0, NULL);
     if (nut_generate_begin(s, ids, n, o, &err) != NUT_OK) fail(err.message);
     do {
+        if (always) encourage(s);
         if (nut_generate_step(s, &step, &err) != NUT_OK) fail(err.message);
         if (step.kind == NUT_STEP_PREFILL) since = own_seconds();
         if (step.kind == NUT_STEP_TOKEN) a->ids[a->n++] = step.token;
     } while (step.kind != NUT_STEP_DONE);
     a->seconds = own_seconds() - since;
+}
+
+/* ---- drafts whose worth is given ---- */
+
+static struct {
+    double share; // 0: drafts are what they are
+    rng random;
+    const answer *right;
+    drafter_calls calls;
+    const drafter_calls *inner;
+} forced;
+
+static size_t make_forced(nut_session *s, int32_t *ids, size_t most) {
+    const size_t n = forced.inner->make(s, ids, most), at = s->generation.n_sampled;
+    bool right = true;
+    for (size_t i = 0; i < n; i++) {
+        right = right && rng_f64(&forced.random) < forced.share && at + i < forced.right->n;
+        ids[1 + i] = right ? forced.right->ids[at + i] : 0;
+    }
+    return n;
+}
+
+static void force(nut_session *s, double share) {
+    forced.share = share;
+    forced.inner = s->drafter->calls;
+    forced.calls = *forced.inner;
+    forced.calls.make = make_forced;
+    s->drafter->calls = &forced.calls;
+    rng_seed(&forced.random, 1);
+}
+
+/* The best gain by the costs of a session's drafts (Leviathan et al. 2023, theorem 3.8). */
+static double predict(const nut_session *s) {
+    const draft *d = &s->generation.draft;
+    double best = 1, sum = 1, power = 1;
+    for (size_t k = 1; k < s->seq.ws->n_logits_max && k <= DRAFT_MAX; k++) {
+        sum += power *= forced.share;
+        const double gain = sum / ((double)d->cost[k + 1] + (double)k * s->drafter->each);
+        if (d->seen[k + 1] && gain > best) best = gain;
+    }
+    return best;
 }
 
 /* Of the texts of a kind. */
@@ -94,14 +159,16 @@ static void count_drafts(const nut_session *s, row *r) {
     r->n_drafted += drafted, r->n_accepted += accepted;
 }
 
-static void measure(const nut_model *m, nut_session *s, const char *text, uint32_t lookup, row *r) {
+static void measure(const nut_model *m, nut_session *plainly, nut_session *s, const char *text,
+                    uint32_t lookup, row *r) {
     static int32_t ids[N_CTX];
     static answer plain, drafted;
     const size_t n = prompt_ids(m, text, ids);
     nut_generate_options o = nut_generate_defaults();
-    o.temperature = 0, o.max_tokens = DRAWN, o.lookup = 0;
-    write_answer(s, ids, n, &o, &plain);
+    o.temperature = 0, o.max_tokens = drawn, o.lookup = 0;
+    write_answer(plainly, ids, n, &o, &plain);
     o.lookup = lookup;
+    forced.right = &plain;
     write_answer(s, ids, n, &o, &drafted);
     if (plain.n != drafted.n || memcmp(plain.ids, drafted.ids, plain.n * sizeof *plain.ids))
         fail("a draft changed the answer");
@@ -125,25 +192,76 @@ static char *next_text(char **at, const char **kind) {
     return line + 1;
 }
 
-int main(int argc, char **argv) {
+typedef struct options {
+    uint32_t lookup, always, layers[64];
+    size_t n_layers, n_texts;
+    const char *by;
+    double forced;
+} options;
+
+static options read_options(int argc, char **argv) {
+    options o = {.lookup = 7, .n_texts = SIZE_MAX};
+    for (int i = 3; i + 1 < argc; i += 2) {
+        const char *name = argv[i];
+        char *value = argv[i + 1];
+        if (!strcmp(name, "lookup")) o.lookup = (uint32_t)strtoul(value, NULL, 10);
+        if (!strcmp(name, "always")) o.always = (uint32_t)strtoul(value, NULL, 10);
+        if (!strcmp(name, "tokens") && strtoul(value, NULL, 10) < DRAWN)
+            drawn = (uint32_t)strtoul(value, NULL, 10);
+        if (!strcmp(name, "texts")) o.n_texts = strtoul(value, NULL, 10);
+        if (!strcmp(name, "forced")) o.forced = strtod(value, NULL);
+        if (!strcmp(name, "by")) o.by = value;
+        for (char *at = value; !strcmp(name, "without") && *at && o.n_layers < 64; at += *at == ',')
+            o.layers[o.n_layers++] = (uint32_t)strtoul(at, &at, 10);
+    }
+    return o;
+}
+
+static nut_model *load_model(const char *path) {
+    nut_error err;
+    const nut_load_options o = nut_load_defaults();
+    nut_model *m = model_file_load(path, &o, &err);
+    if (!m) fail(err.code ? err.message : "there is no such file");
+    return m;
+}
+
+static nut_session *open_session(const nut_model *m, uint32_t lookup) {
     nut_error err;
     nut_session *s;
-    row r = {0};
-    if (argc < 3) fail("bench_drafts MODEL TEXTS [LOOKUP]");
-    const nut_load_options o = nut_load_defaults();
-    const uint32_t lookup = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 15;
-    nut_model *m = model_file_load(argv[1], &o, &err);
-    if (!m) fail(err.code ? err.message : "there is no such file");
     const nut_session_options so = {.n_ctx = N_CTX, .n_threads = 1, .lookup = lookup};
     if (nut_session_new(m, &so, &s, &err) != NUT_OK) fail(err.message);
+    return s;
+}
+
+static void set_draft(nut_session *s, const options *o, nut_model **m, nut_session **by) {
+    nut_error err = {NUT_OK, ""};
+    if (o->by) *by = open_session(*m = load_model(o->by), 0);
+    if (*by) nut_session_draft_by(s, *by, &err);
+    if (o->n_layers) nut_session_draft_without(s, o->layers, o->n_layers, &err);
+    if (err.code != NUT_OK) fail(err.message);
+    if (o->forced > 0 && s->drafter) force(s, o->forced);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 3) fail("bench_drafts MODEL TEXTS [option VALUE]...");
+    const options o = read_options(argc, argv);
+    row r = {0};
+    nut_model *m = load_model(argv[1]), *other = NULL;
+    const uint32_t most = o.always ? o.always : o.lookup > 7 ? o.lookup : 7;
+    nut_session *plainly = open_session(m, 0), *s = open_session(m, most), *by = NULL;
+    always = o.always > 0;
+    set_draft(s, &o, &other, &by);
     printf("| text | plain | drafts | gain | least | accepted |\n|---|---|---|---|---|---|\n");
     char *at = read_file(argv[2]) + 3, *text;
+    size_t n = 0;
     for (const char *kind; (text = next_text(&at, &kind));) {
-        if (r.kind && strcmp(r.kind, kind)) print_row(&r), r = (row){0};
+        if (r.kind && strcmp(r.kind, kind)) print_row(&r), r = (row){0}, n = 0;
         r.kind = kind;
-        measure(m, s, text, lookup, &r);
+        if (n++ < o.n_texts) measure(m, plainly, s, text, o.lookup, &r);
     }
     print_row(&r);
-    nut_session_free(s), nut_model_free(m);
+    if (forced.share > 0) printf("\npredicted gain: %.2f\n", predict(s));
+    nut_session_free(s), nut_session_free(plainly), nut_session_free(by);
+    nut_model_free(m), nut_model_free(other);
     return 0;
 }
