@@ -119,19 +119,20 @@ for (const type of ['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_xs', 'tq1_0', '
     await compare(out);
   });
 }
-// Models that lost weights, or parts, are ordinary ones of their family.
+// Models that lost weights, or parts, and models with scales of columns that are folded, are ordinary ones of their family.
 for (const [name, steps] of Object.entries({
   'pruned weights': [{ step: 'prune', metric: 'sparsegpt', pattern: '2:4' }],
   'fewer layers': [{ step: 'layers', remove: 1 }],
   'narrower layers': [{ step: 'channels', share: 0.2 }],
   'fewer tokens': [{ step: 'vocabulary', tokens: 450 }],
+  'a type for each matrix': [{ step: 'calibrate', windows: 2 }, { step: 'gptq', bpw: 12 }],
 })) {
   if (!existsSync(STORIES)) {
     skip(name, `${STORIES} is missing`);
     continue;
   }
   await check(name, async () => {
-    const [recipe, out] = ['recipe.json', `${name.replace(' ', '-')}.gguf`].map((file) => join(WORK, file));
+    const [recipe, out] = ['recipe.json', `${name.replaceAll(' ', '-')}.gguf`].map((file) => join(WORK, file));
     writeFileSync(recipe, JSON.stringify(steps));
     nutshell('compress', STORIES, out, '--recipe', recipe, '--text', 'README.md');
     await compare(out);
