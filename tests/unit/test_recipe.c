@@ -329,10 +329,10 @@ static float planted(size_t i) {
 
 /* Columns of different sizes, whose inputs are as much smaller: the model computes the same. head: columns
  * of a head, of which two share what gives them their input; 0: column c is row c of it. */
-static void plant(source *s, int layer, const char *matrix, size_t n_rows, size_t n_cols, size_t head) {
+static void plant(source *s, int layer, const char *base, size_t n_rows, size_t n_cols, size_t head) {
     for (size_t i = 0; i < n_rows * n_cols; i++) {
         const size_t c = i % n_cols, row = head ? c / head / 2 * head + c % head : c;
-        *weight_at(s, layer, matrix, i) *= planted(row);
+        *weight_at(s, layer, base, i) *= planted(row);
     }
 }
 
