@@ -658,18 +658,18 @@ typedef struct nut_compress_options {
     bool fast;          // without gradients: in half the time, and a worse model
     bool portable;      // of a size, in types that llama.cpp runs
     double bpw;         // or the size as bits of the file for each weight of the model; 0: none
-    /* Or a recipe: JSON that lists steps (docs/compression.md), n_recipe bytes. NULL: "auto" for a size. */
-    const char *recipe;
+    const char *recipe; // or JSON that lists steps (docs/compression.md), n_recipe bytes; NULL: "auto"
     size_t n_recipe;
+    const void *statistics; // n_statistics bytes of a file of nut_calibrate_begin or llama-imatrix, by which
+    size_t n_statistics;    // `round` weighs columns; read before the call returns. NULL: none
     bool keeps_state;  // the caller keeps NUT_JOB_STATE beside the output, and drops it when the job is done
     bool reads_output; // the caller answers NUT_JOB_OUTPUT: what was written is read again and checked
 } nut_compress_options;
 
-/* A job that rewrites a GGUF model with its matrices compressed, and all its metadata. Norms, biases and
- * matrices whose rows do not fit the type's blocks stay as they are. Rounding to 4 bits leaves 8 to the
- * matrix that gives the logits. A model in several files becomes one file. Memory: about 1 MB and 20 bytes
- * for each byte of the headers; of method "coded" twice the largest matrix as floats more. Options are
- * copied. */
+/* A job that rewrites a GGUF model, of several files as one, with its matrices compressed. Norms, biases and
+ * rows that do not fit the type's blocks stay as they are. Rounding to 4 bits leaves 8 to the output matrix.
+ * Options are copied. Memory: about 1 MB and 20 bytes for each byte of the headers; of method "coded" twice
+ * the largest matrix as floats more. */
 nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
 
 /* ---- statistics of a model's inputs ---- */

@@ -471,6 +471,8 @@ const REFUSALS = [
   ['an unfinished list of ids', ['logits', TINY, '--ids', '1,', '-o', join(work, 'x.f32')], 'bad-argument', /with commas/],
   ['an unknown method', ['quantize', TINY, join(work, 'out.gguf'), '--method', 'magic'], 'bad-argument', /choose one of round/],
   ['an unknown type to quantize to', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q2_z'], 'bad-argument', /q8_0/],
+  ['a text as statistics', ['quantize', TINY, join(work, 'out.gguf'), '--type', 'q4_0', '--imatrix', 'LICENSE'],
+    'corrupt', /no file of statistics/],
   ['no type to quantize to', ['quantize', TINY, join(work, 'out.gguf')], 'bad-argument', /which type/],
   ['a calibration without a file to write', ['calibrate', TINY], 'bad-argument', /-o is missing/],
   ['a text too short to calibrate with', ['calibrate', TINY, '--text', file('owl', 'owl'), '-o', join(work, 'x.stats')],
@@ -667,6 +669,20 @@ await test('names that hold control characters do not reach the terminal', () =>
       '--type', 'q4_0']).stderr.toString();
     assert.doesNotMatch(r.err + raw, /[\0-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]/);
   }
+});
+
+await test('quantize weighs errors by the statistics of calibrate', () => {
+  const [stats, plain, weighed] = ['q.stats', 'plain.gguf', 'weighed.gguf'].map((name) => join(work, name));
+  const args = ['--type', 'q4_0'];
+  ok(NATIVE, 'calibrate', TINY, '--text', 'LICENSE', '--context', '128', '-o', stats);
+  ok(NATIVE, 'quantize', TINY, plain, ...args);
+  ok(NATIVE, 'quantize', TINY, weighed, ...args, '--imatrix', stats);
+  assert.equal(statSync(plain).size, statSync(weighed).size);
+  assert.ok(!readFileSync(plain).equals(readFileSync(weighed)), 'statistics change nothing');
+  ok(NATIVE, 'compress', TINY, plain, '--imatrix', stats,
+    '--recipe', file('weighed.json', '[{"step": "round", "type": "q4_0"}]'));
+  const weights = (path) => readFileSync(path).subarray(-100_000);
+  assert.ok(weights(plain).equals(weights(weighed)), 'the recipe writes other weights');
 });
 
 await test('a text from a pipe', () => {

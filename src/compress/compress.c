@@ -115,6 +115,7 @@ static nut_status feed_header(compress *c, nut_error *err) {
 /* ---- the plan ---- */
 
 static nut_status begin_write(compress *c, nut_error *err);
+static nut_status tell_unweighed(compress *c, nut_error *err);
 static nut_status write_header(compress *c, nut_error *err);
 static nut_status want_slice(compress *c, nut_error *err);
 
@@ -205,27 +206,33 @@ static bool count_left(left_tensors *list, size_t *n, const gguf_tensor *t) {
 }
 
 /* A matrix that does not get the type that was asked for. */
-static bool is_left(const compress *c, uint64_t i) {
+static bool is_left(compress *c, uint64_t i) {
     const gguf_tensor *t = &c->header.tensors[i];
     if (c->tensors[i].ggml_type != t->ggml_type || n_rows(t) == 1) return false;
     const format *to = c->method->plan(&c->options, c->ctx, &c->header, t);
     return !to || to->ggml_type != t->ggml_type;
 }
 
-/* Lists what stays as it is. */
-static void note_left(compress *c) {
+/* A matrix that is rounded without statistics, though there are some of others. */
+static bool is_unweighed(compress *c, uint64_t i) {
+    const gguf_tensor *t = &c->header.tensors[i];
+    return c->tensors[i].ggml_type != t->ggml_type && !c->find(c->ctx, t->name);
+}
+
+/* Lists the tensors that are so. */
+static void note_those(compress *c, bool (*is_so)(compress *c, uint64_t i), const char *what) {
     left_tensors list[MOST_LISTED];
     size_t n_listed = 0;
     uint64_t n_left = 0, n_more = 0;
     for (uint64_t i = 0; i < c->header.n_tensors; i++) {
-        if (!is_left(c, i)) continue;
+        if (!is_so(c, i)) continue;
         n_left++;
         n_more += !count_left(list, &n_listed, &c->header.tensors[i]);
     }
     if (!n_left) return;
     size_t n = (size_t)snprintf(c->left, sizeof c->left,
-                                "%llu of %llu tensors, which are matrices, stay as they are:",
-                                (unsigned long long)n_left, (unsigned long long)c->header.n_tensors);
+                                "%llu of %llu tensors, which are matrices, %s:", (unsigned long long)n_left,
+                                (unsigned long long)c->header.n_tensors, what);
     for (size_t i = 0; i < n_listed; i++)
         n += (size_t)snprintf(c->left + n, sizeof c->left - n, "%s %s (%llu, %s)", i ? "," : "",
                               list[i].pattern, (unsigned long long)list[i].n,
@@ -291,6 +298,7 @@ static nut_status plan_model(compress *c, nut_error *err) {
     const uint64_t n = c->header.n_tensors;
     splits_forget(&c->header);
     if (!n) return error_set(err, NUT_E_CORRUPT, "the file holds no tensors; give a whole model");
+    if (c->method->check) TRY(c->method->check(c->ctx, &c->header, err));
     c->tensors = mem_calloc((size_t)n, sizeof *c->tensors);
     if (!c->tensors) return error_memory(err, n * sizeof *c->tensors);
     for (uint64_t i = 0; i < n; i++) TRY(plan_tensor(c, i, err));
@@ -304,7 +312,15 @@ static nut_status plan_model(compress *c, nut_error *err) {
 
 static nut_status begin_write(compress *c, nut_error *err) {
     (void)err;
-    note_left(c);
+    note_those(c, is_left, "stay as they are");
+    c->phase = tell_unweighed;
+    return NUT_OK;
+}
+
+static nut_status tell_unweighed(compress *c, nut_error *err) {
+    (void)err;
+    if (c->method->weighs && c->find)
+        note_those(c, is_unweighed, "have no statistics, so that all their columns count the same");
     c->phase = write_header;
     return NUT_OK;
 }
@@ -356,9 +372,9 @@ static void next_slice(compress *c) {
 static nut_status find_statistics(compress *c, nut_error *err) {
     const gguf_tensor *t = c->slice.tensor;
     const unsigned needs = c->method->statistics;
-    if (!needs || is_copied(c)) return NUT_OK;
+    if (!(needs | c->method->weighs) || !c->find || is_copied(c)) return NUT_OK;
     c->slice.statistics = c->find(c->ctx, t->name);
-    if (c->slice.statistics && (c->slice.statistics->kinds & needs) == needs) return NUT_OK;
+    if (!needs || (c->slice.statistics && (c->slice.statistics->kinds & needs) == needs)) return NUT_OK;
     return error_set(err, NUT_E_ARGUMENT, "there are no statistics for tensor %.*s, which method %s needs",
                      (int)t->name.n, t->name.s, c->method->name);
 }

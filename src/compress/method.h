@@ -26,18 +26,22 @@ typedef struct method_slice {
     uint64_t row, col;     // of the first weight
     size_t n_rows, n_cols; // whole blocks of `to`; n_rows is 1 where n_cols is less than a row
     float *weights;        // (n_rows, n_cols), finite; `code`, `encode` and `change` may overwrite them
-    const statistics *statistics; // of the matrix' inputs; NULL where the method needs none
+    const statistics *statistics; // of the matrix' inputs; NULL where there are none. Of a stack, those of
+                                  // its first matrix, and the others' behind
     const void *ctx;              // what compress_begin was given
 } method_slice;
 
 typedef struct method {
     const char *name;
     unsigned statistics; // kinds that encode needs for each matrix (evaluate/statistics.h); 0: none
+    unsigned weighs;     // kinds that encode takes where there are any: a matrix without them is told
     bool whole_rows;     // slices are always whole rows, which may take more memory
 
     /* Checks the options, and sets metadata that the file is to have. NULL: all options are good. */
     nut_status (*begin)(const nut_compress_options *options, const void *ctx, gguf_meta *meta,
                         nut_error *err);
+    /* Refuses a ctx that is of another model. NULL: none is. */
+    nut_status (*check)(const void *ctx, const gguf *model, nut_error *err);
     /* The format that a tensor of the model is written in; NULL: it is copied. What cannot be written in
      * that format, as its rows are not whole blocks, is copied too. */
     const format *(*plan)(const nut_compress_options *options, const void *ctx, const gguf *model,

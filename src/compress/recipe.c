@@ -152,6 +152,7 @@ static void free_job(nut_job *job) {
     model_source_free(&r->key.source);
     state_free(&r->state);
     coded_plan_free(r->plan);
+    imatrix_free(&r->imatrix);
     threads_free(r->team);
     mem_free(r->json);
     mem_free(r);
@@ -250,6 +251,17 @@ static nut_status read_steps(recipe *r, nut_error *err) {
     return merge_options(r, err);
 }
 
+/* They are for a step that rounds. */
+static nut_status read_statistics(recipe *r, nut_error *err) {
+    const nut_compress_options *o = &r->options;
+    if (!o->statistics) return NUT_OK;
+    for (size_t i = 0; i < r->n_steps; i++)
+        if (r->steps[i].kind == &recipe_round)
+            return imatrix_read(&r->imatrix, o->statistics, o->n_statistics, err);
+    return error_set(err, NUT_E_ARGUMENT,
+                     "no step of the recipe reads a file of statistics; \"round\" does");
+}
+
 static nut_status begin(recipe *r, nut_error *err) {
     const nut_compress_options *o = &r->options;
     const unsigned n_threads = o->n_threads ? o->n_threads : 1;
@@ -257,6 +269,7 @@ static nut_status begin(recipe *r, nut_error *err) {
     TRY(o->type || o->method || !(o->recipe || o->size || o->bpw > 0) ? type_steps(r, err)
                                                                       : read_steps(r, err));
     TRY(hold_text(r, err));
+    TRY(read_statistics(r, err));
     TRY(threads_new(n_threads < 64 ? n_threads : 64, &r->team, err));
     return coded_plan_new(r->team, &r->plan, err);
 }

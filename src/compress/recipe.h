@@ -18,6 +18,7 @@
 #include "base/state.h"
 #include "compress/held.h"
 #include "evaluate/model_key.h"
+#include "evaluate/imatrix.h"
 
 // clang-format off
 #define RECIPE_LIST(X) \
@@ -82,7 +83,8 @@ struct recipe {
     nut_job job;
     nut_status (*phase)(recipe *r, nut_error *err); // what the next step of the job does
     nut_compress_options options;
-    char *json; // the recipe as it was given
+    char *json;      // the recipe as it was given
+    imatrix imatrix; // options.statistics
     recipe_step steps[RECIPE_STEPS];
     size_t n_steps, at;
     nut_job *part; // the step that runs

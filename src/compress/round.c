@@ -2,12 +2,14 @@
  * Round to nearest: each weight gets the nearest code (the survey arXiv 2402.09748, section 3, weight-only
  * post-training quantization; the block formats are ggml's). A block of Q8_0, Q4_0 and Q4_1 gets the scale
  * that its largest weight needs, as ggml rounds; for the other types the scales with the least error are
- * looked for (types.h). It needs no text and one pass.
+ * looked for (types.h), and errors count by the mean square of a column's input where there are statistics.
+ * ctx is an imatrix, or NULL. It takes one pass, and needs no text.
  */
 #include "compress/method.h"
 #include "compress/types.h"
 
 #include "base/error.h"
+#include "evaluate/imatrix.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,11 +21,13 @@
 static const struct {
     uint32_t ggml_type, file_type;
 } file_types[] = {
-    {0, 0} /* F32 */,     {1, 1} /* F16 */,      {2, 2} /* Q4_0 */,     {3, 3} /* Q4_1 */,
-    {6, 8} /* Q5_0 */,    {7, 9} /* Q5_1 */,     {8, 7} /* Q8_0 */,     {10, 10} /* Q2_K */,
-    {11, 12} /* Q3_K */,  {12, 15} /* Q4_K */,   {13, 17} /* Q5_K */,   {14, 18} /* Q6_K */,
-    {30, 32} /* BF16 */,  {20, 25} /* IQ4_NL */, {23, 30} /* IQ4_XS */, {34, 36} /* TQ1_0 */,
-    {35, 37} /* TQ2_0 */, {39, 38} /* MXFP4 */,
+    {0, 0} /* F32 */,       {1, 1} /* F16 */,      {2, 2} /* Q4_0 */,      {3, 3} /* Q4_1 */,
+    {6, 8} /* Q5_0 */,      {7, 9} /* Q5_1 */,     {8, 7} /* Q8_0 */,      {10, 10} /* Q2_K */,
+    {11, 12} /* Q3_K */,    {12, 15} /* Q4_K */,   {13, 17} /* Q5_K */,    {14, 18} /* Q6_K */,
+    {30, 32} /* BF16 */,    {20, 25} /* IQ4_NL */, {23, 30} /* IQ4_XS */,  {34, 36} /* TQ1_0 */,
+    {35, 37} /* TQ2_0 */,   {39, 38} /* MXFP4 */,  {16, 19} /* IQ2_XXS */, {17, 20} /* IQ2_XS */,
+    {18, 23} /* IQ3_XXS */, {19, 24} /* IQ1_S */,  {21, 26} /* IQ3_S */,   {22, 28} /* IQ2_S */,
+    {29, 31} /* IQ1_M */,
 };
 
 static uint32_t file_type(const format *f) {
@@ -53,7 +57,7 @@ static void list_types(char *out, size_t cap) {
 
 static nut_status begin(const nut_compress_options *o, const void *ctx, gguf_meta *meta, nut_error *err) {
     const format *to = target(o);
-    char types[160] = "";
+    char types[280] = "";
     (void)ctx;
     if (to) {
         TRY(gguf_meta_int(meta, "general.file_type", GGUF_U32, file_type(to), err));
@@ -107,18 +111,65 @@ static bool in_range(const format *to, const float *x, size_t n) {
     return !beyond;
 }
 
+/* ---- weights of columns ---- */
+
+/* A column whose input was 0 all over the text still counts as this part of a mean one: its weights keep
+ * their values where they can. */
+#define LEAST_WEIGHT 1e-3
+
+/* The factor that makes the mean of a matrix' sums 1; 0: they tell nothing. */
+static double unit_of(const statistics *s) {
+    double sum = 0;
+    if (!s || !s->n_tokens) return 0;
+    for (size_t c = 0; c < s->n_cols; c++) sum += s->sum_squares[c];
+    return sum > 0 ? (double)s->n_cols / sum : 0;
+}
+
+/* What n columns from col on count: the mean square of their input. */
+static void weigh(const statistics *s, double unit, size_t col, size_t n, float *weight) {
+    for (size_t c = 0; c < n; c++)
+        weight[c] = (float)(unit > 0 ? unit * s->sum_squares[col + c] + LEAST_WEIGHT : 1);
+}
+
+/* One row of a slice, or a stretch of it, block by block. */
+static void encode_row(const method_slice *s, const type_row *t, size_t row, uint8_t *blocks) {
+    const statistics *of = s->statistics ? s->statistics + (s->row + row) / s->tensor->dims[1] : NULL;
+    const double unit = unit_of(of);
+    const float *x = s->weights + row * s->n_cols;
+    float weight[FIT_COLS];
+    for (size_t c = 0; c < s->n_cols; c += s->to->block, blocks += s->to->bytes) {
+        weigh(of, unit, (size_t)s->col + c, s->to->block, weight);
+        type_encode(t, x + c, weight, 1, blocks);
+    }
+}
+
+/* A file whose errors count by column looks for all scales; without, the plainest types are ggml's. */
+static void encode_rows(const method_slice *s, uint8_t *blocks) {
+    const type_row *t = type_any(s->to->id);
+    const size_t n = s->n_cols / s->to->block;
+    if (!t || (s->to->quantize && !s->statistics)) {
+        s->to->quantize(s->weights, s->n_rows * n, blocks);
+        return;
+    }
+    for (size_t row = 0; row < s->n_rows; row++) encode_row(s, t, row, blocks + row * n * s->to->bytes);
+}
+
 static nut_status encode(const method_slice *s, uint8_t *blocks, nut_error *err) {
-    const size_t n = s->n_rows * s->n_cols;
-    if (!in_range(s->to, s->weights, n))
+    if (!in_range(s->to, s->weights, s->n_rows * s->n_cols))
         return error_set(err, NUT_E_CORRUPT,
                          "tensor %.*s holds weights beyond %.0f, which type %s cannot hold; choose bf16",
                          (int)s->tensor->name.n, s->tensor->name.s, (double)LARGEST_HALF, s->to->name);
-    const type_row *t = type_find(s->to->id);
-    if (t)
-        type_encode(t, s->weights, NULL, n / s->to->block, blocks);
-    else
-        s->to->quantize(s->weights, n / s->to->block, blocks);
+    encode_rows(s, blocks);
     return NUT_OK;
 }
 
-const method method_round = {.name = "round", .begin = begin, .plan = plan, .encode = encode};
+static nut_status check(const void *ctx, const gguf *model, nut_error *err) {
+    return ctx ? imatrix_check(ctx, model, err) : NUT_OK;
+}
+
+const method method_round = {.name = "round",
+                             .weighs = STATISTICS_SQUARES,
+                             .begin = begin,
+                             .check = check,
+                             .plan = plan,
+                             .encode = encode};

@@ -9,7 +9,9 @@ static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_er
     const nut_compress_options o = {.type = *v->type ? v->type : NULL, .recipe = r->json};
     const method *m;
     TRY(method_by_name(v->method, &m, err));
-    return compress_begin(m, &o, NULL, NULL, out, err);
+    if (!r->options.statistics) return compress_begin(m, &o, NULL, NULL, out, err);
+    if (m->weighs) return compress_begin(m, &o, imatrix_find, &r->imatrix, out, err);
+    return error_set(err, NUT_E_ARGUMENT, "method \"%s\" reads no statistics; leave them out", m->name);
 }
 
 static const recipe_option options[] = {

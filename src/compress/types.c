@@ -76,6 +76,7 @@ static void put_q8_0(const fit_block *f, uint8_t *block) {
     for (int c = 0; c < 32; c++) block[2 + c] = (uint8_t)f->codes[c];
 }
 
+/* The half float is added. */
 static void put_min(const fit_block *f, uint8_t *block) {
     half_store(block + 2, -f->dmin);
 }
@@ -132,37 +133,37 @@ static void put_tq1(const fit_block *f, uint8_t *block) {
 #define HALF round_half
 static const type_row rows[] = {
     // type, shorter, {groups, columns, codes from, to, values, scale from, to, minimums, narrow, round},
-    //     planes {at, bits, columns} of low and of high bits, d, dmin, what else is put
-    {FORMAT_Q8_0, FORMAT_Q8_0, {1, 32, -127, 127, NULL, 1, 1, 0, .98f, HALF},
-     {0, 0, 0}, {0, 0, 0}, 0, 0, put_q8_0},
+    //     planes {at, bits, columns} of low and of high bits, d, dmin, what else is put, no book
+    {FORMAT_Q8_0, FORMAT_Q8_0, {1, 32, -127, 127, NULL, 1, 1, 0, .95f, HALF},
+     {0, 0, 0}, {0, 0, 0}, 0, 0, put_q8_0, NULL, NULL},
     {FORMAT_Q4_0, FORMAT_Q4_0, {1, 32, -8, 7, NULL, 1, 1, 0, .7f, HALF},
-     {2, 4, 16}, {0, 0, 0}, 0, 0, NULL},
+     {2, 4, 16}, {0, 0, 0}, 0, 0, NULL, NULL, NULL},
     {FORMAT_Q4_1, FORMAT_Q4_1, {1, 32, 0, 15, NULL, 1, 1, 1, .7f, HALF},
-     {4, 4, 16}, {0, 0, 0}, 0, 2, put_min},
+     {4, 4, 16}, {0, 0, 0}, 0, 2, put_min, NULL, NULL},
     {FORMAT_Q5_0, FORMAT_Q5_0, {1, 32, -16, 15, NULL, 1, 1, 0, .8f, HALF},
-     {6, 4, 16}, {2, 1, 1}, 0, 0, NULL},
+     {6, 4, 16}, {2, 1, 1}, 0, 0, NULL, NULL, NULL},
     {FORMAT_Q5_1, FORMAT_Q5_1, {1, 32, 0, 31, NULL, 1, 1, 1, .8f, HALF},
-     {8, 4, 16}, {4, 1, 1}, 0, 2, put_min},
+     {8, 4, 16}, {4, 1, 1}, 0, 2, put_min, NULL, NULL},
     {FORMAT_IQ4_NL, FORMAT_IQ4_NL, {1, 32, 0, 15, nl_values, 1, 1, 0, .6f, HALF},
-     {2, 4, 16}, {0, 0, 0}, 0, 0, NULL},
+     {2, 4, 16}, {0, 0, 0}, 0, 0, NULL, NULL, NULL},
     {FORMAT_MXFP4, FORMAT_MXFP4, {1, 32, 0, 14, mx_values, 1, 1, 0, .4f, round_power},
-     {1, 4, 16}, {0, 0, 0}, 0, 0, put_mxfp4},
+     {1, 4, 16}, {0, 0, 0}, 0, 0, put_mxfp4, NULL, NULL},
     {FORMAT_Q2_K, FORMAT_IQ4_NL, {16, 16, 0, 3, NULL, 0, 15, 15, .5f, HALF},
-     {16, 2, 32}, {0, 0, 0}, 80, 82, put_q2_k},
+     {16, 2, 32}, {0, 0, 0}, 80, 82, put_q2_k, NULL, NULL},
     {FORMAT_Q3_K, FORMAT_IQ4_NL, {16, 16, -4, 3, NULL, -32, 31, 0, .6f, HALF},
-     {32, 2, 32}, {0, 1, 32}, 108, 0, put_q3_k},
+     {32, 2, 32}, {0, 1, 32}, 108, 0, put_q3_k, NULL, NULL},
     {FORMAT_Q4_K, FORMAT_Q5_0, {8, 32, 0, 15, NULL, 0, 63, 63, .7f, HALF},
-     {16, 4, 32}, {0, 0, 0}, 0, 2, put_q4_k},
+     {16, 4, 32}, {0, 0, 0}, 0, 2, put_q4_k, NULL, NULL},
     {FORMAT_Q5_K, FORMAT_Q5_1, {8, 32, 0, 31, NULL, 0, 63, 63, .8f, HALF},
-     {48, 4, 32}, {16, 1, 32}, 0, 2, put_q4_k},
+     {48, 4, 32}, {16, 1, 32}, 0, 2, put_q4_k, NULL, NULL},
     {FORMAT_Q6_K, FORMAT_Q8_0, {16, 16, -32, 31, NULL, -128, 127, 0, .9f, HALF},
-     {0, 4, 64}, {128, 2, 32}, 208, 0, put_q6_k},
+     {0, 4, 64}, {128, 2, 32}, 208, 0, put_q6_k, NULL, NULL},
     {FORMAT_IQ4_XS, FORMAT_IQ4_NL, {8, 32, 0, 15, nl_values, -32, 31, 0, .6f, HALF},
-     {8, 4, 16}, {0, 0, 0}, 0, 0, put_iq4_xs},
+     {8, 4, 16}, {0, 0, 0}, 0, 0, put_iq4_xs, NULL, NULL},
     {FORMAT_TQ1_0, FORMAT_Q4_0, {1, 256, -1, 1, NULL, 1, 1, 0, .1f, HALF},
-     {0, 0, 0}, {0, 0, 0}, 52, 0, put_tq1},
+     {0, 0, 0}, {0, 0, 0}, 52, 0, put_tq1, NULL, NULL},
     {FORMAT_TQ2_0, FORMAT_Q4_0, {1, 256, -1, 1, NULL, 1, 1, 0, .1f, HALF},
-     {0, 2, 32}, {0, 0, 0}, 64, 0, NULL},
+     {0, 2, 32}, {0, 0, 0}, 64, 0, NULL, NULL, NULL},
 };
 // clang-format on
 
@@ -172,8 +173,14 @@ const type_row *type_with_codes(format_id id) {
     return NULL;
 }
 
+const type_row *type_any(format_id id) {
+    for (size_t i = 0; i < TYPE_BOOKS; i++)
+        if (type_books[i].id == id) return &type_books[i];
+    return type_with_codes(id);
+}
+
 const type_row *type_find(format_id id) {
-    return format_table[id].quantize ? NULL : type_with_codes(id);
+    return format_table[id].quantize ? NULL : type_any(id);
 }
 
 void type_put(const type_row *t, const fit_block *fit, uint8_t *block) {
@@ -184,13 +191,24 @@ void type_put(const type_row *t, const fit_block *fit, uint8_t *block) {
     if (t->low.bits) put_codes(t, fit, block);
 }
 
+static void encode_block(const type_row *t, const float *x, const float *weight, uint8_t *block) {
+    fit_block fit;
+    fit_find(&t->kind, x, weight, &fit);
+    type_put(t, &fit, block);
+}
+
+static void encode_book(const type_row *t, const float *x, const float *weight, uint8_t *block) {
+    book_block fit;
+    book_fit(t->book, x, weight, &fit);
+    memset(block, 0, format_table[t->id].bytes);
+    t->put_book(&fit, block);
+}
+
 void type_encode(const type_row *t, const float *x, const float *weight, size_t n, uint8_t *blocks) {
     const format *f = &format_table[t->id];
     float same[FIT_COLS];
     for (size_t c = 0; c < FIT_COLS; c++) same[c] = 1;
     for (size_t b = 0; b < n; b++, x += f->block, blocks += f->bytes) {
-        fit_block fit;
-        fit_find(&t->kind, x, weight ? weight + b * f->block : same, &fit);
-        type_put(t, &fit, blocks);
+        (t->book ? encode_book : encode_block)(t, x, weight ? weight + b * f->block : same, blocks);
     }
 }

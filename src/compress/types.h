@@ -3,6 +3,7 @@
 #define NUT_COMPRESS_TYPES_H
 
 #include "compress/fit.h"
+#include "compress/fit_book.h"
 #include "kernels/formats.h"
 
 typedef struct type_row {
@@ -14,10 +15,18 @@ typedef struct type_row {
     } low, high;
     uint8_t d, dmin;                                   // where half floats stand
     void (*put)(const fit_block *fit, uint8_t *block); // scales and minimums; NULL: half floats alone
+    const book_kind *book; // NULL: none. Of a type with a code book the above is all 0, but for the ids
+    void (*put_book)(const book_block *fit, uint8_t *block); // all of it
 } type_row;
+
+/* The types with code books (types_book.c). */
+enum { TYPE_BOOKS = 7 };
+extern const type_row type_books[TYPE_BOOKS];
 
 /* The row of a type; NULL where it is not written so, as rounding to nearest has a way of its own. */
 const type_row *type_find(format_id id);
+/* The row of any type, for a search in place of rounding to nearest; NULL: it has none. */
+const type_row *type_any(format_id id);
 /* The row of any type whose weights are scales times codes; NULL: it is none. */
 const type_row *type_with_codes(format_id id);
 

@@ -10,7 +10,8 @@ import numpy as np
 from gguf import quants
 from gguf.constants import GGMLQuantizationType as T, GGML_QUANT_SIZES
 
-NAMES = ['Q5_0', 'Q5_1', 'IQ4_NL', 'MXFP4', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'IQ4_XS', 'TQ1_0', 'TQ2_0']
+NAMES = ['Q8_0', 'Q4_0', 'Q4_1', 'IQ3_S', 'IQ3_XXS', 'IQ2_S', 'IQ2_XS', 'IQ2_XXS', 'IQ1_S', 'IQ1_M', 'Q5_0', 'Q5_1',
+         'IQ4_NL', 'MXFP4', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'IQ4_XS', 'TQ1_0', 'TQ2_0']
 ROWS, COLS = 6, 256
 rng = np.random.default_rng(20261129)
 
@@ -34,6 +35,8 @@ lib.ggml_quantize_chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void
 def errors(name, x, importance):
     block, size = GGML_QUANT_SIZES[T[name]]
     out = np.zeros(x.size // block * size, np.uint8)
+    if importance is None and name.startswith(('IQ1', 'IQ2', 'IQ3')):
+        importance = np.ones(COLS, np.float32)  # those refuse to do without
     given = importance.ctypes.data if importance is not None else None
     lib.ggml_quantize_chunk(int(T[name]), x.ctypes.data, out.ctypes.data, 0, ROWS, COLS, given)
     back = quants.dequantize(out.reshape(1, -1), T[name]).reshape(x.shape).astype(np.float64)

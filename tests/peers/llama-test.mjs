@@ -112,7 +112,8 @@ for (const type of ['f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k
     await compare(out);
   });
 }
-for (const type of ['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_xs', 'tq1_0', 'tq2_0']) {
+for (const type of ['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_xs', 'tq1_0', 'tq2_0', 'iq3_s', 'iq3_xxs', 'iq2_s',
+  'iq2_xs', 'iq2_xxs', 'iq1_s', 'iq1_m']) {
   await check(`${type}, written from random weights`, async () => {
     const [from, out] = [join(WORK, 'llama.gguf'), join(WORK, `written-${type}.gguf`)];
     nutshell('quantize', from, out, '--type', type);

@@ -358,7 +358,7 @@ static void refuse(make_gguf *g, size_t cut, const char *type, nut_status want, 
 }
 
 static void test_refusals(void) {
-    static const char *const types[] = {"f64", "iq3_s", "iq1_m", "int8", "", NULL};
+    static const char *const types[] = {"f64", "nvfp4", "coded_4", "int8", "", NULL};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         make_gguf g = make_model(&(make_options){0});
         refuse(&g, 0, types[i], NUT_E_ARGUMENT, "f32, f16, bf16, q8_0, q4_0, q4_1");
