@@ -647,8 +647,8 @@ void nut_job_free(nut_job *job);
 
 typedef struct nut_compress_options {
     const char *method; // NULL: "round", to the nearest value that the type has
-    const char *type;   // of the large matrices: "q8_0", "q4_k" and so on (README lists them); of method
-                        // "coded", which codes the integers (docs/format.md): "coded_4" to "coded_8"
+    const char *type;   // of the large matrices: "q8_0" and so on; of method "coded": "coded_4" to "coded_8"
+    const char *mix;    // or one of llama.cpp's mixes of types: "Q4_K_M" and so on (docs/compression.md)
     /* Or the bytes that the file is not to exceed (0: none): the recipe "auto" makes the best coded model,
      * with a text to calibrate with (n_text bytes, UTF-8, the caller's until the job is freed). */
     uint64_t size;

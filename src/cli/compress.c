@@ -22,6 +22,7 @@ nut_status command_quantize(int argc, char **argv, nut_error *err) {
     const arg_option options[] = {
         {"--type", ARG_TEXT, &o.type,
          "q8_0, q4_k, iq4_xs and so on (docs/compression.md); coded_4, coded_5, coded_6 or coded_8"},
+        {"--mix", ARG_TEXT, &o.mix, "or llama.cpp's mix of types: Q4_K_M, Q3_K_S, IQ2_M and so on"},
         {"--method", ARG_TEXT, &o.method,
          "how weights are encoded (round: to the nearest value; coded: behind an entropy coder)"},
         {"--imatrix", ARG_TEXT, &stats_path, IMATRIX_HELP},

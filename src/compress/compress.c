@@ -30,7 +30,7 @@ typedef struct left_tensors {
     uint32_t ggml_type;
     uint64_t n;
 } left_tensors;
-enum { MOST_LISTED = 12 };
+enum { MOST_LISTED = 24 };
 
 typedef struct compress {
     nut_job job;
@@ -116,6 +116,7 @@ static nut_status feed_header(compress *c, nut_error *err) {
 
 static nut_status begin_write(compress *c, nut_error *err);
 static nut_status tell_unweighed(compress *c, nut_error *err);
+static nut_status tell_written(compress *c, nut_error *err);
 static nut_status write_header(compress *c, nut_error *err);
 static nut_status want_slice(compress *c, nut_error *err);
 
@@ -219,15 +220,20 @@ static bool is_unweighed(compress *c, uint64_t i) {
     return c->tensors[i].ggml_type != t->ggml_type && !c->find(c->ctx, t->name);
 }
 
-/* Lists the tensors that are so. */
-static void note_those(compress *c, bool (*is_so)(compress *c, uint64_t i), const char *what) {
+static bool is_written(compress *c, uint64_t i) {
+    return c->tensors[i].ggml_type != c->header.tensors[i].ggml_type;
+}
+
+/* Lists those tensors, as they were or will be, that are so. */
+static void note_those(compress *c, const gguf_tensor *tensors, bool (*is_so)(compress *c, uint64_t i),
+                       const char *what) {
     left_tensors list[MOST_LISTED];
     size_t n_listed = 0;
     uint64_t n_left = 0, n_more = 0;
     for (uint64_t i = 0; i < c->header.n_tensors; i++) {
         if (!is_so(c, i)) continue;
         n_left++;
-        n_more += !count_left(list, &n_listed, &c->header.tensors[i]);
+        n_more += !count_left(list, &n_listed, &tensors[i]);
     }
     if (!n_left) return;
     size_t n = (size_t)snprintf(c->left, sizeof c->left,
@@ -312,7 +318,7 @@ static nut_status plan_model(compress *c, nut_error *err) {
 
 static nut_status begin_write(compress *c, nut_error *err) {
     (void)err;
-    note_those(c, is_left, "stay as they are");
+    note_those(c, c->header.tensors, is_left, "stay as they are");
     c->phase = tell_unweighed;
     return NUT_OK;
 }
@@ -320,7 +326,15 @@ static nut_status begin_write(compress *c, nut_error *err) {
 static nut_status tell_unweighed(compress *c, nut_error *err) {
     (void)err;
     if (c->method->weighs && c->find)
-        note_those(c, is_unweighed, "have no statistics, so that all their columns count the same");
+        note_those(c, c->header.tensors, is_unweighed,
+                   "have no statistics, so that all their columns count the same");
+    c->phase = tell_written;
+    return NUT_OK;
+}
+
+static nut_status tell_written(compress *c, nut_error *err) {
+    (void)err;
+    if (c->method->tells) note_those(c, c->tensors, is_written, "are written");
     c->phase = write_header;
     return NUT_OK;
 }

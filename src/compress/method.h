@@ -35,6 +35,7 @@ typedef struct method {
     const char *name;
     unsigned statistics; // kinds that encode needs for each matrix (evaluate/statistics.h); 0: none
     unsigned weighs;     // kinds that encode takes where there are any: a matrix without them is told
+    bool tells;          // what each tensor becomes is told
     bool whole_rows;     // slices are always whole rows, which may take more memory
 
     /* Checks the options, and sets metadata that the file is to have. NULL: all options are good. */

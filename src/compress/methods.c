@@ -73,7 +73,7 @@ nut_status method_by_name(const char *name, const method **out, nut_error *err) 
 
 nut_status nut_compress_begin(const nut_compress_options *o, nut_job **out, nut_error *err) {
     const method *m;
-    if (o->size || o->bpw > 0 || o->recipe || o->reads_output || o->statistics)
+    if (o->size || o->bpw > 0 || o->recipe || o->reads_output || o->statistics || o->mix)
         return recipe_begin(o, out, err);
     TRY(method_by_name(o->method, &m, err));
     return compress_begin(m, o, NULL, NULL, out, err);

@@ -153,6 +153,7 @@ static void free_job(nut_job *job) {
     state_free(&r->state);
     coded_plan_free(r->plan);
     imatrix_free(&r->imatrix);
+    mem_free(r->round_types);
     threads_free(r->team);
     mem_free(r->json);
     mem_free(r);
@@ -186,9 +187,9 @@ static nut_status merge_options(recipe *r, nut_error *err) {
 
 static nut_status check_options(const nut_compress_options *o, nut_error *err) {
     const bool sized = o->size || o->bpw > 0 || o->recipe;
-    if (sized && (o->type || o->method))
+    if (sized && (o->type || o->mix || o->method))
         return error_set(err, NUT_E_ARGUMENT,
-                         "give a size, a recipe or a type, not both: types follow from them");
+                         "give a size, a recipe, a type or a mix, not both: types follow from them");
     if (o->fast && o->recipe)
         return error_set(err, NUT_E_ARGUMENT,
                          "a recipe says itself whether it needs gradients: {\"step\": \"calibrate\", "
@@ -227,12 +228,14 @@ static nut_status type_steps(recipe *r, nut_error *err) {
     recipe_values *v = &r->steps[0].values;
     r->steps[0].kind = &recipe_round;
     r->n_steps = 1;
-    if ((o->type && strlen(o->type) >= sizeof v->type) ||
-        (o->method && strlen(o->method) >= sizeof v->method))
-        return error_set(err, NUT_E_ARGUMENT, "there is no type \"%.20s\" or no method \"%.20s\"",
-                         o->type ? o->type : "", o->method ? o->method : "");
-    strcpy(v->type, o->type ? o->type : "");
-    strcpy(v->method, o->method ? o->method : "");
+    const char *type = o->type ? o->type : "", *of = o->mix ? o->mix : "", *by = o->method ? o->method : "";
+    if (strlen(type) >= sizeof v->type || strlen(of) >= sizeof v->mix || strlen(by) >= sizeof v->method)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "there is no type \"%.20s\", no mix \"%.20s\" or no method \"%.20s\"", type, of,
+                         by);
+    strcpy(v->type, type);
+    strcpy(v->mix, of);
+    strcpy(v->method, by);
     return NUT_OK;
 }
 
@@ -266,8 +269,8 @@ static nut_status begin(recipe *r, nut_error *err) {
     const nut_compress_options *o = &r->options;
     const unsigned n_threads = o->n_threads ? o->n_threads : 1;
     TRY(check_options(o, err));
-    TRY(o->type || o->method || !(o->recipe || o->size || o->bpw > 0) ? type_steps(r, err)
-                                                                      : read_steps(r, err));
+    TRY(o->type || o->mix || o->method || !(o->recipe || o->size || o->bpw > 0) ? type_steps(r, err)
+                                                                                : read_steps(r, err));
     TRY(hold_text(r, err));
     TRY(read_statistics(r, err));
     TRY(threads_new(n_threads < 64 ? n_threads : 64, &r->team, err));
@@ -285,7 +288,7 @@ nut_status recipe_begin(const nut_compress_options *options, nut_job **out, nut_
     const nut_status status = begin(r, err);
     r->phase = next_part;
     if (has_step(r, &recipe_calibrate)) r->phase = read_source;
-    r->options.type = r->options.method = r->options.recipe = NULL; // steps have them
+    r->options.type = r->options.mix = r->options.method = r->options.recipe = NULL; // steps have them
     if (status == NUT_OK)
         *out = &r->job;
     else

@@ -17,8 +17,8 @@
 #include "compress/coded_plan.h"
 #include "base/state.h"
 #include "compress/held.h"
+#include "compress/round.h"
 #include "evaluate/model_key.h"
-#include "evaluate/imatrix.h"
 
 // clang-format off
 #define RECIPE_LIST(X) \
@@ -35,7 +35,7 @@
 
 /* Values of options, of all kinds of steps. */
 typedef struct recipe_values {
-    char type[32], method[32], metric[32], pattern[32];
+    char type[32], mix[32], method[32], metric[32], pattern[32];
     double size, bpw, share, remove, tokens; // 0: not given
     double windows, window;
     bool gradients, special, alone, unscaled;
@@ -85,6 +85,8 @@ struct recipe {
     nut_compress_options options;
     char *json;      // the recipe as it was given
     imatrix imatrix; // options.statistics
+    round_inputs round;
+    const format **round_types;
     recipe_step steps[RECIPE_STEPS];
     size_t n_steps, at;
     nut_job *part; // the step that runs

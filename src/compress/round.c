@@ -3,13 +3,12 @@
  * post-training quantization; the block formats are ggml's). A block of Q8_0, Q4_0 and Q4_1 gets the scale
  * that its largest weight needs, as ggml rounds; for the other types the scales with the least error are
  * looked for (types.h), and errors count by the mean square of a column's input where there are statistics.
- * ctx is an imatrix, or NULL. It takes one pass, and needs no text.
+ * It takes one pass, and needs no text.
  */
-#include "compress/method.h"
+#include "compress/round.h"
 #include "compress/types.h"
 
 #include "base/error.h"
-#include "evaluate/imatrix.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -55,17 +54,26 @@ static void list_types(char *out, size_t cap) {
         if (*p >= 'A' && *p <= 'Z') *p = (char)(*p - 'A' + 'a');
 }
 
-static nut_status begin(const nut_compress_options *o, const void *ctx, gguf_meta *meta, nut_error *err) {
-    const format *to = target(o);
+static const named_mix *mix_of(const void *ctx) {
+    return ctx ? ((const round_inputs *)ctx)->mix : NULL;
+}
+
+static nut_status refuse_type(const nut_compress_options *o, nut_error *err) {
     char types[280] = "";
-    (void)ctx;
-    if (to) {
-        TRY(gguf_meta_int(meta, "general.file_type", GGUF_U32, file_type(to), err));
-        return gguf_meta_int(meta, "general.quantization_version", GGUF_U32, 2, err);
-    }
     list_types(types, sizeof types);
     if (!o->type) return error_set(err, NUT_E_ARGUMENT, "say which type to write: %s", types);
+    if (named_mix_find(o->type))
+        return error_set(err, NUT_E_ARGUMENT, "%.20s is a mix of types, and no type; give it as the mix",
+                         o->type);
     return error_set(err, NUT_E_ARGUMENT, "cannot write type \"%.20s\"; choose one of %s", o->type, types);
+}
+
+static nut_status begin(const nut_compress_options *o, const void *ctx, gguf_meta *meta, nut_error *err) {
+    const format *to = target(o);
+    if (!mix_of(ctx) && !to) return refuse_type(o, err);
+    TRY(gguf_meta_int(meta, "general.file_type", GGUF_U32,
+                      mix_of(ctx) ? named_mix_file_type(mix_of(ctx)) : file_type(to), err));
+    return gguf_meta_int(meta, "general.quantization_version", GGUF_U32, 2, err);
 }
 
 static bool has_tensor(const gguf *g, const char *name) {
@@ -96,7 +104,7 @@ static const format *for_rows(const format *to, const gguf_tensor *t) {
  * llama-quantize keeps 6 or 8 bits: ggml-org/llama.cpp, issue 5650). */
 static const format *plan(const nut_compress_options *o, const void *ctx, const gguf *model,
                           const gguf_tensor *t) {
-    (void)ctx;
+    if (mix_of(ctx)) return (*((const round_inputs *)ctx)->types)[t - model->tensors];
     const format *to = target(o), *from = format_by_ggml(t->ggml_type), *least = &format_table[FORMAT_Q8_0];
     if (!from || !(method_is_matrix(t) || method_is_stack(t)) || method_is_small(t)) return NULL;
     if (!is_smaller(to, least) || !is_output(model, t)) return for_rows(to, t);
@@ -164,7 +172,14 @@ static nut_status encode(const method_slice *s, uint8_t *blocks, nut_error *err)
 }
 
 static nut_status check(const void *ctx, const gguf *model, nut_error *err) {
-    return ctx ? imatrix_check(ctx, model, err) : NUT_OK;
+    const round_inputs *with = ctx;
+    if (!with) return NUT_OK;
+    if (with->statistics) TRY(imatrix_check(with->statistics, model, err));
+    return with->mix ? named_mix_types(with->mix, model, with->statistics, with->types, err) : NUT_OK;
+}
+
+const statistics *round_find(const void *ctx, gguf_str tensor) {
+    return imatrix_find(((const round_inputs *)ctx)->statistics, tensor);
 }
 
 const method method_round = {.name = "round",
@@ -173,3 +188,10 @@ const method method_round = {.name = "round",
                              .check = check,
                              .plan = plan,
                              .encode = encode};
+const method round_mix = {.name = "round",
+                          .weighs = STATISTICS_SQUARES,
+                          .tells = true,
+                          .begin = begin,
+                          .check = check,
+                          .plan = plan,
+                          .encode = encode};

@@ -59,7 +59,8 @@ const MEMORY_CALLS = 'malloc calloc realloc free aligned_alloc posix_memalign st
 const MAX_LINE = { c: 109, other: 130 }; // characters
 const MAX_FILE = 800;
 // Of any length.
-const TABLES = ['tests/unit/answers.h', 'src/model/unicode_tables.h', 'src/evaluate/calibration_text.c', 'demo/model/words.py'];
+const TABLES = ['tests/unit/answers.h', 'src/model/unicode_tables.h', 'src/evaluate/calibration_text.c', 'demo/model/words.py',
+  'tests/golden/mixes.h'];
 const MEDIAN_FUNCTION = 15; // lines of body; the median of all C functions is below
 const LONG_FUNCTION = 40; // and nearly all (SHORT_SHARE) are below this
 const SHORT_SHARE = 0.95;

@@ -23,7 +23,7 @@ static void test_errors(void) {
         {"[\n  {\"step\": \"melt\"}\n]",
          "line 2, column 12: there is no step \"melt\"; there are calibrate, channels, coded"},
         {"[{\"step\": \"round\", \"typ\": \"q8_0\"}]",
-         "column 20: step \"round\" has no option \"typ\"; it has type, method"},
+         "column 20: step \"round\" has no option \"typ\"; it has type, mix, method"},
         {"[{\"step\": \"round\", \"type\": 8}]", "option \"type\" takes a text"},
         {"[{\"step\": \"round\", \"type\": \"q9_9\"}]", "cannot write type \"q9_9\"; choose one of f32"},
         {"[{\"step\": \"round\", \"type\": \"q8_0\", \"method\": \"magic\"}]", "no method \"magic\""},
