@@ -298,7 +298,8 @@ export interface GenerateOptions {
   ignoreEos?: boolean;
   /**
    * Up to how many tokens (0 to 7) are drafted from what came before and then checked in one step; the text stays the same.
-   * Faster where an answer repeats its prompt: edits of code, quotes. Default 0.
+   * Faster where an answer repeats its prompt: edits of code, quotes. How many follows what drafts were worth and what
+   * steps cost; where they do not pay there are none. Default 7; 0: off.
    */
   lookup?: number;
   /** Give special tokens their text ("<|im_start|>") where the model writes them. Default false: they give none. */
@@ -441,6 +442,10 @@ export interface GenerationStats {
   promptTokensRead: number;
   /** Tokens sampled. */
   tokens: number;
+  /** Tokens that were drafted (see the option lookup); there from the first token on, as accepted. */
+  drafted?: number;
+  /** How many of the drafted tokens are in the text. */
+  accepted?: number;
   /** Time spent on the prompt and on what follows it, in the worker; steps of other sessions do not count. */
   promptSeconds: number;
   seconds: number;

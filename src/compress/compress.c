@@ -207,7 +207,7 @@ static bool count_left(left_tensors *list, size_t *n, const gguf_tensor *t) {
 }
 
 /* A matrix that does not get the type that was asked for. */
-static bool is_left(compress *c, uint64_t i) {
+static bool is_left(compress *c, size_t i) {
     const gguf_tensor *t = &c->header.tensors[i];
     if (c->tensors[i].ggml_type != t->ggml_type || n_rows(t) == 1) return false;
     const format *to = c->method->plan(&c->options, c->ctx, &c->header, t);
@@ -215,22 +215,22 @@ static bool is_left(compress *c, uint64_t i) {
 }
 
 /* A matrix that is rounded without statistics, though there are some of others. */
-static bool is_unweighed(compress *c, uint64_t i) {
+static bool is_unweighed(compress *c, size_t i) {
     const gguf_tensor *t = &c->header.tensors[i];
     return c->tensors[i].ggml_type != t->ggml_type && !c->find(c->ctx, t->name);
 }
 
-static bool is_written(compress *c, uint64_t i) {
+static bool is_written(compress *c, size_t i) {
     return c->tensors[i].ggml_type != c->header.tensors[i].ggml_type;
 }
 
 /* Lists those tensors, as they were or will be, that are so. */
-static void note_those(compress *c, const gguf_tensor *tensors, bool (*is_so)(compress *c, uint64_t i),
+static void note_those(compress *c, const gguf_tensor *tensors, bool (*is_so)(compress *c, size_t i),
                        const char *what) {
     left_tensors list[MOST_LISTED];
     size_t n_listed = 0;
     uint64_t n_left = 0, n_more = 0;
-    for (uint64_t i = 0; i < c->header.n_tensors; i++) {
+    for (size_t i = 0; i < c->header.n_tensors; i++) {
         if (!is_so(c, i)) continue;
         n_left++;
         n_more += !count_left(list, &n_listed, &tensors[i]);

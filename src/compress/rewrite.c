@@ -126,7 +126,7 @@ static nut_status compute_rows(rewrite *w, nut_error *err) {
     const format *to = rewrite_format(p->from);
     const uint64_t left = p->n_rows - w->row, fits = w->room / (p->n_cols * sizeof(float));
     w->n_rows = (size_t)(left < fits ? left : fits);
-    TRY(w->rows(w->ctx, w->tensor, w->row, w->n_rows, w->floats, err));
+    TRY(w->rows(w->ctx, w->tensor, (size_t)w->row, w->n_rows, w->floats, err));
     to->quantize(w->floats, w->n_rows * (size_t)p->n_cols, w->bytes);
     return NUT_OK;
 }

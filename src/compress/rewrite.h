@@ -26,8 +26,7 @@ typedef struct rewrite_tensor {
 } rewrite_tensor;
 
 /* Fills the values of rows [row, row + n) of tensor number `tensor`: out (n, n_cols). */
-typedef nut_status rewrite_rows(void *ctx, size_t tensor, uint64_t row, size_t n, float *out,
-                                nut_error *err);
+typedef nut_status rewrite_rows(void *ctx, size_t tensor, size_t row, size_t n, float *out, nut_error *err);
 
 /* Starts as {0}. */
 typedef struct rewrite {

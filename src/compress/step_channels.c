@@ -151,7 +151,7 @@ static nut_status change_layer(changing *c, uint32_t il, nut_error *err) {
 }
 
 /* Rows of the matrix behind the channels, or a vector with an element for each. */
-static nut_status rows(void *ctx, size_t tensor, uint64_t row, size_t n, float *out, nut_error *err) {
+static nut_status rows(void *ctx, size_t tensor, size_t row, size_t n, float *out, nut_error *err) {
     step_channels *s = ctx;
     const rewrite_tensor *t = &s->c.plan[tensor];
     const width *w = &s->widths[s->c.layer];
@@ -166,7 +166,7 @@ static nut_status rows(void *ctx, size_t tensor, uint64_t row, size_t n, float *
         if (is_vector)
             memcpy(s->row, *(const float *const *)to, w->n * sizeof *s->row);
         else
-            layer_weights_get(&s->now, (size_t)row + r, 1, s->row);
+            layer_weights_get(&s->now, row + r, 1, s->row);
         for (uint32_t i = 0; i < w->n_keep; i++) *out++ = s->row[w->rows[i]];
     }
     return NUT_OK;

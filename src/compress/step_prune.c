@@ -113,11 +113,11 @@ static nut_status prune_layer(changing *c, uint32_t il, nut_error *err) {
     return NUT_OK;
 }
 
-static nut_status rows(void *ctx, size_t tensor, uint64_t row, size_t n, float *out, nut_error *err) {
+static nut_status rows(void *ctx, size_t tensor, size_t row, size_t n, float *out, nut_error *err) {
     step_prune *p = ctx;
     (void)err;
     if (!row) p->now = layer_weights_of(p->c.m, p->c.plan[tensor].name);
-    layer_weights_get(&p->now, (size_t)row, n, out);
+    layer_weights_get(&p->now, row, n, out);
     return NUT_OK;
 }
 
