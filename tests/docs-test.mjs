@@ -97,7 +97,7 @@ for (const command of commands) {
     const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
     const r = spawnSync('bash', ['-c', command], { cwd: WORK, encoding: 'utf8', env });
     equal(r.status, 0, `${r.stderr} status`);
-    const quiet = command.startsWith('nutshell quantize') || command.includes(' -o ');
+    const quiet = /^nutshell (quantize|compress)/.test(command) || command.includes(' -o ');
     ensure(quiet || r.stdout.trim().length > 0, 'it printed nothing');
     outputs.set(command, r.stdout);
   });
