@@ -682,9 +682,8 @@ typedef struct nut_calibrate_options {
 } nut_calibrate_options;
 
 /* A job that runs a text through the model that it reads, layer by layer and in floats, and writes
- * statistics of the inputs of its matrices as a GGUF file, which llama.cpp's quantizer reads too (an
- * importance matrix). A note says first how much memory it takes, and whether the text is short. The text
- * must outlive the job. */
+ * statistics of the inputs of its matrices as a GGUF file, an importance matrix as llama.cpp's quantizer
+ * reads. A note says first how much memory it takes. The text must outlive the job. */
 nut_status nut_calibrate_begin(const nut_calibrate_options *options, const char *text, size_t n_text,
                                nut_job **out, nut_error *err);
 
@@ -702,8 +701,8 @@ typedef struct nut_perplexity_result {
 
 /* A job that computes the perplexity of ids, which are copied, in windows of `window` tokens, the second
  * half of each scored (llama.cpp's convention: tokens window/2+1 .. window-1, each predicted from all before
- * it in its window); max_windows 0: all. Progress counts tokens. The session needs n_ctx >= window, must
- * outlive the job, and is used by nothing else meanwhile; its tokens are overwritten. */
+ * it in its window); max_windows 0: all. Progress counts tokens. The session needs n_ctx >= window, is used
+ * by nothing else until the job is freed, and loses its tokens. */
 nut_status nut_perplexity_begin(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
                                 uint32_t max_windows, nut_job **out, nut_error *err);
 
