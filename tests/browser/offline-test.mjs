@@ -58,8 +58,9 @@ const look = (/** @type {Browser} */ browser) => browser.evaluate(async () => ({
 
 const PATIENCE_MS = 10_000;
 
-/** On a busy machine about one Chromium in three, with its driver attached, lets the old worker run on although it is idle and
- * the version that waits has called skipWaiting(), which waits for the old one's end. Its end is all that is missing.
+/** On a busy machine about one Chromium in three, with its driver attached, lets the old worker run on although
+ * it is idle and the version that waits has called skipWaiting(), which waits for the old one's end. That is all
+ * that is missing.
  *  @param {Browser} browser */
 async function stopIdleWorkers(browser) {
   console.log('again: chromium lets an idle worker run though another version is to take over: it is stopped');
