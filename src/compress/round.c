@@ -10,11 +10,13 @@
 
 #include "base/error.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define LARGEST_HALF 65504.0f // scales and offsets are half floats
+#define LARGEST_HALF 65504.0f    // scales and offsets are half floats
+#define LARGEST_BF16 0x1.fep127f // what is beyond may round to infinity
 
 /* general.file_type of files whose matrices have a type: llama.cpp's llama_ftype (llama.h). */
 static const struct {
@@ -111,11 +113,14 @@ static const format *plan(const nut_compress_options *o, const void *ctx, const 
     return is_smaller(from, least) ? from : least;
 }
 
-/* Formats with the range of floats hold every finite weight. */
+static float largest(const format *to) {
+    return to->id == FORMAT_F32 ? FLT_MAX : to->id == FORMAT_BF16 ? LARGEST_BF16 : LARGEST_HALF;
+}
+
+/* Whether no weight, or scale of one, is rounded to infinity. */
 static bool in_range(const format *to, const float *x, size_t n) {
-    if (to->id == FORMAT_F32 || to->id == FORMAT_BF16) return true;
     size_t beyond = 0;
-    for (size_t i = 0; i < n; i++) beyond += !(fabsf(x[i]) <= LARGEST_HALF);
+    for (size_t i = 0; i < n; i++) beyond += !(fabsf(x[i]) <= largest(to));
     return !beyond;
 }
 
@@ -165,8 +170,9 @@ static void encode_rows(const method_slice *s, uint8_t *blocks) {
 static nut_status encode(const method_slice *s, uint8_t *blocks, nut_error *err) {
     if (!in_range(s->to, s->weights, s->n_rows * s->n_cols))
         return error_set(err, NUT_E_CORRUPT,
-                         "tensor %.*s holds weights beyond %.0f, which type %s cannot hold; choose bf16",
-                         (int)s->tensor->name.n, s->tensor->name.s, (double)LARGEST_HALF, s->to->name);
+                         "tensor %.*s holds weights beyond %.5g, which type %s cannot hold; choose %s",
+                         (int)s->tensor->name.n, s->tensor->name.s, (double)largest(s->to), s->to->name,
+                         s->to->id == FORMAT_BF16 ? "f32" : "bf16");
     encode_rows(s, blocks);
     return NUT_OK;
 }

@@ -404,6 +404,9 @@ static void test_bad_weights(void) {
             else
                 make_free(&g); // large, but copied
         }
+    make_gguf near = make_model(&(make_options){0}); // finite, and nearest to infinity of all bfloat16
+    memcpy(make_find(&near, names[0])->data.p + 4 * 57, &(float){3.4e38f}, 4);
+    refuse(&near, 0, "bf16", NUT_E_CORRUPT, "which type BF16 cannot hold; choose f32");
     for (int id = FORMAT_F16; id < FORMAT_COUNT; id++) {
         const format *f = &format_table[id];
         if (id == FORMAT_NVFP4) continue; // has none that are not finite or large
