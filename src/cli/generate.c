@@ -205,7 +205,7 @@ static nut_status open_session(const generate_args *a, const char *path, uint32_
 
 /* ---- drafts ---- */
 
-/* Numbers and ranges, "3,7-9", to layers. */
+/* Reads a list of layers such as "3,7-9": layers (*n) receives 3, 7, 8, 9. */
 static nut_status read_layers(const char *text, uint32_t *layers, size_t *n, nut_error *err) {
     char *end = NULL;
     *n = 0;

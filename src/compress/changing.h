@@ -14,7 +14,8 @@
 
 typedef struct changing changing;
 
-/* A kind of step is a struct that begins with a changing, and these. */
+/* What a step that changes a model does at each point of its work. Its own data is a struct whose first
+ * member is a `changing`. */
 typedef struct changing_ops {
     /* The headers are read and nothing was written: marks what is computed in c->plan, whose tensors are
      * those outside of layers and then layer by layer, and sets c->rewrite.meta. */

@@ -11,10 +11,10 @@
 #include "evaluate/statistics.h"
 #include "kernels/dense.h"
 
-/* Removes all but n_keep (1 .. n_cols) columns of weights (n_rows, n_cols): they become 0, the others are
- * changed. kept (n_keep) receives the numbers of those, ascending. s has the Hessian of the matrix' inputs,
- * to whose diagonal 0.003 of its mean is added, or more (factor_new). Memory: 16 n_cols^2 bytes. E_CORRUPT
- * where the statistics are no sums of squares. */
+/* Keeps n_keep (1 .. n_cols) columns of weights (n_rows, n_cols), and makes all others 0. The kept columns
+ * change, so that the product stays as near as it can. kept (n_keep) receives their numbers, ascending. s
+ * has the Hessian of the matrix' inputs, to whose diagonal 0.003 of its mean is added, or more (factor_new).
+ * Memory: 16 n_cols^2 bytes. E_CORRUPT where the statistics are no sums of squares. */
 nut_status channels_remove(dense *d, const statistics *s, size_t n_rows, size_t n_cols, float *weights,
                            size_t n_keep, uint32_t *kept, nut_error *err);
 

@@ -33,8 +33,8 @@ typedef struct fit_block {
  * the scale of each group over a range, as make_qx_quants and make_qkx2_quants of ggml-quants.c (llama.cpp,
  * MIT) do, then for d, dmin and the integers in turn until the error falls no more. */
 void fit_find(const fit_kind *kind, const float *x, const float *weight, fit_block *out);
-/* Chooses the integers and codes of one group again, for other x and weight (n_cols) of its own; the block's
- * floats stay. */
+/* Chooses the integer scale and the codes of one group again, for new values x (n_cols) and their weights
+ * (n_cols). The block's float scales stay as they are. */
 void fit_group(const fit_kind *kind, uint32_t group, const float *x, const float *weight, fit_block *b);
 /* The number that a code stands for, before scales; the code whose number is nearest to t. */
 int fit_value(const fit_kind *kind, int code);

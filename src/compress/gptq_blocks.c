@@ -49,7 +49,8 @@ static void choose_again(const job *j, tile *t, uint32_t group) {
     }
 }
 
-/* Column c of a tile: its codes, and its errors in place of the targets. */
+/* Chooses the codes of column c for all rows of a tile. The errors of rounding replace the column's targets.
+ */
 static void round_column(const job *j, tile *t, size_t c) {
     const fit_kind *k = &j->g->type->kind;
     const double importance = (double)j->g->importance[j->from + c];

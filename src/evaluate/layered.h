@@ -20,9 +20,9 @@ typedef struct layered_result {
     nut_fraction same_top;
 } layered_result;
 
-/* The text must outlive the job. Its caller answers NUT_JOB_OUTPUT. E_ARGUMENT, once the model is known,
- * where the text is shorter than a window or both have different vocabularies; E_UNSUPPORTED where layers do
- * not run apart. */
+/* Begins the job. The text must outlive it. Whoever runs it must be able to read the output back
+ * (NUT_JOB_OUTPUT). Steps return E_ARGUMENT where the text is shorter than a window or the vocabularies
+ * differ, and E_UNSUPPORTED where the model's layers cannot run one at a time. */
 nut_status layered_begin(const layered_options *options, const char *text, size_t n_text, nut_job **out,
                          nut_error *err);
 /* Once the job is done. */

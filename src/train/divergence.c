@@ -22,8 +22,8 @@ static void forward_kl(double log_p, double log_q, double a, double *value, doub
     *slope = -p;
 }
 
-/* KL(q || p): the student keeps to what the teacher finds likely (MiniLLM, arXiv 2306.08543, section 2.1).
- */
+/* KL(q || p), q being the student: it is large where the student finds likely what the teacher does not
+ * (MiniLLM, arXiv 2306.08543, section 2.1). */
 static void reverse_kl(double log_p, double log_q, double a, double *value, double *slope) {
     const double q = exp(log_q);
     (void)a;

@@ -474,7 +474,8 @@ static uint32_t number_in(const memory_job *m, const char *key) {
     return out;
 }
 
-/* The bytes, the end of a turn and " the" need 260: with it stay "th" and "the", but not "he". */
+/* 260 tokens have room for the bytes, the end of a turn, " the", and "th" and "the", which " the" is merged
+ * from. "he" goes. */
 static void test_byte_pairs(void) {
     static const char text[] = "the the the the the the the the";
     make_gguf g = make_model(&(make_options){.byte_pairs = true, .untied = true});
