@@ -96,7 +96,7 @@ build/$(1)/bench_%$$(EXE_$(1)): build/$(1)/tests/bench/bench_%.o $$(patsubst %.c
 	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
 build/$(1)/fuzz_%: build/$(1)/tests/fuzz/fuzz_%.o $$(patsubst %.c,build/$(1)/%.o,$$(LIB_SRC))
 	$$(CC_$(1)) $$^ $$(LF_$(1)) -o $$@
-build/$(1)/fuzz_args: $(patsubst %,build/$(1)/src/cli/%.o,args file terminal)
+build/$(1)/fuzz_args: $(patsubst %,build/$(1)/src/cli/%.o,args file stored terminal)
 build/$(1)/bench_kernels$$(EXE_$(1)): build/$(1)/tests/bench/bounds.o
 .PHONY: units-$(1)
 units-$(1): $$(UNIT:%=build/$(1)/%$$(EXE_$(1))) build/$(1)/nutshell$$(EXE_$(1))

@@ -1,6 +1,6 @@
-// Types of nutshell-compress.mjs, which makes models smaller in a page. It is a file of its own, fetched by pages that want it:
-// import { compress } from './nutshell-compress.mjs'. After that the functions are members of the global `Nutshell` too, where a
-// script has defined that.
+// Types of nutshell-compress.mjs, which makes models smaller, or trains them, in a page. It is a file of its own, fetched by
+// pages that want it: import { compress } from './nutshell-compress.mjs'. After that the functions are members of the global
+// `Nutshell` too, where a script has defined that.
 import type { CachedModel, ModelSource } from './nutshell.d.ts';
 
 /**
@@ -13,12 +13,19 @@ import type { CachedModel, ModelSource } from './nutshell.d.ts';
 export function compress(source: ModelSource, options: CompressOptions): Promise<Compressed>;
 
 /**
+ * Trains a model on a text, in a worker: what is learned and how long is said by options of docs/training.md. Nothing leaves the
+ * page. The model is held in floats: for small models. With a `rank` an adapter (LoRA) is trained and added to the model.
+ * Sources, rejections and going on are those of `compress`.
+ */
+export function train(source: ModelSource, options: TrainOptions): Promise<Trained>;
+
+/**
  * How well a model predicts a text, and how far it is from a reference. Both are loaded, the reference as floats: for small
  * models and short texts. Text that the model was compressed with flatters it.
  */
 export function evaluate(source: ModelSource, options: EvaluateOptions): Promise<Evaluation>;
 
-/** Jobs of `compress` that were stopped, or whose page was closed: the same call goes on with one. */
+/** Jobs of `compress` and `train` that were stopped, or whose page was closed: the same call goes on with one. */
 export function unfinished(): Promise<UnfinishedJob[]>;
 
 /** Deletes what is kept of such a job, by its id; true where there was one. */
@@ -51,10 +58,31 @@ export interface CompressOptions {
   baseUrl?: string | URL;
 }
 
+export interface TrainOptions {
+  /** To learn from. */
+  text: string;
+  /** As in a recipe of docs/training.md, such as `{ rank: 8, steps: 200 }`, without the names of files and without a teacher.
+   *  All of the text is learned, unless `held_out` says otherwise. */
+  options?: Record<string, number | string>;
+  /** Of the file. Default: the source's, with `trained`. */
+  name?: string;
+  /** See CompressOptions. */
+  cache?: boolean;
+  resume?: boolean;
+  onProgress?: (progress: CompressProgress) => void;
+  signal?: AbortSignal;
+  baseUrl?: string | URL;
+}
+
+export interface Trained extends Compressed {
+  /** What was trained beside the model, in llama.cpp's form; null without a `rank`. */
+  adapter: Blob | null;
+}
+
 export interface CompressProgress {
-  /** 'download': the source is fetched into the cache; 'load': models are loaded; 'compress'; 'check': what was written is
-   *  loaded; 'evaluate'. */
-  phase: 'download' | 'load' | 'compress' | 'check' | 'evaluate';
+  /** 'download': the source is fetched into the cache; 'load': models are loaded; 'compress'; 'train'; 'check': what was written
+   *  is loaded; 'evaluate'. */
+  phase: 'download' | 'load' | 'compress' | 'train' | 'check' | 'evaluate';
   /** What is done now. Names in it come from the model: show them as text. */
   text: string;
   /** 0 to 1, of the phase. */
@@ -84,7 +112,8 @@ export interface UnfinishedJob {
   name: string;
   /** Where the model comes from; of files only their names are known, and they have to be chosen again. */
   source: { cached: string } | { urls: string[] } | { files: string[] };
-  options: { size?: number; bpw?: number; recipe?: string; fast: boolean; calibration?: string };
+  options: { size?: number; bpw?: number; recipe?: string; fast: boolean; calibration?: string }
+    | { training: Record<string, number | string> };
   /** 0 to 1. */
   done: number;
   seconds: number;

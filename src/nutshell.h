@@ -101,7 +101,8 @@ void nut_set_allocator(const nut_allocator *allocator);
  * token and head, so that no number overflows. */
 #define NUT_KV_LIST(X)                                                                                      \
     X(NUT_KV_F16, "f16")   /* two bytes a number, as exact as half floats; the default */                   \
-    X(NUT_KV_Q8_0, "q8_0") /* one byte a number, a scale for 32: longer contexts in the same memory */
+    X(NUT_KV_Q8_0, "q8_0") /* one byte a number, a scale for 32: longer contexts in the same memory */      \
+    X(NUT_KV_Q4_0, "q4_0") /* four bits a number, the last tokens in eight: half of q8_0 */
 
 typedef enum nut_kv_type {
 #define NUT_X(name, text) name,
@@ -185,6 +186,16 @@ void nut_load_abort(nut_loader *loader);
 
 /* Frees a model that no session uses. NULL is allowed. */
 void nut_model_free(nut_model *model);
+
+/* ---- adapters ---- */
+
+enum { NUT_ADAPTERS = 8 }; // of a model at most
+
+/* Puts an adapter of low rank (LoRA, a GGUF file of llama.cpp's form, n bytes, which are copied) beside the
+ * weights of a model that has no session yet. What it adds is multiplied by `scale` in all sessions that do
+ * not say otherwise. The matrices of attention and of feed-forwards without experts take one. E_ARGUMENT
+ * where it was made for another model, or NUT_ADAPTERS are there, E_CORRUPT where it is damaged. */
+nut_status nut_model_add_adapter(nut_model *model, const void *bytes, size_t n, float scale, nut_error *err);
 
 /* ---- what was loaded ---- */
 
@@ -355,6 +366,11 @@ nut_status nut_session_save(const nut_session *session, void *out, size_t cap, s
  * do not fit; the session is then as it was. */
 nut_status nut_session_restore(nut_session *session, const void *bytes, size_t n, nut_error *err);
 
+/* What each adapter of the model counts in this session from now on: scales (n), in the order in which they
+ * were added, all of them; 0: nothing. Where that changes, the session is at position 0 again. Sessions that
+ * differ may share steps. E_BUSY while a generation runs. */
+nut_status nut_session_set_adapters(nut_session *session, const float *scales, size_t n, nut_error *err);
+
 uint32_t nut_session_n_ctx(const nut_session *session);
 uint32_t nut_session_n_past(const nut_session *session);     // positions in the cache
 uint32_t nut_session_n_threads(const nut_session *session);  // at work, 1 where more could not be started
@@ -399,7 +415,9 @@ nut_status nut_workspace_eval(nut_workspace *workspace, const nut_row *rows, siz
 /* The logits (n_vocab) of the i-th row that kept them in the last step; NULL outside. */
 const float *nut_workspace_logits(const nut_workspace *workspace, size_t i);
 
-/* Forgets all positions from n_past on; more than there are is E_ARGUMENT. Ends a running generation. */
+/* Forgets all positions from n_past on; more than there are is E_ARGUMENT. Ends a running generation. Tokens
+ * before n_past are read again where a block's state cannot go back as far, and up to 63 where the cache is
+ * q4_0 and has them in four bits alone, so that results do not depend on the way to a position. */
 nut_status nut_session_truncate(nut_session *session, uint32_t n_past, nut_error *err);
 
 /* Where the time of this session went, as JSON: {"prefill":{"tokens":..,"seconds":..},"decode":{..},
@@ -440,6 +458,7 @@ bool nut_session_profile(const nut_session *session, size_t i, nut_profile_part 
     X(bool, ignore_eos, false, false, true, "ignoreEos", "go on past tokens that end the text")             \
     X(uint32_t, lookup, 7, 0, 15, "lookup",                                                                 \
       "draft up to N tokens from what came before (0: off); the text stays the same")                       \
+    X(bool, certainty, false, false, true, "certainty", "tell how sure the model is of what it writes")     \
     X(bool, special, false, false, true, "special",                                                         \
       "show special tokens, and read them in the prompt of run")
 
@@ -503,6 +522,10 @@ typedef struct nut_step {
     uint32_t n_done;                // prompt tokens read (prefill) or tokens sampled
     uint32_t n_total;               // prompt tokens to read, or max_tokens
     uint64_t n_drafted, n_accepted; // tokens that were drafted so far, and how many of them are in the text
+    uint64_t n_drafted_by_model, n_accepted_by_model; // those of them that a model has drafted
+    /* With the option certainty, else 0: the mean log-probability of the tokens sampled so far, and the mean
+     * entropy where they were, in nats, of what the model predicts: before penalties and temperature. */
+    double log_probability, entropy;
 } nut_step;
 
 /* Drafts by a model: the likeliest text stays the same, sampled ones keep their distribution, not their seed
@@ -642,155 +665,6 @@ nut_status nut_job_feed(nut_job *job, const void *bytes, size_t n, nut_error *er
 
 /* Ends a job, done or not. NULL is allowed. */
 void nut_job_free(nut_job *job);
-
-/* ---- making models ---- */
-
-typedef struct nut_compress_options {
-    const char *method; // NULL: "round", to the nearest value that the type has
-    const char *type;   // of the large matrices: "q8_0" and so on; of method "coded": "coded_4" to "coded_8"
-    const char *mix;    // or one of llama.cpp's mixes of types: "Q4_K_M" and so on (docs/compression.md)
-    /* Or the bytes that the file is not to exceed (0: none): the recipe "auto" makes the best coded model,
-     * with a text to calibrate with (n_text bytes, UTF-8, the caller's until the job is freed). */
-    uint64_t size;
-    const char *text;
-    size_t n_text;
-    uint32_t n_threads; // 0: 1
-    bool fast;          // without gradients: in half the time, and a worse model
-    bool portable;      // of a size, in types that llama.cpp runs
-    double bpw;         // or the size as bits of the file for each weight of the model; 0: none
-    const char *recipe; // or JSON that lists steps (docs/compression.md), n_recipe bytes; NULL: "auto"
-    size_t n_recipe;
-    const void *statistics; // n_statistics bytes of a file of nut_calibrate_begin or llama-imatrix, by which
-    size_t n_statistics;    // `round` weighs columns; read before the call returns. NULL: none
-    bool keeps_state;  // the caller keeps NUT_JOB_STATE beside the output, and drops it when the job is done
-    bool reads_output; // the caller answers NUT_JOB_OUTPUT: what was written is read again and checked
-} nut_compress_options;
-
-/* A job that rewrites a GGUF model, of several files as one, with its matrices compressed. Norms, biases and
- * rows that do not fit the type's blocks stay as they are. Rounding to 4 bits leaves 8 to the output matrix.
- * Options are copied. Memory: about 1 MB and 20 bytes for each byte of the headers; of method "coded" twice
- * the largest matrix as floats more. */
-nut_status nut_compress_begin(const nut_compress_options *options, nut_job **out, nut_error *err);
-
-/* ---- statistics of a model's inputs ---- */
-
-typedef struct nut_calibrate_options {
-    uint32_t window;    // tokens that are run together from an empty cache; 0: 512, or the model's context
-    uint32_t n_threads; // 0: 1
-    bool special;       // special tokens are recognized in the text
-    bool keeps_state;   // the caller answers NUT_JOB_STATE: a job that is interrupted goes on with it
-} nut_calibrate_options;
-
-/* A job that runs a text through the model that it reads, layer by layer and in floats, and writes
- * statistics of the inputs of its matrices as a GGUF file, an importance matrix as llama.cpp's quantizer
- * reads. A note says first how much memory it takes. The text must outlive the job. */
-nut_status nut_calibrate_begin(const nut_calibrate_options *options, const char *text, size_t n_text,
-                               nut_job **out, nut_error *err);
-
-/* A text for calibration that is built in: prose, several languages, code; *n receives its bytes. */
-const char *nut_calibrate_text(size_t *n);
-
-/* ---- evaluating models ---- */
-
-typedef struct nut_perplexity_result {
-    double mean_nll; // nats per scored token
-    double perplexity;
-    uint64_t n_scored;
-    uint32_t n_windows;
-} nut_perplexity_result;
-
-/* A job that computes the perplexity of ids, which are copied, in windows of `window` tokens, the second
- * half of each scored (llama.cpp's convention: tokens window/2+1 .. window-1, each predicted from all before
- * it in its window); max_windows 0: all. Progress counts tokens. The session needs n_ctx >= window, is used
- * by nothing else until the job is freed, and loses its tokens. */
-nut_status nut_perplexity_begin(nut_session *session, const int32_t *ids, size_t n, uint32_t window,
-                                uint32_t max_windows, nut_job **out, nut_error *err);
-
-/* The result of a perplexity job that is done. E_STATE: the job is not done. */
-nut_status nut_perplexity_get(const nut_job *job, nut_perplexity_result *out, nut_error *err);
-
-/* A mean with its standard error. */
-typedef struct nut_estimate {
-    double value, error;
-} nut_estimate;
-
-/* A fraction of n trials, with Wilson's interval at 95 %. */
-typedef struct nut_fraction {
-    uint64_t n;
-    double value, low, high;
-} nut_fraction;
-
-/* A model beside a reference, over the same tokens. */
-typedef struct nut_comparison {
-    nut_estimate reference_perplexity;
-    nut_estimate kl; // Kullback-Leibler divergence from the reference's probabilities, nats a token
-    double kl_median, kl_p90, kl_p99, kl_p999, kl_max;
-    double kl_percentiles[101]; // what 0, 1, ... 100 % of the tokens do not exceed
-    nut_fraction same_top;      // both find the same token likeliest
-    nut_estimate flips;         // where they do not: how much less likely the model's choice is than the
-                                // reference's, by the reference; a mean over all tokens
-    nut_estimate rms_delta_p;   // root of the mean square change of the probability of the token that came
-} nut_comparison;
-
-typedef struct nut_evaluation {
-    uint32_t n_windows;
-    uint64_t n_scored; // tokens
-    uint64_t n_bytes;  // of their text
-    nut_estimate nll;  // nats a token
-    nut_estimate perplexity;
-    nut_estimate bits_per_byte;
-    bool compared; // with a reference
-    nut_comparison comparison;
-} nut_evaluation;
-
-typedef struct nut_evaluate_options {
-    uint32_t window;        // tokens; 0: 512
-    uint32_t max_windows;   // 0: all
-    nut_session *reference; // of a model with the same vocabulary, to compare with; NULL: none
-    bool stored;            // compare with stored logits, which are the file that the job reads
-    bool store;             // write the model's logits for that
-    bool store_short;       // of each token the 64 likeliest and the mass of the rest alone
-} nut_evaluate_options;
-
-/* A job that evaluates a session's model on a text: perplexity as nut_perplexity_begin counts it, and how
- * far the model is from a reference. Logits are stored as half floats, 2 bytes for each token of the
- * vocabulary and each scored token, or in short, 392 bytes for each scored token (docs/format.md). The text
- * must outlive the job; of the sessions, which need n_ctx >= window, the same is asked as there. */
-nut_status nut_evaluate_begin(nut_session *session, const char *text, size_t n_text,
-                              const nut_evaluate_options *options, nut_job **out, nut_error *err);
-/* The result of an evaluation job that is done. E_STATE: the job is not done. */
-nut_status nut_evaluate_get(const nut_job *job, nut_evaluation *out, nut_error *err);
-
-/* Means over the scored tokens of one window; those of a reference are 0 where there is none. */
-typedef struct nut_evaluation_window {
-    double nll, reference_nll, kl; // nats a token
-} nut_evaluation_window;
-/* Window i of an evaluation job that is done. E_ARGUMENT: it has no such window. */
-nut_status nut_evaluate_window(const nut_job *job, uint32_t i, nut_evaluation_window *out, nut_error *err);
-
-typedef struct nut_task_result {
-    nut_fraction accuracy; // of the items that were answered
-    nut_estimate nll;      // of the right answers, nats an answer
-    double chance;         // accuracy of guessing; 0 where any text could be the answer
-    uint64_t n_left_out;   // items that are longer than the session's context
-} nut_task_result;
-
-/* A job that answers the items of a task by their likelihood: "hellaswag" (six lines an item, as llama.cpp
- * has them: a question, the number of the right answer from 0, four answers), "piqa" (a line of JSON an
- * item: goal, sol1, sol2, label), "lambada" (a line of JSON an item: text, whose last word is asked for).
- * text NULL: one of the skills that are built in (nut_task_skill). max_items 0: all. The text must
- * outlive the job; of the session the same is asked as for nut_evaluate_begin. */
-nut_status nut_task_begin(nut_session *session, const char *task, const char *text, size_t n_text,
-                          uint32_t max_items, nut_job **out, nut_error *err);
-nut_status nut_task_get(const nut_job *job, nut_task_result *out, nut_error *err);
-/* Of the items that the reference has right, those that the model has too: both jobs done, on one text. */
-nut_status nut_task_kept(const nut_job *job, const nut_job *reference, nut_fraction *out, nut_error *err);
-/* The name of skill i, questions that are built in (facts, words, code, ...); NULL behind the last. */
-const char *nut_task_skill(size_t i);
-
-/* Lets a model that was loaded with `reference` multiply as fast as the machine can, before it has sessions.
- * The last bits of its results then differ from machine to machine. Other models stay as they are. */
-void nut_evaluate_fast(nut_model *model);
 
 #ifdef __cplusplus
 }

@@ -15,8 +15,11 @@ enum { NUT_TRAIN_PATH = 1024 };
 
 /* The files that a recipe of training names, for its caller to open; "": it names none. */
 typedef struct nut_train_files {
-    char model[NUT_TRAIN_PATH], text[NUT_TRAIN_PATH], output[NUT_TRAIN_PATH]; // these it must name
-    char teacher[NUT_TRAIN_PATH], log[NUT_TRAIN_PATH];
+    char model[NUT_TRAIN_PATH], output[NUT_TRAIN_PATH];       // these it must name,
+    char text[NUT_TRAIN_PATH], conversations[NUT_TRAIN_PATH]; // and one of these
+    char teacher[NUT_TRAIN_PATH], logits[NUT_TRAIN_PATH];     // the latter in the place of the former
+    char adapter[NUT_TRAIN_PATH];                             // that learning goes on from
+    char log[NUT_TRAIN_PATH];
 } nut_train_files;
 
 /* Reads a recipe, JSON (docs/training.md), and checks all of it. E_ARGUMENT and E_CORRUPT say the line. */
@@ -27,8 +30,15 @@ typedef struct nut_train_options {
     size_t n_recipe;
     const char *text; // (n_text) UTF-8 to learn from; the caller's until the job is freed
     size_t n_text;
+    const int32_t *ids;     // (n_ids) tokens in the place of the text, the caller's likewise; NULL: the text
+    const uint8_t *learned; // (n_ids) 0: the token is read, and not learned; NULL: all are learned
+    size_t n_ids;
     const nut_model *teacher; // loaded with `reference`, the caller's until the job is freed; NULL: none
-    uint32_t n_threads;       // 0: 1
+    const void *logits;       // (n_logits) its logits for this text, a file of nut_evaluate_begin with
+    size_t n_logits;          // whole_windows, the caller's likewise; NULL: none
+    const void *adapter; // (n_adapter) a file of the adapter that learning goes on from, likewise; NULL:
+    size_t n_adapter;    // none
+    uint32_t n_threads;  // 0: 1
     bool keeps_state; // the caller keeps NUT_JOB_STATE beside the output, and drops it when the job is done
 } nut_train_options;
 
@@ -36,14 +46,15 @@ typedef struct nut_train_options {
  * F16; other tensors are copied. It keeps a checkpoint as its state: one that was interrupted goes on with
  * it, and comes to the same bits. Memory: the model in floats, and 20 bytes for each number that is learned.
  * A loss that is no number ends it with E_STATE, and a message that says where; the checkpoint stays good.
- * E_UNSUPPORTED where the family has no gradients here, or the teacher another vocabulary. */
+ * E_UNSUPPORTED where the family has no gradients here, or the teacher lacks tokens of the model's. */
 nut_status nut_train_begin(const nut_train_options *options, nut_job **out, nut_error *err);
 
-/* A step, as it was made. Losses are nats for each token. */
+/* A step, as it was made. Losses are nats for each token that is learned. */
 typedef struct nut_train_step {
     float loss;          // that is learned from: of both parts, by their weights
     float cross_entropy; // with the next tokens
     float divergence;    // from the teacher; 0 without
+    float hint;          // the hint's loss, by its weight; 0 without
     float rate, norm;    // of the learning, and of the gradient before it was clipped
     float held_out;      // cross entropy of the part of the text that is held out, before the step; < 0: it
                          // was not measured here

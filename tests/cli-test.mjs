@@ -79,6 +79,59 @@ await test('--max-tokens, --stop and --json', () => {
   assert.equal(cut.text, all.text.slice(0, all.text.indexOf(stop)));
 });
 
+await test('exits and fewer experts are options that say what ran; nutshell draft finds what --draft self takes', () => {
+  const args = ['run', TINY, PROMPT, '--temperature', '0', '--max-tokens', '30', '--ignore-eos', '--json'];
+  const whole = JSON.parse(ok(NATIVE, ...args).out);
+  assert.equal(whole.exit, undefined);
+  const early = JSON.parse(ok(NATIVE, ...args, '--exit', 'margin:-1', '--exit-first', '1').out);
+  assert.equal(early.exit.early, early.exit.tokens);
+  assert.equal(early.exit.layers, early.exit.tokens);
+  assert.ok(early.exit.asked > early.exit.layers);
+  assert.equal(JSON.parse(ok(NATIVE, ...args, '--exit', 'margin:1').out).text, whole.text);
+  assert.deepEqual(JSON.parse(ok(WASI, ...args, '--exit', 'cosine:0.9').out).exit,
+    JSON.parse(ok(NATIVE, ...args, '--exit', 'cosine:0.9').out).exit);
+  refused([...args, '--exit', 'margin'], 'bad-argument', /a rule and its threshold/);
+  refused([...args, '--exit', 'depth:1'], 'bad-argument', /a rule and its threshold/);
+  refused([...args, '--exit', 'margin:2'], 'bad-argument', /is -1 to 1, not 2/);
+  refused([...args, '--exit-first', '1'], 'bad-argument', /need --exit/);
+  refused([...args, '--exit', 'margin:0.5', '--draft-without', '1'], 'bad-argument', /not both/);
+  refused([...args, '--experts', '1'], 'unsupported-model', /has no experts/);
+  refused([...args, '--draft-confidence', '0.5'], 'bad-argument', /needs a draft/);
+  refused([...args, '--draft', 'self'], 'io', /make it with nutshell draft MODEL/);
+  const model = file('self.gguf', tiny);
+  const found = JSON.parse(ok(NATIVE, 'draft', model, '--tokens', '32').out);
+  assert.match(found.without, /^\d[\d,-]*$/);
+  assert.ok(found.kept.sampled > 0 && found.kept.sampled <= 1 && found.cost < 1, JSON.stringify(found));
+  assert.deepEqual(JSON.parse(readFileSync(`${model}.draft.json`, 'utf8')), found);
+  args[1] = model;
+  for (const confidence of ['0', '0.5']) {
+    const self = JSON.parse(ok(NATIVE, ...args, '--draft', 'self', '--draft-confidence', confidence).out);
+    assert.equal(self.text, whole.text);
+  }
+  writeFileSync(`${model}.draft.json`, '{"without":"7-3"}');
+  refused([...args, '--draft', 'self'], 'bad-argument', /layers such as/);
+  writeFileSync(`${model}.draft.json`, '{}');
+  refused([...args, '--draft', 'self'], 'corrupt-model', /has no "without"/);
+});
+
+await test('nutshell choose predicts from headers, ranks, and keeps to a budget', () => {
+  const head = file('head.gguf', tiny.subarray(0, tiny.length - 1000)); // of which the weights are not all there
+  const args = ['choose', '--seconds', '0.02', '--json'];
+  const [model, other] = JSON.parse(ok(NATIVE, ...args, TINY, head).out);
+  const info = JSON.parse(ok(NATIVE, 'info', TINY).out);
+  assert.equal(model.weight_bytes, info.weight_bytes);
+  assert.equal(other.params, model.params);
+  assert.ok(model.ms_per_token > 0 && model.fits && Math.abs(model.tokens_per_second * model.ms_per_token - 1000) < 10);
+  const slow = JSON.parse(ok(NATIVE, ...args, '--budget-ms', '0.00001', TINY).out);
+  assert.equal(slow[0].fits, false);
+  assert.match(ok(NATIVE, 'choose', '--seconds', '0.02', '--memory', '1', TINY).out, /does not fit[^]*none fits/);
+  assert.ok(JSON.parse(ok(WASI, ...args, TINY).out)[0].ms_per_token > 0);
+  refused(['choose'], 'bad-argument', /arguments are missing/);
+  refused(['choose', 'there-is-none.gguf'], 'io', /there-is-none/);
+  refused(['choose', '--context', '9999999', TINY], 'bad-argument', /trained with a context/);
+  refused(['choose', file('no.gguf', 'text')], 'not-gguf', /./);
+});
+
 await test('drafts by a model change no likeliest text; what cannot draft is refused', () => {
   const args = ['run', TINY, PROMPT, '--temperature', '0', '--max-tokens', '60', '--ignore-eos'];
   const { out } = ok(NATIVE, ...args, '--lookup', '0');

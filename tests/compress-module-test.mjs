@@ -155,6 +155,52 @@ await check('an evaluation beside a reference finds what the shell finds', async
   }
 });
 
+/* ---- training ---- */
+
+const TRAINING = { model: 'm', text: 't', output: 'o', steps: 8, batch: 2, window: 32, warmup: 2, rate: 0.003, held_out: 0 };
+
+/** Perplexity of TEXT. @param {Uint8Array} bytes of a model */
+async function perplexity(bytes) {
+  const engine = new JobEngine(await start());
+  await engine.load(() => memoryInput(bytes));
+  return (await engine.evaluate({ text: TEXT, window: 64, windows: 4 }, {})).perplexity;
+}
+
+await check('a model learns a text, and goes on in another module to the same file', async () => {
+  const model = readFileSync(TINY), before = await perplexity(model), training = JSON.stringify({ ...TRAINING, learn: 'norms' });
+  const io = inMemory([model]);
+  let engine = new JobEngine(await start()), steps = 0, kept = new Uint8Array();
+  io.between = () => {
+    if (++steps === 60) kept = engine.memory.slice();
+  };
+  await engine.train({ training, text: TEXT, adapts: false }, io);
+  const after = await perplexity(io.written());
+  ensure(after < 0.97 * before, `perplexity ${before} before, ${after} after`);
+  const again = inMemory([model]);
+  engine = new JobEngine(await start());
+  engine.restore(kept.length, 1).set(kept);
+  await engine.goOn(again);
+  ensure(again.written().equals(io.written()), 'another file');
+});
+await check('an adapter is trained, and added to the model as the shell adds it', async () => {
+  const model = readFileSync(TINY), training = JSON.stringify({ ...TRAINING, rank: 4 });
+  const engine = new JobEngine(await start()), adapter = inMemory([model]), merged = inMemory([model]);
+  await engine.train({ training, text: TEXT, adapts: true }, adapter);
+  await engine.merge(new Uint8Array(adapter.written()), merged);
+  const paths = ['adapter.gguf', 'merged.gguf'].map((name) => join(work, name));
+  writeFileSync(paths[0], adapter.written());
+  execFileSync(NATIVE, ['merge', TINY, ...paths], { stdio: 'ignore' });
+  ensure(merged.written().equals(readFileSync(paths[1])), 'another file');
+  const [before, after] = [await perplexity(model), await perplexity(merged.written())];
+  ensure(after < 0.97 * before, `perplexity ${before} before, ${after} after`);
+});
+await check('a recipe of training that cannot be is refused', async () => {
+  const error = await new JobEngine(await start()).train({ training: JSON.stringify({ ...TRAINING, teacher: 't' }), text: TEXT,
+    adapts: false }, inMemory([readFileSync(TINY)])).then(() => null, (e) => e);
+  equal(error?.code, 'bad-argument');
+  assert.match(error.message, /is to be given with it/);
+});
+
 for (const [name, options, files, code, words] of [
   ['an unknown type', { type: 'q9' }, [], 'bad-argument', /"q9".*q8_0/],
   ['an unknown method', { type: 'q8_0', method: 'magic' }, [], 'bad-argument', /"magic".*round/],

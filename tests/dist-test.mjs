@@ -1,5 +1,6 @@
 // dist/ is what the sources build: it is built again with the pinned tools and compared byte for byte with the committed files.
-// Sizes have limits: 180 kB of wasm and 25 kB of JavaScript; what chats need besides, 80 kB; gzipped.
+// Sizes have limits: 180 kB of wasm and 25 kB of JavaScript; what chats need besides, 80 kB; what
+// nutshell-dynamic.mjs has, 13 kB; gzipped.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -40,6 +41,19 @@ await check('what the first chat fetches besides', () => {
   const bytes = gzipped('nutshell-chat.wasm', 'nutshell-chat.mjs');
   console.log(`chat: ${bytes} bytes of wasm and JavaScript; gzipped`);
   ensure(bytes <= 80_000, `${bytes} bytes`);
+});
+await check('what cascades and caches of questions fetch besides', () => {
+  const bytes = gzipped('nutshell-dynamic.mjs');
+  console.log(`dynamic: ${bytes} bytes of JavaScript; gzipped`);
+  ensure(bytes <= 13_000, `${bytes} bytes`);
+});
+await check('what models larger than memory, drafts and adapters fetch in place and besides', () => {
+  const script = gzipped('nutshell-more.mjs');
+  for (const module of ['simd128-more', 'relaxed-more', 'simd128-more-mt', 'relaxed-more-mt']) {
+    const wasm = gzipped(`nutshell-${module}.wasm`);
+    console.log(`${module}: ${wasm} bytes of wasm, ${script} of JavaScript besides; gzipped`);
+    ensure(wasm <= 190_000 && script <= 3_000, `${wasm} + ${script} bytes`);
+  }
 });
 await check('integrity.json has the hash of each file that a page fetches', () => {
   const hashes = JSON.parse(before.get('integrity.json')?.toString() ?? '{}');

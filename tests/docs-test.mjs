@@ -122,7 +122,7 @@ await check('security: the list of hashes is compared with the files', () => {
 // ---- pages ------------------------------------------------------------
 const TYPES = { js: 'text/javascript', mjs: 'text/javascript', wasm: 'application/wasm' };
 const [tagSnippet] = blocks('html');
-const [moduleSnippet, bundlerSnippet, chatSnippet, offlineSnippet, compressSnippet] = blocks('js');
+const [moduleSnippet, bundlerSnippet, chatSnippet, offlineSnippet, compressSnippet, dynamicSnippet] = blocks('js');
 const [integritySnippet] = blocks('html', SECURITY), [knownSnippet] = blocks('js', SECURITY);
 const headerLines = blocks('http', SECURITY)[0].trim().split('\n');
 const HEADERS = Object.fromEntries(headerLines.map((line) => line.split(/: (.*)/).slice(0, 2)));
@@ -151,6 +151,7 @@ const pages = {
   '/chat': () => asModule(chatSnippet),
   '/offline': () => asModule(offlineSnippet),
   '/compress': () => asModule(compressSnippet),
+  '/dynamic': () => asModule(dynamicSnippet),
   '/tag': () => `<!doctype html><meta charset=utf-8>${tagSnippet}`,
   '/module': () => asModule(moduleSnippet),
   '/hash': withHash(HASHES['nutshell.js']),
@@ -237,6 +238,18 @@ try {
     equal(await browser.evaluate('window.failed'), undefined);
     const [kl, text] = (await browser.evaluate('window.said')).at(-1);
     ensure(kl > 0 && kl < 0.5 && text.length > 20, `${kl} ${text}`);
+  });
+  await check("README's cascade answers with the model of the page, and the next time from the cache", async () => {
+    const answers = [];
+    for (let i = 0; i < 2; i++) {
+      await browser.goto(`${origin}/dynamic`);
+      await until('window.done === true || window.failed');
+      equal(await browser.evaluate('window.failed'), undefined);
+      const said = await browser.evaluate('window.said'), [model] = said.pop();
+      answers.push([model, said.map(([text]) => text).join('')]);
+    }
+    ensure(answers[0][1].length > 40, JSON.stringify(answers));
+    equal(answers[0][0], 0);
   });
   await check('a page writes what the shell writes for the same seed', async () => {
     const [command] = commands.filter((c) => c.startsWith('nutshell run'));

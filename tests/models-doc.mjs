@@ -51,7 +51,8 @@ The same test runs natively, under wasmtime and in Chromium.
 
 Models like these with other sizes and options (\`tests/peers/variants-test.mjs\`) have the probabilities that
 llama.cpp gives. Every family, also one without such a model, is run with odd sizes by
-\`tests/unit/test_families.c\`: the same bits in one batch, token by token and after a rewind.
+\`tests/unit/test_families.c\`: the same bits in one batch, token by token and after a rewind. Families whose
+names begin with \`nutshell\` are our own ([format.md](format.md#families-of-our-own)).
 
 | family | model | values by | reference path | fast path | Q8_0 |
 |---|---|---|---|---|---|

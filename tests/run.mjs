@@ -67,9 +67,11 @@ async function endMarked(mark, grace) {
 const atNice = (command, nice) =>
   nice ? `echo ${nice} 2> /dev/null > /proc/self/autogroup; renice -n ${nice} $$ > /dev/null; ${command}` : command;
 
-/** Runs a shell command; resolves with its output (both streams), exit status and whether it ran too long. */
+/** Runs a shell command; resolves with its output (both streams), exit status, how long it took, and whether that was too
+ *  long. */
 function run(command, seconds, nice = 0) {
   return new Promise((done) => {
+    const began = Date.now();
     const mark = `${MARK}${++begun}.`, [key, value] = mark.split('=');
     const child = spawn('bash', ['-c', atNice(command, nice)], {
       cwd: ROOT, detached: true, stdio: ['ignore', 'pipe', 'pipe'],
@@ -96,7 +98,8 @@ function run(command, seconds, nice = 0) {
       // What was printed last may still be on its way.
       await Promise.race([closed, new Promise((later) => { setTimeout(later, GRACE).unref(); })]);
       if (left > 0) chunks.push(Buffer.from(`\n(ended ${left} processes that were left running)\n`));
-      done({ output: Buffer.concat(chunks).toString(), status: status ?? signal, late });
+      const output = Buffer.concat(chunks).toString();
+      done({ output, status: status ?? signal, late, seconds: (Date.now() - began) / 1000 });
     });
   });
 }
@@ -163,8 +166,8 @@ async function runSuite(suite) {
     show(title, output);
     sum.failures.push({ title, output });
   };
-  const built = suite.build ? await inTurn(() => run(suite.build, seconds, nice)) : { output: '', status: 0 };
-  log.push(`$ ${suite.build ?? ':'}\n${built.output}`);
+  const built = suite.build ? await inTurn(() => run(suite.build, seconds, nice)) : { output: '', status: 0, seconds: 0 };
+  log.push(`$ ${suite.build ?? ':'} # ${built.seconds.toFixed(1)} s\n${built.output}`);
   const commands = commandsOf(suite);
   if (built.status !== 0) {
     sum.failed++;
@@ -175,7 +178,7 @@ async function runSuite(suite) {
   } else {
     for (const [i, result] of (await runAll(commands, seconds, nice)).entries()) {
       const command = commands[i], tally = counts(result, seconds);
-      log.push(`$ ${command}\n${result.output}`);
+      log.push(`$ ${command} # ${result.seconds.toFixed(1)} s\n${result.output}`);
       for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += tally[key];
       if (tally.failed > 0) fail(`${suite.name}: ${command}${tally.wrong ? `: ${tally.wrong}` : ''}`, result.output);
       else {

@@ -19,6 +19,23 @@ function recipe(name, options = {}) {
   return at(`${name}.json`);
 }
 
+/** What the shell writes. @param {string[]} args */
+const told = (...args) => spawnSync(NUTSHELL, args, { encoding: 'utf8' }).stdout;
+
+/** Token ids of a text with its special tokens. @param {string} text */
+const tokens = (text) => told('tokenize', TINY, text, '--special', '--bos').match(/\d+/g)?.map(Number) ?? [];
+
+/** Of each token behind the first, -log of its probability, by the engine's logits. @param {number[]} ids */
+function losses(ids) {
+  told('logits', TINY, '--reference', '--ids', ids.join(','), '-o', at('logits.f32'));
+  const bytes = readFileSync(at('logits.f32')), all = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  const width = all.length / ids.length;
+  return ids.slice(1).map((id, t) => {
+    const row = all.subarray(t * width, (t + 1) * width), most = Math.max(...row);
+    return most + Math.log(row.reduce((sum, x) => sum + Math.exp(x - most), 0)) - row[id];
+  });
+}
+
 /** @param {string[]} args */
 const run = (...args) => spawnSync(NUTSHELL, ['train', ...args], { encoding: 'utf8', timeout: 120_000 });
 
@@ -65,7 +82,7 @@ if (!existsSync(TINY)) {
 
   await test('the log has a line for each step, whose losses fall, and the model is better on the text', () => {
     const lines = readFileSync(at('whole.csv'), 'utf8').trim().split('\n');
-    assert.equal(lines[0], 'step,loss,cross_entropy,divergence,rate,gradient_norm,held_out');
+    assert.equal(lines[0], 'step,loss,cross_entropy,divergence,hint,rate,gradient_norm,held_out');
     assert.equal(lines.length, 25);
     const loss = (/** @type {string} */ line) => Number(line.split(',')[1]);
     assert.ok(loss(lines[24]) < loss(lines[1]), `${loss(lines[1])} and then ${loss(lines[24])}`);
@@ -81,6 +98,55 @@ if (!existsSync(TINY)) {
     assert.ok(divergences[0] > 0 && divergences[23] < divergences[0], `${divergences[0]} and then ${divergences[23]}`);
   });
 
+  await test('of conversations only answers are learned', () => {
+    const talk = [{ role: 'user', content: 'Who sat in the tree?' }, { content: 'The "owl": }', role: 'assistant' },
+      { role: 'user', content: 'And "role": "assistant"?' }, { role: 'assistant', content: 'The cat.' }];
+    const ends = talk.map((m, i) => {
+      const text = talk.slice(0, i).map((t) => `<|im_start|>${t.role}\n${t.content}<|im_end|>\n`).join('');
+      return m.role === 'user' ? [0, 0] : [tokens(`${text}<|im_start|>assistant\n`).length,
+        tokens(`${text}<|im_start|>${m.role}\n${m.content}<|im_end|>\n`).length];
+    });
+    const ids = tokens(talk.map((t) => `<|im_start|>${t.role}\n${t.content}<|im_end|>\n`).join(''));
+    const said = losses(ids).filter((_, i) => ends.some(([begin, end]) => i + 1 >= begin && i + 1 < end));
+    const want = said.reduce((sum, x) => sum + x, 0) / said.length;
+    assert.ok(said.length > 10 && said.length < ids.length - 20, `${said.length} of ${ids.length} tokens are answers`);
+    writeFileSync(at('talk.jsonl'), `${JSON.stringify({ id: 1, messages: talk })}\n\n`);
+    const r = run(recipe('talk', { text: undefined, conversations: at('talk.jsonl'), window: ids.length - 1, steps: 1, batch: 1,
+      held_out: 0 }));
+    assert.equal(r.status, 0, r.stderr.slice(-600));
+    const loss = Number(readFileSync(at('talk.csv'), 'utf8').trim().split('\n')[1].split(',')[1]);
+    assert.ok(Math.abs(loss - want) < 1e-4 * want, `the loss is ${loss}, by the engine's logits ${want}`);
+  });
+
+  await test('a set of answers is what the model says in chats, and another model learns from it', () => {
+    const asked = [{ role: 'user', content: 'Say "hi"' }], lines = ['Once upon a time', '', JSON.stringify({ messages: asked })];
+    writeFileSync(at('prompts.txt'), lines.join('\n'));
+    /** @param {string} model @param {string} name @param {string[]} more */
+    const make = (model, name, ...more) => spawnSync(NUTSHELL,
+      ['generate-set', model, at('prompts.txt'), at(name), '--temperature', '0', ...more], { encoding: 'utf8' });
+    const r = make(TINY, 'set.jsonl', '--max-tokens', '200');
+    assert.match(r.stderr, /prompts: 2; answers: 2; dropped: 0 empty, 0 repeating, 0 too long/);
+    const sets = readFileSync(at('set.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line).messages);
+    const first = [{ role: 'user', content: 'Once upon a time' }];
+    for (const [i, messages] of [first, asked].entries()) {
+      const said = spawnSync(NUTSHELL, ['chat', TINY, '--json', '--temperature', '0', '--max-tokens', '200'],
+        { encoding: 'utf8', input: `${JSON.stringify(messages)}\n` });
+      assert.deepEqual(sets[i], [...messages, { role: 'assistant', content: JSON.parse(said.stdout).content }]);
+    }
+    const learned = run(recipe('heard', { text: undefined, conversations: at('set.jsonl'), steps: 2 }));
+    assert.equal(learned.status, 0, learned.stderr.slice(-600));
+
+    writeFileSync(at('ha.txt'), 'ha '.repeat(4000));
+    assert.equal(run(recipe('ha', { text: at('ha.txt'), rate: 0.01, window: 32 })).status, 0);
+    const laughs = make(at('ha.gguf'), 'no.jsonl', '--max-tokens', '60').stderr;
+    assert.match(laughs, /no answer is left of 2: 0 empty, 2 repeating, 0 longer/);
+    const short = make(TINY, 'no.jsonl', '--max-tokens', '3').stderr;
+    assert.match(short, /no answer is left of 2: 0 empty, 0 repeating, 2 longer than 3/);
+    writeFileSync(at('prompts.txt'), 'one\n{"say": 1}\n');
+    assert.match(make(TINY, 'no.jsonl').stderr, /prompt 2 is JSON without messages/);
+    assert.ok(!existsSync(at('no.jsonl')), 'an output is left');
+  });
+
   await test('an adapter is trained beside a model, and merged into it', () => {
     const r = run(recipe('adapter', { rank: 4, alpha: 8, rate: 0.01 }));
     assert.equal(r.status, 0, r.stderr.slice(-600));
@@ -89,6 +155,15 @@ if (!existsSync(TINY)) {
     const merged = merge(TINY, at('adapter.gguf'), at('merged.gguf'));
     assert.equal(merged.status, 0, merged.stderr);
     assert.ok(perplexity(at('merged.gguf')) < perplexity(TINY), 'perplexity has not fallen');
+    const beside = (/** @type {string} */ adapter) => spawnSync(NUTSHELL, ['evaluate', TINY, '--text', 'README.md', '--context',
+      '64', '--adapter', adapter, '--json'], { encoding: 'utf8' });
+    /** @param {string} adapter */
+    const loss = (adapter) => JSON.parse(beside(adapter).stdout).perplexity;
+    const [none, whole] = [perplexity(TINY), perplexity(at('merged.gguf'))];
+    assert.ok(Math.abs(loss(at('adapter.gguf')) / whole - 1) < 0.01, `merged ${whole}, beside ${loss(at('adapter.gguf'))}`);
+    assert.ok(Math.abs(loss(`${at('adapter.gguf')}:0`) / none - 1) < 0.001, 'a scale of 0 changes something');
+    assert.match(beside(TINY).stderr, /is no LoRA adapter/);
+    assert.match(beside(at('none.gguf')).stderr, /cannot open/);
     const wrong = merge(TINY, TINY, at('wrong.gguf'));
     assert.match(wrong.stderr, /is no LoRA adapter/);
     assert.ok(wrong.status === 1 && !existsSync(at('wrong.gguf')), 'an output is left');
@@ -115,6 +190,10 @@ if (!existsSync(TINY)) {
     refused(/cannot open/, { text: at('none.txt') });
     refused(/names "nothing"/, { learn: 'nothing' });
     refused(/are the same file/, { output: TINY });
+    refused(/one of "text" and "conversations"/, { conversations: at('talk.jsonl') });
+    writeFileSync(at('asked.jsonl'), '[{"role": "user", "content": "Who?"}]\n');
+    refused(/no conversation has an answer/, { text: undefined, conversations: at('asked.jsonl') });
+    refused(/line 1 holds no conversation/, { text: undefined, conversations: 'README.md' });
     refused(/a smaller "window"/, { window: 4096 });
   });
 }

@@ -1,5 +1,5 @@
-// Writes docs/api.md from web/nutshell.d.ts and web/nutshell-compress.d.ts, the hand-kept types of the
-// JavaScript API.
+// Writes docs/api.md from web/nutshell.d.ts, web/nutshell-compress.d.ts and web/nutshell-dynamic.d.ts, the hand-kept
+// types of the JavaScript API.
 //
 //   node wasm/api-docs.mjs            writes docs/api.md
 //   node wasm/api-docs.mjs --check    compares it with what would be written; status 1 where they differ
@@ -11,7 +11,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const TYPES = 'web/nutshell.d.ts', COMPRESS_TYPES = 'web/nutshell-compress.d.ts', PAGE = 'docs/api.md';
+const TYPES = 'web/nutshell.d.ts', PAGE = 'docs/api.md';
+/** Of the modules that few pages fetch. */
+const MORE_TYPES = ['web/nutshell-compress.d.ts', 'web/nutshell-dynamic.d.ts'];
 
 /**
  * @typedef {object} Item  a declaration, or a member of an interface or class
@@ -123,8 +125,8 @@ function breakUp(code) {
 const isType = (/** @type {Item} */ { text }) => /^export (interface|type|class)/.test(text);
 
 function page() {
-  const [main, compress] = [TYPES, COMPRESS_TYPES].map((file) => items(readFileSync(file, 'utf8')));
-  const names = [...main, ...compress].map(({ text }) => nameOf(text));
+  const [main, ...more] = [TYPES, ...MORE_TYPES].map((file) => items(readFileSync(file, 'utf8')));
+  const all = [main, ...more].flat(), names = all.map(({ text }) => nameOf(text));
   /** A link to a heading; of two that differ in case alone, the second one's address ends in -1. */
   const anchor = (/** @type {string} */ name) => {
     const same = names.filter((other) => other.toLowerCase() === name.toLowerCase());
@@ -134,15 +136,17 @@ function page() {
     wrap(`${title}: ${some.map(({ text }) => anchor(nameOf(text))).join(', ')}`);
   return [
     '# The JavaScript API',
-    wrap('This page is made from [web/nutshell.d.ts](../web/nutshell.d.ts) and '
-      + '[web/nutshell-compress.d.ts](../web/nutshell-compress.d.ts) by `node wasm/api-docs.mjs`; edit the types and '
-      + 'not this page. The names are exported by `nutshell.mjs` and are members of the global `Nutshell` that `nutshell.js` '
-      + 'defines; those that make models smaller are exported by `nutshell-compress.mjs`, which makes its functions members of '
-      + 'the global too, where there is one.'),
+    wrap('This page is made from [web/nutshell.d.ts](../web/nutshell.d.ts), '
+      + '[web/nutshell-compress.d.ts](../web/nutshell-compress.d.ts) and '
+      + '[web/nutshell-dynamic.d.ts](../web/nutshell-dynamic.d.ts) by `node wasm/api-docs.mjs`; edit the types and not '
+      + 'this page. The names are exported by `nutshell.mjs` and are members of the global `Nutshell` that `nutshell.js` '
+      + 'defines. What makes models smaller is exported by `nutshell-compress.mjs`, what cascades and remembers by '
+      + '`nutshell-dynamic.mjs`; both make their functions members of the global too, where there is one.'),
     list('Functions and values', main.filter((one) => !isType(one))),
     list('Types', main.filter(isType)),
-    list('Of nutshell-compress.mjs', [...compress.filter((one) => !isType(one)), ...compress.filter(isType)]),
-    ...[...main, ...compress].map(section),
+    ...more.map((some, i) => list(`Of ${MORE_TYPES[i].replace(/^web\/(.*)\.d\.ts$/, '$1.mjs')}`,
+      [...some.filter((one) => !isType(one)), ...some.filter(isType)])),
+    ...all.map(section),
   ].join('\n\n') + '\n';
 }
 

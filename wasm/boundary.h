@@ -17,10 +17,15 @@
     X(done)                                                                                                 \
     X(drafted)                                                                                              \
     X(accepted)                                                                                             \
+    X(draftedByModel)                                                                                       \
+    X(acceptedByModel)                                                                                      \
+    X(logProbability)                                                                                       \
+    X(entropy)                                                                                              \
     X(text)                                                                                                 \
     X(textBytes)
 
-/* A session; shifted: tokens that its context has left out; kvType: the address of a terminated name. */
+/* A session; shifted: tokens that its context has left out; chat: there is a template to chat with; kvType:
+ * the address of a terminated name. */
 #define NUTW_SESSION_LIST(X)                                                                                \
     X(contextLength)                                                                                        \
     X(positions)                                                                                            \
@@ -28,6 +33,7 @@
     X(bytes)                                                                                                \
     X(shifted)                                                                                              \
     X(vocabulary)                                                                                           \
+    X(chat)                                                                                                 \
     X(kvType)
 
 /* What a step of a job told; the fields of nut_job_event. Of the module nutshell-compress, as the next. */
@@ -87,6 +93,20 @@
     X(droppedCount)                                                                                         \
     X(name)
 
+/* What a model has read that is larger than its memory: fields of nut_store_figures. Of the modules
+ * nutshell-*-more. */
+#define NUTW_STORAGE_LIST(X)                                                                                \
+    X(bytesRead)                                                                                            \
+    X(seconds)                                                                                              \
+    X(layers)                                                                                               \
+    X(layersKept)                                                                                           \
+    X(layerHits)                                                                                            \
+    X(layerMisses)                                                                                          \
+    X(experts)                                                                                              \
+    X(expertsKept)                                                                                          \
+    X(expertHits)                                                                                           \
+    X(expertMisses)
+
 #define NUTW_FIELD(name) double name;
 typedef struct nutw_result {
     NUTW_RESULT_LIST(NUTW_FIELD)
@@ -115,6 +135,10 @@ typedef struct nutw_chat_model {
 typedef struct nutw_prompt {
     NUTW_PROMPT_LIST(NUTW_FIELD)
 } nutw_prompt;
+
+typedef struct nutw_storage {
+    NUTW_STORAGE_LIST(NUTW_FIELD)
+} nutw_storage;
 #undef NUTW_FIELD
 
 #endif

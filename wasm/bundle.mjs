@@ -8,23 +8,28 @@ import { build } from 'esbuild';
 import { minify } from 'terser';
 
 const MODULES = ['simd128', 'relaxed', 'simd128-mt', 'relaxed-mt']; // run models: a page fetches one of them
+/** Fetched in their place for a model larger than memory, drafts by a model and adapters, with nutshell-more.mjs. */
+const MORE_MODULES = ['simd128-more', 'relaxed-more', 'simd128-more-mt', 'relaxed-more-mt'];
 /** Fetched by pages that chat, and by those that make models; with their scripts. */
 const OTHER_MODULES = {
+  ...Object.fromEntries(MORE_MODULES.map((name) => [name, ['nutshell-more.mjs']])),
   chat: ['nutshell-chat.mjs'],
   compress: ['nutshell-compress.mjs', 'nutshell-compress-worker.mjs'],
 };
-const TYPES = ['nutshell.d.ts', 'nutshell-compress.d.ts'];
+const TYPES = ['nutshell.d.ts', 'nutshell-compress.d.ts', 'nutshell-dynamic.d.ts'];
 const TARGET = ['chrome91', 'firefox114', 'safari16.4']; // SIMD, and module workers (Firefox 114)
 
 /** Scripts and what they are made of. */
 const SCRIPTS = {
   'nutshell.js': { from: 'web/global.js', format: 'iife' },
   'nutshell.mjs': { from: 'web/nutshell.js', format: 'esm' },
-  'nutshell-worker.mjs': { from: 'web/worker/main.js', format: 'esm', parts: "idb and Emscripten's runtime" },
+  'nutshell-worker.mjs': { from: 'web/worker/main.js', format: 'esm' },
   'nutshell-chat.mjs': { from: 'web/worker/chat.js', format: 'esm' },
-  'nutshell-cache.mjs': { from: 'web/worker/upkeep.js', format: 'esm', parts: '@noble/hashes' },
+  'nutshell-more.mjs': { from: 'web/worker/more.js', format: 'esm' },
+  'nutshell-cache.mjs': { from: 'web/worker/upkeep.js', format: 'esm' },
   'nutshell-compress.mjs': { from: 'web/compress.js', format: 'esm' },
-  'nutshell-compress-worker.mjs': { from: 'web/compress/worker.js', format: 'esm', parts: "idb and Emscripten's runtime" },
+  'nutshell-dynamic.mjs': { from: 'web/dynamic.js', format: 'esm' },
+  'nutshell-compress-worker.mjs': { from: 'web/compress/worker.js', format: 'esm' },
 };
 
 /** Packages that the chat page uses, in one file of its own. */
@@ -39,15 +44,18 @@ const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
 /** @param {string} name of SCRIPTS */
 async function writeScript(name) {
-  const { from, format, parts } = SCRIPTS[name];
+  const { from, format } = SCRIPTS[name];
   const bundled = await build({
     entryPoints: [from], format, bundle: true, minify: true, target: TARGET, charset: 'utf8',
     define: { NUTSHELL_VERSION: JSON.stringify(version) }, legalComments: 'none', logLevel: 'warning', write: false,
   });
-  const preamble = `/*! Nutshell ${version}, MIT licence${parts ? `; with ${parts}` : ''}: see LICENSES.txt */`;
+  const preamble = `/*! Nutshell ${version}: see LICENSES.txt */`; // which names the parts of each file
   const { code } = await minify(bundled.outputFiles[0].text, {
     ecma: 2020, module: format === 'esm', format: { ecma: 2020, comments: false, preamble },
-    compress: { passes: 3, pure_getters: true, hoist_funs: format === 'iife' },
+    compress: {
+      passes: 3, pure_getters: true, unsafe_arrows: true, keep_fargs: false, lhs_constants: false,
+      hoist_funs: format === 'iife',
+    },
   });
   checkForbidden(name, code);
   writeFileSync(`dist/${name}`, code + '\n');
@@ -65,7 +73,7 @@ function writeLicenses() {
   const parts = {
     Nutshell: 'LICENSE',
     '@noble/hashes (in nutshell-cache.mjs)': 'node_modules/@noble/hashes/LICENSE',
-    'idb (in nutshell-worker.mjs and nutshell-compress-worker.mjs)': 'node_modules/idb/LICENSE',
+    'idb (in the workers, nutshell-dynamic.mjs and the chat page)': 'node_modules/idb/LICENSE',
     'marked (in the chat page)': 'node_modules/marked/LICENSE',
     'Emscripten (in the engine modules)': 'web/licenses/emscripten.txt',
     'musl libc (in the engine modules)': '.toolchain/emscripten/system/lib/libc/musl/COPYRIGHT',
@@ -106,9 +114,10 @@ function report() {
     const over = Object.keys(LIMITS).filter((part) => all[part] > LIMITS[part]);
     if (over.length) throw new Error(`over the limits (${over}): ${JSON.stringify(LIMITS)} bytes`);
   }
+  console.log(`dynamic     JavaScript ${(gzipped(['nutshell-dynamic.mjs']) / 1000).toFixed(1)} kB, gzipped`);
   for (const [name, scripts] of Object.entries(OTHER_MODULES)) {
     const [wasm, js] = [[`nutshell-${name}.wasm`], scripts].map((files) => (gzipped(files) / 1000).toFixed(1));
-    console.log(`${name.padEnd(11)} wasm ${wasm} kB, JavaScript ${js} kB, gzipped`);
+    console.log(`${name.padEnd(17)} wasm ${wasm} kB, JavaScript ${js} kB, gzipped`);
   }
 }
 

@@ -81,9 +81,9 @@ function compare(path, what, found, listed) {
   wrong++;
 }
 
-const { page, compress, chat, single, threads, imports, thread_imports, compress_imports, chat_imports } =
-  readList(new URL('surface.txt', import.meta.url));
-for (const list of [page, compress, chat]) {
+const { page, more, more_added, compress, chat, single, threads, imports, thread_imports, more_imports, compress_imports,
+  chat_imports } = readList(new URL('surface.txt', import.meta.url));
+for (const list of [[...page, ...more], compress, chat]) {
   if (list.length > PAGE_LIMIT) throw new Error(`surface.txt lists ${list.length} functions of one module, over ${PAGE_LIMIT}`);
 }
 
@@ -91,8 +91,10 @@ for (const list of [page, compress, chat]) {
 function listed(path) {
   if (path.includes('-compress')) return { exports: [...compress, ...single], imports: compress_imports };
   if (path.includes('-chat')) return { exports: [...chat, ...single], imports: chat_imports };
-  if (path.includes('-mt')) return { exports: [...page, ...threads], imports: [...imports, ...thread_imports] };
-  return { exports: [...page, ...single], imports };
+  const [own, needs] = path.includes('-more')
+    ? [[...page, ...more, ...more_added], [...imports, ...more_imports]] : [page, imports];
+  if (path.includes('-mt')) return { exports: [...own, ...threads], imports: [...needs, ...thread_imports] };
+  return { exports: [...own, ...single], imports: needs };
 }
 
 for (const path of process.argv.slice(2)) {

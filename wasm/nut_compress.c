@@ -1,14 +1,15 @@
 /*
- * The module nutshell-compress: what the worker of a page that makes or evaluates models can call, over
- * nutshell.h alone. One job per module instance, and two models to evaluate. Numbers and addresses travel as
- * in nut_wasm.c: 64-bit quantities as doubles, inputs through a staging buffer, a negative number where a
- * call fails. Pages that only run models do not fetch it.
+ * The module nutshell-compress: what the worker of a page that makes, trains or evaluates models can call,
+ * over nutshell.h alone. One job per module instance, and two models to evaluate. Numbers and addresses
+ * travel as in nut_wasm.c: 64-bit quantities as doubles, inputs through a staging buffer, a negative number
+ * where a call fails. Pages that only run models do not fetch it.
  *
  * Between two calls all that the module knows is in its memory: a copy of that is a job that can go on in
  * another instance, after the page was closed (web/compress/kept.js).
  */
 #include "boundary.h"
-#include "nutshell.h"
+#include "nutshell_compress.h"
+#include "nutshell_train.h"
 
 #include <stdlib.h>
 
@@ -110,6 +111,28 @@ int nutc_compress(const char *method, const char *type, double size, double bpw,
                                     .n_text = (size_t)n_text,
                                     .fast = fast};
     return check(nut_compress_begin(&o, &c.job, &c.err));
+}
+
+/* Begins a job that trains a model. The staging buffer is taken: it holds n_text bytes of a text to learn
+ * from, and n_recipe bytes of a recipe. */
+int nutc_train(double n_text, double n_recipe) {
+    nutc_end();
+    if (!(n_text >= 0) || !(n_recipe >= 0) || n_text + n_recipe > (double)c.staging_size)
+        return fail(NUT_E_ARGUMENT, "more bytes than were staged");
+    const char *text = take_text();
+    const nut_train_options o = {.recipe = text + (size_t)n_text,
+                                 .n_recipe = (size_t)n_recipe,
+                                 .text = text,
+                                 .n_text = (size_t)n_text};
+    return check(nut_train_begin(&o, &c.job, &c.err));
+}
+
+/* Begins a job that adds an adapter, the first n bytes of the staging buffer, which is taken, to a model. */
+int nutc_merge(double n) {
+    nutc_end();
+    if (!(n >= 0) || n > (double)c.staging_size) return fail(NUT_E_ARGUMENT, "more bytes than were staged");
+    const nut_merge_options o = {.adapter = take_text(), .n_adapter = (size_t)n, .scale = 1};
+    return check(nut_merge_begin(&o, &c.job, &c.err));
 }
 
 /* One step: nut_job_kind, or -1. */

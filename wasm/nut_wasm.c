@@ -10,7 +10,7 @@
  * that succeeds always fills its struct, so that none can show what an earlier one left.
  */
 #include "boundary.h"
-#include "nutshell.h"
+#include "page.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static struct {
 
 /* ---- errors and results ---- */
 
-static int fail(nut_status code, const char *message) {
+int page_fail(nut_status code, const char *message) {
     w.err.code = code;
     strncpy(w.err.message, message, sizeof w.err.message - 1);
     w.err.message[sizeof w.err.message - 1] = '\0';
@@ -51,10 +51,9 @@ static int check(nut_status status) {
     return status == NUT_OK ? 0 : -1;
 }
 
-/* The session of a handle; NULL where there is none. */
-static nut_session *session_of(int handle) {
+nut_session *page_session(int handle) {
     if (handle >= 0 && handle < w.n_sessions && w.sessions[handle]) return w.sessions[handle];
-    fail(NUT_E_STATE, w.n_sessions ? "there is no such session; open another" : "no model is loaded");
+    page_fail(NUT_E_STATE, w.n_sessions ? "there is no such session; open another" : "no model is loaded");
     return NULL;
 }
 
@@ -78,7 +77,7 @@ static bool reserve(size_t n) {
     w.buffer = malloc(n);
     w.cap = w.buffer ? n : 0;
     if (!w.buffer)
-        fail(NUT_E_MEMORY, "no memory is left for a result; unload another model or close other tabs");
+        page_fail(NUT_E_MEMORY, "no memory is left for a result; unload another model or close other tabs");
     return w.buffer != NULL;
 }
 
@@ -109,15 +108,20 @@ void *nutw_staging(double n) {
     w.staging = size ? malloc(size) : NULL;
     w.staging_size = w.staging ? size : 0;
     if (size && !w.staging)
-        fail(NUT_E_MEMORY, "no memory is left for this many bytes; free sessions, or unload another model");
+        page_fail(NUT_E_MEMORY,
+                  "no memory is left for this many bytes; free sessions, or unload another model");
     return w.staging;
 }
 
 /* Whether the staging buffer has n bytes. */
 static bool staged(double n) {
     if (n >= 0 && n <= (double)w.staging_size) return true;
-    fail(NUT_E_ARGUMENT, "more bytes than were staged");
+    page_fail(NUT_E_ARGUMENT, "more bytes than were staged");
     return false;
+}
+
+const void *page_staged(double n) {
+    return staged(n) ? w.staging : NULL;
 }
 
 /* Address of n bytes for the stack of a thread, for as long as the module lives; 0 without memory. Aligned
@@ -143,26 +147,32 @@ void nutw_reset(void) {
     w.model = NULL;
 }
 
-/* kernel: three terminated texts: a name, "" for the fastest; the pre-tokenizer's, "" for the file's; the
- * races of earlier loads. file_size and n_ctx: 0 if unknown; kv_type, races: see nutshell.h. */
-int nutw_load_begin(double file_size, double n_ctx, int kv_type, const char *kernel) {
+int page_options(const char *kernel, double n_ctx, int kv_type, nut_load_options *out) {
     nutw_reset();
     nut_load_options o = nut_load_defaults();
     o.kernel = *kernel ? kernel : NULL;
     const char *pre = kernel + strlen(kernel) + 1, *races = pre + strlen(pre) + 1;
     o.races = w.races = strdup(races); // without memory: as without races
     w.pre = strdup(pre);
-    if (!w.pre) return fail(NUT_E_MEMORY, "no memory to begin a load");
+    if (!w.pre) return page_fail(NUT_E_MEMORY, "no memory to begin a load");
     o.pre_tokenizer = *pre ? w.pre : NULL;
     o.memory_limit = MEMORY_LIMIT;
     o.n_ctx = to_u32(n_ctx);
     o.kv_type = (nut_kv_type)kv_type;
+    *out = o;
+    return 0;
+}
+
+/* texts: see page_options. file_size and n_ctx: 0 if unknown; kv_type, races: see nutshell.h. */
+int nutw_load_begin(double file_size, double n_ctx, int kv_type, const char *texts) {
+    nut_load_options o;
+    if (page_options(texts, n_ctx, kv_type, &o)) return -1;
     return check(nut_load_begin(&o, to_u64(file_size), &w.loader, &w.err));
 }
 
 /* Feeds the first n bytes of the staging buffer. */
 int nutw_load_feed(double offset, double n) {
-    if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
+    if (!w.loader) return page_fail(NUT_E_STATE, "no load was begun");
     if (!staged(n)) return -1;
     return check(nut_load_feed(w.loader, to_u64(offset), w.staging, (size_t)n, &w.err));
 }
@@ -174,7 +184,7 @@ int nutw_load_splits(void) {
 
 /* The next file of a model in several follows, its offsets from 0 again; file_size: 0 if unknown. */
 int nutw_load_next(double file_size) {
-    if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
+    if (!w.loader) return page_fail(NUT_E_STATE, "no load was begun");
     return check(nut_load_next(w.loader, to_u64(file_size), &w.err));
 }
 
@@ -184,27 +194,58 @@ static int free_handle(void) {
     while (i < w.n_sessions && w.sessions[i]) i++;
     if (i < w.n_sessions) return i;
     nut_session **sessions = realloc(w.sessions, ((size_t)i + 1) * sizeof *sessions);
-    if (!sessions) return fail(NUT_E_MEMORY, "no memory is left for a session; free others");
+    if (!sessions) return page_fail(NUT_E_MEMORY, "no memory is left for a session; free others");
     sessions[i] = NULL;
     w.sessions = sessions;
     w.n_sessions = i + 1;
     return i;
 }
 
-/* Ends the load and opens the model's own session; fewer: single tokens may go to fewer threads. After an
- * error only nutw_reset and nutw_load_begin make sense. */
-int nutw_load_finish(double n_ctx, int kv_type, double n_threads, int fewer) {
-    if (!w.loader) return fail(NUT_E_STATE, "no load was begun");
-    if (nut_load_finish(w.loader, &w.model, &w.err) != NUT_OK) return -1;
-    w.loader = NULL;
+nut_model *page_model(void) {
+    return w.model;
+}
+
+nut_error *page_error(void) {
+    return &w.err;
+}
+
+int page_part(nut_model **model, nut_session **own) {
+    if (!page_session(0)) return -1;
+    *model = w.model;
+    *own = w.sessions[0];
+    w.model = NULL;
+    w.sessions[0] = NULL;
+    return 0;
+}
+
+/* Of the modules without nut_beside.c. */
+__attribute__((weak)) int page_adapt(nut_model *model) {
+    (void)model;
+    return 0;
+}
+
+int page_open(nut_model *model, double n_ctx, int kv_type, double n_threads, int fewer, unsigned n_batch) {
     nut_session_options o = nut_session_defaults();
     o.n_ctx = to_u32(n_ctx);
     o.n_threads = to_u32(n_threads);
+    o.n_batch = n_batch;
     o.lookup = LOOKUP;
     o.fewer_threads = fewer;
     o.kv_type = (nut_kv_type)kv_type;
+    w.model = model;
+    if (page_adapt(model)) return -1;
     const int own = free_handle(); // 0: a load begins without sessions
     return own < 0 ? -1 : check(nut_session_new(w.model, &o, &w.sessions[own], &w.err));
+}
+
+/* Ends the load and opens the model's own session: see page_open. After an error only nutw_reset and
+ * nutw_load_begin make sense. */
+int nutw_load_finish(double n_ctx, int kv_type, double n_threads, int fewer) {
+    nut_model *model;
+    if (!w.loader) return page_fail(NUT_E_STATE, "no load was begun");
+    if (nut_load_finish(w.loader, &model, &w.err) != NUT_OK) return -1;
+    w.loader = NULL;
+    return page_open(model, n_ctx, kv_type, n_threads, fewer, 0);
 }
 
 /* ---- sessions ---- */
@@ -212,7 +253,7 @@ int nutw_load_finish(double n_ctx, int kv_type, double n_threads, int fewer) {
 /* Opens a session in the workspace of the model's own. n_ctx: 0 for as many positions as that has. Returns
  * its handle. */
 int nutw_session_new(double n_ctx) {
-    const nut_session *own = session_of(0);
+    const nut_session *own = page_session(0);
     const int handle = own ? free_handle() : -1;
     if (handle < 0) return -1;
     const uint32_t n = n_ctx > 0 ? to_u32(n_ctx) : nut_session_n_ctx(own);
@@ -221,7 +262,7 @@ int nutw_session_new(double n_ctx) {
 
 /* Opens a session that goes on from where that one is. Returns its handle. */
 int nutw_session_fork(int session) {
-    const nut_session *from = session_of(session);
+    const nut_session *from = page_session(session);
     const int handle = from ? free_handle() : -1;
     if (handle < 0) return -1;
     return check(nut_session_fork(from, &w.sessions[handle], &w.err)) ? -1 : handle;
@@ -237,7 +278,7 @@ void nutw_session_free(int session) {
 /* The session's bytes, in the staging buffer: they may be many, and that buffer can be freed. */
 const nutw_result *nutw_session_save(int session) {
     size_t n = 0;
-    const nut_session *s = session_of(session);
+    const nut_session *s = page_session(session);
     if (!s) return NULL;
     nut_session_save(s, NULL, 0, &n, NULL);
     if (!nutw_staging((double)n)) return NULL;
@@ -248,7 +289,7 @@ const nutw_result *nutw_session_save(int session) {
 
 /* Makes the session what the first n bytes of the staging buffer say, which may be hostile. */
 int nutw_session_restore(int session, double n) {
-    nut_session *s = session_of(session);
+    nut_session *s = page_session(session);
     if (!s || !staged(n)) return -1;
     return check(nut_session_restore(s, w.staging, (size_t)n, &w.err));
 }
@@ -258,21 +299,24 @@ int nutw_session_restore(int session, double n) {
 /* The model's facts as JSON. */
 const nutw_result *nutw_info(void) {
     size_t n = 0;
-    if (!session_of(0)) return NULL;
+    if (!page_session(0)) return NULL;
     while (nut_model_info(w.model, false, w.buffer, w.cap, &n, &w.err) != NUT_OK)
         if (n < w.cap || !reserve(n + 1)) return NULL; // with a terminator
     return give(n);
 }
 
 const nutw_session *nutw_session_facts(int session) {
-    const nut_session *s = session_of(session);
+    const nut_session *s = page_session(session);
+    nut_chat_model m;
     if (!s) return NULL;
+    nut_chat_model_of(w.model, &m);
     w.facts = (nutw_session){.contextLength = nut_session_n_ctx(s),
                              .positions = nut_session_n_past(s),
                              .threads = nut_session_n_threads(s),
                              .bytes = (double)nut_session_bytes(s),
                              .shifted = nut_session_n_left(s),
                              .vocabulary = nut_model_n_vocab(w.model),
+                             .chat = m.source || m.tool_source,
                              .kvType = address(nut_session_kv_type(s))};
     return &w.facts;
 }
@@ -293,7 +337,7 @@ static const int32_t *tokenize(const char *text, double n_text, unsigned flags, 
 /* Token ids, 4 bytes each. */
 const nutw_result *nutw_tokenize(const char *text, double n_text, unsigned flags) {
     size_t n = 0;
-    if (!session_of(0) || !tokenize(text, n_text, flags, &n)) return NULL;
+    if (!page_session(0) || !tokenize(text, n_text, flags, &n)) return NULL;
     return give(n * sizeof(int32_t));
 }
 
@@ -301,10 +345,19 @@ const nutw_result *nutw_tokenize(const char *text, double n_text, unsigned flags
 const nutw_result *nutw_detokenize(const int32_t *ids, double n_ids, int special) {
     const size_t count = (size_t)to_u64(n_ids);
     size_t n = 0;
-    if (!session_of(0)) return NULL;
+    if (!page_session(0)) return NULL;
     while (nut_detokenize(w.model, ids, count, special != 0, w.buffer, w.cap, &n, &w.err) != NUT_OK)
         if (n <= w.cap || !reserve(n)) return NULL;
     return give(n);
+}
+
+/* The vector of a text of n ids, n_embd floats: see nut_session_embed. */
+const nutw_result *nutw_embed(int session, const int32_t *ids, double n) {
+    nut_session *s = page_session(session);
+    const size_t bytes = s ? nut_model_n_embd(w.model) * sizeof(float) : 0;
+    if (!s || !reserve(bytes)) return NULL;
+    float *vector = (float *)(void *)w.buffer;
+    return check(nut_session_embed(s, ids, (size_t)to_u64(n), NULL, vector, &w.err)) ? NULL : give(bytes);
 }
 
 /* ---- chat ---- */
@@ -312,7 +365,7 @@ const nutw_result *nutw_detokenize(const int32_t *ids, double n_ids, int special
 /* What the module nutshell-chat needs of the model to write its prompts. */
 const nutw_chat_model *nutw_chat_model_of(void) {
     nut_chat_model m;
-    if (!session_of(0)) return NULL;
+    if (!page_session(0)) return NULL;
     nut_chat_model_of(w.model, &m);
     w.chat = (nutw_chat_model){.name = address(m.name),
                                .nameBytes = (double)strlen(m.name),
@@ -327,20 +380,12 @@ const nutw_chat_model *nutw_chat_model_of(void) {
     return &w.chat;
 }
 
-/* Whether there is a template to chat with. */
-int nutw_can_chat(void) {
-    nut_chat_model m;
-    if (!session_of(0)) return -1;
-    nut_chat_model_of(w.model, &m);
-    return m.source || m.tool_source;
-}
-
 /* The ids of a prompt that nutshell-chat has written, 4 bytes each; marks: a byte for each of the text's, or
  * 0: see nut_chat_tokenize. */
 const nutw_result *nutw_chat_tokenize(const char *text, double n_text, const uint8_t *marks) {
     const size_t bytes = (size_t)to_u64(n_text), size = sizeof(int32_t);
     size_t n = bytes / 2 + 16;
-    if (!session_of(0)) return NULL;
+    if (!page_session(0)) return NULL;
     do {
         if (n > SIZE_MAX / size || !reserve(n * size)) return NULL;
     } while (nut_chat_tokenize(w.model, text, marks, bytes, (int32_t *)(void *)w.buffer, w.cap / size, &n,
@@ -372,9 +417,10 @@ int nutw_generate_begin(int session, const double *options, const char *stops, u
                         const int32_t *shown, unsigned n_shown, int shift) {
     size_t n = (size_t)to_u64(n_ids);
     const char *stop[NUT_MAX_STOPS];
-    nut_session *s = session_of(session);
+    nut_session *s = page_session(session);
     if (!s) return -1;
-    if (n_stop > NUT_MAX_STOPS) return fail(NUT_E_ARGUMENT, "there are too many stop texts; leave some out");
+    if (n_stop > NUT_MAX_STOPS)
+        return page_fail(NUT_E_ARGUMENT, "there are too many stop texts; leave some out");
     for (unsigned i = 0; i < n_stop; i++, stops += strlen(stops) + 1) stop[i] = stops;
     nut_generate_options o = read_options(options);
     o.stop = stop;
@@ -389,19 +435,23 @@ int nutw_generate_begin(int session, const double *options, const char *stops, u
 /* One batch of the prompt or one token: all of it in one call. */
 const nutw_step *nutw_generate_step(int session) {
     nut_step step;
-    nut_session *s = session_of(session);
+    nut_session *s = page_session(session);
     if (!s || nut_generate_step(s, &step, &w.err) != NUT_OK) return NULL;
     w.step = (nutw_step){.kind = step.kind,
                          .finish = step.finish,
                          .done = step.n_done,
                          .drafted = (double)step.n_drafted,
                          .accepted = (double)step.n_accepted,
+                         .draftedByModel = (double)step.n_drafted_by_model,
+                         .acceptedByModel = (double)step.n_accepted_by_model,
+                         .logProbability = step.log_probability,
+                         .entropy = step.entropy,
                          .text = address(step.text),
                          .textBytes = (double)step.n_text};
     return &w.step;
 }
 
 void nutw_generate_end(int session) {
-    nut_session *s = session_of(session);
+    nut_session *s = page_session(session);
     if (s) nut_generate_end(s);
 }

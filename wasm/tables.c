@@ -75,7 +75,8 @@ static void print_structs(void) {
         result[] = {NUTW_RESULT_LIST(NUT_X)},
         *const step[] = {NUTW_STEP_LIST(NUT_X)}, *const session[] = {NUTW_SESSION_LIST(NUT_X)},
         *const event[] = {NUTW_JOB_EVENT_LIST(NUT_X)}, *const evaluation[] = {NUTW_EVALUATION_LIST(NUT_X)},
-        *const model[] = {NUTW_CHAT_MODEL_LIST(NUT_X)}, *const prompt[] = {NUTW_PROMPT_LIST(NUT_X)};
+        *const model[] = {NUTW_CHAT_MODEL_LIST(NUT_X)}, *const prompt[] = {NUTW_PROMPT_LIST(NUT_X)},
+        *const storage[] = {NUTW_STORAGE_LIST(NUT_X)};
 #undef NUT_X
     print_names("Fields of a result.", "RESULT", NAMES(result));
     print_names("Fields of a step of a generation.", "STEP", NAMES(step));
@@ -84,6 +85,7 @@ static void print_structs(void) {
     print_names("Fields of an evaluation.", "EVALUATION", NAMES(evaluation));
     print_names("Fields of what chat needs of a model.", "CHAT_MODEL", NAMES(model));
     print_names("Fields of a prompt.", "PROMPT", NAMES(prompt));
+    print_names("Fields of what a model from storage has read.", "STORAGE", NAMES(storage));
 }
 
 int main(void) {
@@ -94,7 +96,8 @@ int main(void) {
     puts("\n/** Stop texts of a generation, and bytes of each, at most. */");
     printf("export const MAX_STOPS = %d, MAX_STOP_BYTES = %d;\n", NUT_MAX_STOPS, NUT_MAX_STOP_BYTES);
     puts("\n/** Flags for texts that become tokens. */");
-    printf("export const ADD_BOS = %d, PARSE_SPECIAL = %d;\n", NUT_TOKENIZE_ADD_BOS, NUT_TOKENIZE_SPECIAL);
+    printf("export const ADD_BOS = %d, PARSE_SPECIAL = %d, WHOLE_TEXT = %d;\n", NUT_TOKENIZE_ADD_BOS,
+           NUT_TOKENIZE_SPECIAL, NUT_TOKENIZE_ADD_BOS | NUT_TOKENIZE_ADD_EOS);
     print_enums();
     print_structs();
     return 0;

@@ -1,4 +1,4 @@
-// dist/nutshell-compress.mjs: makes models smaller, and tells what that costs. A file of its own, since pages
+// dist/nutshell-compress.mjs: makes models smaller, trains them, and tells what that costs. A file of its own, since pages
 // that run models need none of it. Each call has a worker of its own, which ends with it. Where a script has
 // defined the global Nutshell, its functions are members of that too.
 import { NutshellError, badArgument, fromWire } from './shared/errors.js';
@@ -36,6 +36,16 @@ const COMPRESS = {
   recipe: { expects: 'a list of steps, or its JSON', test: (x) => typeof x === 'string' || Array.isArray(x), fallback: '' },
   fast: yesOrNo(false),
   calibration: { expects: 'a text', test: (x) => typeof x === 'string' },
+  name: { expects: 'a text', test: (x) => typeof x === 'string', fallback: '' },
+  cache: yesOrNo(true),
+  resume: yesOrNo(true),
+};
+
+/** @type {Record<string, Rule>} */
+const TRAIN = {
+  ...SHARED,
+  text: { expects: 'a text', test: (x) => typeof x === 'string' },
+  options: { expects: 'an object of options of training', test: (x) => typeof x === 'object' && x !== null, fallback: {} },
   name: { expects: 'a text', test: (x) => typeof x === 'string', fallback: '' },
   cache: yesOrNo(true),
   resume: yesOrNo(true),
@@ -137,6 +147,18 @@ export async function compress(source, options) {
   return ask({ op: 'compress', source: opened, options: job, name, cache, resume, about }, rest);
 }
 
+/** @type {typeof import('./nutshell-compress.d.ts').train} */
+export async function train(source, given) {
+  const { text, options, name, cache, resume, ...rest } = checkOptions(TRAIN, given);
+  checkText('text', text);
+  needEngine();
+  const opened = await sourceOf(source, 'source');
+  const training = JSON.stringify({ held_out: 0, ...options, model: 'the source', text: 'the text', output: 'the file' });
+  const job = { training, text, adapts: (options.rank ?? 0) > 0 };
+  const about = { source: told(opened), options: { training: options } };
+  return ask({ op: 'compress', source: opened, options: job, name, cache, resume, about }, rest);
+}
+
 /** @type {typeof import('./nutshell-compress.d.ts').evaluate} */
 export async function evaluate(source, options) {
   const { text, reference, window, windows, ...rest } = checkOptions(EVALUATE, options);
@@ -155,4 +177,4 @@ export const unfinished = () => ask({ op: 'unfinished' });
 export const discard = async (id) => ask({ op: 'discard', job: checkText('id', id) });
 
 const global = /** @type {any} */ (globalThis).Nutshell;
-if (global) Object.assign(global, { compress, evaluate, unfinished, discard });
+if (global) Object.assign(global, { compress, train, evaluate, unfinished, discard });

@@ -67,8 +67,11 @@ export interface LoadOptions extends EngineOptions {
   signal?: AbortSignal;
   /** Positions that prompt and answer share. Default: what the model was trained with, at most 4096. */
   contextLength?: number;
-  /** How keys and values of the context are held. 'f16' (default): two bytes a number; 'q8_0': in little more than half. */
-  kvType?: 'f16' | 'q8_0';
+  /**
+   * How keys and values of the context are held. 'f16' (default): two bytes a number; 'q8_0': in little more
+   * than half; 'q4_0': in 0.3, less exactly.
+   */
+  kvType?: 'f16' | 'q8_0' | 'q4_0';
   /** A pre-tokenizer in place of the one that the file names, where that is not known here. */
   preTokenizer?: string;
   /**
@@ -93,6 +96,26 @@ export interface LoadOptions extends EngineOptions {
    * Default false: the model is used and not stored (see `cache`).
    */
   evict?: boolean;
+  /**
+   * For models larger than memory: bytes that weights may take there. The rest is read again whenever a step comes to it,
+   * from the cache or from the File, so that the text is the same and slower (`stats.storage`). A limit that is too small is
+   * refused with the least one ('model-too-large'). Fetches another module of the engine. Needs a URL, a File or a model in
+   * the cache, and a browser that keeps files: private windows may keep none ('storage').
+   */
+  weightsLimit?: number;
+  /**
+   * A smaller model with the same vocabulary, which drafts tokens where the text itself has none to look up (`lookup`): the
+   * likeliest text stays the same, sampled ones keep their distribution. It drafts for the model's own conversation, as long
+   * as that pays here (`stats.draftedByModel`), and is loaded before the model, as that is: from a URL, a File, a Blob or the
+   * cache. Where it cannot be loaded or does not fit, the model goes on without it, and `info.draftError` says why. Fetches
+   * another module of the engine.
+   */
+  draft?: string | URL | Blob | { cached: string };
+  /**
+   * Adapters (LoRA, GGUF files) beside the weights, 8 at most, with what each counts: 1 where no scale is given. Their bytes
+   * come from where a draft's do. Not with weightsLimit. Fetches another module of the engine.
+   */
+  adapters?: (string | URL | Blob | { cached: string } | { source: string | URL | Blob | { cached: string }; scale?: number })[];
 }
 
 export interface Progress {
@@ -182,6 +205,12 @@ export interface Session extends Conversation {
    * short; the session is then as it was.
    */
   restore(bytes: Uint8Array | ArrayBuffer): Promise<void>;
+  /**
+   * The vector of a text, of length 1, by which texts can be compared (the sum of products is their similarity): with models that
+   * are made for it, such as all-MiniLM; those that write texts give vectors that say less. The session then holds that text.
+   * 'context-full' where the text is longer than the context, or than the 512 tokens that models like BERT read at once.
+   */
+  embed(text: string): Promise<Float32Array>;
   /** Frees the session's memory. A generation that is running ends with 'freed', and so does everything that is asked later.
    *  May be called again. */
   free(): Promise<void>;
@@ -196,7 +225,7 @@ export interface ModelInfo {
   /** Positions that prompt and answer share. */
   contextLength: number;
   /** How keys and values are held. */
-  kvType: 'f16' | 'q8_0';
+  kvType: 'f16' | 'q8_0' | 'q4_0';
   /** File name or the last part of the URL; '' for bytes without a name. */
   fileName: string;
   /** Size of the model file in bytes. */
@@ -208,6 +237,8 @@ export interface ModelInfo {
   /** Whether `chat` works without the option `template`: the model has a chat template, or is of a known family. */
   chat: boolean;
   cache: CacheState;
+  /** With the option draft: why no model drafts; null where one does. */
+  draftError?: string | null;
   /** What the file says about the model. */
   model: ModelFacts;
 }
@@ -302,6 +333,8 @@ export interface GenerateOptions {
    * steps cost; where they do not pay there are none. Default 7; 0: off.
    */
   lookup?: number;
+  /** Tell in `stats` how sure the model is of what it writes, which takes a little time for each token. Default false. */
+  certainty?: boolean;
   /** Give special tokens their text ("<|im_start|>") where the model writes them. Default false: they give none. */
   special?: boolean;
   /**
@@ -313,6 +346,9 @@ export interface GenerateOptions {
   signal?: AbortSignal;
   /** Of `generate` alone: take special tokens written in the prompt as such ("<|im_start|>"). Default false. */
   parseSpecial?: boolean;
+  /** What each adapter of the model counts in this answer, in the order of the option of `load`; 0: nothing. Default: the
+   *  scales given there. */
+  adapters?: number[];
 }
 
 /** A part of a message's content; templates of text models read those with `type: 'text'`. */
@@ -394,6 +430,8 @@ export interface ChatOptions extends GenerateOptions, TemplateOptions {
    * families that cannot). `stats` says what was left out.
    */
   overflow?: 'error' | 'trim' | 'shift';
+  /** A text that the answer has begun with: the model goes on from there, and only what follows is told. */
+  answer?: string;
 }
 
 export interface TokenizeOptions {
@@ -446,6 +484,16 @@ export interface GenerationStats {
   drafted?: number;
   /** How many of the drafted tokens are in the text. */
   accepted?: number;
+  /** Those of both that the model of the option draft has drafted; the others were looked up. */
+  draftedByModel?: number;
+  acceptedByModel?: number;
+  /** With the option certainty, else 0: the mean log-probability of the tokens sampled so far, in nats, by what the model
+   *  predicts before penalties and temperature; e to the power of it is a geometric mean of probabilities. */
+  logProbability?: number;
+  /** And the mean entropy of those predictions: 0 where each had one possible token. */
+  entropy?: number;
+  /** With weightsLimit: what the model has read since it was loaded; there from the first token on. */
+  storage?: StorageStats;
   /** Time spent on the prompt and on what follows it, in the worker; steps of other sessions do not count. */
   promptSeconds: number;
   seconds: number;
@@ -455,6 +503,23 @@ export interface GenerationStats {
   seed: number;
   /** 'eos': the model ended it; 'stop': a stop text; 'length': maxTokens or a full context; null while it runs. */
   finishReason: 'eos' | 'stop' | 'length' | 'aborted' | 'error' | null;
+}
+
+export interface StorageStats {
+  bytesRead: number;
+  /** Of reading and unpacking. */
+  seconds: number;
+  /** Layers, and those that stay in memory but for their experts. */
+  layers: number;
+  layersKept: number;
+  /** How often steps came to a layer that was in memory, and to one that had to be read. */
+  layerHits: number;
+  layerMisses: number;
+  /** The same of the experts of all layers. */
+  experts: number;
+  expertsKept: number;
+  expertHits: number;
+  expertMisses: number;
 }
 
 export interface Cache {

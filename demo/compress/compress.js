@@ -179,7 +179,9 @@ async function submit(event) {
 // --- what was not finished
 
 async function showUnfinished() {
-  const jobs = await (await page.library).unfinished().catch(() => []);
+  /** @type {any[]} */
+  const known = await (await page.library).unfinished().catch(() => []);
+  const jobs = known.filter(({ options }) => !options.training);
   $('unfinished-section').hidden = jobs.length === 0;
   $('unfinished').replaceChildren(...jobs.map((job) => {
     const about = `${percent(job.done)} done in ${durationText(job.seconds)}, keeps ${sizeText(job.bytes)}`;

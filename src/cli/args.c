@@ -57,7 +57,8 @@ static nut_status set_option(const arg_option *o, const char *text, nut_error *e
     return NUT_OK;
 }
 
-nut_status args_parse(const arg_set *set, int argc, char **argv, nut_error *err) {
+static nut_status parse(const arg_set *set, int argc, char **argv, size_t least, size_t *given,
+                        nut_error *err) {
     size_t n = 0;
     bool only_positional = false;
     for (int i = 1; i < argc; i++) {
@@ -77,10 +78,36 @@ nut_status args_parse(const arg_set *set, int argc, char **argv, nut_error *err)
             set->positionals[n++] = argv[i];
         }
     }
-    if (n < set->n_positionals)
+    *given = n;
+    if (n < least)
         return cli_error(err, NUT_E_ARGUMENT, "arguments are missing; usage: nutshell %s %s", set->command,
                          set->positional);
     return NUT_OK;
+}
+
+nut_status args_parse(const arg_set *set, int argc, char **argv, nut_error *err) {
+    size_t n;
+    return parse(set, argc, argv, set->n_positionals, &n, err);
+}
+
+nut_status args_parse_some(const arg_set *set, int argc, char **argv, size_t *n, nut_error *err) {
+    return parse(set, argc, argv, 1, n, err);
+}
+
+nut_status args_size(const char *text, uint64_t *out, nut_error *err) {
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"", 1},     {"B", 1},         {"kB", 1e3},     {"MB", 1e6},
+                 {"GB", 1e9}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+    char *end;
+    const double n = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!strcmp(end, units[i].name) && end > text && n > 0 && n * units[i].bytes < 1e15) {
+            *out = (uint64_t)(n * units[i].bytes);
+            return NUT_OK;
+        }
+    return cli_error(err, NUT_E_ARGUMENT, "\"%.30s\" is no size; write it as 60MB, 57MiB or 1.2GB", text);
 }
 
 void args_help(const arg_set *set, FILE *to) {

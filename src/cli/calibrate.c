@@ -1,5 +1,6 @@
 /* nutshell calibrate. */
 #include "cli/cli.h"
+#include "cli/conversations.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,50 +23,19 @@ static nut_status append(collected *c, const char *text, size_t n, nut_error *er
     return NUT_OK;
 }
 
-/* The bytes of the array that a text begins with; 0: it does not end. */
-static size_t array_bytes(const char *s, size_t n) {
-    size_t depth = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] == '"')
-            while (++i < n && s[i] != '"') i += s[i] == '\\';
-        else if (s[i] == '[' || s[i] == '{')
-            depth++;
-        else if ((s[i] == ']' || s[i] == '}') && --depth == 0)
-            return i + 1;
-    }
-    return 0;
-}
+typedef struct rendering {
+    nut_model *m;
+    collected *c;
+} rendering;
 
-/* The array of messages of a line of n bytes: the line itself, or its member "messages". False: none. */
-static bool find_messages(const char *line, size_t n, const char **messages, size_t *n_messages) {
-    static const char key[] = "\"messages\"";
-    const size_t n_key = sizeof key - 1;
-    size_t at = 0;
-    if (*line != '[') {
-        while (at + n_key < n && memcmp(line + at, key, n_key) != 0) at++;
-        at += n_key;
-        while (at < n && strchr(" \t:", line[at])) at++;
-    }
-    if (at >= n || line[at] != '[') return false;
-    *messages = line + at;
-    *n_messages = array_bytes(line + at, n - at);
-    return *n_messages;
-}
-
-static nut_status add_conversation(const nut_model *m, const char *line, size_t n, size_t number,
-                                   collected *c, nut_error *err) {
+static nut_status add_conversation(void *ctx, const char *messages, size_t n, nut_error *err) {
+    const rendering *r = ctx;
     const nut_chat_options o = {.no_prompt = true};
-    const char *messages;
-    size_t n_messages, n_text;
+    size_t n_text;
     nut_chat *chat;
-    if (!find_messages(line, n, &messages, &n_messages))
-        return cli_error(err, NUT_E_ARGUMENT,
-                         "line %zu holds no conversation: write {\"messages\": [{\"role\": \"user\", "
-                         "\"content\": \"...\"}, ...]} in each line",
-                         number);
-    TRY(nut_chat_render(m, messages, n_messages, &o, &chat, err));
+    TRY(nut_chat_render(r->m, messages, n, &o, &chat, err));
     const char *text = nut_chat_text(chat, &n_text);
-    const nut_status status = append(c, text, n_text, err);
+    const nut_status status = append(r->c, text, n_text, err);
     nut_chat_free(chat);
     return status;
 }
@@ -73,22 +43,10 @@ static nut_status add_conversation(const nut_model *m, const char *line, size_t 
 /* All conversations of a file as the model's template writes them, one after the other. */
 static nut_status render_conversations(const char *model, const char *path, collected *c, nut_error *err) {
     const file_options header = {.header_only = true};
-    nut_model *m = NULL;
-    char *lines = NULL;
-    size_t n, number = 0;
-    TRY(file_read_text(path, &lines, &n, err));
-    nut_status status = file_load_model(model, &header, &m, err);
-    for (size_t at = 0; at < n && status == NUT_OK; number++) {
-        const char *end = memchr(lines + at, '\n', n - at);
-        const size_t length = end ? (size_t)(end - lines) - at : n - at;
-        if (strspn(lines + at, " \t\r") < length)
-            status = add_conversation(m, lines + at, length, number + 1, c, err);
-        at += length + 1;
-    }
-    if (status == NUT_OK && !c->n)
-        status = cli_error(err, NUT_E_ARGUMENT, "the file of conversations is empty");
-    nut_model_free(m);
-    free(lines);
+    rendering r = {.c = c};
+    TRY(file_load_model(model, &header, &r.m, err));
+    const nut_status status = conversations_each(path, add_conversation, &r, err);
+    nut_model_free(r.m);
     return status;
 }
 

@@ -125,7 +125,7 @@ static nut_status read_answer(chat *c, const nut_chat *prompt, nut_answer *parse
     TRY(nut_generate_begin(c->session, ids, n, &o, err));
     c->n_prompt = n;
     do {
-        TRY(nut_generate_step(c->session, &step, err));
+        TRY(generate_step(c->args, c->session, &step, err));
         TRY(nut_answer_feed(parser, step.text, step.n_text, err));
     } while (step.kind != NUT_STEP_DONE && !console_interrupted());
     nut_answer_end(parser);

@@ -5,7 +5,9 @@
 #ifndef NUT_CLI_H
 #define NUT_CLI_H
 
-#include "nutshell.h"
+#include "nutshell_compress.h"
+#include "nutshell_dynamic.h"
+#include "nutshell_store.h"
 
 #include <stdio.h>
 
@@ -41,6 +43,10 @@ typedef struct arg_set {
 
 /* Parses the arguments behind the command's name. */
 nut_status args_parse(const arg_set *set, int argc, char **argv, nut_error *err);
+/* The same with 1 to n_positionals other arguments; *n receives how many. */
+nut_status args_parse_some(const arg_set *set, int argc, char **argv, size_t *n, nut_error *err);
+/* Reads a size in bytes: "60MB", "57.3MiB" or "60000000". */
+nut_status args_size(const char *text, uint64_t *out, nut_error *err);
 void args_help(const arg_set *set, FILE *to);
 
 /* ---- files (file.c) ---- */
@@ -49,15 +55,28 @@ typedef struct file_options {
     const char *kernel;
     bool reference; // all weights as F32
     uint32_t n_ctx;
-    const char *kv_type; // name, NULL: the default
-    bool header_only;    // vocabulary and facts alone
-    const char *pre;     // name of a pre-tokenizer in place of the file's; NULL: that one
-    const char *output;  // path that must not be one of the model's files; NULL: none
-    uint32_t n_threads;  // that decode coded tensors (0: 1)
+    const char *kv_type;       // name, NULL: the default
+    bool header_only;          // vocabulary and facts alone
+    const char *pre;           // name of a pre-tokenizer in place of the file's; NULL: that one
+    const char *output;        // path that must not be one of the model's files; NULL: none
+    uint32_t n_threads;        // that decode coded tensors (0: 1)
+    arg_texts adapters;        // FILE or FILE:SCALE
+    const char *weights_limit; // a size that weights may take, the rest is read as needed; NULL: all stay
 } file_options;
 
 /* Finds the other files of a model in several by their names. */
 nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err);
+/* How fast a model would be here, from the headers of its files. po->kv_type is set from the options. */
+nut_status file_predict(const char *path, const file_options *options, nut_predict_options *po,
+                        nut_prediction *out, nut_error *err);
+/* Loads a model that is larger than memory (stored.c). `limit` bytes of weights are held; the others are
+ * read from the files when they are needed. The files stay open as long as the model. */
+nut_status stored_load_model(const char *path, const nut_load_options *options, uint64_t limit,
+                             nut_model **out, nut_error *err);
+/* What such a model read, as a member of a JSON object behind others; "" of another model. */
+void stored_figures_json(const nut_model *m, FILE *to);
+/* The same for people, a line. */
+void stored_figures(const nut_model *m, FILE *to);
 /* The kind of cache by its name. */
 nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error *err);
 /* A whole text, terminated, from a file or a pipe; free with free(). */
@@ -133,11 +152,16 @@ nut_status job_run_kept(nut_job *job, const char *in, const char *out, nut_error
     X(embed, "write what a model makes of a text, as floats")                                               \
     X(perplexity, "measure how well a model predicts a text")                                               \
     X(evaluate, "measure a model, and how far it is from a reference")                                      \
+    X(choose, "say how fast models would be here, by their headers, and which one to take")                 \
+    X(draft, "find the layers without which a model drafts best for itself")                                \
     X(calibrate, "gather statistics of a model's inputs over a text")                                       \
     X(compress, "write the best model of a size")                                                           \
     X(quantize, "write a smaller model, its matrices in another type")                                      \
+    X(import, "make a model file of a checkpoint of llama2.c")                                              \
+    X(generate_set, "write a model's answers to prompts, for another to learn from")                        \
     X(train, "learn from a text, or from another model")                                                    \
-    X(merge, "add an adapter to a model's weights")
+    X(merge, "add an adapter to a model's weights")                                                         \
+    X(correct, "write an adapter that makes up for what rounding lost")
 
 #define NUT_X(name, help) nut_status command_##name(int argc, char **argv, nut_error *err);
 CLI_COMMANDS(NUT_X)

@@ -23,8 +23,10 @@ nut_status command_quantize(int argc, char **argv, nut_error *err) {
         {"--type", ARG_TEXT, &o.type,
          "q8_0, q4_k, iq4_xs and so on (docs/compression.md); coded_4, coded_5, coded_6 or coded_8"},
         {"--mix", ARG_TEXT, &o.mix, "or llama.cpp's mix of types: Q4_K_M, Q3_K_S, IQ2_M and so on"},
+        {"--embedding", ARG_TEXT, &o.embedding, "the type of the token embeddings, where it is another"},
         {"--method", ARG_TEXT, &o.method,
-         "how weights are encoded (round: to the nearest value; coded: behind an entropy coder)"},
+         "how weights are encoded (round: to the nearest value; coded: behind an entropy coder; "
+         "hqq: minimums of least error, without statistics)"},
         {"--imatrix", ARG_TEXT, &stats_path, IMATRIX_HELP},
     };
     const char *p[2];
@@ -42,23 +44,6 @@ nut_status command_quantize(int argc, char **argv, nut_error *err) {
 }
 
 /* ---- compress ---- */
-
-/* Reads a size in bytes: "60MB", "57.3MiB" or "60000000". */
-static nut_status parse_size(const char *text, uint64_t *out, nut_error *err) {
-    static const struct {
-        const char *name;
-        double bytes;
-    } units[] = {{"", 1},     {"B", 1},         {"kB", 1e3},     {"MB", 1e6},
-                 {"GB", 1e9}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
-    char *end;
-    const double n = strtod(text, &end);
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (!strcmp(end, units[i].name) && end > text && n > 0 && n * units[i].bytes < 1e15) {
-            *out = (uint64_t)(n * units[i].bytes);
-            return NUT_OK;
-        }
-    return cli_error(err, NUT_E_ARGUMENT, "\"%.30s\" is no size; write it as 60MB, 57MiB or 1.2GB", text);
-}
 
 /* What the options say; *text and *recipe are to be freed. */
 static nut_status compress_files(nut_compress_options *o, const char *text_path, const char *recipe_path,
@@ -94,7 +79,7 @@ nut_status command_compress(int argc, char **argv, nut_error *err) {
                    2};
     nut_job *job = NULL;
     TRY(args_parse(&set, argc, argv, err));
-    if (size) TRY(parse_size(size, &o.size, err));
+    if (size) TRY(args_size(size, &o.size, err));
     if (!(bpw >= 0 && bpw <= 32))
         return cli_error(err, NUT_E_ARGUMENT, "--bpw takes 0.1 to 32 bits a weight");
     o.bpw = (double)bpw;

@@ -14,7 +14,8 @@ typedef struct evaluate_args {
     const char *text, *store, *html, *prompts;
     arg_texts tasks; // NAME=FILE
     uint32_t window, windows, items, n_threads;
-    bool skills, store_short, json;
+    bool skills, store_short, whole, json;
+    shortcut_args shortcuts;
 } evaluate_args;
 
 /* ---- output ---- */
@@ -54,6 +55,7 @@ static void print_continuation(const report_continuation *c) {
 
 static void print_report(const report *r) {
     if (r->text) print_perplexity(&r->evaluation);
+    if (r->text) shortcuts_print(stdout, &r->shortcuts);
     for (size_t i = 0; i < r->n_tasks; i++) {
         const report_task *t = &r->tasks[i];
         print_task(t->name, "", &t->model);
@@ -77,6 +79,17 @@ static nut_status open_session(const evaluate_args *a, const nut_model *m, nut_s
     return nut_session_new(m, &so, out, err);
 }
 
+/* One for the model that is evaluated, with its shortcuts. Where tokens may leave early, those that are
+ * scored are read one at a time. */
+static nut_status open_own_session(const evaluate_args *a, const nut_model *m, nut_session **out,
+                                   nut_error *err) {
+    nut_session_options so = {.n_ctx = a->window, .n_threads = a->n_threads, .n_logits = 1};
+    if (!a->shortcuts.exit) TRY(open_session(a, m, out, err));
+    if (a->shortcuts.exit) TRY(file_kv_type(&a->file, &so.kv_type, err));
+    if (a->shortcuts.exit) TRY(nut_session_new(m, &so, out, err));
+    return shortcuts_set(&a->shortcuts, *out, err);
+}
+
 static nut_status take_windows(const nut_job *job, report *r, nut_error *err) {
     TRY(nut_evaluate_get(job, &r->evaluation, err));
     r->windows = calloc(r->evaluation.n_windows, sizeof *r->windows);
@@ -95,13 +108,15 @@ static nut_status evaluate_text(const evaluate_args *a, bool stored, report *r, 
     size_t n_text;
     o.store = a->store;
     o.store_short = a->store_short;
+    o.whole_windows = a->whole;
     nut_status status = file_read_text(a->text, &text, &n_text, err);
-    if (status == NUT_OK) status = open_session(a, r->model.model, &s, err);
+    if (status == NUT_OK) status = open_own_session(a, r->model.model, &s, err);
     if (status == NUT_OK && r->reference.model)
         status = open_session(a, r->reference.model, &o.reference, err);
     if (status == NUT_OK) status = nut_evaluate_begin(s, text, n_text, &o, &job, err);
     if (status == NUT_OK) status = job_run(job, stored ? a->reference : NULL, a->store, err);
     if (status == NUT_OK) status = take_windows(job, r, err);
+    if (status == NUT_OK) r->shortcuts = shortcuts_figures(s);
     nut_job_free(job);
     nut_session_free(o.reference);
     nut_session_free(s);
@@ -160,7 +175,7 @@ static nut_status add_skills(const evaluate_args *a, nut_session *s, nut_session
 
 static nut_status run_tasks(const evaluate_args *a, report *r, nut_error *err) {
     nut_session *s = NULL, *other = NULL;
-    nut_status status = open_session(a, r->model.model, &s, err);
+    nut_status status = open_own_session(a, r->model.model, &s, err);
     if (status == NUT_OK && r->reference.model) status = open_session(a, r->reference.model, &other, err);
     r->tasks_compared = other;
     for (size_t i = 0; i < a->tasks.n && status == NUT_OK; i++)
@@ -215,6 +230,7 @@ static nut_status load_reference(const evaluate_args *a, nut_model **out, bool *
     TRY(file_begins_with(a->reference, "NUTLOG", stored, err));
     if (*stored) return NUT_OK;
     o.reference = true;
+    o.adapters.n = 0;
     TRY(file_load_model(a->reference, &o, out, err));
     nut_evaluate_fast(*out);
     return NUT_OK;
@@ -240,7 +256,7 @@ static nut_status evaluate(const evaluate_args *a, const char *path, nut_error *
 
 nut_status command_evaluate(int argc, char **argv, nut_error *err) {
     evaluate_args a = {.window = 512, .n_threads = 1};
-    const arg_option options[] = {
+    const arg_option own[] = {
         {"--text", ARG_TEXT, &a.text, "file of text to predict"},
         {"--task", ARG_TEXTS, &a.tasks, "NAME=FILE: hellaswag, piqa or lambada (may be repeated)"},
         {"--skills", ARG_FLAG, &a.skills,
@@ -255,13 +271,20 @@ nut_status command_evaluate(int argc, char **argv, nut_error *err) {
         {"--prompts", ARG_TEXT, &a.prompts,
          "continue each line of this file, greedily (a report has prompts that are built in)"},
         {"--context", ARG_U32, &a.window, "tokens of a window; the second half of each is scored (512)"},
+        {"--whole", ARG_FLAG, &a.whole, "score whole windows, as `nutshell train` wants stored logits"},
         {"--windows", ARG_U32, &a.windows, "at most so many windows (0: all)"},
         {"--float", ARG_FLAG, &a.file.reference, "run the model on floats instead of int8"},
+        {"--adapter", ARG_TEXTS, &a.file.adapters,
+         "a LoRA adapter, FILE or FILE:SCALE, that the model is run with (may be repeated)"},
         {"--threads", ARG_U32, &a.n_threads, "threads (1)"},
-        {"--kv-type", ARG_TEXT, &a.file.kv_type, "keys and values: f16 or q8_0 (f16)"},
+        {"--kv-type", ARG_TEXT, &a.file.kv_type, "keys and values: f16, q8_0 or q4_0 (f16)"},
         {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128, pairs or relaxed"},
         {"--json", ARG_FLAG, &a.json, "one JSON object"},
     };
+    enum { OWN = COUNT(own) };
+    arg_option options[OWN + SHORTCUT_OPTIONS];
+    memcpy(options, own, sizeof own);
+    shortcuts_list(&a.shortcuts, options + OWN);
     const char *p[1];
     arg_set set = {"evaluate", "MODEL [--text FILE] [--task NAME=FILE]", options, COUNT(options), p, 1};
     TRY(args_parse(&set, argc, argv, err));

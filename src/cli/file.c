@@ -100,12 +100,13 @@ static nut_status feed_piece(nut_loader *loader, uint64_t at, const void *bytes,
     return plan.complete && !knew ? check_splits(path, plan.n_splits, err) : NUT_OK;
 }
 
-/* Reads the first file until its header is there. */
-static nut_status feed_header(nut_loader *loader, FILE *f, const char *path, nut_error *err) {
+/* Reads a file until n headers are there, its own the last of them. */
+static nut_status feed_header(nut_loader *loader, FILE *f, const char *path, uint32_t n_headers,
+                              nut_error *err) {
     uint8_t bytes[4096];
     nut_status status = NUT_OK;
     size_t n;
-    for (uint64_t at = 0; status == NUT_OK && !nut_load_get_plan(loader).complete &&
+    for (uint64_t at = 0; status == NUT_OK && nut_load_get_plan(loader).n_read < n_headers &&
                           (n = fread(bytes, 1, sizeof bytes, f)) > 0;
          at += n)
         status = nut_load_feed(loader, at, bytes, n, err);
@@ -149,8 +150,42 @@ nut_status file_kv_type(const file_options *options, nut_kv_type *out, nut_error
             *out = (nut_kv_type)type;
             return NUT_OK;
         }
-    return cli_error(err, NUT_E_ARGUMENT, "--kv-type must be %s or %s, not \"%s\"",
-                     nut_kv_type_name(NUT_KV_F16), nut_kv_type_name(NUT_KV_Q8_0), options->kv_type);
+    return cli_error(err, NUT_E_ARGUMENT, "--kv-type must be %s, %s or %s, not \"%s\"",
+                     nut_kv_type_name(NUT_KV_F16), nut_kv_type_name(NUT_KV_Q8_0),
+                     nut_kv_type_name(NUT_KV_Q4_0), options->kv_type);
+}
+
+/* "FILE:SCALE": the scale, where a number is behind the last colon; *n receives the length of the name. */
+static float adapter_scale(const char *text, size_t *n) {
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    const float scale = colon && colon[1] ? strtof(colon + 1, &end) : 1;
+    const bool given = end && !*end;
+    *n = given ? (size_t)(colon - text) : strlen(text);
+    return given ? scale : 1;
+}
+
+static nut_status add_adapter(const char *text, nut_model *m, nut_error *err) {
+    size_t n_name, n;
+    char *bytes = NULL;
+    const float scale = adapter_scale(text, &n_name);
+    char *name = malloc(n_name + 1);
+    if (!name) return cli_error(err, NUT_E_MEMORY, "out of memory");
+    memcpy(name, text, n_name);
+    name[n_name] = '\0';
+    nut_status status = file_read_text(name, &bytes, &n, err);
+    if (status == NUT_OK) status = nut_model_add_adapter(m, bytes, n, scale, err);
+    free(bytes);
+    free(name);
+    return status;
+}
+
+static nut_status add_adapters(const file_options *options, nut_model **m, nut_error *err) {
+    nut_status status = NUT_OK;
+    for (size_t i = 0; i < options->adapters.n && status == NUT_OK; i++)
+        status = add_adapter(options->adapters.items[i], *m, err);
+    if (status != NUT_OK) nut_model_free(*m), *m = NULL;
+    return status;
 }
 
 nut_status file_load_model(const char *path, const file_options *options, nut_model **out, nut_error *err) {
@@ -159,17 +194,22 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     nut_loader *loader = NULL;
     nut_load_options lo = nut_load_defaults();
     TRY(file_kv_type(options, &lo.kv_type, err));
-    TRY(open_sized(path, &f, &size, err));
     lo.kernel = options->kernel;
     lo.reference = options->reference;
     lo.n_ctx = options->n_ctx;
     lo.header_only = options->header_only;
     lo.pre_tokenizer = options->pre;
     lo.n_threads = options->n_threads;
+    if (options->weights_limit) {
+        TRY(args_size(options->weights_limit, &size, err));
+        TRY(stored_load_model(path, &lo, size, out, err));
+        return add_adapters(options, out, err);
+    }
+    TRY(open_sized(path, &f, &size, err));
     nut_status status = nut_load_begin(&lo, size, &loader, err);
     if (status == NUT_OK && options->output) status = file_check_other(f, path, options->output, err);
     if (status == NUT_OK && options->header_only) {
-        status = feed_header(loader, f, path, err);
+        status = feed_header(loader, f, path, 1, err);
     } else {
         if (status == NUT_OK) status = feed_file(loader, f, path, err);
         if (status == NUT_OK) status = feed_splits(loader, path, options->output, err);
@@ -177,6 +217,42 @@ nut_status file_load_model(const char *path, const file_options *options, nut_mo
     if (status == NUT_OK) status = nut_load_finish(loader, out, err);
     if (status != NUT_OK) nut_load_abort(loader);
     fclose(f);
+    return status == NUT_OK ? add_adapters(options, out, err) : status;
+}
+
+/* The headers of a model's further files. */
+static nut_status feed_split_headers(nut_loader *loader, const char *first, nut_error *err) {
+    const uint32_t n = nut_load_get_plan(loader).n_splits;
+    TRY(check_splits(first, n, err));
+    for (uint32_t i = 1; i < n; i++) {
+        char *path;
+        FILE *f;
+        uint64_t size;
+        TRY(open_split(first, i, n, &path, &f, &size, err));
+        nut_status status = nut_load_next(loader, 0, err);
+        if (status == NUT_OK) status = feed_header(loader, f, path, i + 1, err);
+        fclose(f);
+        free(path);
+        TRY(status);
+    }
+    return NUT_OK;
+}
+
+nut_status file_predict(const char *path, const file_options *options, nut_predict_options *po,
+                        nut_prediction *out, nut_error *err) {
+    FILE *f;
+    uint64_t size;
+    nut_loader *loader = NULL;
+    nut_load_options lo = nut_load_defaults();
+    TRY(file_kv_type(options, &po->kv_type, err));
+    lo.kernel = options->kernel;
+    TRY(open_sized(path, &f, &size, err));
+    nut_status status = nut_predict_begin(&lo, 0, &loader, err); // the rest of the file may be missing
+    if (status == NUT_OK) status = feed_header(loader, f, path, 1, err);
+    fclose(f);
+    if (status == NUT_OK) status = feed_split_headers(loader, path, err);
+    if (status == NUT_OK) return nut_predict_finish(loader, po, out, err);
+    nut_load_abort(loader);
     return status;
 }
 

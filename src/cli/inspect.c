@@ -138,7 +138,7 @@ nut_status command_perplexity(int argc, char **argv, nut_error *err) {
         {"--context", ARG_U32, &a.window, "tokens of a window; the second half of each is scored (512)"},
         {"--windows", ARG_U32, &a.windows, "at most so many windows (0: all)"},
         {"--threads", ARG_U32, &a.n_threads, "threads (1)"},
-        {"--kv-type", ARG_TEXT, &a.file.kv_type, "keys and values: f16 or q8_0 (f16)"},
+        {"--kv-type", ARG_TEXT, &a.file.kv_type, "keys and values: f16, q8_0 or q4_0 (f16)"},
         {"--kernel", ARG_TEXT, &a.file.kernel, "ref, simd128, pairs or relaxed"},
         {"--reference", ARG_FLAG, &a.file.reference, "hold all weights as floats"},
         {"--json", ARG_FLAG, &a.json, "one JSON object"},

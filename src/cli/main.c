@@ -15,7 +15,7 @@ static const command commands[] = {
     CLI_COMMANDS(NUT_X)
 #undef NUT_X
 };
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
+enum { N_COMMANDS = sizeof commands / sizeof *commands, NAME = 32 };
 
 nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text, unsigned flags,
                         int32_t **ids, size_t *n, nut_error *err) {
@@ -35,18 +35,29 @@ nut_status cli_tokenize(const nut_model *model, const char *text, size_t n_text,
     return NUT_E_ARGUMENT;
 }
 
+/* As it is typed, with "-" for "_". */
+static const char *typed_name(const command *c, char name[NAME]) {
+    snprintf(name, NAME, "%s", c->name);
+    for (char *p = name; *p; p++)
+        if (*p == '_') *p = '-';
+    return name;
+}
+
 static void print_usage(FILE *to) {
+    char name[NAME];
     fprintf(to,
             "nutshell %s: language models in a small engine\n\nusage: nutshell COMMAND ... (--help after a "
             "command "
             "lists its options)\n\n",
             nut_version());
-    for (size_t i = 0; i < N_COMMANDS; i++) fprintf(to, "  %-12s%s\n", commands[i].name, commands[i].help);
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        fprintf(to, "  %-14s%s\n", typed_name(&commands[i], name), commands[i].help);
 }
 
-static const command *find_command(const char *name) {
+static const command *find_command(const char *typed) {
+    char name[NAME];
     for (size_t i = 0; i < N_COMMANDS; i++)
-        if (!strcmp(commands[i].name, name)) return &commands[i];
+        if (!strcmp(typed_name(&commands[i], name), typed)) return &commands[i];
     return NULL;
 }
 
@@ -65,11 +76,11 @@ int main(int argc, char **argv) {
     nut_error err = {NUT_OK, ""};
     nut_status status = c->run(argc - 1, argv + 1, &err);
     if (status != NUT_OK) {
-        fprintf(stderr, "nutshell %s: %s: %s\n", c->name, nut_status_name(status), err.message);
+        fprintf(stderr, "nutshell %s: %s: %s\n", argv[1], nut_status_name(status), err.message);
         return 1;
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "nutshell %s: io: cannot write to standard output\n", c->name);
+        fprintf(stderr, "nutshell %s: io: cannot write to standard output\n", argv[1]);
         return 1;
     }
     return 0;

@@ -119,6 +119,7 @@ void report_json(const report *r) {
            (unsigned long long)r->model.bytes);
     if (r->reference.facts) printf(",\"reference_bytes\":%llu", (unsigned long long)r->reference.bytes);
     if (r->text) json_evaluation(r);
+    if (r->text) shortcuts_json(&r->shortcuts);
     json_tasks(r);
     if (r->n_continuations) json_continuations(r);
     printf("}\n");

@@ -2,7 +2,7 @@
 #ifndef NUT_CLI_REPORT_H
 #define NUT_CLI_REPORT_H
 
-#include "cli/cli.h"
+#include "cli/shortcuts.h"
 
 enum { REPORT_TASKS = 2 * NUT_MAX_STOPS };
 
@@ -32,6 +32,7 @@ typedef struct report {
     uint32_t window;
     nut_evaluation evaluation;
     nut_evaluation_window *windows; // (evaluation.n_windows), malloc'ed
+    shortcut_figures shortcuts;     // of the text
     report_task tasks[REPORT_TASKS];
     size_t n_tasks;
     bool tasks_compared;                // with a reference that can run

@@ -35,7 +35,7 @@ static nut_status sort_tensors(changing *c, nut_error *err) {
     for (uint64_t i = g->n_tensors; i-- > 0;)
         c->plan[--c->ends[place_of(c, unsorted[i].from)]] = unsorted[i];
     for (size_t i = 1; i < n_places; i++) c->ends[i - 1] = c->ends[i];
-    c->ends[n_places - 1] = (size_t)g->n_tensors;
+    c->ends[n_places - 1] = c->n_plan = (size_t)g->n_tensors;
     mem_free(unsorted);
     return NUT_OK;
 }
@@ -50,7 +50,7 @@ static nut_status begin_write(changing *c, nut_error *err) {
         TRY(gguf_meta_str(&c->rewrite.meta, COMPRESS_RECIPE, (gguf_str){c->r->json, strlen(c->r->json)},
                           err));
     TRY(c->ops->plan(c, err));
-    return rewrite_begin(&c->rewrite, &m->header, c->plan, (size_t)m->header.n_tensors, err);
+    return rewrite_begin(&c->rewrite, &m->header, c->plan, c->n_plan, err);
 }
 
 /* ---- layers ---- */
@@ -79,14 +79,44 @@ static nut_status change_layer(changing *c, nut_error *err) {
     return c->ops->layer(c, c->layer, err);
 }
 
+/* ---- before anything is changed ---- */
+
+static nut_status begin_text(changing *c, bool sequential, nut_error *err) {
+    const calibrate_options o = {.kinds = c->wants.kinds,
+                                 .n_threads = c->r->options.n_threads,
+                                 .window = c->wants.window,
+                                 .sequential = sequential && !c->wants.apart,
+                                 .fitted = sequential ? c->wants.fitted : NULL};
+    nut_job_free(c->calibrate);
+    c->calibrate = NULL;
+    c->measures = !sequential;
+    return calibrate_begin(&o, c->r->options.text, c->r->options.n_text, &c->calibrate, err);
+}
+
+/* Progress of the first time through the text, or of the times after it, as that of all. */
+static void scale_progress(changing *c) {
+    nut_job_event *e = &c->job.event;
+    if (!c->job.told || e->kind != NUT_JOB_PROGRESS || !c->ops->measure) return;
+    e->done = c->measures ? e->done : e->total / 2 + e->done;
+    e->total += c->measures ? 2 * e->total : e->total / 2;
+}
+
+static nut_status measure_layer(changing *c, nut_error *err) {
+    c->phase = run_calibrate;
+    TRY(c->ops->measure(c, c->layer, err));
+    const bool last = c->layer + 1 == calibrate_model(c->calibrate)->hp.n_layer;
+    return last ? begin_text(c, true, err) : NUT_OK;
+}
+
 /* The layer is changed in a step of its own, since the statistics live until the calibration's next one. */
 static nut_status run_calibrate(changing *c, nut_error *err) {
     bool over = false;
     TRY(job_forward(&c->job, c->calibrate, &over, err));
+    scale_progress(c);
     const int which = calibrate_complete(c->calibrate);
     if (which >= 0) {
         c->layer = (uint32_t)which;
-        c->phase = change_layer;
+        c->phase = c->measures ? measure_layer : change_layer;
     }
     if (over) return error_set(err, NUT_E_STATE, "the model has no layers");
     return NUT_OK;
@@ -110,20 +140,18 @@ static void free_job(nut_job *job) {
     mem_free(c);
 }
 
-nut_status changing_begin(recipe *r, const changing_ops *ops, unsigned kinds, uint32_t window, size_t size,
+nut_status changing_begin(recipe *r, const changing_ops *ops, const changing_wants *wants, size_t size,
                           changing **out, nut_error *err) {
     static const job_ops job = {step, free_job};
-    const calibrate_options o = {
-        .kinds = kinds, .n_threads = r->options.n_threads, .window = window, .sequential = true};
     changing *c = mem_calloc(1, size);
     if (!c) return error_memory(err, size);
     c->job.ops = &job;
     c->ops = ops;
+    c->wants = *wants;
     c->r = r;
     c->phase = run_calibrate;
     nut_status status = dense_new(r->team, &c->d, err);
-    if (status == NUT_OK)
-        status = calibrate_begin(&o, r->options.text, r->options.n_text, &c->calibrate, err);
+    if (status == NUT_OK) status = begin_text(c, !ops->measure, err);
     if (status == NUT_OK)
         *out = c;
     else

@@ -158,8 +158,12 @@ static nut_status plan_tensor(compress *c, uint64_t i, nut_error *err) {
     const format *to = c->method->plan(&c->options, c->ctx, &c->header, from);
     *t = *from;
     if (!to || to->ggml_type == from->ggml_type || t->dims[0] % to->block) return NUT_OK;
+    t->has_table = false;
     if (format_is_coded(to)) return plan_coded(c, t, to, err);
     t->ggml_type = to->ggml_type;
+    t->has_table = format_has_table(to);
+    if (t->has_table) memcpy(t->table, format_lut_values, FORMAT_TABLE);
+    if (t->has_table && c->method->table) c->method->table(c->ctx, from, t->table);
     if (!u64_mul(t->dims[0] / to->block * n_rows(t), to->bytes, &t->n_bytes)) return too_large(t, err);
     return c->method->whole_rows ? reserve_row(c, t, err) : NUT_OK;
 }
@@ -446,7 +450,7 @@ static double sum_squares(const float *x, size_t n) {
 static void add_error(compress *c, size_t n) {
     const format *to = c->slice.to;
     float *back = (float *)c->bytes;
-    to->dequantize(c->blocks, n / to->block, back);
+    gguf_floats(&c->tensors[c->tensor], c->blocks, n / to->block, back);
     for (size_t i = 0; i < n; i++) back[i] -= c->floats[i];
     c->power += sum_squares(c->floats, n);
     c->error += sum_squares(back, n);
@@ -474,7 +478,7 @@ static nut_status write_slice(compress *c, nut_error *err) {
     float *floats = c->floats;
     if (is_coded(c)) floats += s->row * s->tensor->dims[0] + s->col;
     c->phase = want_slice;
-    from->dequantize(c->bytes, n / from->block, floats);
+    gguf_floats(s->tensor, c->bytes, n / from->block, floats);
     if (!all_finite(floats, n))
         return error_set(err, NUT_E_CORRUPT,
                          "tensor %.*s holds weights that are infinite or no numbers; the file is damaged",

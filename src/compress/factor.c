@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { BLOCK = 64 };
-static const double first_damping = 0.003, most_damping = 10;
+static const double most_damping = 10;
 
 typedef struct decomposition {
     dense *d;
@@ -80,7 +80,7 @@ static nut_status decompose_damped(decomposition *c, factor_at *at, const void *
                                    nut_error *err) {
     double mean = 0;
     for (size_t i = 0; i < c->n; i++) mean += at(ctx, i, i) / (double)c->n;
-    for (f->damping = first_damping; mean > 0 && f->damping < most_damping; f->damping *= 10) {
+    for (f->damping = FACTOR_DAMPING; mean > 0 && f->damping < most_damping; f->damping *= 10) {
         load_damped(c, at, ctx, f->damping * mean);
         if (decompose(c)) return NUT_OK;
     }
@@ -134,4 +134,16 @@ nut_status factor_invert(factor *f, nut_error *err) {
     }
     mem_free(row);
     return NUT_OK;
+}
+
+/* The product U^T U. */
+nut_status factor_inverse(dense *d, factor_at *at, const void *ctx, size_t n, double *out, nut_error *err) {
+    factor f = {0};
+    nut_status status = factor_new(d, at, ctx, n, &f, err);
+    if (status == NUT_OK) status = factor_invert(&f, err);
+    for (size_t i = 0; status == NUT_OK && i < n; i++) memset(f.r + i * n, 0, i * sizeof *f.r);
+    const dense_product p = {.m = n, .n = n, .k = n, .ldc = n};
+    if (status == NUT_OK) dense_mul_f64(d, &p, (dense_f64){f.r, 1, n}, (dense_f64){f.r, n, 1}, 1, out);
+    factor_free(&f);
+    return status;
 }

@@ -12,6 +12,14 @@
 enum { MOST_NAME = 64 }; // bytes: gguf.c
 static const double most_scale = 64;
 
+static const fold_law laws[] = {
+    {.name = "columns", .weights = 1},
+    {.name = "smooth", .inputs = -1},
+    {.name = "awq", .searched = true},
+    {.name = "none", .none = true},
+};
+enum { N_LAWS = sizeof laws / sizeof *laws };
+
 /* Matrices that share an input, and what gives it. */
 static const struct {
     const char *matrices[3], *giver;
@@ -127,7 +135,9 @@ nut_status folds_find(folds *f, const gguf *model, const coded_plan *plan, nut_e
     for (size_t i = 0; i < f->n_layer * FOLD_KINDS; i++) {
         if (!f->all[i].n_cols) continue;
         f->all[i].power = mem_calloc(f->all[i].n_cols, sizeof(double));
-        if (!f->all[i].power) return error_memory(err, f->all[i].n_cols * sizeof(double));
+        f->all[i].input = mem_calloc(f->all[i].n_cols, sizeof(double));
+        if (!f->all[i].power || !f->all[i].input)
+            return error_memory(err, f->all[i].n_cols * sizeof(double));
     }
     return NUT_OK;
 }
@@ -135,6 +145,9 @@ nut_status folds_find(folds *f, const gguf *model, const coded_plan *plan, nut_e
 void folds_free(folds *f) {
     for (size_t i = 0; f->all && i < f->n_layer * FOLD_KINDS; i++) {
         mem_free(f->all[i].power);
+        mem_free(f->all[i].input);
+        mem_free(f->all[i].sample);
+        mem_free(f->all[i].felt);
         mem_free(f->all[i].columns);
         mem_free(f->all[i].rows);
     }
@@ -168,37 +181,81 @@ void folds_add(folds *f, gguf_str tensor, const float *rows, size_t n_rows, cons
         }
 }
 
+void folds_add_input(folds *f, gguf_str tensor, const double *squares) {
+    const fold *to = of_columns(f, tensor);
+    if (to) memcpy(to->input, squares, to->n_cols * sizeof *squares);
+}
+
+nut_status folds_sample(folds *f, gguf_str tensor, const float *rows, size_t n_rows,
+                        const float *sensitivity, nut_error *err) {
+    fold *to = of_columns(f, tensor);
+    if (!to || !n_rows) return NUT_OK;
+    const size_t n = to->n_sample, row = to->n_cols * sizeof(float);
+    float *sample = mem_grow(to->sample, n * row, (n + n_rows) * row);
+    if (sample) to->sample = sample;
+    float *felt = sample ? mem_grow(to->felt, n * sizeof *felt, (n + n_rows) * sizeof *felt) : NULL;
+    if (!felt) return error_memory(err, (n + n_rows) * row);
+    to->felt = felt;
+    memcpy(sample + n * to->n_cols, rows, n_rows * row);
+    memcpy(felt + n, sensitivity, n_rows * sizeof *felt);
+    to->n_sample += n_rows;
+    return NUT_OK;
+}
+
 static size_t row_of(const fold *f, size_t c) {
     return f->shared == 1 ? c : c / f->head / f->shared * f->head + c % f->head;
 }
 
-/* Columns of the same row count together. */
-static void find_scales(fold *f, double *power) {
-    double sum = 0;
+/* The logarithm of a scale; false where a square is 0 that it depends on. */
+static bool log_scale(double power, double input, double weights, double inputs, double *out) {
+    if ((weights != 0 && !(power > 0)) || (inputs != 0 && !(input > 0))) return false;
+    *out = (weights != 0 ? weights * log(power) / 2 : 0) - (inputs != 0 ? inputs * log(input) / 2 : 0);
+    return true;
+}
+
+/* Columns of the same row count together. sums (2, n_rows), of squares of weights and of inputs. */
+static void find_scales(fold *f, double *sums, double weights, double inputs) {
+    double sum = 0, log_of = 0, *power = sums, *input = sums + f->n_rows;
     size_t n = 0;
-    for (size_t c = 0; c < f->n_cols; c++) power[row_of(f, c)] += f->power[c];
+    for (size_t c = 0; c < f->n_cols; c++) {
+        power[row_of(f, c)] += f->power[c];
+        input[row_of(f, c)] += f->input[c];
+    }
     for (size_t r = 0; r < f->n_rows; r++)
-        if (power[r] > 0) sum += log(power[r]) / 2, n++;
+        if (log_scale(power[r], input[r], weights, inputs, &log_of)) sum += log_of, n++;
     for (size_t r = 0; r < f->n_rows; r++) {
-        const double scale = power[r] > 0 ? exp(log(power[r]) / 2 - sum / (double)n) : 1;
+        const bool there = log_scale(power[r], input[r], weights, inputs, &log_of);
+        const double scale = there ? exp(log_of - sum / (double)n) : 1;
         f->rows[r] = (float)fmin(fmax(scale, 1 / most_scale), most_scale);
     }
     for (size_t c = 0; c < f->n_cols; c++) f->columns[c] = f->rows[row_of(f, c)];
 }
 
-nut_status folds_end(folds *f, nut_error *err) {
-    for (size_t i = 0; i < f->n_layer * FOLD_KINDS; i++) {
-        fold *one = &f->all[i];
-        if (!one->n_cols) continue;
-        double *power = mem_calloc(one->n_rows, sizeof *power);
-        one->columns = mem_calloc(one->n_cols, sizeof *one->columns);
-        one->rows = mem_calloc(one->n_rows, sizeof *one->rows);
-        const bool there = power && one->columns && one->rows;
-        if (there) find_scales(one, power);
-        mem_free(power);
-        if (!there) return error_memory(err, one->n_cols * sizeof *power);
-    }
+nut_status fold_scale(fold *f, double weights, double inputs, nut_error *err) {
+    double *sums = mem_calloc(f->n_rows, 2 * sizeof *sums);
+    if (!f->columns) f->columns = mem_calloc(f->n_cols, sizeof *f->columns);
+    if (!f->rows) f->rows = mem_calloc(f->n_rows, sizeof *f->rows);
+    const bool there = sums && f->columns && f->rows;
+    if (there) find_scales(f, sums, weights, inputs);
+    mem_free(sums);
+    return there ? NUT_OK : error_memory(err, f->n_cols * sizeof *sums);
+}
+
+nut_status folds_end(folds *f, double weights, double inputs, nut_error *err) {
+    for (size_t i = 0; i < f->n_layer * FOLD_KINDS; i++)
+        if (f->all[i].n_cols) TRY(fold_scale(&f->all[i], weights, inputs, err));
     return NUT_OK;
+}
+
+nut_status fold_law_find(const char *name, const fold_law **out, nut_error *err) {
+    char names[80] = "";
+    if (!*name) name = laws[0].name;
+    for (size_t i = 0, n = 0; i < N_LAWS; i++) {
+        if (!strcmp(laws[i].name, name)) return *out = &laws[i], NUT_OK;
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "", laws[i].name);
+    }
+    return error_set(err, NUT_E_ARGUMENT, "there are no scales of columns \"%.20s\"; choose one of %s", name,
+                     names);
 }
 
 /* ---- scales ---- */

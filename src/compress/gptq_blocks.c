@@ -78,6 +78,7 @@ static void store(const job *j, const tile *t) {
     const size_t row_bytes = g->n_cols / f->block * f->bytes;
     for (size_t r = 0; r < t->rows; r++) {
         take_row(t, r, 0, j->n, j->error + (t->row + r) * g->n_cols + j->from);
+        if (g->fits) g->fits[(t->row + r) * (g->n_cols / f->block) + j->from / f->block] = t->fit[r];
         if (j->blocks)
             type_put(g->type, &t->fit[r],
                      j->blocks + (t->row + r) * row_bytes + j->from / f->block * f->bytes);

@@ -17,6 +17,7 @@ typedef struct gptq_blocks {
     const float *weights;    // (n_rows, n_cols) finite
     const float *importance; // (n_cols) 1 / U_jj^2
     const float *feedback;   // (n_cols, n_cols) of a factor (factor_share); NULL: no errors are passed on
+    fit_block *fits; // (n_rows, n_cols / block) receives what the blocks hold; NULL: it is not wanted
 } gptq_blocks;
 
 /* blocks (n_rows, n_cols) as a file has them; NULL: only the loss is wanted. error (n_rows, n_cols) receives

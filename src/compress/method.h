@@ -12,11 +12,13 @@
 #include "evaluate/statistics.h"
 #include "kernels/formats.h"
 #include "model/gguf_write.h"
+#include "nutshell_compress.h"
 
 // clang-format off
 #define METHOD_LIST(X) \
     X(round)           \
-    X(coded)
+    X(coded)           \
+    X(hqq)
 // clang-format on
 
 /* Rows of a matrix to encode, or a stretch of one row where rows are very long. */
@@ -47,6 +49,9 @@ typedef struct method {
      * that format, as its rows are not whole blocks, is copied too. */
     const format *(*plan)(const nut_compress_options *options, const void *ctx, const gguf *model,
                           const gguf_tensor *t);
+    /* The table of a tensor that is written in a type that has one, in place of the type's. NULL: all keep
+     * that. */
+    void (*table)(const void *ctx, const gguf_tensor *t, uint8_t *table);
     /* Changes weights of a tensor that is copied, of F32; false: they stay. NULL: all do. */
     bool (*change)(const method_slice *slice);
     /* Encodes a slice as blocks of slice->to. */

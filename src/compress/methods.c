@@ -48,7 +48,9 @@ static bool ends_with(gguf_str name, const char *end) {
 }
 
 bool method_is_matrix(const gguf_tensor *t) {
-    return ends_with(t->name, "weight") && t->n_dims == 2 && t->dims[1] > 1;
+    const bool named = ends_with(t->name, "weight") || ends_with(t->name, "weight.lora_a") ||
+                       ends_with(t->name, "weight.lora_b");
+    return named && t->n_dims == 2 && t->dims[1] > 1;
 }
 
 bool method_is_stack(const gguf_tensor *t) {
@@ -73,7 +75,7 @@ nut_status method_by_name(const char *name, const method **out, nut_error *err) 
 
 nut_status nut_compress_begin(const nut_compress_options *o, nut_job **out, nut_error *err) {
     const method *m;
-    if (o->size || o->bpw > 0 || o->recipe || o->reads_output || o->statistics || o->mix)
+    if (o->size || o->bpw > 0 || o->recipe || o->reads_output || o->statistics || o->mix || o->embedding)
         return recipe_begin(o, out, err);
     TRY(method_by_name(o->method, &m, err));
     return compress_begin(m, o, NULL, NULL, out, err);

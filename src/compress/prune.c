@@ -144,11 +144,16 @@ static void mark_all(pruning *p) {
         mark_least(p->scores, rows, cols, cols, share_of(p->o, rows * cols));
 }
 
-static nut_status prune_alone(pruning *p, const statistics *s, nut_error *err) {
+static nut_status take_scores(pruning *p, const statistics *s, nut_error *err) {
     float *root = mem_alloc(p->n_cols * sizeof *root);
     if (!root) return error_memory(err, p->n_cols * sizeof *root);
     score_all(p, s, root);
     mem_free(root);
+    return NUT_OK;
+}
+
+static nut_status prune_alone(pruning *p, const statistics *s, nut_error *err) {
+    TRY(take_scores(p, s, err));
     mark_all(p);
     for (size_t i = 0; i < p->n_rows * p->n_cols; i++)
         if (p->scores[i] < 0) p->weights[i] = 0;
@@ -233,17 +238,36 @@ static nut_status prune_with_update(pruning *p, const statistics *s, nut_error *
 
 /* ---- a matrix ---- */
 
+static nut_status take_memory(pruning *p, size_t width, nut_error *err) {
+    p->scores = mem_calloc(p->n_rows * width, sizeof *p->scores);
+    p->by_col = mem_calloc(p->n_cols, sizeof *p->by_col);
+    return p->scores && p->by_col ? NUT_OK : error_memory(err, p->n_rows * width * sizeof *p->scores);
+}
+
+static void free_memory(pruning *p) {
+    mem_free(p->scores);
+    mem_free(p->by_col);
+    mem_free(p->u);
+}
+
 nut_status prune_matrix(dense *d, const prune_options *o, const statistics *s, size_t n_rows, size_t n_cols,
                         float *weights, nut_error *err) {
     pruning p = {.d = d, .o = o, .n_rows = n_rows, .n_cols = n_cols, .weights = weights};
     const bool updates = o->metric == PRUNE_sparsegpt;
-    const size_t width = updates ? BLOCK : n_cols;
-    p.scores = mem_calloc(n_rows * width, sizeof *p.scores);
-    p.by_col = mem_calloc(n_cols, sizeof *p.by_col);
-    nut_status status = p.scores && p.by_col ? NUT_OK : error_memory(err, n_rows * width * sizeof *p.scores);
+    nut_status status = take_memory(&p, updates ? BLOCK : n_cols, err);
     if (status == NUT_OK) status = updates ? prune_with_update(&p, s, err) : prune_alone(&p, s, err);
-    mem_free(p.scores);
-    mem_free(p.by_col);
-    mem_free(p.u);
+    free_memory(&p);
+    return status;
+}
+
+nut_status prune_column_scores(prune_metric metric, const statistics *s, size_t n_rows, size_t n_cols,
+                               float *weights, double *sums, nut_error *err) {
+    const prune_options o = {.metric = metric == PRUNE_sparsegpt ? PRUNE_wanda : metric};
+    pruning p = {.o = &o, .n_rows = n_rows, .n_cols = n_cols, .weights = weights};
+    nut_status status = take_memory(&p, n_cols, err);
+    if (status == NUT_OK) status = take_scores(&p, s, err);
+    for (size_t c = 0; status == NUT_OK && c < n_cols; c++) sums[c] = 0;
+    for (size_t i = 0; status == NUT_OK && i < n_rows * n_cols; i++) sums[i % n_cols] += (double)p.scores[i];
+    free_memory(&p);
     return status;
 }

@@ -48,4 +48,9 @@ unsigned prune_statistics(prune_metric m);
 nut_status prune_matrix(dense *d, const prune_options *o, const statistics *s, size_t n_rows, size_t n_cols,
                         float *weights, nut_error *err);
 
+/* Sums over columns of a metric's scores, into sums (n_cols); of sparsegpt wanda's. weights (n_rows, n_cols)
+ * stay as they are. Memory: the weights once more. */
+nut_status prune_column_scores(prune_metric metric, const statistics *s, size_t n_rows, size_t n_cols,
+                               float *weights, double *sums, nut_error *err);
+
 #endif

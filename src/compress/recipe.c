@@ -165,6 +165,7 @@ static nut_status merge_options(recipe *r, nut_error *err) {
     size_t n_sizes = 0;
     for (size_t i = 0; i < r->n_steps; i++) {
         recipe_values *v = &r->steps[i].values;
+        if (r->steps[i].kind->check) TRY(r->steps[i].kind->check(v, err));
         if (!r->steps[i].kind->sized) continue;
         if (*v->type && (v->size > 0 || v->bpw > 0))
             return error_set(err, NUT_E_ARGUMENT,
@@ -187,7 +188,7 @@ static nut_status merge_options(recipe *r, nut_error *err) {
 
 static nut_status check_options(const nut_compress_options *o, nut_error *err) {
     const bool sized = o->size || o->bpw > 0 || o->recipe;
-    if (sized && (o->type || o->mix || o->method))
+    if (sized && (o->type || o->mix || o->embedding || o->method))
         return error_set(err, NUT_E_ARGUMENT,
                          "give a size, a recipe, a type or a mix, not both: types follow from them");
     if (o->fast && o->recipe)
@@ -228,15 +229,20 @@ static nut_status type_steps(recipe *r, nut_error *err) {
     recipe_values *v = &r->steps[0].values;
     r->steps[0].kind = &recipe_round;
     r->n_steps = 1;
-    const char *type = o->type ? o->type : "", *of = o->mix ? o->mix : "", *by = o->method ? o->method : "";
-    if (strlen(type) >= sizeof v->type || strlen(of) >= sizeof v->mix || strlen(by) >= sizeof v->method)
-        return error_set(err, NUT_E_ARGUMENT,
-                         "there is no type \"%.20s\", no mix \"%.20s\" or no method \"%.20s\"", type, of,
-                         by);
-    strcpy(v->type, type);
-    strcpy(v->mix, of);
-    strcpy(v->method, by);
-    return NUT_OK;
+    const struct {
+        const char *from, *is;
+        char *to; // of 32 bytes
+    } names[] = {{o->type, "type", v->type},
+                 {o->mix, "mix", v->mix},
+                 {o->embedding, "type", v->embedding},
+                 {o->method, "method", v->method}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!names[i].from) continue;
+        if (strlen(names[i].from) >= sizeof v->type)
+            return error_set(err, NUT_E_ARGUMENT, "there is no %s \"%.20s\"", names[i].is, names[i].from);
+        strcpy(names[i].to, names[i].from);
+    }
+    return recipe_round.check(v, err);
 }
 
 static nut_status read_steps(recipe *r, nut_error *err) {
@@ -269,8 +275,9 @@ static nut_status begin(recipe *r, nut_error *err) {
     const nut_compress_options *o = &r->options;
     const unsigned n_threads = o->n_threads ? o->n_threads : 1;
     TRY(check_options(o, err));
-    TRY(o->type || o->mix || o->method || !(o->recipe || o->size || o->bpw > 0) ? type_steps(r, err)
-                                                                                : read_steps(r, err));
+    TRY(o->type || o->mix || o->embedding || o->method || !(o->recipe || o->size || o->bpw > 0)
+            ? type_steps(r, err)
+            : read_steps(r, err));
     TRY(hold_text(r, err));
     TRY(read_statistics(r, err));
     TRY(threads_new(n_threads < 64 ? n_threads : 64, &r->team, err));
@@ -288,7 +295,8 @@ nut_status recipe_begin(const nut_compress_options *options, nut_job **out, nut_
     const nut_status status = begin(r, err);
     r->phase = next_part;
     if (has_step(r, &recipe_calibrate)) r->phase = read_source;
-    r->options.type = r->options.mix = r->options.method = r->options.recipe = NULL; // steps have them
+    r->options.type = r->options.mix = r->options.embedding = r->options.method = NULL; // steps have them
+    r->options.recipe = NULL;
     if (status == NUT_OK)
         *out = &r->job;
     else

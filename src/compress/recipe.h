@@ -25,8 +25,12 @@
     X(calibrate)       \
     X(channels)        \
     X(coded)           \
+    X(experts)         \
+    X(heads)           \
     X(layers)          \
+    X(low_rank)        \
     X(prune)           \
+    X(rotate)          \
     X(round)           \
     X(gptq)            \
     X(vocabulary)      \
@@ -35,10 +39,10 @@
 
 /* Values of options, of all kinds of steps. */
 typedef struct recipe_values {
-    char type[32], mix[32], method[32], metric[32], pattern[32];
-    double size, bpw, share, remove, tokens; // 0: not given
+    char type[32], mix[32], embedding[32], method[32], metric[32], pattern[32], scales[32];
+    double size, bpw, share, remove, tokens, keep, alpha; // 0: not given
     double windows, window;
-    bool gradients, special, alone, unscaled;
+    bool gradients, special, alone, learned, by_layer, heads, merge, permute, refit, residual, revise;
 } recipe_values;
 
 typedef enum recipe_value { RECIPE_TEXT, RECIPE_NUMBER, RECIPE_SIZE, RECIPE_FLAG } recipe_value;
@@ -63,6 +67,9 @@ typedef struct recipe_kind {
     bool sized;     // the file's size is this step's, unless it is told a type
     unsigned share; // of the time, beside other kinds
     nut_status (*begin)(recipe *r, const recipe_values *v, nut_job **out, nut_error *err);
+    /* Refuses values before the first step runs: names the option, and what it can be. NULL: all are good.
+     */
+    nut_status (*check)(const recipe_values *v, nut_error *err);
 } recipe_kind;
 
 #define NUT_X(name) extern const recipe_kind recipe_##name;
@@ -77,7 +84,7 @@ typedef struct recipe_step {
 } recipe_step;
 
 /* Kinds of records of the state. */
-enum { RECIPE_FISHER = 1, RECIPE_LAYER, RECIPE_RESIDUAL, RECIPE_TRIAL };
+enum { RECIPE_FISHER = 1, RECIPE_LAYER, RECIPE_RESIDUAL, RECIPE_TRIAL, RECIPE_LOSSES };
 
 struct recipe {
     nut_job job;

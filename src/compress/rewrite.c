@@ -34,6 +34,14 @@ static uint64_t bytes_of_row(const gguf_tensor *t) {
     return t->dims[0] / f->block * f->bytes;
 }
 
+/* Stacks lose whole matrices, which are its last dimension. */
+static void set_rows(gguf_tensor *t, uint64_t n) {
+    if (t->dims[2] > 1)
+        t->dims[2] = n / t->dims[1];
+    else
+        t->dims[1] = n;
+}
+
 static nut_status plan_tensor(rewrite *w, size_t i, nut_error *err) {
     const rewrite_tensor *p = &w->plan[i];
     gguf_tensor *t = &w->tensors[i];
@@ -45,9 +53,9 @@ static nut_status plan_tensor(rewrite *w, size_t i, nut_error *err) {
                          (int)p->from->name.n, p->from->name.s, format_ggml_name(p->from->ggml_type));
     *t = *p->from;
     t->name = p->name;
-    if (p->n_rows != rows_of(t)) t->dims[1] = p->n_rows;
+    if (p->n_rows != rows_of(t)) set_rows(t, p->n_rows);
     t->dims[0] = p->n_cols;
-    if (p->computed) t->ggml_type = rewrite_format(p->from)->ggml_type;
+    if (p->computed) t->ggml_type = rewrite_format(p->from)->ggml_type, t->has_table = false;
     t->n_bytes = bytes_of_row(t) * p->n_rows; // no more than the source has, or floats of it
     const uint64_t row = p->n_cols * sizeof(float);
     if (row > SIZE_MAX / 2 || t->n_bytes > INT64_MAX)
@@ -101,19 +109,25 @@ static void write_bytes(rewrite *w, nut_job *job, size_t n) {
     w->written += n;
 }
 
+/* The source's number of a row. */
+static uint64_t source_row(const rewrite_tensor *p, uint64_t row) {
+    const uint64_t each = p->each ? p->each : 1;
+    return p->rows ? p->rows[row / each] * each + row % each : row;
+}
+
 /* Rows from w->row on that lie together in the source, as many as there is room for. */
 static size_t rows_together(const rewrite *w, const rewrite_tensor *p, uint64_t row_bytes) {
-    const uint64_t left = p->n_rows - w->row, fits = w->room / row_bytes;
+    const uint64_t left = p->n_rows - w->row, fits = w->room / row_bytes, first = source_row(p, w->row);
     size_t n = (size_t)(left < fits ? left : fits);
     if (p->rows)
         for (size_t i = 1; i < n; i++)
-            if (p->rows[w->row + i] != p->rows[w->row] + i) n = i;
+            if (source_row(p, w->row + i) != first + i) n = i;
     return n;
 }
 
 static nut_status want_rows(rewrite *w, nut_job *job) {
     const rewrite_tensor *p = &w->plan[w->tensor];
-    const uint64_t row_bytes = bytes_of_row(p->from), first = p->rows ? p->rows[w->row] : w->row;
+    const uint64_t row_bytes = bytes_of_row(p->from), first = source_row(p, w->row);
     w->n_rows = rows_together(w, p, row_bytes);
     w->told = true;
     job_want(job, p->from->split, p->from->offset + first * row_bytes, w->bytes,

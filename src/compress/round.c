@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define LARGEST_HALF 65504.0f    // scales and offsets are half floats
+#define LARGEST_LUT  7560.0f     // of the largest scale
 #define LARGEST_BF16 0x1.fep127f // what is beyond may round to infinity
 
 /* general.file_type of files whose matrices have a type: llama.cpp's llama_ftype (llama.h). */
@@ -41,8 +42,8 @@ static bool is_written(const format *f) {
     return f->quantize || type_find(f->id);
 }
 
-static const format *target(const nut_compress_options *o) {
-    const format *f = format_by_name(o->type ? o->type : "");
+static const format *written_of(const char *name) {
+    const format *f = format_by_name(name ? name : "");
     return f && is_written(f) ? f : NULL;
 }
 
@@ -60,19 +61,25 @@ static const named_mix *mix_of(const void *ctx) {
     return ctx ? ((const round_inputs *)ctx)->mix : NULL;
 }
 
-static nut_status refuse_type(const nut_compress_options *o, nut_error *err) {
+/* what: which type it is. */
+static nut_status refuse_type(const char *what, const char *type, nut_error *err) {
     char types[280] = "";
     list_types(types, sizeof types);
-    if (!o->type) return error_set(err, NUT_E_ARGUMENT, "say which type to write: %s", types);
-    if (named_mix_find(o->type))
+    if (!type) return error_set(err, NUT_E_ARGUMENT, "say which type to write: %s", types);
+    if (named_mix_find(type))
         return error_set(err, NUT_E_ARGUMENT, "%.20s is a mix of types, and no type; give it as the mix",
-                         o->type);
-    return error_set(err, NUT_E_ARGUMENT, "cannot write type \"%.20s\"; choose one of %s", o->type, types);
+                         type);
+    return error_set(err, NUT_E_ARGUMENT, "cannot write %s \"%.20s\"; choose one of %s", what, type, types);
+}
+
+nut_status round_embedding(const char *name, const format **out, nut_error *err) {
+    *out = written_of(name);
+    return *out ? NUT_OK : refuse_type("embedding type", name, err);
 }
 
 static nut_status begin(const nut_compress_options *o, const void *ctx, gguf_meta *meta, nut_error *err) {
-    const format *to = target(o);
-    if (!mix_of(ctx) && !to) return refuse_type(o, err);
+    const format *to = written_of(o->type);
+    if (!mix_of(ctx) && !to) return refuse_type("type", o->type, err);
     TRY(gguf_meta_int(meta, "general.file_type", GGUF_U32,
                       mix_of(ctx) ? named_mix_file_type(mix_of(ctx)) : file_type(to), err));
     return gguf_meta_int(meta, "general.quantization_version", GGUF_U32, 2, err);
@@ -106,14 +113,19 @@ static const format *for_rows(const format *to, const gguf_tensor *t) {
  * llama-quantize keeps 6 or 8 bits: ggml-org/llama.cpp, issue 5650). */
 static const format *plan(const nut_compress_options *o, const void *ctx, const gguf *model,
                           const gguf_tensor *t) {
-    if (mix_of(ctx)) return (*((const round_inputs *)ctx)->types)[t - model->tensors];
-    const format *to = target(o), *from = format_by_ggml(t->ggml_type), *least = &format_table[FORMAT_Q8_0];
+    const round_inputs *with = ctx;
+    if (with && with->embedding && gguf_str_is(t->name, "token_embd.weight"))
+        return for_rows(with->embedding, t);
+    if (mix_of(ctx)) return (*with->types)[t - model->tensors];
+    const format *to = written_of(o->type), *from = format_by_ggml(t->ggml_type),
+                 *least = &format_table[FORMAT_Q8_0];
     if (!from || !(method_is_matrix(t) || method_is_stack(t)) || method_is_small(t)) return NULL;
     if (!is_smaller(to, least) || !is_output(model, t)) return for_rows(to, t);
     return is_smaller(from, least) ? from : least;
 }
 
 static float largest(const format *to) {
+    if (format_has_table(to)) return LARGEST_LUT;
     return to->id == FORMAT_F32 ? FLT_MAX : to->id == FORMAT_BF16 ? LARGEST_BF16 : LARGEST_HALF;
 }
 
@@ -167,12 +179,16 @@ static void encode_rows(const method_slice *s, uint8_t *blocks) {
     for (size_t row = 0; row < s->n_rows; row++) encode_row(s, t, row, blocks + row * n * s->to->bytes);
 }
 
+nut_status round_in_range(const method_slice *s, nut_error *err) {
+    if (in_range(s->to, s->weights, s->n_rows * s->n_cols)) return NUT_OK;
+    return error_set(err, NUT_E_CORRUPT,
+                     "tensor %.*s holds weights beyond %.5g, which type %s cannot hold; choose %s",
+                     (int)s->tensor->name.n, s->tensor->name.s, (double)largest(s->to), s->to->name,
+                     s->to->id == FORMAT_BF16 ? "f32" : "bf16");
+}
+
 static nut_status encode(const method_slice *s, uint8_t *blocks, nut_error *err) {
-    if (!in_range(s->to, s->weights, s->n_rows * s->n_cols))
-        return error_set(err, NUT_E_CORRUPT,
-                         "tensor %.*s holds weights beyond %.5g, which type %s cannot hold; choose %s",
-                         (int)s->tensor->name.n, s->tensor->name.s, (double)largest(s->to), s->to->name,
-                         s->to->id == FORMAT_BF16 ? "f32" : "bf16");
+    TRY(round_in_range(s, err));
     encode_rows(s, blocks);
     return NUT_OK;
 }

@@ -10,6 +10,7 @@
 typedef struct round_inputs {
     const imatrix *statistics; // NULL: all columns count the same
     const named_mix *mix;      // NULL: the options say one type
+    const format *embedding;   // of the table of token embeddings; NULL: as the type or the mix says
     const format ***types;     // where those of the model's tensors go; to be freed with mem_free
 } round_inputs;
 
@@ -18,5 +19,11 @@ const statistics *round_find(const void *ctx, gguf_str tensor);
 
 /* Rounding into a mix: it tells what each tensor becomes. */
 extern const method round_mix;
+
+/* Refuses a slice with weights that its type cannot hold. E_CORRUPT. */
+nut_status round_in_range(const method_slice *s, nut_error *err);
+
+/* The format of a name that rounding can write token embeddings in. E_ARGUMENT names them. */
+nut_status round_embedding(const char *name, const format **out, nut_error *err);
 
 #endif

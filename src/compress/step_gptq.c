@@ -3,15 +3,20 @@
  * {"step": "gptq", "type": "iq4_nl"} writes every matrix in one type; {"step": "gptq", "size": "77MB"} gives
  * each matrix a type of its own. For the latter some rows of each matrix are rounded into each type; what
  * that costs is the loss that calibration expects, 1/2 sum over rows of F_r times the row's error times H
- * times itself (coded_plan.h), and a knapsack (mix.h) chooses.
+ * times itself (coded_plan.h), and a knapsack (mix.h) chooses. For a type whose tensors have tables the rows
+ * tell the table (table.h).
  */
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/xxhash.h"
+#include "compress/awq.h"
+#include "compress/descend.h"
 #include "compress/fold.h"
 #include "compress/gptq_blocks.h"
 #include "compress/method.h"
 #include "compress/mix.h"
 #include "compress/recipe.h"
+#include "compress/table.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -19,6 +24,7 @@
 #include <string.h>
 
 enum { SAMPLED = 48 };                    // rows of a matrix that are measured, or a few more
+enum { SAMPLED_SCALES = 16 };             // and those by which the power of its scales is chosen
 enum { MEASURED_ENDS = 500, ALL = 1000 }; // shares of the step's time
 enum { MOST_NAME = 64 };                  // bytes of a tensor's: gguf.c
 
@@ -26,6 +32,7 @@ enum { MOST_NAME = 64 };                  // bytes of a tensor's: gguf.c
 typedef struct choice_name {
     char s[MOST_NAME];
     size_t n;
+    uint8_t table[FORMAT_TABLE]; // where the type has one
 } choice_name;
 typedef struct choices {
     choice_name *names; // (n)
@@ -41,6 +48,7 @@ typedef struct work {
     const gguf_tensor *tensor; // whose factor is here; NULL: none
     coded_matrix matrix;
     float *shares;     // (n_cols, n_cols); NULL: there are none
+    float *hessian;    // (n_cols, n_cols) damped, where rounding is learned; NULL: it is not, or no shares
     float *spread;     // (n_cols)
     float *importance; // (n_cols)
     float *error;      // (n, n_cols)
@@ -57,9 +65,13 @@ typedef struct stepping {
     recipe_values values;
     nut_job *compress;
     const format *type; // of all; NULL: a type for each
-    uint64_t target;    // bytes
-    uint64_t written;   // bytes of the file so far
+    const fold_law *law;
+    size_t searched;  // folds whose scales were looked for
+    uint64_t target;  // bytes
+    uint64_t written; // bytes of the file so far
     choices *choices;
+    uint8_t *kept; // (n_kept) the record of what was measured, while it is read or written
+    size_t n_kept;
     folds *folds;
     work *work;
     char note[400];
@@ -76,6 +88,7 @@ static void scale_progress(stepping *c, uint64_t begin, uint64_t end) {
 
 static void forget(work *w) {
     mem_free(w->shares);
+    mem_free(w->hessian);
     mem_free(w->spread);
     mem_free(w->importance);
     mem_free(w->error);
@@ -86,17 +99,19 @@ static void forget(work *w) {
 
 /* What an error in a column costs: by itself where errors are not passed on (the diagonal of H = R R^T), and
  * else at the least. */
-static void weigh_columns(work *w, bool alone) {
+static double weight_of(const work *w, size_t i, bool alone) {
     const size_t n = w->matrix.n_cols;
-    for (size_t i = 0; i < n; i++) {
-        const float r = 1 / w->spread[i];
-        double sum = (double)r * (double)r;
-        for (size_t j = i + 1; alone && w->shares && j < n; j++) {
-            const double at = (double)(w->shares[i * n + j] / w->spread[j]);
-            sum += at * at;
-        }
-        w->importance[i] = (float)sum;
+    const float r = 1 / w->spread[i];
+    double sum = (double)r * (double)r;
+    for (size_t j = i + 1; alone && w->shares && j < n; j++) {
+        const double at = (double)(w->shares[i * n + j] / w->spread[j]);
+        sum += at * at;
     }
+    return sum;
+}
+
+static void weigh_columns(work *w, bool alone) {
+    for (size_t i = 0; i < w->matrix.n_cols; i++) w->importance[i] = (float)weight_of(w, i, alone);
 }
 
 /* The factor for columns that are divided by `columns`, whose inputs grow: H becomes S H S, and R S R. */
@@ -107,6 +122,20 @@ static void scale_factor(work *w, const float *columns) {
         for (size_t j = i + 1; columns && w->shares && j < n; j++)
             w->shares[i * n + j] *= columns[i] / columns[j];
     }
+}
+
+/* H = R R^T. */
+static nut_status multiply_factor(dense *d, work *w, nut_error *err) {
+    const size_t n = w->matrix.n_cols;
+    float *r = mem_calloc(n, n * sizeof *r);
+    w->hessian = mem_calloc(n, n * sizeof *w->hessian);
+    for (size_t i = 0; r && w->hessian && i < n; i++)
+        for (size_t j = i; j < n; j++) r[i * n + j] = (j > i ? w->shares[i * n + j] : 1) / w->spread[j];
+    if (r && w->hessian)
+        dense_mul_f32(d, &(dense_product){.m = n, .n = n, .k = n, .ldc = n}, (dense_f32){r, n, 1},
+                      (dense_f32){r, 1, n}, 1, w->hessian);
+    mem_free(r);
+    return r && w->hessian ? NUT_OK : error_memory(err, 2 * n * n * sizeof(float));
 }
 
 /* Rows of this many are rounded at once. */
@@ -135,11 +164,25 @@ static nut_status take_matrix(const stepping *c, const gguf_tensor *t, nut_error
     if (w->shares) coded_plan_shares(c->r->plan, t->name, w->shares);
     scale_factor(w, folds_columns(c->folds, t->name));
     weigh_columns(w, c->values.alone);
+    if (w->shares && c->values.learned) TRY(multiply_factor(coded_plan_dense(c->r->plan), w, err));
     w->tensor = t;
     return NUT_OK;
 }
 
-/* Rounds rows of the matrix that was taken. */
+static const choice_name *find_name(const stepping *c, const gguf_tensor *t) {
+    const choices *k = c->choices;
+    for (size_t i = 0; i < k->n; i++)
+        if (k->names[i].n == t->name.n && !memcmp(k->names[i].s, t->name.s, k->names[i].n))
+            return &k->names[i];
+    return NULL;
+}
+
+static void set_table(const void *ctx, const gguf_tensor *t, uint8_t *table) {
+    const choice_name *name = find_name(ctx, t);
+    if (name) memcpy(table, name->table, FORMAT_TABLE);
+}
+
+/* Rounds rows of the matrix that was taken. Rows that are only measured learn nothing. */
 static nut_status round_rows(const stepping *c, const float *rows, size_t n_rows, const type_row *type,
                              uint8_t *blocks, nut_error *err) {
     work *w = c->work;
@@ -150,6 +193,8 @@ static nut_status round_rows(const stepping *c, const float *rows, size_t n_rows
                            .weights = rows,
                            .importance = w->importance,
                            .feedback = c->values.alone ? NULL : w->shares};
+    if (w->hessian && blocks)
+        return descend(coded_plan_dense(c->r->plan), &g, w->hessian, blocks, w->loss, err);
     gptq_blocks_round(coded_plan_dense(c->r->plan), &g, blocks, w->error, w->loss);
     return NUT_OK;
 }
@@ -212,31 +257,112 @@ static const format *plan_sizes(const nut_compress_options *o, const void *ctx, 
     return is_float(t) && coded_plan_has(c->r->plan, t->name) ? &format_table[FORMAT_Q8_0] : NULL;
 }
 
+/* The rows of a slice that stand for others, those whose number `every` divides, at its beginning. */
+static size_t keep_some(const method_slice *s, const float *sensitivity, size_t every, float *felt) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_rows; i++) {
+        if ((s->row + i) % every) continue;
+        memmove(s->weights + n * s->n_cols, s->weights + i * s->n_cols, s->n_cols * sizeof *s->weights);
+        felt[n++] = sensitivity[s->row + i];
+    }
+    return n;
+}
+
+static nut_status sample_scales(const stepping *c, const method_slice *s, const coded_matrix *m,
+                                nut_error *err) {
+    const size_t every = m->n_rows / SAMPLED_SCALES + !(m->n_rows / SAMPLED_SCALES);
+    float *felt = mem_calloc(s->n_rows, sizeof *felt);
+    if (!felt) return error_memory(err, s->n_rows * sizeof *felt);
+    const size_t n = keep_some(s, m->sensitivity, every, felt);
+    const nut_status status = folds_sample(c->folds, s->tensor->name, s->weights, n, felt, err);
+    mem_free(felt);
+    return status;
+}
+
+static nut_status add_input(const stepping *c, const gguf_tensor *t, nut_error *err) {
+    TRY(take_matrix(c, t, err));
+    double *squares = mem_calloc(c->work->matrix.n_cols, sizeof *squares);
+    if (!squares) return error_memory(err, c->work->matrix.n_cols * sizeof *squares);
+    for (size_t i = 0; i < c->work->matrix.n_cols; i++) squares[i] = weight_of(c->work, i, true);
+    folds_add_input(c->folds, t->name, squares);
+    mem_free(squares);
+    return NUT_OK;
+}
+
+/* Whether scales depend on the inputs. */
+static bool needs_inputs(const fold_law *law) {
+    return law->searched || law->inputs != 0;
+}
+
 static nut_status add_sizes(const method_slice *s, uint8_t *blocks, nut_error *err) {
     const stepping *c = s->ctx;
     coded_matrix m;
     memset(blocks, 0, s->n_rows * s->n_cols / s->to->block * s->to->bytes);
     if (!c->folds->all) TRY(folds_find(c->folds, c->choices->model, c->r->plan, err));
-    if (coded_plan_find(c->r->plan, s->tensor->name, &m))
-        folds_add(c->folds, s->tensor->name, s->weights, s->n_rows, m.sensitivity + s->row);
-    return NUT_OK;
+    if (!folds_counts(c->folds, s->tensor->name) || !coded_plan_find(c->r->plan, s->tensor->name, &m))
+        return NUT_OK;
+    folds_add(c->folds, s->tensor->name, s->weights, s->n_rows, m.sensitivity + s->row);
+    if (needs_inputs(c->law) && s->row == 0) TRY(add_input(c, s->tensor, err));
+    return c->law->searched ? sample_scales(c, s, &m, err) : NUT_OK;
 }
 
-static const method method_sizes = {
-    .name = "sizes", .whole_rows = true, .begin = set_meta, .plan = plan_sizes, .encode = add_sizes};
+static nut_status wants_inputs(const void *ctx, const gguf_tensor *t, uint64_t *at, uint8_t **into,
+                               size_t *n, nut_error *err) {
+    const stepping *c = ctx;
+    *n = 0;
+    return needs_inputs(c->law) ? wants(ctx, t, at, into, n, err) : NUT_OK;
+}
+
+static const method method_sizes = {.name = "sizes",
+                                    .whole_rows = true,
+                                    .begin = set_meta,
+                                    .plan = plan_sizes,
+                                    .wants = wants_inputs,
+                                    .encode = add_sizes};
 
 static nut_status begin_measure(stepping *c, nut_error *err);
 static nut_status begin_write(stepping *c, nut_error *err);
 
+/* Types of all matrices that have no tables are written at once. */
+static bool measures(const format *type) {
+    return !type || format_has_table(type);
+}
+
+static nut_status (*after_sizes(const format *type))(stepping *, nut_error *) {
+    return measures(type) ? begin_measure : begin_write;
+}
+
+static nut_status end_sizes(stepping *c) {
+    forget(c->work); // of columns without scales
+    c->phase = after_sizes(c->type);
+    return NUT_OK;
+}
+
+/* One input of a layer. Where each matrix gets a type of its own, or one with a table, most have four bits.
+ */
+static nut_status run_search(stepping *c, nut_error *err) {
+    const type_row *type = type_with_codes(measures(c->type) ? FORMAT_IQ4_NL : c->type->id);
+    if (c->searched == c->folds->n_layer * FOLD_KINDS) return end_sizes(c);
+    fold *f = &c->folds->all[c->searched++];
+    return f->n_cols ? awq_choose(coded_plan_dense(c->r->plan), type, f, err) : NUT_OK;
+}
+
 static nut_status run_sizes(stepping *c, nut_error *err) {
+    const fold_law *law = c->law;
+    const double alpha = c->values.alpha > 0 ? c->values.alpha : 0.5;
     bool over = false;
     TRY(job_forward(&c->job, c->compress, &over, err));
     const nut_job_kind kind = c->job.event.kind;
     if (c->job.told && (kind == NUT_JOB_WRITE || kind == NUT_JOB_NOTE || kind == NUT_JOB_PROGRESS))
         c->job.told = false;
     if (!over) return NUT_OK;
-    c->phase = c->type ? begin_write : begin_measure;
-    return folds_end(c->folds, err);
+    if (law->searched) {
+        c->phase = run_search;
+        return NUT_OK;
+    }
+    TRY(folds_end(c->folds, law->inputs < 0 ? 1 - alpha : law->weights,
+                  law->inputs < 0 ? alpha : law->inputs, err));
+    return end_sizes(c);
 }
 
 static nut_status begin_sizes(stepping *c, nut_error *err) {
@@ -258,6 +384,7 @@ static mix_item options_of(const gguf_tensor *t, uint64_t alignment) {
     for (size_t i = 0; i < FORMAT_COUNT && item.n < MIX_OPTIONS; i++) {
         const format *f = &format_table[i];
         if ((f != from || f->block == 1) && !(type_with_codes((format_id)i) && is_fewer(f, from))) continue;
+        if (f != from && format_is_own(f)) continue; // for --portable
         if (t->dims[0] % f->block) continue;
         const uint64_t n = t->dims[0] / f->block * t->dims[1] * f->bytes;
         item.options[item.n++] = (mix_option){.type = f->id, .bytes = n + gguf_padding(n, alignment)};
@@ -265,13 +392,19 @@ static mix_item options_of(const gguf_tensor *t, uint64_t alignment) {
     return item;
 }
 
+static const format *plan_written(const nut_compress_options *o, const void *ctx, const gguf *model,
+                                  const gguf_tensor *t);
+
 /* Any type that is not the matrix' own, so that it is encoded. */
 static const format *plan_measured(const nut_compress_options *o, const void *ctx, const gguf *model,
                                    const gguf_tensor *t) {
     const stepping *c = ctx;
     const mix_item item = options_of(t, model->alignment);
-    (void)o;
     c->choices->alignment = model->alignment;
+    if (c->type) {
+        const format *to = plan_written(o, ctx, model, t);
+        return to && format_has_table(to) ? to : NULL;
+    }
     for (size_t i = 0; i < item.n && coded_plan_has(c->r->plan, t->name); i++)
         if (format_table[item.options[i].type].ggml_type != t->ggml_type)
             return &format_table[item.options[i].type];
@@ -325,6 +458,22 @@ static double loss_of_rows(const work *w, const float *scales) {
     return felt > 0 ? 0.5 * loss * all / felt : 0;
 }
 
+/* What an error in the rows that were sampled costs. */
+static nut_status learn_table(const work *w, const float *scales, format_id id, uint8_t *table,
+                              nut_error *err) {
+    const size_t every = w->matrix.n_rows / SAMPLED + !(w->matrix.n_rows / SAMPLED);
+    float *felt = mem_calloc(w->n_rows, sizeof *felt);
+    if (!felt) return error_memory(err, w->n_rows * sizeof *felt);
+    for (size_t i = 0; i < w->n_rows; i++) {
+        const float scale = scales ? scales[i * every] : 1;
+        felt[i] = w->matrix.sensitivity[i * every] / (scale * scale);
+    }
+    memcpy(table, format_lut_values, FORMAT_TABLE);
+    table_learn(id, &(table_rows){w->rows, w->importance, felt, w->n_rows, w->matrix.n_cols}, table);
+    mem_free(felt);
+    return NUT_OK;
+}
+
 static nut_status measure(const method_slice *s, uint8_t *blocks, nut_error *err) {
     const stepping *c = s->ctx;
     choices *k = c->choices;
@@ -335,11 +484,13 @@ static nut_status measure(const method_slice *s, uint8_t *blocks, nut_error *err
     TRY(sample_rows(c->work, s, err));
     if (s->row + s->n_rows < c->work->matrix.n_rows) return NUT_OK;
     mix_item *item = &k->items[k->n - 1];
+    const float *scales = folds_rows(c->folds, s->tensor->name);
+    if (c->type) return learn_table(c->work, scales, s->to->id, k->names[k->n - 1].table, err);
     for (size_t i = 0; i < item->n; i++) {
         const type_row *type = type_with_codes(item->options[i].type);
         if (!type || format_table[type->id].ggml_type == s->tensor->ggml_type) continue; // loses nothing
         TRY(round_rows(c, c->work->rows, c->work->n_rows, type, NULL, err));
-        item->options[i].loss = loss_of_rows(c->work, folds_rows(c->folds, s->tensor->name));
+        item->options[i].loss = loss_of_rows(c->work, scales);
     }
     return NUT_OK;
 }
@@ -372,6 +523,81 @@ static nut_status choose(stepping *c, nut_error *err) {
     return NUT_OK;
 }
 
+/* ---- what was measured before ---- */
+
+/* The record: this, the names, and the items. */
+typedef struct measured {
+    uint64_t n, written, bytes; // matrices; of the file, and of its matrices, while they were measured
+} measured;
+
+/* What the record depends on, beside what the state is for: the file has the recipe in its metadata. */
+static uint32_t measured_number(const stepping *c) {
+    char text[80];
+    const int n = snprintf(text, sizeof text, "%d %s %.6g %zu", c->values.alone, c->law->name,
+                           c->values.alpha, c->r->json ? strlen(c->r->json) : 0);
+    return xxhash32((const uint8_t *)text, (size_t)n);
+}
+
+static bool option_fits(const mix_option *o) {
+    return (unsigned)o->type < FORMAT_COUNT && o->loss >= 0;
+}
+
+static bool items_fit(const choices *k) {
+    bool fit = true;
+    for (size_t i = 0; i < k->n; i++) {
+        fit = fit && k->names[i].n <= MOST_NAME && k->items[i].n && k->items[i].n <= MIX_OPTIONS;
+        for (size_t j = 0; fit && j < k->items[i].n; j++) fit = option_fits(&k->items[i].options[j]);
+    }
+    return fit;
+}
+
+static nut_status start_measure(stepping *c, nut_error *err);
+
+static nut_status take_measured(stepping *c, nut_error *err) {
+    choices *k = c->choices;
+    measured head = {0};
+    if (c->n_kept >= sizeof head) memcpy(&head, c->kept, sizeof head);
+    const size_t each = sizeof *k->names + sizeof *k->items;
+    if (!head.n || (c->n_kept - sizeof head) / each != head.n || (c->n_kept - sizeof head) % each) {
+        mem_free(c->kept); // of another build
+        c->kept = NULL;
+        return start_measure(c, err);
+    }
+    const size_t n = (size_t)head.n;
+    k->names = mem_calloc(n, sizeof *k->names);
+    k->items = mem_calloc(n, sizeof *k->items);
+    if (!k->names || !k->items) return error_memory(err, n * each);
+    memcpy(k->names, c->kept + sizeof head, n * sizeof *k->names);
+    memcpy(k->items, c->kept + sizeof head + n * sizeof *k->names, n * sizeof *k->items);
+    k->n = k->room = n;
+    k->measured_bytes = head.bytes, c->written = head.written;
+    if (!items_fit(k)) return error_set(err, NUT_E_CORRUPT, "the saved state is damaged; remove it");
+    c->phase = choose;
+    return NUT_OK;
+}
+
+static nut_status pack_measured(stepping *c, nut_error *err) {
+    const choices *k = c->choices;
+    const measured head = {k->n, c->written, k->measured_bytes};
+    c->n_kept = sizeof head + k->n * (sizeof *k->names + sizeof *k->items);
+    c->kept = mem_alloc(c->n_kept);
+    if (!c->kept) return error_memory(err, c->n_kept);
+    memcpy(c->kept, &head, sizeof head);
+    memcpy(c->kept + sizeof head, k->names, k->n * sizeof *k->names);
+    memcpy(c->kept + sizeof head + k->n * sizeof *k->names, k->items, k->n * sizeof *k->items);
+    return NUT_OK;
+}
+
+static nut_status save_measured(stepping *c, nut_error *err) {
+    bool ready = false;
+    if (!c->choices->n) return choose(c, err);
+    if (!c->kept) TRY(pack_measured(c, err));
+    TRY(state_write(&c->r->state, &c->job, NULL, RECIPE_LOSSES, measured_number(c), c->kept, c->n_kept,
+                    &ready, err));
+    if (ready) c->phase = choose;
+    return NUT_OK;
+}
+
 /* What is written while the types are measured is counted. */
 static nut_status run_measure(stepping *c, nut_error *err) {
     bool over = false;
@@ -383,13 +609,24 @@ static nut_status run_measure(stepping *c, nut_error *err) {
     }
     if (c->job.told && e->kind == NUT_JOB_NOTE) c->job.told = false; // told when it is written
     scale_progress(c, 0, MEASURED_ENDS);
-    if (over) c->phase = choose;
+    if (over) c->phase = c->type ? begin_write : save_measured;
     return NUT_OK;
 }
 
-static nut_status begin_measure(stepping *c, nut_error *err) {
+static nut_status start_measure(stepping *c, nut_error *err) {
     c->phase = run_measure;
     return begin_compress(c, &method_measuring, err);
+}
+
+static nut_status begin_measure(stepping *c, nut_error *err) {
+    const state_record *rec = c->type ? NULL : state_find(&c->r->state, RECIPE_LOSSES, measured_number(c));
+    if (!rec) return start_measure(c, err);
+    c->n_kept = (size_t)rec->n;
+    c->kept = mem_alloc(c->n_kept);
+    if (!c->kept) return error_memory(err, rec->n);
+    state_want(rec, &c->job, c->kept);
+    c->phase = take_measured;
+    return NUT_OK;
 }
 
 /* ---- writing ---- */
@@ -403,17 +640,23 @@ static const format *plan_written(const nut_compress_options *o, const void *ctx
     if (c->type)
         return &format_table[t->dims[0] % c->type->block ? type_with_codes(c->type->id)->shorter
                                                          : c->type->id];
-    for (size_t i = 0; i < k->n; i++)
-        if (k->names[i].n == t->name.n && !memcmp(k->names[i].s, t->name.s, k->names[i].n))
-            return &format_table[k->items[i].options[k->items[i].chosen].type];
-    return NULL;
+    const choice_name *name = find_name(c, t);
+    if (!name) return NULL;
+    const mix_item *item = &k->items[name - k->names];
+    return &format_table[item->options[item->chosen].type];
 }
 
 static nut_status encode(const method_slice *s, uint8_t *blocks, nut_error *err) {
     const stepping *c = s->ctx;
+    const type_row *type = type_with_codes(s->to->id);
+    table_type with;
     TRY(take_matrix(c, s->tensor, err));
     scale_rows(c, s);
-    return round_rows(c, s->weights, s->n_rows, type_with_codes(s->to->id), blocks, err);
+    if (format_has_table(s->to)) {
+        table_type_set(&with, s->to->id, find_name(c, s->tensor)->table);
+        type = &with.row;
+    }
+    return round_rows(c, s->weights, s->n_rows, type, blocks, err);
 }
 
 static const method method_written = {.name = "gptq",
@@ -421,6 +664,7 @@ static const method method_written = {.name = "gptq",
                                       .begin = set_meta,
                                       .plan = plan_written,
                                       .wants = wants,
+                                      .table = set_table,
                                       .change = change,
                                       .encode = encode};
 
@@ -445,7 +689,7 @@ static void note_result(stepping *c) {
                                 (double)c->written / 1e6, 8 * (double)c->written / (double)c->r->n_weights);
     for (size_t f = 0, n_listed = 0; f < FORMAT_COUNT; f++) {
         size_t n_of = 0;
-        for (size_t i = 0; i < k->n; i++)
+        for (size_t i = 0; i < k->n && !c->type; i++)
             n_of += k->items[i].options[k->items[i].chosen].type == (format_id)f;
         if (n_of && n < sizeof c->note)
             n += (size_t)snprintf(c->note + n, sizeof c->note - n, "%s %zu in %s",
@@ -460,7 +704,7 @@ static nut_status run_write(stepping *c, nut_error *err) {
     const nut_job_event *e = &c->job.event;
     if (c->job.told && e->kind == NUT_JOB_WRITE && e->offset + e->n > c->written)
         c->written = e->offset + e->n;
-    scale_progress(c, c->type ? 0 : MEASURED_ENDS, ALL);
+    scale_progress(c, measures(c->type) ? MEASURED_ENDS : 0, ALL);
     if (!over) return NUT_OK;
     note_result(c);
     c->phase = finish;
@@ -481,6 +725,7 @@ static void free_job(nut_job *job) {
     if (c->folds) folds_free(c->folds);
     mem_free(c->folds);
     if (c->choices) mem_free(c->choices->names), mem_free(c->choices->items);
+    mem_free(c->kept);
     mem_free(c->work);
     mem_free(c->choices);
     mem_free(c);
@@ -496,17 +741,33 @@ static nut_status no_type(const char *type, nut_error *err) {
                      type, names);
 }
 
+static nut_status check(const recipe_values *v, nut_error *err) {
+    const format *type = format_by_name(v->type);
+    const fold_law *law;
+    if (*v->type && !(type && type_with_codes(type->id))) return no_type(v->type, err);
+    TRY(fold_law_find(v->scales, &law, err));
+    if (v->alpha > 0 && law->inputs >= 0)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "\"alpha\" is how much of the inputs' sizes goes into scales \"smooth\"; scales "
+                         "\"%s\" have none",
+                         law->name);
+    return NUT_OK;
+}
+
 static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_error *err) {
     static const job_ops ops = {step, free_job};
     const format *type = *v->type ? format_by_name(v->type) : NULL;
-    if (*v->type && !(type && type_with_codes(type->id))) return no_type(v->type, err);
+    const fold_law *law;
+    TRY(fold_law_find(v->scales, &law, err));
     stepping *c = mem_calloc(1, sizeof *c);
     if (!c) return error_memory(err, sizeof *c);
     c->job.ops = &ops;
     c->r = r;
     c->values = *v;
     c->type = type;
-    c->phase = !v->unscaled && r->gradients ? begin_sizes : type ? begin_write : begin_measure;
+    c->law = law;
+    const bool scaled = !law->none && (r->gradients || *v->scales);
+    c->phase = scaled ? begin_sizes : after_sizes(type);
     c->target = (uint64_t)(v->size > 0 ? v->size : v->bpw * (double)r->n_weights / 8);
     c->work = mem_calloc(1, sizeof *c->work);
     c->choices = mem_calloc(1, sizeof *c->choices);
@@ -520,7 +781,9 @@ static const recipe_option options[] = {
     {"size", RECIPE_SIZE, offsetof(recipe_values, size), 1, 1e15},
     {"bpw", RECIPE_NUMBER, offsetof(recipe_values, bpw), 0.1, 32},
     {"alone", RECIPE_FLAG, offsetof(recipe_values, alone), 0, 0},
-    {"unscaled", RECIPE_FLAG, offsetof(recipe_values, unscaled), 0, 0},
+    {"learned", RECIPE_FLAG, offsetof(recipe_values, learned), 0, 0},
+    {"scales", RECIPE_TEXT, offsetof(recipe_values, scales), 0, 0},
+    {"alpha", RECIPE_NUMBER, offsetof(recipe_values, alpha), 0.01, 1},
 };
 
 const recipe_kind recipe_gptq = {.name = "gptq",
@@ -530,4 +793,5 @@ const recipe_kind recipe_gptq = {.name = "gptq",
                                  .gives = RECIPE_MODEL | RECIPE_LAST,
                                  .sized = true,
                                  .share = 20,
-                                 .begin = begin};
+                                 .begin = begin,
+                                 .check = check};

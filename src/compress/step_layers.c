@@ -4,6 +4,7 @@
  * 2024, "ShortGPT", arXiv 2403.03853, equation 1), measured once, on the whole model. The others are
  * numbered anew, and the file is an ordinary one of its family.
  */
+#include "base/cosine.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "compress/layer_weights.h"
@@ -11,7 +12,6 @@
 #include "compress/rewrite.h"
 #include "evaluate/calibrate.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,23 +41,13 @@ static nut_status write_model(step_layers *s, nut_error *err);
 
 /* ---- influence ---- */
 
-static double cosine(const float *a, const float *b, size_t n) {
-    double ab = 0, aa = 0, bb = 0;
-    for (size_t i = 0; i < n; i++) {
-        ab += (double)a[i] * (double)b[i];
-        aa += (double)a[i] * (double)a[i];
-        bb += (double)b[i] * (double)b[i];
-    }
-    return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 1;
-}
-
 /* Of the layer that is complete. */
 static void measure(step_layers *s, uint32_t il) {
     size_t n;
     const size_t n_embd = s->m->hp.n_embd;
     const float *behind = calibrate_residual(s->calibrate, &n);
     double sum = 0;
-    for (size_t t = 0; t < n; t += n_embd) sum += cosine(s->before + t, behind + t, n_embd);
+    for (size_t t = 0; t < n; t += n_embd) sum += cosine_of(s->before + t, behind + t, n_embd);
     s->influence[il] = (float)(1 - sum / (double)(n / n_embd));
     memcpy(s->before, behind, n * sizeof *behind);
 }
@@ -246,10 +236,14 @@ static void free_job(nut_job *job) {
     mem_free(s);
 }
 
+static nut_status check(const recipe_values *v, nut_error *err) {
+    if (v->remove >= 1) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "say how many layers go: \"remove\": 3");
+}
+
 static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_error *err) {
     static const job_ops ops = {step, free_job};
     const calibrate_options o = {.n_threads = r->options.n_threads, .window = (uint32_t)v->window};
-    if (!(v->remove >= 1)) return error_set(err, NUT_E_ARGUMENT, "say how many layers go: \"remove\": 3");
     step_layers *s = mem_calloc(1, sizeof *s);
     if (!s) return error_memory(err, sizeof *s);
     s->job.ops = &ops;
@@ -274,4 +268,5 @@ const recipe_kind recipe_layers = {.name = "layers",
                                    .n_options = sizeof options / sizeof *options,
                                    .gives = RECIPE_MODEL,
                                    .share = 20,
-                                   .begin = begin};
+                                   .begin = begin,
+                                   .check = check};

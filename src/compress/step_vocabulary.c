@@ -113,10 +113,13 @@ static void free_job(nut_job *job) {
     mem_free(s);
 }
 
+static nut_status check(const recipe_values *v, nut_error *err) {
+    if (v->tokens >= 1) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "say how many tokens stay: \"tokens\": 20000");
+}
+
 static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_error *err) {
     static const job_ops ops = {step, free_job};
-    if (!(v->tokens >= 1))
-        return error_set(err, NUT_E_ARGUMENT, "say how many tokens stay: \"tokens\": 20000");
     step_vocabulary *s = mem_calloc(1, sizeof *s);
     if (!s) return error_memory(err, sizeof *s);
     s->job.ops = &ops;
@@ -136,4 +139,5 @@ const recipe_kind recipe_vocabulary = {.name = "vocabulary",
                                        .n_options = sizeof options / sizeof *options,
                                        .gives = RECIPE_MODEL,
                                        .share = 2,
-                                       .begin = begin};
+                                       .begin = begin,
+                                       .check = check};

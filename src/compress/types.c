@@ -29,6 +29,24 @@ static float round_power(float d) {
     return exp2f(fminf(fmaxf(e, -128), 127));
 }
 
+/* A float of 8 bits (scales.inc, kind h8) has no sign, 3 bits behind the leading one, and exponents of a
+ * half float's normal numbers and one more; the code of one. */
+static int h8_code(float d) {
+    int e;
+    const float part = frexpf(d, &e); // 0.5 <= part < 1
+    if (!(d > 0)) return 0;
+    const int code = 8 * (e + 24) + (int)floorf(16 * part + 0.5f) - 8;
+    return code < 8 ? (code < 4 ? 0 : 8) : code > 255 ? 255 : code;
+}
+
+static float h8_value(int code) {
+    return code ? ldexpf((float)(8 + code % 8), code / 8 - 28) : 0;
+}
+
+static float round_h8(float d) {
+    return h8_value(h8_code(d));
+}
+
 static void half_store(uint8_t *p, float f) {
     const uint16_t h = half_f32_to_f16(f);
     memcpy(p, &h, 2);
@@ -85,6 +103,10 @@ static void put_mxfp4(const fit_block *f, uint8_t *block) {
     block[0] = (uint8_t)(f->d > 0 ? ilogbf(f->d) + 128 : 0);
 }
 
+static void put_lut4(const fit_block *f, uint8_t *block) {
+    block[0] = (uint8_t)h8_code(f->d);
+}
+
 /* ---- codes ---- */
 
 /* E2M1, doubled, without the second zero, as codes 0..14 that rise; mx_code is what a file has. */
@@ -95,6 +117,8 @@ static int mx_code(int code) {
 
 static const int8_t nl_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                      1,    13,   25,  38,  53,  69,  89,  113};
+
+static const int8_t lut_values[16] = {-63, -44, -33, -25, -18, -12, -6, 0, 5, 10, 16, 21, 28, 35, 46, 63};
 
 static void put_plane(const struct type_plane *p, uint32_t column, uint32_t bits, uint8_t *block) {
     const uint32_t span = p->width * (8u / p->bits);
@@ -146,6 +170,10 @@ static const type_row rows[] = {
      {8, 4, 16}, {4, 1, 1}, 0, 2, put_min, NULL, NULL},
     {FORMAT_IQ4_NL, FORMAT_IQ4_NL, {1, 32, 0, 15, nl_values, 1, 1, 0, .6f, HALF},
      {2, 4, 16}, {0, 0, 0}, 0, 0, NULL, NULL, NULL},
+    {FORMAT_LUT4, FORMAT_IQ4_NL, {1, 64, 0, 15, lut_values, 1, 1, 0, .5f, round_h8},
+     {1, 4, 16}, {0, 0, 0}, 0, 0, put_lut4, NULL, NULL},
+    {FORMAT_STEP2, FORMAT_STEP2, {1, 32, -2, 1, NULL, 1, 1, 0, .3f, HALF},
+     {2, 2, 8}, {0, 0, 0}, 0, 0, NULL, NULL, NULL},
     {FORMAT_MXFP4, FORMAT_MXFP4, {1, 32, 0, 14, mx_values, 1, 1, 0, .4f, round_power},
      {1, 4, 16}, {0, 0, 0}, 0, 0, put_mxfp4, NULL, NULL},
     {FORMAT_Q2_K, FORMAT_IQ4_NL, {16, 16, 0, 3, NULL, 0, 15, 15, .5f, HALF},

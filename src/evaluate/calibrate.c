@@ -2,6 +2,7 @@
 #include "evaluate/calibrate.h"
 
 #include "base/error.h"
+#include "evaluate/drift.h"
 #include "evaluate/gather.h"
 #include "evaluate/model_source.h"
 #include "evaluate/windows.h"
@@ -29,6 +30,7 @@ typedef struct calibrate {
     bool embedded; // by the last step
     bool again;    // it is run the second time
     gather gather;
+    drift drift; // where options.fitted is set
     char note[400];
 } calibrate;
 
@@ -56,16 +58,36 @@ static float *window_residual(const calibrate *c, size_t w) {
     return c->residual + w * c->windows.window * c->source.m->hp.n_embd;
 }
 
+/* Of the source, where a matrix is fitted to it. */
+static float *drift_residual(const calibrate *c, size_t w) {
+    return c->drift.residual + w * c->windows.window * c->source.m->hp.n_embd;
+}
+
 static void embed_window(calibrate *c, size_t w) {
     size_t n;
-    const forward_step s = window_step(c, w, window_residual(c, w));
+    float *residual = window_residual(c, w);
+    const forward_step s = window_step(c, w, residual);
     forward_embed(&s, windows_at(&c->windows, w, &n));
+    if (c->drift.residual)
+        memcpy(drift_residual(c, w), residual, n * c->source.m->hp.n_embd * sizeof *residual);
+}
+
+/* The layer as it is, on what the source's tokens are. */
+static void run_source(calibrate *c, size_t w) {
+    forward_step s = window_step(c, w, drift_residual(c, w));
+    forward_layers(&s, (uint32_t)c->which, (uint32_t)c->which + 1);
+}
+
+static void tap(void *ctx, const linear *l, const float *x, size_t n_tokens, bool again) {
+    calibrate *c = ctx;
+    gather_tap(&c->gather, l, x, n_tokens, again);
+    drift_input(&c->drift, l, x, n_tokens);
 }
 
 /* A layer whose outputs are made later is run on a copy. */
-static void run_window(calibrate *c, size_t w) {
+static nut_status run_window(calibrate *c, size_t w, nut_error *err) {
     const uint32_t il = (uint32_t)c->which;
-    const bool gathers = !c->again;
+    const bool gathers = !c->again, drifts = gathers && c->drift.residual;
     float *residual = window_residual(c, w);
     size_t n;
     windows_at(&c->windows, w, &n);
@@ -73,11 +95,13 @@ static void run_window(calibrate *c, size_t w) {
         memcpy(c->saved, residual, n * c->source.m->hp.n_embd * sizeof *residual);
         residual = c->saved;
     }
+    if (drifts) run_source(c, w);
     workspace *ws = c->session->seq.ws;
     forward_step s = window_step(c, w, residual);
-    ws->tap = gathers ? gather_tap : NULL, ws->tap_ctx = &c->gather;
+    ws->tap = gathers ? tap : NULL, ws->tap_ctx = c;
     forward_layers(&s, il, il + 1);
     ws->tap = NULL;
+    return drifts ? drift_window(&c->drift, drift_residual(c, w), residual, n, err) : NUT_OK;
 }
 
 /* The output's linear reads the norm of the last residual; its product is not needed. */
@@ -124,9 +148,8 @@ static nut_status next_layer(calibrate *c, nut_error *err) {
 }
 
 static nut_status run_again(calibrate *c, nut_error *err) {
-    (void)err;
     c->again = true;
-    run_window(c, c->w++);
+    TRY(run_window(c, c->w++, err));
     if (c->w == c->windows.n) c->phase = next_layer;
     tell_progress(c);
     return NUT_OK;
@@ -143,7 +166,7 @@ static nut_status gather_window(calibrate *c, nut_error *err) {
     if (output)
         end_window(c, c->w);
     else
-        run_window(c, c->w);
+        TRY(run_window(c, c->w, err));
     TRY(gather_check(&c->gather, err));
     c->w++;
     tell_progress(c);
@@ -157,6 +180,8 @@ static nut_status begin_layer(calibrate *c, nut_error *err) {
     const layer_load *l = &c->source.layer;
     TRY(gather_begin(&c->gather, c->options.kinds, c->session->seq.ws->team, l->bindings, l->n_bindings,
                      err));
+    if (c->drift.residual && c->which >= 0)
+        TRY(drift_layer(&c->drift, c->source.m, (uint32_t)c->which, err));
     c->w = 0;
     c->phase = gather_window;
     return NUT_OK;
@@ -184,12 +209,21 @@ static nut_status embed(calibrate *c, nut_error *err) {
     return NUT_OK;
 }
 
+/* Whether a matrix' results are what the residual gains, not their norm or a part of several residuals. */
+static bool adds_results(const nut_model *m) {
+    const uint64_t changed = ARCH_POST_NORM | ARCH_NORM_AFTER | ARCH_RESIDUALS;
+    return !(m->arch->features & changed) && m->hp.residual_scale == 1 && !m->hp.halve_every;
+}
+
 /* With what is outside of layers in memory, since a session's rotation depends on it. */
 static nut_status begin_session(calibrate *c, nut_error *err) {
     const nut_session_options o = {.n_ctx = c->windows.window,
                                    .n_threads = c->options.n_threads ? c->options.n_threads : 1,
                                    .n_batch = c->windows.window};
     TRY(nut_session_new(c->source.m, &o, &c->session, err));
+    if (c->options.fitted && c->options.sequential && adds_results(c->source.m))
+        TRY(drift_begin(&c->drift, c->options.fitted, c->session->seq.ws->team, c->windows.n_ids,
+                        c->source.m->hp.n_embd, err));
     c->phase = embed;
     if (!c->options.residual) return NUT_OK;
     model_source_unload(&c->source);
@@ -249,7 +283,8 @@ static void note_needs(calibrate *c) {
     const needs most = model_needs(c);
     const nut_model *m = c->source.m;
     const nut_session_options o = {.n_ctx = c->windows.window, .n_batch = c->windows.window};
-    const uint64_t residual = (uint64_t)c->windows.n_ids * m->hp.n_embd * sizeof(float),
+    const uint64_t residual = (uint64_t)c->windows.n_ids * m->hp.n_embd * sizeof(float) *
+                              (c->options.fitted ? 2 : 1),
                    outside = (uint64_t)m->hp.n_vocab * m->hp.n_embd * sizeof(float),
                    layer = most.weights + most.statistics;
     const int n = snprintf(
@@ -293,6 +328,10 @@ static nut_status cut_text(calibrate *c, nut_error *err) {
 
 /* Layers run alone here: they cannot read what others, or the embeddings, have left. */
 static nut_status check_apart(const nut_model *m, nut_error *err) {
+    if (m->n_side_scratch)
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "statistics of models with low-rank parts (.lora_a) are not supported; calibrate "
+                         "the model that it was made of");
     if (!(m->arch->features & ARCH_LINKED)) return NUT_OK;
     return error_set(err, NUT_E_UNSUPPORTED,
                      "statistics of %s models are not supported: their layers are not apart", m->arch->name);
@@ -324,6 +363,7 @@ static nut_status step(nut_job *job, nut_error *err) {
 static void free_job(nut_job *job) {
     calibrate *c = (calibrate *)job;
     gather_free(&c->gather);
+    drift_free(&c->drift);
     nut_session_free(c->session);
     windows_free(&c->windows);
     model_source_free(&c->source);
@@ -376,6 +416,12 @@ const float *calibrate_residual(const nut_job *job, size_t *n) {
 
 bool calibrate_embedded(const nut_job *job) {
     return ((const calibrate *)job)->embedded;
+}
+
+const double *calibrate_drift(const nut_job *job, size_t *n) {
+    const calibrate *c = (const calibrate *)job;
+    *n = c->drift.n_tokens;
+    return c->drift.n_tokens ? c->drift.cross : NULL;
 }
 
 uint64_t calibrate_n_tokens(const nut_job *job) {

@@ -27,6 +27,8 @@ typedef struct calibrate_options {
     bool special;       // special tokens are recognized in the text
     bool sequential;    // layers are run a second time after they were complete, so that later ones see the
                         // outputs of weights that were changed meanwhile
+    const char *fitted; // the name behind "blk.N." of a matrix that is to make up for what was lost before
+                        // it (drift.h), where the job is sequential; NULL: none
     float *residual;    // (n_residual) calibrate_residual of a job like this one when it had completed the
     size_t n_residual;  // layers before `first`, the one that is to be next. It is the job's now, from
     uint32_t first;     // mem_alloc; NULL: it begins at the beginning. Not where it is sequential
@@ -55,6 +57,9 @@ nut_model *calibrate_model(const nut_job *job);
 const float *calibrate_residual(const nut_job *job, size_t *n);
 /* Whether the last step has embedded the last tokens: calibrate_residual is what the first layer reads. */
 bool calibrate_embedded(const nut_job *job);
+/* Of options.fitted in the complete layer: the mean of e x^T (n_rows, n_cols), as sums over *n tokens; NULL
+ * where the layer has no such matrix, or its result is not what the residual gains (drift.h). */
+const double *calibrate_drift(const nut_job *job, size_t *n);
 /* Tokens of the text and of a window, once its first layer is complete. */
 uint64_t calibrate_n_tokens(const nut_job *job);
 uint32_t calibrate_window(const nut_job *job);

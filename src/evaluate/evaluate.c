@@ -27,6 +27,7 @@ typedef struct evaluate {
     uint64_t written;
     uint8_t header[STORED_HEADER];
     stored_form form; // of logits that are read or written
+    uint32_t first;   // position of a window whose logits are the first that are scored
     uint8_t *bytes;   // (batch, stored_row_bytes) of stored logits
     float *stored;    // (n_vocab) of a row of them
     float *kl;        // (n_scored) of each token, where there is a reference
@@ -46,7 +47,7 @@ static uint32_t n_vocab(const evaluate *e) {
 }
 
 static uint32_t first_scored(const evaluate *e) {
-    return e->windows.window / 2;
+    return e->first;
 }
 
 static const int32_t *window_ids(const evaluate *e) {
@@ -194,14 +195,15 @@ static nut_status write_header(evaluate *e, nut_error *err) {
     TRY(take_memory(e, err));
     e->phase = next_batch;
     if (!e->options.store) return NUT_OK;
-    stored_header(e->form, &e->windows, e->session->seq.ws->model->vocab, e->header);
+    stored_header(e->form, &e->windows, e->first, e->session->seq.ws->model->vocab, e->header);
     job_write(&e->job, 0, e->header, STORED_HEADER);
     e->written = STORED_HEADER;
     return NUT_OK;
 }
 
 static nut_status check_header(evaluate *e, nut_error *err) {
-    TRY(stored_check(e->header, e->job.size, &e->windows, e->session->seq.ws->model->vocab, &e->form, err));
+    const vocab *v = e->session->seq.ws->model->vocab;
+    TRY(stored_check(e->header, e->job.size, &e->windows, v, &e->form, &e->first, err));
     return write_header(e, err);
 }
 
@@ -283,6 +285,7 @@ static nut_status begin(evaluate *e, const char *text, size_t n_text, nut_error 
                          e->windows.n_ids, window);
     windows_begin(&e->windows, v);
     windows_whole(&e->windows, o->max_windows);
+    e->first = o->whole_windows ? 0 : window / 2;
     e->phase = o->stored ? open_stored : write_header;
     return NUT_OK;
 }

@@ -4,7 +4,7 @@
 #ifndef NUT_EVALUATE_FIGURES_H
 #define NUT_EVALUATE_FIGURES_H
 
-#include "nutshell.h"
+#include "nutshell_compress.h"
 
 /* A row of logits (n), as the logarithms of probabilities are worked out of it. */
 typedef struct figures_row {

@@ -11,6 +11,7 @@
 #include "evaluate/model_key.h"
 #include "kernels/formats.h"
 #include "model/gguf_write.h"
+#include "nutshell_compress.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -8,6 +8,7 @@
 #define NUT_EVALUATE_LAYERED_H
 
 #include "base/job.h"
+#include "nutshell_compress.h"
 
 typedef struct layered_options {
     uint32_t window;    // tokens that are run together from an empty cache; 0: 512, or the model's context

@@ -8,6 +8,7 @@
 #include "base/job.h"
 #include "base/mem.h"
 #include "kernels/kernels.h"
+#include "nutshell_compress.h"
 #include "run/session.h"
 
 #include <math.h>

@@ -6,7 +6,7 @@
 #ifndef NUT_EVALUATE_SKILLS_H
 #define NUT_EVALUATE_SKILLS_H
 
-#include "nutshell.h"
+#include "nutshell_compress.h"
 
 /* The questions of a skill in the form of task "hellaswag" (six lines each), terminated, with their number
  * of bytes; NULL: there is no such skill (*n 0), or no memory (*n the bytes that were wanted). Free with

@@ -49,7 +49,8 @@ static uint64_t hash_vocab(const vocab *v) {
     return h;
 }
 
-void stored_header(stored_form form, const windows *w, const vocab *v, uint8_t out[STORED_HEADER]) {
+void stored_header(stored_form form, const windows *w, uint32_t first, const vocab *v,
+                   uint8_t out[STORED_HEADER]) {
     memcpy(out, magic, sizeof magic);
     put(out + 8, vocab_size(v), 4);
     put(out + 12, w->window, 4);
@@ -57,7 +58,7 @@ void stored_header(stored_form form, const windows *w, const vocab *v, uint8_t o
     put(out + 20, form, 4);
     put(out + 24, hash_ids(w, w->n), 8);
     put(out + 32, hash_vocab(v), 8);
-    put(out + 40, 0, 4);
+    put(out + 40, first == w->window / 2 ? 0 : first + 1, 4);
     put(out + 44, xxhash32(out, 44), 4);
 }
 
@@ -66,7 +67,7 @@ static nut_status refuse(const char *why, nut_error *err) {
 }
 
 nut_status stored_check(const uint8_t header[STORED_HEADER], uint64_t n_bytes, windows *w, const vocab *v,
-                        stored_form *form, nut_error *err) {
+                        stored_form *form, uint32_t *first, nut_error *err) {
     cursor c = {.bytes = header, .n = STORED_HEADER};
     const uint8_t *mark = cursor_take(&c, sizeof magic);
     if (memcmp(mark, magic, 6) != 0) return refuse("are none", err);
@@ -74,13 +75,15 @@ nut_status stored_check(const uint8_t header[STORED_HEADER], uint64_t n_bytes, w
     const uint32_t n_tokens = cursor_u32(&c), window = cursor_u32(&c), n = cursor_u32(&c),
                    kind = cursor_u32(&c);
     const uint64_t ids = cursor_u64(&c), tokens = cursor_u64(&c);
-    (void)cursor_u32(&c);
-    if (cursor_u32(&c) != xxhash32(header, 44) || kind > STORED_SHORT) return refuse("are damaged", err);
+    const uint32_t begin = cursor_u32(&c);
+    if (cursor_u32(&c) != xxhash32(header, 44) || kind > STORED_SHORT || begin >= window)
+        return refuse("are damaged", err);
     if (n_tokens != vocab_size(v) || tokens != hash_vocab(v))
         return refuse("are of a model with another vocabulary", err);
     if (window != w->window || n == 0 || n > w->n || ids != hash_ids(w, n))
         return refuse("are of another text, or of other windows", err);
-    const uint64_t rows = (uint64_t)n * (window - 1 - window / 2);
+    *first = begin ? begin - 1 : window / 2;
+    const uint64_t rows = (uint64_t)n * (window - 1 - *first);
     if (n_bytes != STORED_HEADER + rows * stored_row_bytes((stored_form)kind, n_tokens))
         return refuse("are cut off", err);
     *form = (stored_form)kind;

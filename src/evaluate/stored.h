@@ -14,12 +14,14 @@ enum { STORED_HEADER = 48, STORED_TOP = 64 };
 
 typedef enum stored_form { STORED_WHOLE, STORED_SHORT } stored_form;
 
-/* The header for the whole windows of a text, and a vocabulary. */
-void stored_header(stored_form form, const windows *w, const vocab *v, uint8_t out[STORED_HEADER]);
-/* Checks a header of a file of n_bytes, and takes its form, and the number of windows: w has at least as
- * many. */
+/* The header for the whole windows of a text, and a vocabulary; first: the position of a window from which
+ * on its logits are stored. */
+void stored_header(stored_form form, const windows *w, uint32_t first, const vocab *v,
+                   uint8_t out[STORED_HEADER]);
+/* Checks a header of a file of n_bytes, and takes its form, that position, and the number of windows: w has
+ * at least as many. */
 nut_status stored_check(const uint8_t header[STORED_HEADER], uint64_t n_bytes, windows *w, const vocab *v,
-                        stored_form *form, nut_error *err);
+                        stored_form *form, uint32_t *first, nut_error *err);
 
 /* Bytes of a row for a vocabulary of n tokens, its checksum among them. */
 size_t stored_row_bytes(stored_form form, size_t n);

@@ -10,16 +10,38 @@
 
 /* ---- to floats ---- */
 
-#define NUT_X(name, layout, type, block, bytes, ...)                                                        \
-    void dequantize_##name(const uint8_t *src, size_t n, float *dst) {                                      \
-        block_parts parts;                                                                                  \
+#define FLOATS(function, params, own, name, layout, bytes)                                                  \
+    function params {                                                                                       \
+        block_parts parts = {.table = own};                                                                 \
         for (size_t b = 0; b < n; b++) {                                                                    \
             read_##name(src + b * bytes, &parts);                                                           \
             layout_floats(&layout_##layout, &parts, dst + b * layout_columns(&layout_##layout));            \
         }                                                                                                   \
     }
-CODE_FORMAT_LIST(NUT_X)
+
+#define NUT_X(name, layout, type, block, bytes, ...)                                                        \
+    FLOATS(void dequantize_##name, (const uint8_t *src, size_t n, float *dst), NULL, name, layout, bytes)
+GGML_FORMAT_LIST(NUT_X)
 #undef NUT_X
+
+#define NUT_X(name, layout, type, block, bytes, ...)                                                        \
+    FLOATS(static void table_##name, (const uint8_t *table, const uint8_t *src, size_t n, float *dst),      \
+           table, name, layout, bytes)                                                                      \
+    void dequantize_##name(const uint8_t *src, size_t n, float *dst) {                                      \
+        table_##name(NULL, src, n, dst);                                                                    \
+    }
+OWN_FORMAT_LIST(NUT_X)
+#undef NUT_X
+
+void format_floats(const format *f, const uint8_t *table, const uint8_t *src, size_t n, float *dst) {
+    switch (f->id) {
+#define NUT_X(name, ...)                                                                                    \
+    case FORMAT_##name: table_##name(table, src, n, dst); return;
+        OWN_FORMAT_LIST(NUT_X)
+#undef NUT_X
+    default: f->dequantize(src, n, dst);
+    }
+}
 
 void dequantize_F32(const uint8_t *src, size_t n, float *dst) {
     memcpy(dst, src, n * sizeof(float));

@@ -20,6 +20,11 @@ CODE_FORMAT_LIST(NUT_X)
 const format format_table[FORMAT_ALL] = {FLOAT_FORMAT_LIST(FLOATS) CODE_FORMAT_LIST(CODES)
                                              CODED_FORMAT_LIST(CODED)};
 
+#define UP(a) FORMAT_TABLE_ZERO + (a)
+const uint8_t format_lut_values[FORMAT_TABLE] = {UP(-63), UP(-44), UP(-33), UP(-25), UP(-18), UP(-12),
+                                                 UP(-6),  UP(0),   UP(5),   UP(10),  UP(16),  UP(21),
+                                                 UP(28),  UP(35),  UP(46),  UP(63)};
+
 /* Type numbers of ggml.h (llama.cpp, MIT), those that were withdrawn included. */
 static const char *const ggml_names[] = {
     [0] = "F32",     [1] = "F16",         [2] = "Q4_0",        [3] = "Q4_1",        [4] = "Q4_2",

@@ -28,6 +28,7 @@ enum { FORMAT_LANES = 8 };       // rows of a group
 enum { FORMAT_UNIT = 32 };       // columns of a unit
 enum { FORMAT_MAX_BLOCK = 256 }; // weights of the largest block
 enum { FORMAT_MAX_BYTES = 210 }; // bytes of the largest block, in a file and packed
+enum { FORMAT_TABLE = 16 };      // values that a tensor's codes may stand for
 enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^10 times their value
 
 // clang-format off
@@ -45,6 +46,14 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(U4_K,   bits4,  k_min,  0)      \
     X(U5_K,   bits5,  k_min,  0)      \
     X(U6_K,   bits6,  k_half, 32)
+/* Of those, with products that pass over zeros (vec_live.inc); in a page they are not worth their bytes. */
+#ifdef NUT_NO_LIVE
+enum { FORMAT_LIVE = false };
+#define LIVE_LAYOUT_LIST(X)
+#else
+enum { FORMAT_LIVE = true };
+#define LIVE_LAYOUT_LIST(X) X(I8) X(U4)
+#endif
 /* Those that a set may leave to another: their kernels are not worth their bytes in a page once more. */
 #define MORE_LAYOUT_LIST(X)           \
     X(U5,     bits5,  d,      16)     \
@@ -58,6 +67,7 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(NL4,    nl,     d,      0)      \
     X(MX4,    mx,     e,      16)     \
     X(NV4,    mx,     f8,     16)     \
+    X(LUT4,   lut,    h8,     64)      \
     X(R4,     bits4,  row,    8)      \
     X(R5,     bits5,  row,    16)     \
     X(R6,     bits6,  row,    32)     \
@@ -100,7 +110,13 @@ enum { FORMAT_HALF_UP = 10 };    // half floats of code layouts are packed as 2^
     X(TQ2_0,   GRID2,  35, 256, 66,  NULL,          read_tq2,     {{64, 0},    0,   0,   0,  ORDER_HALVES}) \
     X(MXFP4,   MX4,    39, 32,  17,  NULL,          read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES}) \
     X(NVFP4,   NV4,    40, 64,  36,  NULL,          read_bits,    {{0, 0},     0,   0,   4,  ORDER_EIGHTS})
-#define CODE_FORMAT_LIST(X) MAIN_FORMAT_LIST(X) MORE_FORMAT_LIST(X)
+/* Types of our own (docs/format.md). Like CODED_FORMAT_LIST's, their ids are far from ggml's. LUT4's codes
+ * stand for the values of a table, of which each tensor may have its own. */
+#define OWN_FORMAT_LIST(X)                                                                                  \
+    X(LUT4,    LUT4,   0x4e555414u, 64, 33, NULL,   read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES}) \
+    X(STEP2,   U4,     0x4e555422u, 32, 10, NULL,   read_step2,   {{0, 0},     0,   0,   2,  ORDER_HALVES})
+#define GGML_FORMAT_LIST(X) MAIN_FORMAT_LIST(X) MORE_FORMAT_LIST(X)
+#define CODE_FORMAT_LIST(X) GGML_FORMAT_LIST(X) OWN_FORMAT_LIST(X)
 
 /* X(name, layout, type): coded tensors, by the layout that holds their integers. Their type numbers are
  * "NUT" and the bits of a weight in memory: far from ggml's, so that other programs refuse the file, and so
@@ -136,8 +152,9 @@ typedef struct layout {
     format_act act;
     float tolerance; // largest error of a product, relative to sum |w||x|, against the ref kernels
 
-    /* Blocks [first, first + n) of row `lane` of a group as floats, (n * block). */
-    void (*floats)(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst);
+    /* Blocks [first, first + n) of row `lane` of a group as floats, (n * block). `table` is matrix.table. */
+    void (*floats)(const uint8_t *group, const uint8_t *table, uint32_t lane, size_t first, size_t n,
+                   float *dst);
 } layout;
 
 extern const layout layout_table[LAYOUT_COUNT];
@@ -182,6 +199,20 @@ const format *format_by_name(const char *name);
 static inline bool format_is_coded(const format *f) {
     return f->id >= FORMAT_COUNT;
 }
+/* Whether no other program knows the type. */
+static inline bool format_is_own(const format *f) {
+    return f->ggml_type >> 8 == 0x4e5554u;
+}
+/* Whether a tensor may bring the table that its codes stand for. */
+static inline bool format_has_table(const format *f) {
+    return f->id == FORMAT_LUT4;
+}
+/* The table of those that bring none, 64 higher: NormalFloat (Dettmers et al. 2023, arXiv 2305.14314,
+ * appendix E), times 63. */
+enum { FORMAT_TABLE_ZERO = 64 };
+extern const uint8_t format_lut_values[FORMAT_TABLE];
+/* Blocks as a file has them to floats, (n * block), of a tensor that may have a table (matrix.table). */
+void format_floats(const format *f, const uint8_t *table, const uint8_t *src, size_t n, float *dst);
 /* The name of a type number that is in the table, or that ggml has or had; "unknown" otherwise. */
 const char *format_ggml_name(uint32_t ggml_type);
 
@@ -209,6 +240,8 @@ typedef struct matrix {
     size_t n_cols;             // a multiple of format->block
     uint8_t *data;             // groups of 8 rows, each matrix_group_bytes long, 64-byte aligned
     const matrix_coded *coded; // or NULL
+    const uint8_t *table;      // (FORMAT_TABLE) what its codes stand for, as in codes_table.inc; NULL: what
+                               // those of the layout do
 } matrix;
 
 static inline size_t matrix_groups(const matrix *m) {

@@ -34,6 +34,22 @@ void kernel_choose_all(const kernel_set *set, kernel_choice *choice) {
     memset(choice->set, (int)i, sizeof choice->set);
 }
 
+size_t kernel_find_live(const kernel_act *x, uint8_t *live) {
+    const size_t bytes = 4 * x->bytes;
+    const uint8_t *q = x->q;
+    size_t n = 0;
+    for (size_t b = 0; b < x->n_cols / KERNEL_Q8_BLOCK; b++) {
+        live[b] = 0;
+        for (unsigned j = 0; j < KERNEL_Q8_BLOCK / 4; j++, q += bytes) {
+            uint64_t four = 0;
+            memcpy(&four, q, bytes);
+            live[b] |= (uint8_t)((four != 0) << j);
+            n += four != 0;
+        }
+    }
+    return n;
+}
+
 float kernel_exp(float x) {
     return exp_scalar(x);
 }
@@ -88,7 +104,14 @@ static void probe_tokens(const kernel_set *set, const matrix *w, const float *x,
     memset(q, 0, sizeof q);
     memset(sum, 0, sizeof sum);
     for (size_t i = 0; i < PLACES / 32; i++) d[i] = d_sum[i] = 0;
-    const kernel_act act = {n, PROBE_COLS, NULL, kernel_lanes(n), set->act_bytes, q, d, d_sum, sum};
+    const kernel_act act = {.n_tokens = n,
+                            .n_cols = PROBE_COLS,
+                            .lanes = kernel_lanes(n),
+                            .bytes = set->act_bytes,
+                            .q = q,
+                            .d = d,
+                            .d_sum = d_sum,
+                            .sum = sum};
     for (size_t t = 0; t < n; t++) set->quantize_q8(x + t * PROBE_COLS, 0, PROBE_COLS, t, &act, NULL);
     kernel_mul_mat(set, w)(w, 0, 1, &act, y, PROBE_ROWS);
 }
@@ -106,7 +129,7 @@ static bool probe_product(const kernel_set *set, const format *f, uint32_t state
         f->pack(group, r, 0, PROBE_COLS / 32, blocks);
     }
     probe_act(&state, x);
-    const matrix w = {f, PROBE_ROWS, PROBE_COLS, group, NULL};
+    const matrix w = {f, PROBE_ROWS, PROBE_COLS, group, NULL, NULL};
     for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
         probe_tokens(set, &w, x, counts[k], y);
         for (size_t i = 0; i < counts[k] * PROBE_ROWS; i++) {

@@ -43,6 +43,8 @@ typedef struct kernel_act {
     float *d;     // (tiles, n_cols / 32, lanes)
     float *d_sum; // (tiles, n_cols / 32, lanes) d * sum of q
     int32_t *sum; // (tiles, n_cols / 32, KERNEL_SUMS, lanes)
+    const uint8_t *live; // (n_cols / 32) for mul_live, of one token: bit j of a block is set where one of
+                         // its columns 4j to 4j + 3 is not zero
 } kernel_act;
 
 /* Sums of q over a block of 32 columns: over all, over the last 16, over the negative ones (negated). */
@@ -75,7 +77,7 @@ typedef struct kernel_rope {
  * group: softmax(scale * q . k) v over the positions that a token sees, online over tiles (Milakov and
  * Gimelshein 2018, arXiv 1805.02867), in spans whose partial results are joined in their order (Dao 2023,
  * arXiv 2307.08691). Memory does not grow with the positions. The SIMD sets round queries to integers, as
- * keys of NUT_KV_F16. */
+ * keys of NUT_KV_F16. Where cache->recent is set, all tokens stand in its tile. */
 typedef struct kernel_attend {
     const cache_head *cache;
     const float *q; // (n_tokens, n_q, k_dim), token t at t * q_stride
@@ -98,6 +100,11 @@ typedef struct kernel_attend {
 /* The first position that a token sees whose own is n_kv - 1. */
 static inline size_t kernel_first_seen(size_t n_kv, size_t window) {
     return window && n_kv > window ? n_kv - window : 0;
+}
+
+/* Whether a position is in the tile that its tokens see in 8 bits. */
+static inline bool kernel_sees_recent(const kernel_attend *a, size_t pos) {
+    return a->cache->recent && (a->n_kv - 1 - a->n_behind) / CACHE_TILE == pos / CACHE_TILE;
 }
 
 /* Floats of a partial result: one query head of one token over the positions of one span that it sees. First
@@ -170,6 +177,8 @@ typedef struct kernel_set {
     const char *name;
     size_t act_bytes; // bytes of a quantized activation: 1, or 2 where products are made of int16
     kernel_mul_mat_fn *mul_mat[LAYOUT_COUNT];
+    kernel_mul_mat_fn *mul_live[LAYOUT_COUNT]; // of one token: the same bits, without reading weights that
+                                               // meet zeros alone; NULL: none
 #define NUT_X(name, params) void(*name) params;
     KERNEL_OPS(NUT_X)
 #undef NUT_X
@@ -184,6 +193,14 @@ enum { KERNEL_MOST_SETS = KERNEL_SETS(NUT_X) }; // that a build may link
 
 size_t kernel_count(void);
 const kernel_set *kernel_at(size_t i);
+
+/* Writes `live` (n_cols / 32) of one token; returns how many bits are set. */
+size_t kernel_find_live(const kernel_act *x, uint8_t *live);
+
+/* Whether many of its results are exactly 0. */
+static inline bool kernel_gives_zeros(kernel_activation a) {
+    return a == KERNEL_RELU || a == KERNEL_RELU_SQUARED;
+}
 
 /* The function of a set that multiplies by w. */
 static inline kernel_mul_mat_fn *kernel_mul_mat(const kernel_set *set, const matrix *w) {

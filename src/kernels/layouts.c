@@ -9,7 +9,9 @@
 
 /* ---- floats ---- */
 
-static void floats_F32(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {
+static void floats_F32(const uint8_t *group, const uint8_t *table, uint32_t lane, size_t first, size_t n,
+                       float *dst) {
+    (void)table;
     for (size_t c = 0; c < n; c++) memcpy(dst + c, group + 4 * (L * (first + c) + lane), 4);
 }
 
@@ -19,11 +21,15 @@ static uint16_t number16(const uint8_t *group, uint32_t lane, size_t c) {
     return h;
 }
 
-static void floats_F16(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {
+static void floats_F16(const uint8_t *group, const uint8_t *table, uint32_t lane, size_t first, size_t n,
+                       float *dst) {
+    (void)table;
     for (size_t c = 0; c < n; c++) dst[c] = half_f16_to_f32(number16(group, lane, first + c));
 }
 
-static void floats_BF16(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {
+static void floats_BF16(const uint8_t *group, const uint8_t *table, uint32_t lane, size_t first, size_t n,
+                        float *dst) {
+    (void)table;
     for (size_t c = 0; c < n; c++) dst[c] = half_bf16_to_f32(number16(group, lane, first + c));
 }
 
@@ -37,9 +43,10 @@ BLOCK_INLINE void block_get(const code_layout *l, const uint8_t *block, uint32_t
 }
 
 #define NUT_X(name, ...)                                                                                    \
-    static void floats_##name(const uint8_t *group, uint32_t lane, size_t first, size_t n, float *dst) {    \
+    static void floats_##name(const uint8_t *group, const uint8_t *table, uint32_t lane, size_t first,      \
+                              size_t n, float *dst) {                                                       \
         const code_layout *l = &layout_##name;                                                              \
-        block_parts parts = {.row = 0};                                                                     \
+        block_parts parts = {.row = 0, .table = table};                                                     \
         if (l->scales->row) memcpy(&parts.row, group + sizeof(float) * lane, sizeof(float));                \
         group += layout_group_head(l);                                                                      \
         for (size_t b = first; b < first + n; b++, dst += layout_columns(l)) {                              \
@@ -63,7 +70,7 @@ void matrix_row(const matrix *m, size_t row, float *out) {
     const layout *l = m->format->layout;
     const matrix_coded *coded = m->coded;
     const size_t g = row / L, lane = row % L;
-    l->floats(matrix_group(m, row), (uint32_t)lane, 0, m->n_cols / l->block, out);
+    l->floats(matrix_group(m, row), m->table, (uint32_t)lane, 0, m->n_cols / l->block, out);
     if (!coded) return;
     for (size_t i = coded->first[g]; i < coded->first[g + 1]; i++)
         if (coded->outliers[i].lane == lane) out[coded->outliers[i].col] += coded->outliers[i].value;

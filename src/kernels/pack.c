@@ -38,6 +38,7 @@ MAIN_FORMAT_LIST(NUT_X)
 #undef NUT_X
 #define NUT_X(name, layout, type, block, bytes, ...) PACK_SMALL PACK(name, layout, block, bytes)
 MORE_FORMAT_LIST(NUT_X)
+OWN_FORMAT_LIST(NUT_X)
 #undef NUT_X
 
 #define NUT_X(name, layout, type, bytes)                                                                    \

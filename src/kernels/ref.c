@@ -16,15 +16,18 @@ enum { L = FORMAT_LANES };
 
 enum { TILE_TOKENS = 8, TILE_COLS = 32 };
 
-/* Columns [c, c + n) of a group's rows as floats, tile (n, 8); n <= FORMAT_MAX_BLOCK, whole blocks. */
-static void group_tile(const layout *l, const uint8_t *group, size_t c, size_t n, float *tile) {
+/* Columns [c, c + n) of the rows of w's group g as floats, tile (n, 8); n <= FORMAT_MAX_BLOCK, whole blocks.
+ */
+static void group_tile(const matrix *w, size_t g, size_t c, size_t n, float *tile) {
+    const layout *l = w->format->layout;
+    const uint8_t *group = w->data + g * matrix_group_bytes(w);
     if (l->id == LAYOUT_F32) {
         memcpy(tile, group + 4 * L * c, 4 * L * n);
         return;
     }
     float row[FORMAT_MAX_BLOCK];
     for (uint32_t lane = 0; lane < L; lane++) {
-        l->floats(group, lane, c / l->block, n / l->block, row);
+        l->floats(group, w->table, lane, c / l->block, n / l->block, row);
         for (size_t i = 0; i < n; i++) tile[L * i + lane] = row[i];
     }
 }
@@ -58,14 +61,13 @@ static void tile_product(const float *tile, const float *x, size_t n, double *su
 /* One group, tokens [t, t + n_tokens), n_tokens <= TILE_TOKENS. */
 static void group_product(const matrix *w, size_t g, const kernel_act *x, size_t t, size_t n_tokens,
                           float *y, size_t ldy) {
-    const uint8_t *group = w->data + g * matrix_group_bytes(w);
     const layout *l = w->format->layout;
     const size_t step = l->block == 1 ? TILE_COLS : l->block;
     double sum[TILE_TOKENS][L] = {{0}};
     float tile[FORMAT_MAX_BLOCK * L], part[FORMAT_MAX_BLOCK];
     for (size_t c = 0; c < w->n_cols; c += step) {
         size_t n = w->n_cols - c < step ? w->n_cols - c : step;
-        group_tile(l, group, c, n, tile);
+        group_tile(w, g, c, n, tile);
         for (size_t i = 0; i < n_tokens; i++) {
             act_tile(x, l->act, t + i, c, n, part);
             tile_product(tile, part, n, sum[i]);
@@ -217,12 +219,17 @@ static void attend_positions(const kernel_attend *a, size_t h, const float *q, s
     const size_t k_dim = a->cache->k_dim, v_dim = a->cache->v_dim, seen = kernel_first_seen(n_kv, a->window);
     const size_t end = n_kv < first + CACHE_SPAN ? n_kv : first + CACHE_SPAN;
     double value[CACHE_MAX_DIM];
+    float stored[CACHE_MAX_DIM];
     attended all;
     attended_begin(&all);
     for (size_t p = first > seen ? first : seen; p < end; p++) {
         double dot = 0;
-        for (size_t i = 0; i < k_dim; i++) dot += (double)q[i] * (double)cache_key(a->cache, p, i);
-        for (size_t i = 0; i < v_dim; i++) value[i] = (double)cache_value(a->cache, p, i);
+        cache_head cache = *a->cache;
+        if (!kernel_sees_recent(a, p)) cache.recent = NULL;
+        cache_key(&cache, p, stored);
+        for (size_t i = 0; i < k_dim; i++) dot += (double)q[i] * (double)stored[i];
+        cache_value(&cache, p, stored);
+        for (size_t i = 0; i < v_dim; i++) value[i] = (double)stored[i];
         const double away = fabs((double)(n_kv - 1 - a->n_behind) - (double)p);
         const double lowered = a->slopes ? (double)a->slopes[h] * away : 0;
         attended_add(&all, v_dim, value, (float)((score_of(a, dot) - lowered) * LOG2E), 1);

@@ -40,6 +40,14 @@ typedef struct rows {
     _Alignas(16) float score[GROUP][TILE];
     _Alignas(16) int16_t weight[CACHE_MAX_BLOCKS][GROUP][TILE];
     float unit[CACHE_MAX_BLOCKS][GROUP], factor[GROUP];
+    float inverse[ROWS]; // what queries are multiplied by to be integers
+    cache_tile tile;     // at hand, and where it is packed, its numbers, scales and center
+    _Alignas(16) int8_t unpacked[2][TILE * CACHE_MAX_DIM];
+    _Alignas(16) float scales[2][TILE * CACHE_MAX_BLOCKS];
+    float center[CACHE_MAX_DIM];
+    /* What queries of the group at hand make of the center: see center_numbers. */
+    _Alignas(16) int16_t turned[CACHE_MAX_DIM / 2][GROUP][2];
+    float turned_unit[GROUP], still[GROUP];
 } rows;
 
 /* A row sees positions [row_begin, row_end). */
@@ -139,6 +147,84 @@ SIMD_INLINE void tile_scores(rows *s, int m, int bytes, size_t r, const cache_ti
                 x = wasm_f32x4_mul(x, wasm_v128_load(scale + 4 * (i % 2)));
                 wasm_v128_store(to, c ? wasm_f32x4_add(wasm_v128_load(to), x) : x);
             }
+        }
+    }
+}
+
+/* ---- packed numbers ---- */
+
+/* A tile's keys or values, of dim columns, as NUT_KV_Q8_0 has them. */
+static void unpack(const cache_kind *kind, const uint8_t *packed, const float *scales, size_t dim,
+                   int8_t *numbers, float *unpacked_scales) {
+    const v128_t levels = wasm_v128_load(cache_levels), low = wasm_i8x16_splat(15);
+    for (const uint8_t *end = packed + TILE * dim / 2; packed < end; packed += 16, numbers += CACHE_PACKED) {
+        const v128_t x = wasm_v128_load(packed);
+        wasm_v128_store(numbers, wasm_i8x16_swizzle(levels, wasm_v128_and(x, low)));
+        wasm_v128_store(numbers + 16, wasm_i8x16_swizzle(levels, wasm_v128_and(wasm_u16x8_shr(x, 4), low)));
+    }
+    const uint16_t *upper = (const uint16_t *)(const void *)scales;
+    for (size_t i = 0; i < TILE * cache_blocks(kind, dim); i += 4)
+        wasm_v128_store(unpacked_scales + i, wasm_i32x4_shl(wasm_i32x4_load16x4(upper + i), 16));
+}
+
+static cache_tile tile_of(rows *s, size_t pos) {
+    const cache_head *h = s->a->cache;
+    const cache_tile t = cache_tile_of(h, pos);
+    if (!h->kind->packed) return t;
+    cache_center(&t, h->k_dim, s->center);
+    if (kernel_sees_recent(s->a, pos)) {
+        cache_tile recent = cache_recent(h);
+        recent.center = t.center;
+        return recent;
+    }
+    unpack(h->kind, t.k, t.k_scale, h->k_dim, s->unpacked[0], s->scales[0]);
+    unpack(h->kind, t.v, t.v_scale, h->v_dim, s->unpacked[1], s->scales[1]);
+    return (cache_tile){(uint8_t *)s->unpacked[0], (uint8_t *)s->unpacked[1], s->scales[0], s->scales[1],
+                        t.center};
+}
+
+/* The nearest integer; 0 where there is none. */
+static int16_t nearest(float x) {
+    return fabsf(x) <= WEIGHT_MOST + 0.25f ? (int16_t)rintf(x) : 0;
+}
+
+/* What a row's query makes of the tile's center: for each pair of columns what its cosine and its sine are
+ * multiplied by, as integers; and the columns that stay. Sums of their products with the table of turns stay
+ * below 2^31. */
+static void center_numbers(rows *s, size_t i, size_t r) {
+    enum { MOST_SUM = 65000 };
+    const cache_turns *t = &s->a->cache->turns;
+    const float *q = row_query(s, r), *k = s->center, by = s->inverse[r];
+    float still = 0, sum = 0, most = 0, even[CACHE_MAX_DIM / 2], odd[CACHE_MAX_DIM / 2];
+    for (size_t c = 2 * t->n_pairs; c < s->a->cache->k_dim; c++) still += q[c] * k[c];
+    for (size_t n = 0; n < t->n_pairs; n++) {
+        const size_t a = cache_turned(t, n), b = cache_turned_with(t, n);
+        even[n] = q[a] * k[a] + q[b] * k[b], odd[n] = q[b] * k[a] - q[a] * k[b];
+        sum += fabsf(even[n]) + fabsf(odd[n]);
+        most = fmaxf(most, fmaxf(fabsf(even[n]), fabsf(odd[n])));
+    }
+    const float unit = fmaxf(cache_scale(most, 0, WEIGHT_MOST, 0), cache_scale(sum, 0, MOST_SUM, 0)),
+                each = unit > 0 ? 1 / unit : 0;
+    for (size_t n = 0; n < t->n_pairs; n++)
+        s->turned[n][i][0] = nearest(even[n] * each), s->turned[n][i][1] = nearest(odd[n] * each);
+    s->turned_unit[i] = unit * by / CACHE_TURN_MOST, s->still[i] = still * by;
+}
+
+/* Adds the products of m rows' queries with the tile's turned center to their scores [first, end). */
+SIMD_INLINE void center_scores(rows *s, int m, size_t r, size_t first, size_t end) {
+    const size_t n_pairs = s->a->cache->turns.n_pairs;
+    const uint8_t *table = (const uint8_t *)s->a->cache->turns.table;
+    for (size_t i = 0; i < (size_t)m; i++) center_numbers(s, i, r + i);
+    for (size_t p = first; p < end; p += 8) {
+        v128_t acc[GROUP][2];
+        dots(m, 2, s->turned[0][0], 2, 2 * GROUP, table + p * n_pairs * 4, n_pairs, acc);
+        SIMD_UNROLL
+        for (int i = 0; i < 2 * m; i++) {
+            float *to = s->score[i / 2] + p + 4 * (i % 2);
+            v128_t x = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(acc[i / 2][i % 2]),
+                                      wasm_v128_load32_splat(&s->turned_unit[i / 2]));
+            x = wasm_f32x4_add(x, wasm_v128_load32_splat(&s->still[i / 2]));
+            wasm_v128_store(to, wasm_f32x4_add(wasm_v128_load(to), x));
         }
     }
 }
@@ -432,7 +518,7 @@ static void tile_weights(rows *s, int m, const cache_tile *t, const seen *n) {
 /* Rows [r, r + m) of a group through the tile that begins at position `tile`, of which each sees some. Over
  * floats (bytes: 4) all see the same. */
 SIMD_INLINE void tile_rows(rows *s, int m, int bytes, size_t r, size_t tile) {
-    const cache_tile t = cache_tile_of(s->a->cache, tile);
+    const cache_tile t = s->tile;
     const seen n = tile_seen(s, (size_t)m, r, tile);
     if (bytes == 4) {
         float_scores(s, m, r, &t, &n);
@@ -441,6 +527,7 @@ SIMD_INLINE void tile_rows(rows *s, int m, int bytes, size_t r, size_t tile) {
         return;
     }
     tile_scores(s, m, bytes, r, &t, n.first, n.padded);
+    if (bytes == 1 && t.center) center_scores(s, m, r, n.first, n.padded);
     integer_softmax(s, m, r, &n);
     tile_weights(s, m, &t, &n);
     tile_values(s, m, bytes, r, &t, n.first, n.last);
@@ -467,18 +554,18 @@ ROWS_FUNCTION(4, 4)
 
 /* Rows [r, stop) of a group, all of which see something of the tile. */
 static void group_rows(rows *s, size_t r, size_t stop, size_t tile) {
-    static void (*const by_kind[][GROUP])(rows *, size_t, size_t) = {
-        [NUT_KV_F16] = {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2},
-        [NUT_KV_Q8_0] = {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
+    static void (*const by_bytes[][GROUP])(rows *, size_t, size_t) = {
+        [1] = {tile_rows_1_1, tile_rows_2_1, tile_rows_3_1, tile_rows_4_1},
+        [2] = {tile_rows_1_2, tile_rows_2_2, tile_rows_3_2, tile_rows_4_2},
 #ifndef NUT_FLOAT_CACHE_BY_REF
-        [CACHE_F32] = {tile_rows_1_4, tile_rows_2_4, tile_rows_3_4, tile_rows_4_4}
+        [4] = {tile_rows_1_4, tile_rows_2_4, tile_rows_3_4, tile_rows_4_4}
 #endif
     };
-    const size_t kind = (size_t)(s->a->cache->kind - cache_kinds);
+    const size_t bytes = s->a->cache->kind->bytes;
     while (r < stop) {
-        size_t end = kind == CACHE_F32 ? r + 1 : stop;
+        size_t end = bytes == 4 ? r + 1 : stop;
         while (end < stop && same_seen(s, r, end, tile)) end++;
-        by_kind[kind][end - r - 1](s, r, tile);
+        by_bytes[bytes][end - r - 1](s, r, tile);
         r = end;
     }
 }
@@ -498,12 +585,14 @@ static void span_rows(rows *s, size_t first) {
         memset(s->sums + r * s->stride, 0, s->a->cache->v_dim * sizeof *s->sums);
         s->highest[r] = -INFINITY, s->total[r] = 0;
     }
-    for (size_t tile = first > seen_first ? first : seen_first; tile < end; tile += TILE)
+    for (size_t tile = first > seen_first ? first : seen_first; tile < end; tile += TILE) {
+        s->tile = tile_of(s, tile);
         for (size_t g = 0; g < s->n; g += GROUP) {
             size_t r = g, stop = s->n - g < GROUP ? s->n : g + GROUP;
             rows_seeing(s, tile, &r, &stop);
             group_rows(s, r, stop, tile);
         }
+    }
 }
 
 /* ---- rows ---- */
@@ -526,9 +615,15 @@ static void rows_begin(rows *s, const kernel_attend *a, size_t first, size_t n, 
     s->a = a, s->first = first, s->n = n, s->sums = sums, s->stride = stride;
     for (size_t r = 0; r < n; r++) {
         const float *x = row_query(s, r);
+        _Alignas(16) float transformed[CACHE_MAX_DIM];
+        if (a->cache->kind->packed) {
+            x = memcpy(transformed, x, a->cache->k_dim * sizeof *x);
+            cache_transform(transformed, a->cache->k_dim);
+        }
         const float scale = integers ? simd_cache_scale(x, a->cache->k_dim, WEIGHT_MOST, CACHE_LENGTH) : 1;
         s->to_log2[r] = a->softcap > 0 ? a->softcap * LOG2E : scale * a->scale * LOG2E;
         s->to_cap[r] = a->softcap > 0 ? scale * a->scale / a->softcap : 0;
+        s->inverse[r] = scale > 0 ? 1 / scale : 0;
         if (integers) query_to_integers(s, r, x, scale);
     }
 }
@@ -564,6 +659,7 @@ static void join_end(const joined *to) {
     const v128_t inverse = wasm_f32x4_splat(1.0f / to->total);
     for (size_t c = 0; c < to->cache->v_dim; c += 4)
         wasm_v128_store(to->out + c, wasm_f32x4_mul(wasm_v128_load(to->out + c), inverse));
+    if (to->cache->kind->packed) cache_transform(to->out, to->cache->v_dim);
 }
 
 /* NUT_FLOAT_CACHE_BY_REF: floats are left to the kernels in plain C. For modules of pages, which cannot load

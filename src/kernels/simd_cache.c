@@ -148,6 +148,10 @@ void simd_store(const cache_head *h, size_t pos, const kernel_rope *r, const flo
         store_floats(h, &t, pos, key, v);
         return;
     }
+    if (h->kind->packed) {
+        cache_put(h, pos, key, v);
+        return;
+    }
     store_key(h, &t, pos, key);
     store_value(h, &t, pos, v);
 }

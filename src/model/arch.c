@@ -88,6 +88,15 @@ static void fixed_alibi(model_hparams *hp) {
 /* Order of rotation as the families' converters left the weights: llama's were permuted to adjacent pairs.
  */
 // clang-format off
+/* Of our own (docs/format.md): Llama's layers with tiles of attention, and with linear attention. */
+#ifdef NUT_PAGES
+#define OWN_ARCH_LIST(X)
+#else
+#define OWN_ARCH_LIST(X)                                                                                    \
+    X("nutshell-tiles", GATED, .rope = MODEL_ROPE_NEOX, .features = ARCH_PRE_NORM | ARCH_TILES)             \
+    X("nutshell-linear", .mixer = BLOCK_mix_linear, .ffn = BLOCK_ffn_gated, .features = ARCH_PRE_NORM)
+#endif
+
 #define ARCH_LIST(X)                                                                                        \
     X("llama", GATED, .rope = MODEL_ROPE_NORM, .experts = EXPERTS,                                          \
       .features = ARCH_PRE_NORM | ARCH_ANY_BIAS)                                                            \
@@ -220,7 +229,10 @@ static void fixed_alibi(model_hparams *hp) {
     X("rwkv6", .mixer = BLOCK_mix_rwkv6, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
       .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_EMBD_NORM | ARCH_CHANNEL_GATE)                      \
     X("rwkv7", .mixer = BLOCK_mix_rwkv7, .ffn = BLOCK_ffn_rwkv, LAYER, .names = rwkv_names,                 \
-      .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_EMBD_NORM | ARCH_LINKED)
+      .features = ARCH_PRE_NORM | ARCH_NORM_BIAS | ARCH_EMBD_NORM | ARCH_LINKED)                            \
+    X("nutshell-relu", GATED, .rope = MODEL_ROPE_NORM, .activation = KERNEL_RELU,                           \
+      .features = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_RELU_NORM)                                           \
+    OWN_ARCH_LIST(X)
 // clang-format on
 
 static const arch archs[] = {

@@ -53,6 +53,8 @@ enum {
 #define ARCH_QK_NORM_FULL_MAYBE (UINT64_C(1) << 38) // as ARCH_QK_NORM_FULL with biases, in some files
 #define ARCH_RESIDUALS                                                                                      \
     (UINT64_C(1) << 39) // several residuals (run/residuals.c), low-rank mixers, sparse gates
+#define ARCH_TILES       (UINT64_C(1) << 40) // attention sees some tiles of positions
+#define ARCH_RELU_NORM   (UINT64_C(1) << 41) // what blocks read is the norm's positive part
 #define ARCH_HEAD        (UINT64_C(1) << 37) // a file may have a head that scores texts
 #define ARCH_TILED_HEADS (UINT64_C(1) << 33) // value head h has key head h % n, not h / (n_v / n)
 
@@ -88,8 +90,18 @@ typedef struct block_spec {
     size_t n_tensors;
 } block_spec;
 
+/* Families of our own, which no published model has: the pages' modules do without, and without the kinds of
+ * blocks that only those have. */
+#ifdef NUT_PAGES
+enum { ARCH_OWN = false };
+#define OWN_BLOCK_LIST(X)
+#else
+enum { ARCH_OWN = true };
+#define OWN_BLOCK_LIST(X) X(mix_linear)
+#endif
+
 /* Kinds of blocks; the order is that of ids. Each is described, and run, by run/NAME.c. */
-#define BLOCK_LIST(X)                                                                                       \
+#define PUBLISHED_BLOCK_LIST(X)                                                                             \
     X(mix_attention)                                                                                        \
     X(mix_shortconv)                                                                                        \
     X(mix_mamba)                                                                                            \
@@ -104,6 +116,9 @@ typedef struct block_spec {
     X(ffn_experts)                                                                                          \
     X(ffn_inputs)                                                                                           \
     X(mix_laurel)
+#define BLOCK_LIST(X)        PUBLISHED_BLOCK_LIST(X) X(mix_linear)
+/* Those that are there. */
+#define LINKED_BLOCK_LIST(X) PUBLISHED_BLOCK_LIST(X) OWN_BLOCK_LIST(X)
 
 enum {
 #define NUT_X(name) BLOCK_##name,

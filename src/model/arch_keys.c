@@ -26,6 +26,8 @@ enum {
     OF_STABLELM = 1 << 14,
     OF_HEAD = 1 << 15,      // scores of texts
     OF_RESIDUALS = 1 << 16, // several residuals
+    OF_HEADS = 1 << 17,     // all kinds of attention, linear too
+    OF_TILES = 1 << 18,     // attention that sees some tiles of positions
 };
 
 typedef struct known_key {
@@ -45,11 +47,18 @@ static const known_key read_keys[] = {
     {"final_logit_softcapping", OF_ALL},
     {"attention.layer_norm_epsilon", OF_ALL},
     {"attention.layer_norm_rms_epsilon", OF_ALL},
+#ifndef NUT_PAGES
+    {"attention.tiles.local", OF_TILES},
+    {"attention.tiles.global", OF_TILES},
+    {"attention.tiles.stride", OF_TILES},
+    {"attention.tiles.random", OF_TILES},
+    {"attention.tiles.seed", OF_TILES},
+#endif
     {"attention.causal", OF_ATTENTION},
-    {"attention.head_count", OF_ATTENTION},
-    {"attention.head_count_kv", OF_ATTENTION},
-    {"attention.key_length", OF_ATTENTION},
-    {"attention.value_length", OF_ATTENTION},
+    {"attention.head_count", OF_HEADS},
+    {"attention.head_count_kv", OF_HEADS},
+    {"attention.key_length", OF_HEADS},
+    {"attention.value_length", OF_HEADS},
     {"attention.sliding_window", OF_ATTENTION},
     {"attention.sliding_window_pattern", OF_ATTENTION},
     {"attention.scale", OF_ATTENTION},
@@ -119,9 +128,10 @@ static const known_key read_keys[] = {
 
 /* What a mixer reads. */
 static unsigned of_mixer(uint8_t mixer) {
+    if (ARCH_OWN && mixer == BLOCK_mix_linear) return OF_HEADS;
     switch (mixer) {
-    case BLOCK_mix_attention: return OF_ATTENTION | OF_PLAIN;
-    case BLOCK_mix_mla: return OF_ATTENTION | OF_LATENT;
+    case BLOCK_mix_attention: return OF_HEADS | OF_ATTENTION | OF_PLAIN;
+    case BLOCK_mix_mla: return OF_HEADS | OF_ATTENTION | OF_LATENT;
     case BLOCK_mix_shortconv: return OF_CONV;
     case BLOCK_mix_mamba: return OF_STATE;
     case BLOCK_mix_mamba2:
@@ -142,6 +152,7 @@ static unsigned of_family(const arch *a) {
     if (a->features & ARCH_MAY_PARALLEL) of |= OF_STABLELM;
     if (a->features & ARCH_HEAD) of |= OF_HEAD;
     if (a->features & ARCH_RESIDUALS) of |= OF_RESIDUALS;
+    if (ARCH_OWN && (a->features & ARCH_TILES)) of |= OF_TILES;
     return of;
 }
 

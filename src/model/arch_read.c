@@ -337,6 +337,14 @@ static nut_status get_residuals(keys *k, model_hparams *hp, nut_error *err) {
     return NUT_OK;
 }
 
+static nut_status get_tiles(keys *k, tile_hparams *t, nut_error *err) {
+    TRY(get_count(k, "attention.tiles.local", 0, 1u << 22, &t->local, err));
+    TRY(get_size(k, "attention.tiles.global", 0, &t->global, err));
+    TRY(get_size(k, "attention.tiles.stride", 0, &t->stride, err));
+    TRY(get_size(k, "attention.tiles.random", 0, &t->random, err));
+    return gguf_get_u32(k->g, key_of(k, "attention.tiles.seed"), 0, &t->seed, err);
+}
+
 nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hparams *hp, nut_error *err) {
     keys k = {.g = g, .arch = a->name};
     *hp = (model_hparams){.n_vocab = n_vocab, .rope_kind = a->rope, .rotates = true};
@@ -352,6 +360,7 @@ nut_status arch_hparams(const gguf *g, const arch *a, uint32_t n_vocab, model_hp
     TRY(get_wkv(&k, hp, err));
     if (a->after) TRY(get_size(&k, "embedding_length_per_layer_input", 0, &hp->n_inputs, err));
     if (a->features & ARCH_RESIDUALS) TRY(get_residuals(&k, hp, err));
+    if (ARCH_OWN && (a->features & ARCH_TILES)) TRY(get_tiles(&k, &hp->tiles, err));
     if (a->derive) a->derive(hp);
     hp->logit_scale /= hp->logit_divisor;
     TRY(check_activation(&k, a, err));
@@ -474,7 +483,8 @@ static nut_status get_cutoff(const layer_keys *k, uint32_t il, layer_hparams *l,
 }
 
 static bool has_heads(const layer_hparams *l) {
-    return l->mixer == BLOCK_mix_attention || l->mixer == BLOCK_mix_mla;
+    return l->mixer == BLOCK_mix_attention || l->mixer == BLOCK_mix_mla ||
+           (ARCH_OWN && l->mixer == BLOCK_mix_linear);
 }
 
 static void take_most(layer_hparams *most, const layer_hparams *l) {

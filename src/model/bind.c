@@ -148,8 +148,25 @@ static bool find_in(const nut_model *m, const place *p, gguf_str name, binding *
     return true;
 }
 
+/* Takes ".lora_a" or ".lora_b" off a name. */
+static bind_side take_side(gguf_str *name) {
+    if (name->n < 8 || memcmp(name->s + name->n - 7, ".lora_", 6)) return BIND_WHOLE;
+    const char last = name->s[name->n - 1];
+    if (last != 'a' && last != 'b') return BIND_WHOLE;
+    name->n -= 7;
+    return last == 'a' ? BIND_SIDE_A : BIND_SIDE_B;
+}
+
+/* All matrices of these blocks are those of linears. */
+static bool takes_sides(const nut_model *m, const binding *b) {
+    const model_layer *l = m->layers ? &m->layers[b->layer] : NULL;
+    if (!l || b->spec->kind != TENSOR_MATRIX || b->spec->parts) return false;
+    return (b->base == l->mixer && l->hp.mixer == BLOCK_mix_attention) ||
+           (b->base == l->ffn && (l->hp.ffn == BLOCK_ffn_gated || l->hp.ffn == BLOCK_ffn_plain));
+}
+
 /* Whether the tensor has a place in the model; suffix receives its name there. */
-static bool find_place(const nut_model *m, binding *b, gguf_str name, gguf_str *suffix, bool *in_layer) {
+static bool find_any(const nut_model *m, binding *b, gguf_str name, gguf_str *suffix, bool *in_layer) {
     *suffix = name;
     *in_layer = parse_layer(name, &b->layer, suffix);
     const gguf_str known = arch_table_name(m->arch, *suffix);
@@ -164,11 +181,22 @@ static bool find_place(const nut_model *m, binding *b, gguf_str name, gguf_str *
     return false;
 }
 
+static bool find_place(const nut_model *m, binding *b, gguf_str name, gguf_str *suffix, bool *in_layer) {
+    b->side = take_side(&name);
+    return find_any(m, b, name, suffix, in_layer) && (!b->side || takes_sides(m, b));
+}
+
+/* Where the tensor's matrix is beside that of spec. */
+static size_t side_offset(const binding *b) {
+    static const size_t at[] = {0, offsetof(linear, side.a), offsetof(linear, side.b)};
+    return at[b->side];
+}
+
 /* Part i of what a tensor holds: where it goes, and its rows, or its length. False beyond the last. */
 static bool part_at(const nut_model *m, const binding *b, size_t i, void **to, uint64_t *size) {
     const tensor_part *parts = b->spec->parts;
     if (parts ? !parts[i].letter : i > 0) return false;
-    *to = b->base + (parts ? parts[i].to : b->spec->to);
+    *to = b->base + (parts ? parts[i].to : b->spec->to) + side_offset(b);
     *size = parts ? arch_size(&m->hp, &m->layers[b->layer].hp, parts[i].letter) : b->source->dims[1];
     return true;
 }
@@ -178,8 +206,16 @@ const tensor_spec *bind_find(const nut_model *m, gguf_str name, void **to) {
     gguf_str suffix;
     bool in_layer;
     if (!find_place(m, &b, name, &suffix, &in_layer)) return NULL;
-    *to = b.base + (b.spec->parts ? b.spec->parts->to : b.spec->to);
+    *to = b.base + (b.spec->parts ? b.spec->parts->to : b.spec->to) + side_offset(&b);
     return b.spec;
+}
+
+linear *bind_linear(const nut_model *m, gguf_str name) {
+    binding b = {0};
+    gguf_str suffix;
+    bool in_layer;
+    if (!find_place(m, &b, name, &suffix, &in_layer) || b.side || !takes_sides(m, &b)) return NULL;
+    return (linear *)(b.base + b.spec->to);
 }
 
 /* Finds the place of a tensor; it has none where it is not among those to be bound. */
@@ -215,15 +251,29 @@ static nut_status padded_vocabulary(const nut_model *m, const gguf_tensor *t, nu
         (int)t->name.n, t->name.s, (unsigned long long)t->dims[1], m->hp.n_vocab);
 }
 
+/* Whether a tensor has the one free size, a rank, that is left to matrices of low rank: A's rows, and the
+ * columns of what follows. That they agree is known when all are there. */
+static bool fits_rank(const binding *b, const gguf_tensor *must) {
+    const gguf_tensor *t = b->source;
+    const int free_one = b->side == BIND_SIDE_A, other = !free_one;
+    return b->spec->kind == TENSOR_MATRIX && t->n_dims == 2 && t->dims[other] == must->dims[other] &&
+           t->dims[free_one] % FORMAT_LANES == 0 && t->dims[free_one] <= must->dims[0];
+}
+
+static nut_status wrong_shape(const gguf_tensor *t, const gguf_tensor *must, nut_error *err) {
+    char found[96], expected[96];
+    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s is %s and must be %s",
+                     (int)t->name.n, t->name.s, shape_text(t, found), shape_text(must, expected));
+}
+
 static nut_status check_shape(const nut_model *m, const binding *b, nut_error *err) {
     const gguf_tensor *t = b->source, must = shape_of(m, b->spec, b->layer);
-    char found[96], expected[96];
-    if (!memcmp(t->dims, must.dims, sizeof must.dims)) return NUT_OK;
+    if (!b->side && !memcmp(t->dims, must.dims, sizeof must.dims)) return NUT_OK;
+    if (takes_sides(m, b) && fits_rank(b, &must)) return NUT_OK;
     if (b->spec->kind == TENSOR_MATRIX && b->spec->shape[1] == 'V' && t->n_dims == 2 &&
         t->dims[0] == must.dims[0])
         return padded_vocabulary(m, t, err);
-    return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s is %s and must be %s",
-                     (int)t->name.n, t->name.s, shape_text(t, found), shape_text(&must, expected));
+    return wrong_shape(t, &must, err);
 }
 
 /* Matrices; those of a stack, or parts of a tensor, are whole groups. */
@@ -249,6 +299,8 @@ static nut_status choose_formats(const nut_model *m, binding *b, nut_error *err)
         return error_set(err, NUT_E_CORRUPT, "the model file is damaged: tensor %.*s cannot be coded",
                          (int)t->name.n, t->name.s);
     b->as = plain ? &format_table[FORMAT_F32] : b->from;
+    b->apart = m->experts_apart && b->spec->kind == TENSOR_STACK && b->spec->shape[2] == 'X' &&
+               !format_is_coded(b->from);
     return NUT_OK;
 }
 
@@ -291,7 +343,7 @@ static void plan_part(arena *memory, const binding *b, void *to, uint64_t size) 
     case TENSOR_STACK:
         *(const matrix **)to = &found_stack;
         arena_add(memory, (size_t)b->source->dims[2], sizeof(matrix));
-        for (uint64_t i = 0; i < b->source->dims[2]; i++)
+        for (uint64_t i = 0; i < b->source->dims[2] && !b->apart; i++)
             arena_add(memory, matrix_groups(&w), matrix_group_bytes(&w));
     }
 }
@@ -314,12 +366,13 @@ static void plan_coded(arena *memory, const binding *b) {
     arena_add(memory, t->n_outliers < SIZE_MAX ? (size_t)t->n_outliers : SIZE_MAX, sizeof(matrix_outlier));
 }
 
-static void plan_memory(const nut_model *m, arena *memory, const binding *b) {
+void bind_measure(const nut_model *m, arena *memory, const binding *b) {
     void *to;
     uint64_t size;
     if (b->spec->kind == TENSOR_VECTOR) arena_add(memory, (size_t)count_numbers(b->source), sizeof(float));
     for (size_t i = 0; part_at(m, b, i, &to, &size); i++) plan_part(memory, b, to, size);
     if (format_is_coded(b->as)) plan_coded(memory, b);
+    if (format_has_table(b->as)) arena_add(memory, 1, FORMAT_TABLE);
 }
 
 _Static_assert(sizeof(binding) <= SORT_MAX_ROW, "bindings are too large to be sorted");
@@ -401,8 +454,58 @@ static nut_status check_layer(const nut_model *m, uint32_t il, nut_error *err) {
     return NUT_OK;
 }
 
+/* ---- sides ---- */
+
+/* Whether a linear and its side fit together; shape is W's without an A in front. */
+static bool side_fits(const linear *l, const gguf_tensor *shape) {
+    const matrix *a = &l->side.a, *b = &l->side.b;
+    if (!a->format) return !b->format && l->w.n_cols == shape->dims[0];
+    return b->format ? b->n_cols == a->n_rows && l->w.n_cols == shape->dims[0] : l->w.n_cols == a->n_rows;
+}
+
+/* Of a linear whose parts do not fit: the matrix where it is alone, or all. */
+static nut_status bad_sides(const linear *l, const char *name, uint32_t il, const gguf_tensor *shape,
+                            nut_error *err) {
+    char text[64];
+    const int n = snprintf(text, sizeof text, "blk.%u.%s", il, name);
+    const gguf_tensor is = {.name = {text, (uint64_t)n}, .n_dims = 2, .dims = {l->w.n_cols, l->w.n_rows}};
+    if (!l->side.a.format && !l->side.b.format) return wrong_shape(&is, shape, err);
+    return error_set(err, NUT_E_CORRUPT,
+                     "the model file is damaged: tensor %s and its low-rank parts (.lora_a, .lora_b) do not "
+                     "fit together",
+                     text);
+}
+
+static nut_status check_sides_in(const nut_model *m, const place *p, uint32_t il, nut_error *err) {
+    for (size_t i = 0; i < p->n; i++) {
+        const binding b = {.spec = &p->specs[i], .base = p->base, .layer = il};
+        if (!takes_sides(m, &b) || !is_bound(b.spec, b.base + b.spec->to)) continue;
+        const gguf_tensor shape = shape_of(m, b.spec, il);
+        const linear *l = (const linear *)(b.base + b.spec->to);
+        if (!side_fits(l, &shape))
+            return bad_sides(l, arch_file_name(m->arch, b.spec->name), il, &shape, err);
+    }
+    return NUT_OK;
+}
+
+static nut_status check_sides(const nut_model *m, nut_error *err) {
+    for (uint32_t il = 0; il < m->hp.n_layer; il++)
+        for (int i = 0; i < LAYER_PLACES; i++) {
+            const place p = layer_place(m, il, i);
+            TRY(check_sides_in(m, &p, il, err));
+        }
+    return NUT_OK;
+}
+
+/* Memory for what sides make of a token. */
+static void want_side(nut_model *m, const binding *b) {
+    const gguf_tensor must = shape_of(m, b->spec, b->layer);
+    const size_t n = linear_side_scratch((size_t)b->source->dims[1], (size_t)must.dims[1]);
+    if (b->side == BIND_SIDE_A && n > m->n_side_scratch) m->n_side_scratch = n;
+}
+
 nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_come, nut_error *err) {
-    if (rest->n_tensors <= n_to_come) return NUT_OK;
+    if (rest->n_tensors <= n_to_come) return n_to_come ? NUT_OK : check_sides(m, err);
     if (n_to_come)
         return error_set(err, NUT_E_CORRUPT,
                          "the model lacks %llu tensors and the splits to come have only %llu; it was not "
@@ -429,10 +532,11 @@ nut_status bind_plan(nut_model *m, int which, arena *memory, const gguf_tensor *
         TRY(check_shape(m, b, err));
         TRY(check_unbound(m, b, err));
         TRY(choose_formats(m, b, err));
-        plan_memory(m, memory, b);
+        bind_measure(m, memory, b);
         if (format_is_coded(b->as) && b->source->dims[0] > m->n_scaled)
             m->n_scaled = (size_t)b->source->dims[0];
-        if (rest) take_needs(m, b, rest);
+        want_side(m, b);
+        if (rest && !b->side) take_needs(m, b, rest);
     }
     _Static_assert(sizeof *bindings <= SORT_MAX_ROW, "rows that can be sorted");
     sort_rows(bindings, n, sizeof *bindings, by_offset);
@@ -458,7 +562,11 @@ static void place_part(arena *memory, binding *b, size_t i, void *to, uint64_t s
         return;
     case TENSOR_STACK:
         b->w[i] = arena_take(memory, (size_t)b->source->dims[2], sizeof(matrix));
-        for (uint64_t k = 0; k < b->source->dims[2]; k++) place_matrix(memory, &b->w[i][k], &like);
+        for (uint64_t k = 0; k < b->source->dims[2]; k++)
+            if (b->apart)
+                b->w[i][k] = like;
+            else
+                place_matrix(memory, &b->w[i][k], &like);
         *(matrix **)to = b->w[i];
     }
 }
@@ -479,6 +587,14 @@ static void place_coded(arena *memory, binding *b, size_t n_parts) {
         }
 }
 
+/* One for all matrices of the tensor. */
+static void place_table(arena *memory, binding *b, size_t n_parts) {
+    uint8_t *table = arena_take(memory, 1, FORMAT_TABLE);
+    memcpy(table, b->source->table, FORMAT_TABLE);
+    for (size_t i = 0; i < n_parts; i++)
+        for (uint64_t k = 0; k < b->source->dims[2]; k++) b->w[i][k].table = table;
+}
+
 void bind_place(const nut_model *m, arena *memory, binding *bindings, size_t n) {
     for (size_t i = 0; i < n; i++) {
         binding *b = &bindings[i];
@@ -491,24 +607,28 @@ void bind_place(const nut_model *m, arena *memory, binding *bindings, size_t n) 
         for (; part_at(m, b, n_parts, &to, &size); n_parts++)
             place_part(memory, b, n_parts, to, size, &n_before);
         if (format_is_coded(b->as)) place_coded(memory, b, n_parts);
+        if (format_has_table(b->as)) place_table(memory, b, n_parts);
         b->coded.to.format = b->as;
         for (size_t k = 0; k < n_parts; k++) b->coded.to.w[k] = b->w[k];
     }
 }
 
-static void forget_place(const place *p) {
-    for (size_t k = 0; k < p->n; k++)
-        memset(p->base + p->specs[k].to, 0,
-               p->specs[k].kind == TENSOR_MATRIX ? sizeof(matrix) : sizeof(void *));
+static void forget_place(const nut_model *m, const place *p, uint32_t il) {
+    for (size_t k = 0; k < p->n; k++) {
+        const binding b = {.spec = &p->specs[k], .base = p->base, .layer = il};
+        char *to = b.base + b.spec->to;
+        memset(to, 0, b.spec->kind == TENSOR_MATRIX ? sizeof(matrix) : sizeof(void *));
+        if (takes_sides(m, &b)) ((linear *)to)->side = (linear_side){0};
+    }
 }
 
 void bind_forget(nut_model *m, int which) {
     const place own = model_place(m);
-    if (which < 0) forget_place(&own);
+    if (which < 0) forget_place(m, &own, 0);
     for (uint32_t il = 0; il < m->hp.n_layer; il++)
         for (int i = 0; i < LAYER_PLACES && (which == BIND_ALL || which == (int)il); i++) {
             const place p = layer_place(m, il, i);
-            forget_place(&p);
+            forget_place(m, &p, il);
         }
 }
 

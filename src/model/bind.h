@@ -9,17 +9,23 @@
 
 enum { BIND_PARTS = RANS_PARTS }; // matrices that one tensor may be made of, beside a stack
 
+/* A tensor "NAME.lora_a" or "NAME.lora_b" is a part of the side of the linear whose matrix is NAME
+ * (model/linear.h). Attention and the feed-forwards that are no experts take such. */
+typedef enum bind_side { BIND_WHOLE, BIND_SIDE_A, BIND_SIDE_B } bind_side;
+
 /* One tensor of a file and its place; in the order of the file's data. */
 typedef struct binding {
     const gguf_tensor *source;
     const tensor_spec *spec; // NULL: not bound
     uint32_t layer;          // where it is in one
     char *base;              // the struct that the offsets of spec are of
+    bind_side side;          // what it is of the matrix that spec describes
     const format *from;      // type in the file
     const format *as;        // type in memory: `from`, or F32
     matrix *w[BIND_PARTS];   // matrices that take the rows, one after the other, each a stack of dims[2];
                              // NULL for a vector
     float *floats;           // of a vector
+    bool apart;              // a stack of experts whose matrices have no memory yet
     coded_target coded;      // of a coded tensor
 } binding;
 
@@ -44,6 +50,8 @@ bind_rest bind_needs(const nut_model *m);
  * brought. */
 nut_status bind_plan(nut_model *m, int which, arena *memory, const gguf_tensor *tensors, size_t n,
                      binding *bindings, bind_rest *rest, nut_error *err);
+/* Adds what b's tensor takes to the plan of an arena, as bind_plan did. */
+void bind_measure(const nut_model *m, arena *memory, const binding *b);
 /* E_CORRUPT where more is missing than n_to_come tensors can bring; names a tensor where none is to come. */
 nut_status bind_check(const nut_model *m, const bind_rest *rest, uint64_t n_to_come, nut_error *err);
 /* Takes the arena's memory, which is open, and writes it into the model. */
@@ -52,6 +60,8 @@ void bind_place(const nut_model *m, arena *memory, binding *bindings, size_t n);
 void bind_forget(nut_model *m, int which);
 /* What a family's tensor of that name is, and where in m it goes; NULL where it has no such tensor. */
 const tensor_spec *bind_find(const nut_model *m, gguf_str name, void **to);
+/* The linear whose matrix a tensor of that name is, where it takes sides; else NULL. */
+linear *bind_linear(const nut_model *m, gguf_str name);
 /* Ties the output to the embeddings where no file brought one. */
 void bind_finish(nut_model *m);
 

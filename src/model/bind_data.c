@@ -36,7 +36,7 @@ static bool put_blocks(const binding *b, uint64_t row, size_t first, size_t n, c
     for (size_t i = 0; i < n; i += at_once) {
         const size_t some = n - i < at_once ? n - i : at_once, col = (first + i) * b->from->block;
         const size_t n_floats = some * b->from->block;
-        b->from->dequantize(src + i * b->from->bytes, some, floats);
+        gguf_floats(b->source, src + i * b->from->bytes, some, floats);
         if (w)
             b->as->pack(group, lane, col, n_floats, (const uint8_t *)floats);
         else if (are_finite(floats, n_floats))

@@ -334,11 +334,30 @@ static nut_status bad_tensor(const gguf_tensor *t, const char *what, nut_error *
                      (int)t->name.n, t->name.s, what);
 }
 
-/* What the metadata says of coded tensors, and how many of them were found. */
+void gguf_floats(const gguf_tensor *t, const uint8_t *src, size_t n, float *dst) {
+    format_floats(format_by_ggml(t->ggml_type), t->has_table ? t->table : NULL, src, n, dst);
+}
+
+/* What the metadata says of coded tensors and of tables, and how many of them were found. */
 typedef struct coded_sizes {
-    const gguf_kv *bytes, *outliers; // or NULL
-    uint64_t n;
+    const gguf_kv *bytes, *outliers, *tables; // or NULL
+    uint64_t n, n_tables;
 } coded_sizes;
+
+/* Takes the table of a tensor. Products take values below 128. */
+static nut_status take_table(gguf_tensor *t, coded_sizes *sizes, nut_error *err) {
+    const gguf_kv *kv = sizes->tables;
+    const uint64_t at = FORMAT_TABLE * sizes->n_tables++;
+    t->has_table = true;
+    memcpy(t->table, format_lut_values, FORMAT_TABLE);
+    if (!kv || !kv->n) return NUT_OK;
+    if (kv->elem != GGUF_U8 || kv->n_bytes < at + FORMAT_TABLE)
+        return bad_tensor(t, "the metadata lacks its table", err);
+    memcpy(t->table, kv->value + at, FORMAT_TABLE);
+    for (size_t i = 0; i < FORMAT_TABLE; i++)
+        if (t->table[i] > 127) return bad_tensor(t, "its table is out of range", err);
+    return NUT_OK;
+}
 
 /* Takes the size of a coded tensor of n weights. */
 static nut_status size_coded(gguf_tensor *t, uint64_t n, coded_sizes *sizes, nut_error *err) {
@@ -364,6 +383,7 @@ static nut_status size_tensor(gguf_tensor *t, coded_sizes *sizes, nut_error *err
     if (!f) return NUT_OK;
     if (t->dims[0] % f->block) return bad_tensor(t, "its rows are not whole blocks", err);
     if (format_is_coded(f)) return size_coded(t, n, sizes, err);
+    if (format_has_table(f)) TRY(take_table(t, sizes, err));
     if (!u64_mul(n / f->block, f->bytes, &t->n_bytes)) return bad_tensor(t, "its size is impossible", err);
     return NUT_OK;
 }
@@ -387,7 +407,8 @@ static nut_status place_tensor(gguf *g, gguf_tensor *t, nut_error *err) {
 static nut_status place_tensors(gguf *g, nut_error *err) {
     const void **sorted = NULL;
     const gguf_tensor *over = NULL;
-    coded_sizes sizes = {gguf_find(g, GGUF_CODED_BYTES), gguf_find(g, GGUF_CODED_OUTLIERS), 0};
+    coded_sizes sizes = {gguf_find(g, GGUF_CODED_BYTES), gguf_find(g, GGUF_CODED_OUTLIERS),
+                         gguf_find(g, GGUF_TABLES), 0, 0};
     for (uint64_t i = 0; i < g->n_tensors; i++) {
         TRY(size_tensor(&g->tensors[i], &sizes, err));
         TRY(place_tensor(g, &g->tensors[i], err));

@@ -8,6 +8,7 @@
 #ifndef NUT_MODEL_GGUF_H
 #define NUT_MODEL_GGUF_H
 
+#include "kernels/formats.h"
 #include "base/mem.h"
 
 typedef enum gguf_type {
@@ -48,6 +49,10 @@ enum { GGUF_MAX_DIMS = 4 };
 #define GGUF_CODED_BYTES    "nutshell.coded.bytes"    // of its data
 #define GGUF_CODED_OUTLIERS "nutshell.coded.outliers" // gguf_tensor.n_outliers
 
+/* Bytes, FORMAT_TABLE for each tensor whose type has a table, in the order of the file's table; without the
+ * key, or with no elements, all have format_lut_values. */
+#define GGUF_TABLES "nutshell.tables"
+
 typedef struct gguf_tensor {
     gguf_str name;
     uint32_t n_dims;
@@ -57,7 +62,12 @@ typedef struct gguf_tensor {
     uint64_t n_bytes;    // 0 where the type is not in the formats table
     uint64_t n_outliers; // of a coded one: integers that its layout does not hold
     uint32_t split;      // which of the model's files it lies in, from 0
+    bool has_table;      // as its type has: what its codes stand for, FORMAT_TABLE_ZERO higher
+    uint8_t table[FORMAT_TABLE];
 } gguf_tensor;
+
+/* n blocks of a tensor's data as floats; its type is in the formats table, and not a coded one. */
+void gguf_floats(const gguf_tensor *t, const uint8_t *src, size_t n, float *dst);
 
 typedef struct gguf {
     uint32_t version;

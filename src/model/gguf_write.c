@@ -190,13 +190,28 @@ static void finish_item(gguf_writer *w) {
     w->item_at = 0;
 }
 
-nut_status gguf_write_begin(gguf_writer *w, const gguf *source, const gguf_meta *meta,
-                            const gguf_tensor *tensors, uint64_t n, nut_error *err) {
+/* The tables of those tensors that have some; none where only the source's had. */
+static nut_status set_tables(gguf_meta *m, const gguf *source, const gguf_tensor *tensors, uint64_t n,
+                             nut_error *err) {
+    uint64_t n_bytes = 0;
+    uint8_t *to;
+    for (uint64_t i = 0; i < n; i++) n_bytes += tensors[i].has_table ? FORMAT_TABLE : 0;
+    if (!n_bytes && !gguf_find(source, GGUF_TABLES)) return NUT_OK;
+    TRY(add_pair(m, GGUF_TABLES, GGUF_ARRAY, 12 + n_bytes, &to, err));
+    to = put_le(put_le(to, GGUF_U8, 4), n_bytes, 8);
+    for (uint64_t i = 0; i < n; i++)
+        if (tensors[i].has_table) to = put_bytes(to, tensors[i].table, FORMAT_TABLE);
+    return NUT_OK;
+}
+
+nut_status gguf_write_begin(gguf_writer *w, const gguf *source, gguf_meta *meta, const gguf_tensor *tensors,
+                            uint64_t n, nut_error *err) {
     uint64_t end = source->n_bytes + (uint64_t)meta->n_bytes;
     for (uint64_t i = 0; i < n; i++)
         if (!u64_add(end, tensors[i].n_bytes, &end) || !u64_add(end, source->alignment + 256, &end) ||
             end > INT64_MAX)
             return error_set(err, NUT_E_CORRUPT, "the file would be impossibly large");
+    TRY(set_tables(meta, source, tensors, n, err));
     *w = (gguf_writer){
         .source = source, .meta = meta, .tensors = tensors, .n_tensors = n, .alignment = source->alignment};
     return NUT_OK;

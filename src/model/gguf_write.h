@@ -48,9 +48,10 @@ typedef struct gguf_writer {
 
 /* Begins a file with the metadata of source, as meta changes it, and with n tensors, whose offsets follow
  * from their n_bytes in order. All must outlive the writer. Data must follow the header in the same order,
- * each tensor's padded with gguf_padding zeros. E_CORRUPT where the file would be larger than 2^63 bytes. */
-nut_status gguf_write_begin(gguf_writer *w, const gguf *source, const gguf_meta *meta,
-                            const gguf_tensor *tensors, uint64_t n, nut_error *err);
+ * each tensor's padded with gguf_padding zeros. Their tables are set in meta. E_CORRUPT where the file would
+ * be larger than 2^63 bytes. */
+nut_status gguf_write_begin(gguf_writer *w, const gguf *source, gguf_meta *meta, const gguf_tensor *tensors,
+                            uint64_t n, nut_error *err);
 /* The next bytes of the header, at most cap of them (cap > 0); 0: it is complete, with its padding. */
 size_t gguf_write_header(gguf_writer *w, uint8_t *out, size_t cap);
 

@@ -3,8 +3,10 @@
 
 void model_free(nut_model *m) {
     if (!m) return;
+    if (m->store) m->store->free(m->store);
     vocab_free(m->vocab);
     gguf_free(&m->header);
+    for (uint32_t i = 0; i < m->n_adapters; i++) arena_close(&m->adapters[i].memory);
     arena_close(&m->weights);
     arena_close(&m->layer_memory);
     mem_free(m);

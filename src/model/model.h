@@ -114,6 +114,12 @@ typedef struct layer_hparams {
     float xielu[4];      // alpha_p, alpha_n, beta, epsilon of ARCH_XIELU
 } layer_hparams;
 
+/* Which tiles of 64 positions a token's own tile sees (ARCH_TILES); see tiles.h. */
+typedef struct tile_hparams {
+    uint32_t local, global, stride, random; // but for local, 0: none
+    uint32_t seed;                          // of the random ones
+} tile_hparams;
+
 typedef struct model_hparams {
     uint32_t n_vocab;
     uint32_t n_ctx_train;
@@ -129,6 +135,7 @@ typedef struct model_hparams {
     mla_hparams mla;
     wkv_hparams wkv;
     residual_hparams residuals;
+    tile_hparams tiles;
     uint32_t halve_every; // the residual is halved behind each such layer; 0: never
     uint32_t n_inputs;    // numbers that each layer takes of a token itself; 0: none
     uint32_t n_types;     // of tokens, where their embeddings are added
@@ -188,6 +195,29 @@ typedef struct model_layer {
     void *mixer, *beside, *ffn, *after; // weights, as the block kinds have them
 } model_layer;
 
+/* What reads weights that are not all in memory, when a step comes to them (run/store.c). Its calls are
+ * reached through the model alone, so that modules that never load a model so do not hold them. */
+typedef struct model_store {
+    /* Sees to it that layer il is in memory, but for its experts. False where it could not be read, or
+     * where something could not before: `error` says what. */
+    bool (*need_layer)(struct model_store *s, size_t il);
+    /* Layer il, which is in memory, comes to its experts: those are chosen, (n). The same one may be there
+     * several times, and numbers that are none. */
+    void (*choose_experts)(struct model_store *s, size_t il, const uint32_t *chosen, size_t n);
+    /* Sees to it that one of the chosen is in memory. The last hp.experts.n_used that were asked for stay.
+     */
+    bool (*need_expert)(struct model_store *s, size_t il, uint32_t expert);
+    void (*free)(struct model_store *s);
+    nut_error error; // of the step; NUT_OK: none
+} model_store;
+
+/* Low-rank matrices beside those of the model, which its linears name as sides. */
+typedef struct model_adapter {
+    arena memory;
+    float scale;   // that sessions begin with
+    uint32_t hash; // of its file
+} model_adapter;
+
 struct nut_model {
     gguf header;
     bool header_only; // it has no layers, and arch and hp may be empty but for n_vocab
@@ -199,6 +229,8 @@ struct nut_model {
     kernel_mul_mat_fn *float_product; // by matrices of floats, where it is none of a set (kernels/gemm.h)
     bool
         layers_apart; // one runs at a time, each over whole texts from an empty cache: they share its memory
+    model_store *store; // NULL: all weights are in memory
+    bool experts_apart; // their matrices get no memory where they are placed, but one by one
     vocab *vocab;
     arena layer_memory; // of layers and of their blocks' structs
     arena weights;
@@ -218,7 +250,9 @@ struct nut_model {
      * those up to n_orig and beyond it (Ding et al. 2024, arXiv 2402.13753). */
     const float *rope_freqs, *rope_short, *rope_long;
     size_t n_side_scratch; // floats per token that the sides of any one linear need; 0 without sides
-    size_t n_scaled;       // columns of the widest linear that scales its input; 0 without
+    uint32_t n_adapters;
+    model_adapter adapters[NUT_ADAPTERS];
+    size_t n_scaled; // columns of the widest linear that scales its input; 0 without
 };
 
 /* The function that multiplies n_tokens by w. */
@@ -226,6 +260,12 @@ static inline kernel_mul_mat_fn *model_mul_mat(const nut_model *m, const matrix 
     const layout_id id = w->format->layout->id;
     if (m->float_product && id == LAYOUT_F32) return m->float_product;
     return kernel_at(m->products.set[kernel_width_of(n_tokens)][id])->mul_mat[id];
+}
+
+/* The one that multiplies one token without reading what meets zeros; NULL: there is none. */
+static inline kernel_mul_mat_fn *model_mul_live(const nut_model *m, const matrix *w) {
+    const layout_id id = w->format->layout->id;
+    return kernel_at(m->products.set[KERNEL_FEW][id])->mul_live[id];
 }
 
 /* The cache that a session with this option has; NULL where the option is not in the list. */

@@ -3,9 +3,14 @@
  *
  * Several tokens are cut into blocks whose rows (query heads of a group) fill the kernel's, one token into
  * spans of positions, so that a long context is shared by more threads than there are key/value heads.
- * Either way a token's result is the same sequence of operations (kernels/kernels.h).
+ * Either way a token's result is the same sequence of operations (kernels/kernels.h). Where tokens see some
+ * tiles alone (block-sparse patterns: Child et al. 2019, "Sparse Transformer", arXiv 1904.10509; Beltagy et
+ * al. 2020, "Longformer", arXiv 2004.05150; Zaheer et al. 2020, "BigBird", arXiv 2007.14062), the others are
+ * skipped: a table of pages has those alone.
  */
 #include "run/attend.h"
+
+#include "model/tiles.h"
 
 #include <math.h>
 
@@ -29,19 +34,46 @@ static const float *pad(const float *x, size_t n, float *room) {
     return room;
 }
 
-void attend_store(const forward_step *s, size_t t, const kernel_rope *r, const float *k, const float *v) {
+/* The key and value of head h of token t. */
+static void store_head(const forward_step *s, size_t t, size_t h, const kernel_rope *r, const float *k,
+                       const float *v) {
     const layer_hparams *l = &s->layer->hp;
     float key[CACHE_MAX_DIM], value[CACHE_MAX_DIM];
-    for (size_t h = 0; h < l->n_head_kv; h++) {
-        const cache_head c = sequence_head(s->rows[t].seq, s->il, h);
-        s->k->store(&c, s->rows[t].pos, r, pad(k + h * l->head_dim, l->head_dim, key),
-                    pad(v + h * l->head_dim_v, l->head_dim_v, value));
-    }
+    const cache_head c = sequence_head_at(s->rows[t].seq, s->il, h, s->rows[t].pos);
+    s->k->store(&c, s->rows[t].pos, r, pad(k + h * l->head_dim, l->head_dim, key),
+                pad(v + h * l->head_dim_v, l->head_dim_v, value));
+}
+
+void attend_store(const forward_step *s, size_t t, const kernel_rope *r, const float *k, const float *v) {
+    if (s->ws->cache_kind->packed) return;
+    for (size_t h = 0; h < s->layer->hp.n_head_kv; h++) store_head(s, t, h, r, k, v);
+}
+
+typedef struct store_call {
+    const forward_step *s;
+    attend_rope_fn *rope;
+    const float *k, *v;
+    size_t k_stride, v_stride;
+} store_call;
+
+static void store_member(void *ctx, unsigned i, unsigned n_members) {
+    const store_call *c = ctx;
+    for (size_t h = i; h < c->s->layer->hp.n_head_kv; h += n_members)
+        for (size_t t = 0; t < c->s->n; t++) {
+            const kernel_rope r = c->rope ? c->rope(c->s, t) : (kernel_rope){0};
+            store_head(c->s, t, h, &r, c->k + t * c->k_stride, c->v + t * c->v_stride);
+        }
+}
+
+void attend_store_ordered(const forward_step *s, attend_rope_fn *rope, const float *k, size_t k_stride,
+                          const float *v, size_t v_stride) {
+    store_call c = {s, rope, k, v, k_stride, v_stride};
+    if (s->ws->cache_kind->packed && !s->layer->hp.shares_kv) threads_run(s->ws->team, store_member, &c);
 }
 
 /* ---- several tokens ---- */
 
-/* Tokens of a block: as many as fill its rows, and such that rows come in fours. */
+/* Tokens of a block: as many as fill its rows, and such that rows come in fours; a power of two. */
 static size_t block_tokens(size_t group) {
     const size_t step = group % 4 == 0 ? 1 : group % 2 == 0 ? 2 : 4, most = BLOCK_ROWS / group / step * step;
     return most ? most : step;
@@ -104,12 +136,14 @@ static void attend_run(const attend_call *c, size_t t, size_t n, unsigned i, uns
     const layer_hparams *l = &c->s->layer->hp;
     const bool causal = c->s->m->hp.causal;
     const size_t n_kv = l->n_head_kv, each = causal ? block_tokens(l->n_head / n_kv) : 1;
-    const size_t n_blocks = (n + each - 1) / each * n_kv;
+    /* Blocks begin at multiples of their length, so that each is within a tile. */
+    const size_t before = c->s->rows[t].pos % each, n_blocks = (before + n + each - 1) / each * n_kv;
     for (size_t u = 0; u < n_blocks; u++, ++*n_before) {
         if (*n_before % n_members != i) continue;
-        const size_t first = u / n_kv * each, h = u % n_kv;
-        const cache_head cache = sequence_head(c->s->rows[t].seq, l->kv_of, h);
-        kernel_attend a = call_of(c, &cache, h, t + first, n - first < each ? n - first : each);
+        const size_t at = u / n_kv * each, first = at > before ? at - before : 0, h = u % n_kv,
+                     end = at + each - before < n ? at + each - before : n;
+        const cache_head cache = sequence_head_at(c->s->rows[t].seq, l->kv_of, h, c->s->rows[t + first].pos);
+        kernel_attend a = call_of(c, &cache, h, t + first, end - first);
         if (!causal) see_both_ways(&a, l->window, c->s->rows[t + first].pos, c->s->rows[t + n - 1].pos);
         c->s->k->attend(&a);
     }
@@ -143,7 +177,7 @@ static void one_member(void *ctx, unsigned i, unsigned n_members) {
     threads_split(l->n_head_kv * n_spans, i, n_members, &begin, &end);
     for (size_t u = begin; u < end; u++) {
         const size_t h = u / n_spans, span = u % n_spans;
-        const cache_head cache = sequence_head(seq, l->kv_of, h);
+        const cache_head cache = sequence_head_at(seq, l->kv_of, h, c->s->rows->pos);
         const kernel_attend a = call_of(c, &cache, h, 0, 1);
         c->s->k->attend_span(&a, (first_span(c->s) + span) * CACHE_SPAN,
                              seq->partial + (span * l->n_head + h * a.n_q) * size);
@@ -160,10 +194,49 @@ static void join_spans(const attend_call *c) {
                              c->sinks ? c->sinks + h : NULL, c->out + h * run_pad8(l->head_dim_v));
 }
 
+/* ---- some tiles ---- */
+
+/* Token t over the tiles that it sees, as if they alone were there: four at a time are a span. */
+static void attend_tiles(const attend_call *c, size_t t, size_t h) {
+    enum { TILES = CACHE_SPAN / CACHE_TILE };
+    const layer_hparams *l = &c->s->layer->hp;
+    const sequence *seq = c->s->rows[t].seq;
+    const size_t pos = c->s->rows[t].pos, own = pos / CACHE_TILE,
+                 size = kernel_partial_size(run_pad8(l->head_dim_v));
+    uint8_t *pages[TILES];
+    const cache_head head = sequence_head_at(seq, l->kv_of, h, pos);
+    cache_head cache = head;
+    kernel_attend a = call_of(c, &cache, h, t, 1);
+    float *partial = seq->partial + h * a.n_q * size;
+    size_t n = 0, n_spans = 0;
+    cache.pages = pages;
+    for (size_t tile = 0; tile <= own; tile++) {
+        if (tiles_see(&c->s->m->hp.tiles, own, tile)) pages[n++] = seq->pages[tile];
+        if (n < TILES && tile < own) continue;
+        cache.recent = tile < own ? NULL : head.recent;
+        a.n_kv = tile < own ? TILES * CACHE_TILE : (n - 1) * CACHE_TILE + pos % CACHE_TILE + 1;
+        c->s->k->attend_span(&a, 0, partial + n_spans++ * l->n_head * size);
+        n = 0;
+    }
+    for (size_t i = 0; i < a.n_q; i++)
+        c->s->k->attend_join(&cache, partial + i * size, n_spans, l->n_head * size,
+                             a.sinks ? a.sinks + i : NULL, a.out + i * run_pad8(l->head_dim_v));
+}
+
+static void tiles_member(void *ctx, unsigned i, unsigned n_members) {
+    const attend_call *c = ctx;
+    for (size_t h = i; h < c->s->layer->hp.n_head_kv; h += n_members)
+        for (size_t t = 0; t < c->s->n; t++) attend_tiles(c, t, h);
+}
+
 /* ---- all ---- */
 
 static void attend_whole(const forward_step *s, const float *q, const float *sinks, float *out) {
     attend_call c = {s, q, sinks, out};
+    if (ARCH_OWN && s->m->hp.tiles.local) {
+        threads_run(s->ws->team, tiles_member, &c);
+        return;
+    }
     if (s->n > 1 || !s->m->hp.causal) {
         threads_run(s->ws->team, many_member, &c);
         return;

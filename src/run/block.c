@@ -3,12 +3,12 @@
 
 const block_kind *const block_kinds[BLOCK_COUNT] = {
 #define NUT_X(name) &block_##name,
-    BLOCK_LIST(NUT_X)
+    LINKED_BLOCK_LIST(NUT_X)
 #undef NUT_X
 };
 
 const block_spec *const block_specs[BLOCK_COUNT] = {
 #define NUT_X(name) &block_##name.spec,
-    BLOCK_LIST(NUT_X)
+    LINKED_BLOCK_LIST(NUT_X)
 #undef NUT_X
 };

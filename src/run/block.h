@@ -1,7 +1,7 @@
 /*
  * Kinds of blocks. A layer is a mixer, which takes from other positions, and a feed-forward; each is of a
  * kind, and a kind is one file that says what it has in a model file, what memory it wants, and how it runs.
- * A kind is listed in BLOCK_LIST of model/arch.h.
+ * A kind is listed in PUBLISHED_BLOCK_LIST of model/arch.h.
  */
 #ifndef NUT_RUN_BLOCK_H
 #define NUT_RUN_BLOCK_H

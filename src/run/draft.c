@@ -19,7 +19,7 @@ static const double MOST_NOISE = 2;      // times what a step cost so far: more 
 void draft_reset(draft *d) {
     if (d->one == 0) d->credit = DRAFT_CREDIT;
     memcpy(d->right, first_share, sizeof first_share);
-    d->n_drafted = d->n_accepted = 0;
+    d->n_drafted = d->n_accepted = d->n_drafted_by_model = d->n_accepted_by_model = 0;
 }
 
 static void move(float *average, float value, float kept) {
@@ -77,7 +77,12 @@ void draft_judge(draft *d, size_t n, size_t n_tried, size_t n_right) {
     for (size_t i = 0; i < n_tried; i++) move(&d->right[d->kind], i < n_right ? 1 : 0, KEPT);
     d->n_drafted += n;
     d->n_accepted += n_right;
+    if (d->kind >= DRAFT_MODEL) d->n_drafted_by_model += n, d->n_accepted_by_model += n_right;
     earn(d, (double)n_right * (1 + DRAFT_ALLOWANCE));
+}
+
+void draft_spend(draft *d, double cost) {
+    d->credit -= cost;
 }
 
 /* An average of times that noise makes longer, never shorter. What is far above was not the step itself. */

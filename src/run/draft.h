@@ -50,6 +50,7 @@ typedef struct draft {
     double credit;
     draft_kind kind; // of the last draft
     uint64_t n_drafted, n_accepted;
+    uint64_t n_drafted_by_model, n_accepted_by_model; // of those, by MODEL and LAYERS
 } draft;
 
 /* Forgets the counts of tokens, and what drafts of earlier texts were worth; costs stay. */
@@ -62,6 +63,9 @@ size_t draft_length(draft *d, draft_kind kind, double each, size_t max);
 /* Tells what became of a draft of n tokens: of n_tried that the model was asked for, n_right were right;
  * those after the first wrong one were not tried. */
 void draft_judge(draft *d, size_t n, size_t n_tried, size_t n_right);
+
+/* Tells that a draft cost so much and has no token. */
+void draft_spend(draft *d, double cost);
 
 /* Tells how long a step of n tokens took, all but the first of them drafted at a cost of `each`. */
 void draft_time(draft *d, size_t n, double each, double seconds);

@@ -1,8 +1,14 @@
-/* Drafts by another model, or by the session's own without some of its layers. */
+/*
+ * Drafts by another model, or by the session's own without some of its layers.
+ *
+ * Whether a draft ends for lack of confidence is decided by the distribution of its next token before that
+ * is drawn, and never by the token itself: else those that stay would not be distributed as they were drawn.
+ */
 #include "run/drafter.h"
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "run/confidence.h"
 #include "run/reject.h"
 #include "run/session.h"
 
@@ -20,6 +26,10 @@ static nut_status draw(drafter *d, const sequence *q, const float *logits, int32
         return sampler_sample(&d->sampler, logits, q->tokens, q->n_past, id, err);
     float *shares = d->shares + d->n_shares++ * d->sampler.n_vocab;
     return reject_draw(&d->sampler, logits, q->tokens, q->n_past, shares, id, err);
+}
+
+static bool is_doubtful(const drafter *d, const float *logits) {
+    return d->least > 0 && confidence_of(logits, d->sampler.n_vocab).share < d->least;
 }
 
 static nut_status sample(nut_session *s, const float *logits, int32_t *id, nut_error *err) {
@@ -60,34 +70,34 @@ static bool can_draft_with(const nut_session *s, size_t n) {
     return s->seq.n_past + 1 + n <= s->drafter->by->seq.n_ctx;
 }
 
-static nut_status draft_with(nut_session *s, int32_t *ids, size_t n, nut_error *err) {
+static nut_status draft_with(nut_session *s, int32_t *ids, size_t n, size_t *made, nut_error *err) {
     drafter *d = s->drafter;
     TRY(follow(d->by, s->seq.tokens, s->seq.n_past + 1, 1, err));
-    for (size_t i = 0; i < n; i++) {
-        if (i) TRY(session_eval(d->by, ids + i, 1, 1, err));
-        TRY(draw(d, &d->by->seq, nut_session_logits(d->by, 0), &ids[1 + i], err));
+    for (size_t *i = made; *i < n; ++*i) {
+        if (*i) TRY(session_eval(d->by, ids + *i, 1, 1, err));
+        const float *logits = nut_session_logits(d->by, 0);
+        if (is_doubtful(d, logits)) break;
+        TRY(draw(d, &d->by->seq, logits, &ids[1 + *i], err));
     }
     return NUT_OK;
 }
 
 /* ---- the same model without layers ---- */
 
-/* One token through the layers that are not left out; its logits are the workspace's. */
-static void run_without(sequence *q, const bool *left_out, int32_t id) {
+/* One token through the layers that are not left out; its logits are the workspace's. False where weights
+ * could not be read. */
+static bool run_without(sequence *q, const bool *left_out, int32_t id) {
     workspace *ws = q->ws;
-    const uint32_t n_layer = ws->model->hp.n_layer;
     sequence_claim(q, 1);
     ws->rows[0] = (step_row){q, q->n_past};
     ws->kept[0] = 0;
     threads_limit(ws->team, ws->pace.now);
     forward_step s = step_of(ws, ws->rows, 1);
     forward_embed(&s, &id);
-    for (uint32_t from = 0, to; from < n_layer; from = to) {
-        for (to = from; to < n_layer && left_out[to] == left_out[from];) to++;
-        if (!left_out[from]) forward_layers(&s, from, to);
-    }
+    if (!forward_without(&s, left_out)) return false;
     forward_head(&s, ws->kept, 1);
     q->tokens[q->n_past++] = id;
+    return true;
 }
 
 static nut_status read_alone(nut_session *s, nut_error *err) {
@@ -95,14 +105,17 @@ static nut_status read_alone(nut_session *s, nut_error *err) {
     return NUT_OK;
 }
 
-static nut_status draft_alone(nut_session *s, int32_t *ids, size_t n, nut_error *err) {
+static nut_status draft_alone(nut_session *s, int32_t *ids, size_t n, size_t *made, nut_error *err) {
     drafter *d = s->drafter;
     const uint32_t n_past = s->seq.n_past;
     nut_status status = NUT_OK;
     s->seq.ws->n_logits = 0;
-    for (size_t i = 0; status == NUT_OK && i < n; i++) {
-        run_without(&s->seq, d->left_out, ids[i]);
-        status = draw(d, &s->seq, s->seq.ws->logits, &ids[1 + i], err);
+    while (status == NUT_OK && *made < n) {
+        if (!run_without(&s->seq, d->left_out, ids[*made])) status = NUT_E_IO;
+        if (status != NUT_OK) break;
+        if (is_doubtful(d, s->seq.ws->logits)) break;
+        status = draw(d, &s->seq, s->seq.ws->logits, &ids[1 + *made], err);
+        *made += status == NUT_OK;
     }
     s->seq.n_past = n_past;
     return status;
@@ -110,19 +123,30 @@ static nut_status draft_alone(nut_session *s, int32_t *ids, size_t n, nut_error 
 
 /* ---- a draft ---- */
 
+/* Costs of a draft in steps of one: of each of its tokens, or of all for nothing. */
+static void charge(drafter *d, draft *worth, size_t made, double seconds) {
+    const double took = seconds / (double)(made ? made : 1);
+    d->seconds = d->seconds > 0 ? KEPT * d->seconds + (1 - KEPT) * took : took;
+    if (d->least == 0 || worth->one == 0) return;
+    d->each = took / worth->one; // with what was run for a token that is not drafted
+    if (made == 0) draft_spend(worth, d->each);
+}
+
 static size_t make(nut_session *s, int32_t *ids, size_t most) {
     drafter *d = s->drafter;
     draft *worth = &s->generation.draft;
+    size_t made = 0;
     d->each = worth->one > 0 && d->seconds > 0 ? d->seconds / worth->one : d->share;
     const size_t n = draft_length(worth, d->by ? DRAFT_MODEL : DRAFT_LAYERS, d->each, most);
     if (n == 0 || (d->by && !can_draft_with(s, n))) return 0;
-    const double since = clock_seconds();
-    const nut_status status = d->by ? draft_with(s, ids, n, NULL) : draft_alone(s, ids, n, NULL);
-    const double took = (clock_seconds() - since) / (double)n;
-    d->seconds = d->seconds > 0 ? KEPT * d->seconds + (1 - KEPT) * took : took;
-    if (status == NUT_OK) return n;
-    d->n_shares = 0; // the answer goes on without a draft
-    return 0;
+    const unsigned n_threads = threads_count(s->seq.ws->team);
+    const double since = clock_work_seconds(n_threads);
+    const nut_status status =
+        d->by ? draft_with(s, ids, n, &made, NULL) : draft_alone(s, ids, n, &made, NULL);
+    if (status != NUT_OK) made = 0; // the answer goes on without a draft
+    charge(d, worth, made, clock_work_seconds(n_threads) - since);
+    if (made == 0) d->n_shares = 0;
+    return made;
 }
 
 static const drafter_calls calls_with = {begin, read_with, make, sample},
@@ -229,5 +253,14 @@ nut_status nut_session_draft_without(nut_session *s, const uint32_t *layers, siz
     const double share = 1 - (double)n / (double)m->hp.n_layer;
     TRY(set_drafter(s, &(drafter){.calls = &calls_alone, .share = share}, err));
     for (size_t i = 0; i < n; i++) s->drafter->left_out[layers[i]] = true;
+    return NUT_OK;
+}
+
+nut_status nut_session_draft_confidence(nut_session *s, float least, nut_error *err) {
+    TRY(session_check_idle(s, err));
+    if (!s->drafter) return error_set(err, NUT_E_STATE, "no model drafts for this session; set one first");
+    if (!(least >= 0 && least <= 1))
+        return error_set(err, NUT_E_ARGUMENT, "the confidence of a draft is 0 to 1, not %g", (double)least);
+    s->drafter->least = least;
     return NUT_OK;
 }

@@ -34,6 +34,7 @@ struct drafter {
     double share;    // of a step's work that a drafted token takes, until it is measured
     double seconds;  // of a drafted token; 0: not known yet
     double each;     // in steps of one, of the last draft
+    float least;     // a draft ends where the likeliest token is less likely; 0: nowhere
     size_t n_shares; // tokens of the last draft that were sampled
     float *shares;   // (DRAFT_MAX, n_vocab) how likely each token was, of those
     bool *left_out;  // (n_layer) layers that do not run; NULL: of another model

@@ -55,7 +55,7 @@ nut_status session_pool(nut_session *s, const int32_t *ids, size_t n, model_pool
     if (pooled) memset(pooled, 0, n_embd * sizeof *pooled);
     for (size_t i = 0, some; i < n; i += some) {
         some = n - i < ws->n_batch ? n - i : ws->n_batch;
-        session_hidden(&s->seq, ids + i, some);
+        TRY(session_hidden(&s->seq, ids + i, some, err));
         if (hidden) memcpy(hidden + i * n_embd, ws->normed, some * n_embd * sizeof *hidden);
         if (pooled) pool_rows(n_embd, how, ws->normed, i, some, n, pooled);
     }

@@ -6,22 +6,13 @@
  * Each expert runs over the tokens of a batch that chose it, as one product, and the experts one after the
  * other, so a token's results are added in the order of experts whatever else is in the batch. A step of one
  * token is too little work for that: the gates and ups of all its experts are made together.
+ *
+ * Where the workspace says so, a token runs fewer experts than the model asks for (nut_workspace_experts).
  */
 #include "run/block.h"
+#include "run/weights.h"
 
 #include <math.h>
-
-typedef struct expert_weights {
-    linear router;           // (n_expert, n_embd)
-    const float *bias;       // (n_expert) of scores where experts are chosen, not of weights; or NULL
-    const matrix *gate, *up; // (n_expert) of (n_ff, n_embd)
-    const matrix *down;      // (n_expert) of (n_embd, n_ff)
-    const float *gate_bias, *up_bias; // (n_expert, n_ff) or NULL
-    const float *down_bias;           // (n_expert, n_embd) or NULL
-    linear shared_gate, shared_up;    // (n_ff_shared, n_embd) or not there
-    linear shared_down;               // (n_embd, n_ff_shared)
-    const float *shared_router;       // (n_embd): its result's sigmoid is the shared one's weight; or NULL
-} expert_weights;
 
 #define IN(field) .to = offsetof(expert_weights, field)
 
@@ -41,11 +32,13 @@ static const tensor_spec tensors[] = {
     {"ffn_gate_inp_shexp.weight", IN(shared_router), VECTOR("E"), .may = TENSOR_OPTIONAL},
 };
 
+#define NO_EXPERT UINT32_MAX
+
 typedef struct scratch {
     float *scores;    // (n_batch, n_expert padded to 8)
     float *left;      // (n_batch, n_expert) scores of those that may still be chosen
     float *worth;     // (n_batch, n_group)
-    uint32_t *chosen; // (n_batch, n_used)
+    uint32_t *chosen; // (n_batch, n_used), NO_EXPERT behind those that run
     float *weights;   // (n_batch, n_used)
     uint32_t *tokens; // (n_batch) of the expert at hand
     float *x;         // (n_batch, n_embd) their inputs
@@ -53,6 +46,7 @@ typedef struct scratch {
     float *hidden;    // (n_batch, the wider n_ff), or that
     float *y;         // (n_batch, n_embd padded to 8)
     size_t n_ff;      // at hand
+    size_t n_run;     // of one token's experts
 } scratch;
 _Static_assert(sizeof(scratch) <= BLOCK_SCRATCH_BYTES, "scratch");
 
@@ -124,6 +118,16 @@ static float sparse_weight(const float *scores, const float *left, size_t n, siz
     return 1 / sum;
 }
 
+/* How many of a token's experts run, by their weights (n) in the order of choice. */
+static size_t count_run(const nut_experts_options *o, const float *weights, size_t n) {
+    const size_t most = o->most && o->most < n ? o->most : n;
+    float all = 0, sum = 0;
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) all += weights[i];
+    while (k < most && (k == 0 || o->mass == 0 || sum < o->mass * all)) sum += weights[k++];
+    return k;
+}
+
 static void choose(const forward_step *s, size_t t) {
     const scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
     const expert_weights *w = s->layer->ffn;
@@ -145,9 +149,23 @@ static void choose(const forward_step *s, size_t t) {
         left[best] = NAN;
     }
     if (h->gating == MODEL_GATE_CHOSEN) softmax(weights, h->n_used);
+    const size_t n = count_run(&s->ws->experts, weights, h->n_used);
+    if (h->gating == MODEL_GATE_CHOSEN && n < h->n_used) {
+        for (size_t i = 0; i < n; i++) weights[i] = scores[chosen[i]];
+        softmax(weights, n);
+    }
     float sum = 0;
-    for (size_t i = 0; i < h->n_used; i++) sum += weights[i];
-    for (size_t i = 0; i < h->n_used; i++) weights[i] *= h->normalize && sum > 0 ? h->scale / sum : h->scale;
+    for (size_t i = 0; i < n; i++) sum += weights[i];
+    for (size_t i = 0; i < n; i++) weights[i] *= h->normalize && sum > 0 ? h->scale / sum : h->scale;
+    for (size_t i = n; i < h->n_used; i++) chosen[i] = NO_EXPERT;
+}
+
+/* Chosen experts that run, of the step's tokens. */
+static size_t count_all(const forward_step *s) {
+    const scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
+    size_t n = 0;
+    for (size_t i = 0; i < s->n * s->m->hp.experts.n_used; i++) n += c->chosen[i] != NO_EXPERT;
+    return n;
 }
 
 /* ---- experts ---- */
@@ -174,7 +192,7 @@ static void run_gated(const forward_step *s, const float *x, const linear *gate,
     scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
     const linear_job in[] = {{gate, c->gate}, {up, c->up}};
     c->n_ff = gate->w.n_rows;
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, 2, join);
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1, false}, in, 2, join);
     linear_run(s, down, c->hidden, c->n_ff, y);
 }
 
@@ -200,16 +218,23 @@ static const float *row_of(const float *bias, uint32_t e, size_t n) {
     return bias ? bias + e * n : NULL;
 }
 
+/* Whether an expert's weights are in memory; where they could not be read, the step fails behind the layer.
+ */
+static bool is_there(const forward_step *s, uint32_t e) {
+    model_store *store = s->m->store;
+    return !store || store->need_expert(store, s->il, e);
+}
+
 static void run_expert(const forward_step *s, uint32_t e, const float *x, float *out) {
     const scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
     const expert_weights *w = s->layer->ffn;
     const size_t n_embd = s->m->hp.n_embd, n_ff = s->m->hp.experts.n_ff, width = run_pad8(n_embd);
+    forward_step some = *s;
+    some.n = gather_tokens(s, e, x);
+    if (!some.n || !is_there(s, e)) return;
     const linear gate = {.w = w->gate[e], .bias = row_of(w->gate_bias, e, n_ff)},
                  up = {.w = w->up[e], .bias = row_of(w->up_bias, e, n_ff)},
                  down = {.w = w->down[e], .bias = row_of(w->down_bias, e, n_embd)};
-    forward_step some = *s;
-    some.n = gather_tokens(s, e, x);
-    if (!some.n) return;
     run_gated(&some, c->x, &gate, &up, &down, c->y);
     for (size_t i = 0; i < some.n; i++)
         add_scaled(out + c->tokens[i] / s->m->hp.experts.n_used * width, c->y + i * width,
@@ -220,24 +245,25 @@ static void run_expert(const forward_step *s, uint32_t e, const float *x, float 
 
 enum { MOST_TOGETHER = 16 };
 
-/* Which of the token's experts comes next in the order of experts, behind `last`. */
-static size_t next_chosen(const scratch *c, size_t n_used, int64_t last) {
-    size_t best = n_used;
-    for (size_t i = 0; i < n_used; i++)
-        if (c->chosen[i] > last && (best == n_used || c->chosen[i] < c->chosen[best])) best = i;
+/* Which of the token's n experts comes next in the order of experts, behind `last`. */
+static size_t next_chosen(const scratch *c, size_t n, int64_t last) {
+    size_t best = n;
+    for (size_t i = 0; i < n; i++)
+        if (c->chosen[i] > last && (best == n || c->chosen[i] < c->chosen[best])) best = i;
     return best;
 }
 
 /* Rows [begin, end) of all experts. */
 static void join_all(const forward_step *s, size_t t, size_t begin, size_t end) {
     (void)t;
-    for (size_t k = 0; k < s->m->hp.experts.n_used; k++) join(s, k, begin, end);
+    const scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
+    for (size_t k = 0; k < c->n_run; k++) join(s, k, begin, end);
 }
 
 static void run_together(const forward_step *s, const float *x, float *out) {
     scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
     const expert_weights *w = s->layer->ffn;
-    const size_t n_embd = s->m->hp.n_embd, n_ff = s->m->hp.experts.n_ff, n = s->m->hp.experts.n_used;
+    const size_t n_embd = s->m->hp.n_embd, n_ff = s->m->hp.experts.n_ff, n = c->n_run;
     linear in[2 * MOST_TOGETHER];
     linear_job jobs[2 * MOST_TOGETHER];
     size_t order[MOST_TOGETHER];
@@ -245,13 +271,14 @@ static void run_together(const forward_step *s, const float *x, float *out) {
     for (size_t k = 0; k < n; k++) {
         const uint32_t e = c->chosen[order[k] = next_chosen(c, n, last)];
         last = e;
+        if (!is_there(s, e)) return;
         in[2 * k] = (linear){.w = w->gate[e], .bias = row_of(w->gate_bias, e, n_ff)};
         in[2 * k + 1] = (linear){.w = w->up[e], .bias = row_of(w->up_bias, e, n_ff)};
         jobs[2 * k] = (linear_job){&in[2 * k], c->gate + k * run_pad8(n_ff)};
         jobs[2 * k + 1] = (linear_job){&in[2 * k + 1], c->up + k * run_pad8(n_ff)};
     }
     c->n_ff = n_ff;
-    linears_run(s, (linear_input){x, n_embd, 1}, jobs, 2 * n, join_all);
+    linears_run(s, (linear_input){x, n_embd, 1, false}, jobs, 2 * n, join_all);
     for (size_t k = 0; k < n; k++) {
         const uint32_t e = c->chosen[order[k]];
         const linear down = {.w = w->down[e], .bias = row_of(w->down_bias, e, n_embd)};
@@ -280,9 +307,14 @@ static void run_shared(const forward_step *s, const float *x, float *out) {
 
 static void run(forward_step *s, const float *x, float *out) {
     const expert_weights *w = s->layer->ffn;
-    const scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
+    scratch *c = block_scratch_of(s, BLOCK_ffn_experts);
     linear_run(s, &w->router, x, s->m->hp.n_embd, c->scores);
     step_each_token(s, choose);
+    c->n_run = count_all(s);
+    s->ws->experts_figures.n_run += c->n_run;
+    s->ws->experts_figures.n_asked += s->n * s->m->hp.experts.n_used;
+    model_store *store = s->m->store;
+    if (store) store->choose_experts(store, s->il, c->chosen, s->n * s->m->hp.experts.n_used);
     step_done(s, PROFILE_GATE_UP);
     memset(out, 0, s->n * run_pad8(s->m->hp.n_embd) * sizeof *out);
     if (s->n == 1 && s->m->hp.experts.n_used <= MOST_TOGETHER)

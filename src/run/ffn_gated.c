@@ -65,11 +65,13 @@ static void run(forward_step *s, const float *x, float *out) {
     const gated_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_gated);
     const linear_job in[] = {{&w->gate, c->gate}, {&w->up, c->up}};
-    const bool sparse = s->layer->hp.sparse;
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, 2, sparse ? NULL : join);
+    const linear_job down = {&w->down, out};
+    const bool sparse = s->layer->hp.sparse, zeros = sparse || kernel_gives_zeros(s->m->arch->activation);
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1, s->m->arch->features & ARCH_RELU_NORM}, in, 2,
+                sparse ? NULL : join);
     if (sparse) step_each_token(s, cut_off);
     step_done(s, PROFILE_GATE_UP);
-    linear_run(s, &w->down, c->hidden, s->layer->hp.n_ff, out);
+    linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1, zeros}, &down, 1, NULL);
     step_done(s, PROFILE_DOWN);
 }
 

@@ -54,10 +54,11 @@ static void act(const forward_step *s, size_t t, size_t begin, size_t end) {
 static void run(forward_step *s, const float *x, float *out) {
     const plain_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_plain);
-    const linear_job up = {&w->up, c->up};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &up, 1, act);
+    const linear_job up = {&w->up, c->up}, down = {&w->down, out};
+    const bool zeros = kernel_gives_zeros(s->m->arch->activation);
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1, false}, &up, 1, act);
     step_done(s, PROFILE_GATE_UP);
-    linear_run(s, &w->down, c->hidden, s->layer->hp.n_ff, out);
+    linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1, zeros}, &down, 1, NULL);
     step_done(s, PROFILE_DOWN);
 }
 

@@ -63,14 +63,14 @@ static void act(const forward_step *s, size_t t, size_t begin, size_t end) {
 static void run(forward_step *s, const float *x, float *out) {
     const weights *w = step_weights(s);
     scratch *c = block_scratch_of(s, BLOCK_ffn_rwkv);
-    const linear_job key = {&w->key, c->up};
+    const linear_job key = {&w->key, c->up}, value = {&w->value, out};
     const size_t n = s->m->hp.n_embd, width = run_pad8(n);
     c->x = x;
     step_each_token(s, mix);
     shift_keep(s, x);
-    linears_run(s, (linear_input){c->mixed, n, 1}, &key, 1, act);
+    linears_run(s, (linear_input){c->mixed, n, 1, false}, &key, 1, act);
     step_done(s, PROFILE_GATE_UP);
-    linear_run(s, &w->value, c->hidden, s->layer->hp.n_ff, out);
+    linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1, true}, &value, 1, NULL);
     if (w->gate_mix) linear_run(s, &w->gate, c->gated, n, c->gate);
     for (size_t i = 0; w->gate_mix && i < s->n * width; i++) out[i] /= 1 + kernel_exp(-c->gate[i]);
     step_done(s, PROFILE_DOWN);

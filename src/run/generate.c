@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "kernels/kernels.h"
 #include "run/lookup.h"
 
+#include <math.h>
 #include <string.h>
 
 /* The leading tokens that the cache and a prompt share; the last prompt token is always computed for its
@@ -53,6 +55,7 @@ nut_status nut_generate_begin(nut_session *s, const int32_t *ids, size_t n, cons
     g->max_tokens = o->max_tokens ? o->max_tokens : UINT32_MAX;
     g->lookup = o->lookup;
     g->row = g->n_ahead = 0;
+    g->log_probability = g->entropy = 0;
     draft_reset(&g->draft);
     if (s->drafter) TRY(s->drafter->calls->begin(s, o, err));
     g->state = GENERATION_PROMPT;
@@ -83,7 +86,7 @@ static nut_status step_prompt(nut_session *s, nut_step *step, nut_error *err) {
     const double since = clock_seconds();
     profile_begin(&s->seq.ws->profile, false);
     TRY(session_eval(s, g->prompt + s->seq.n_past, n, n == left, err));
-    if (s->drafter) TRY(s->drafter->calls->read(s, err));
+    if (s->drafter) s->drafter->calls->read(s, NULL); // without a draft where that fails
     time_step(s, &s->prefill, n, since);
     if (n == left) g->state = GENERATION_SAMPLING;
     step->kind = NUT_STEP_PREFILL;
@@ -127,14 +130,15 @@ static void take_token(nut_session *s, int32_t id) {
 }
 
 /* Tokens to be read with the pending one, to ids + 1; returns how many. A state that cannot go back by
- * single tokens gets none. What is found in the text goes before what a model says: it costs nothing. */
+ * single tokens gets none, nor tokens that may leave the layers early. What is found in the text goes before
+ * what a model says: it costs nothing. */
 static size_t make_draft(nut_session *s, int32_t *ids) {
     generation *g = &s->generation;
     sequence *q = &s->seq;
     const workspace *ws = q->ws;
     size_t most = ws->n_logits_max - 1;
     g->each = 0;
-    if (ws->n_state || q->n_past + 1 >= q->n_ctx) return 0;
+    if (ws->n_state || q->exit || q->n_past + 1 >= q->n_ctx) return 0;
     if (most > ws->n_batch - 1) most = ws->n_batch - 1;
     if (most > q->n_ctx - q->n_past - 1) most = q->n_ctx - q->n_past - 1;
     q->tokens[q->n_past] = ids[0];
@@ -150,9 +154,10 @@ static nut_status read_pending(nut_session *s, int32_t id, nut_error *err) {
     generation *g = &s->generation;
     int32_t ids[1 + DRAFT_MAX] = {id};
     const size_t n_ahead = make_draft(s, ids);
-    const double since = clock_seconds();
+    const unsigned n_threads = threads_count(s->seq.ws->team);
+    const double since = clock_work_seconds(n_threads);
     TRY(session_eval(s, ids, 1 + n_ahead, 1 + n_ahead, err));
-    draft_time(&g->draft, 1 + n_ahead, g->each, clock_seconds() - since);
+    draft_time(&g->draft, 1 + n_ahead, g->each, clock_work_seconds(n_threads) - since);
     s->seq.n_past -= (uint32_t)n_ahead;
     g->n_ahead = (uint32_t)n_ahead;
     g->row = 0;
@@ -184,6 +189,22 @@ static nut_status sample(nut_session *s, int32_t *id, nut_error *err) {
     return sampler_sample(&s->sampler, logits, s->seq.tokens, s->seq.n_past, id, err);
 }
 
+/* Adds what the model said of a token, and of all. Sums are of doubles: a vocabulary has up to 2^18
+ * tokens. */
+static void measure(nut_session *s, int32_t id) {
+    const float *logits = nut_session_logits(s, s->generation.row);
+    double sum = 0, weighted = 0;
+    float best = logits[0];
+    for (size_t i = 1; i < s->sampler.n_vocab; i++) best = logits[i] > best ? logits[i] : best;
+    for (size_t i = 0; i < s->sampler.n_vocab; i++) {
+        const double below = (double)(logits[i] - best), p = (double)kernel_exp(logits[i] - best);
+        sum += p;
+        weighted += p > 0 ? p * below : 0; // of -infinity: 0
+    }
+    s->generation.log_probability += (double)(logits[id] - best) - log(sum);
+    s->generation.entropy += log(sum) - weighted / sum;
+}
+
 /* Sees to it that the logits behind the last token are in the workspace: those of the pending token, or,
  * where another session was evaluated since, those of the last one again. */
 static nut_status need_logits(nut_session *s, nut_error *err) {
@@ -194,7 +215,10 @@ static nut_status need_logits(nut_session *s, nut_error *err) {
     if (id < 0) {
         end_draft(g);
         id = s->seq.tokens[s->seq.n_past - 1];
-        TRY(session_rewind(s, s->seq.n_past - 1, err));
+        const nut_status status = session_rewind(s, s->seq.n_past - 1, err);
+        if (status != NUT_OK) nut_generate_end(s); // how far it came is not known to a next step
+        TRY(status);
+        g->pending = id;
     }
     if (g->shift) window_make_room(&s->seq);
     TRY(read_pending(s, id, err));
@@ -209,6 +233,7 @@ static nut_status step_sample(nut_session *s, nut_step *step, nut_error *err) {
     TRY(need_logits(s, err));
     int32_t id;
     TRY(sample(s, &id, err));
+    if (s->sampler.options.certainty) measure(s, id);
     take_token(s, id);
     time_step(s, &s->decode, 1, since);
     step->kind = NUT_STEP_TOKEN;
@@ -241,6 +266,11 @@ nut_status nut_generate_step(nut_session *s, nut_step *step, nut_error *err) {
     }
     step->n_drafted = s->generation.draft.n_drafted;
     step->n_accepted = s->generation.draft.n_accepted;
+    step->n_drafted_by_model = s->generation.draft.n_drafted_by_model;
+    step->n_accepted_by_model = s->generation.draft.n_accepted_by_model;
+    const uint32_t n = s->generation.n_sampled;
+    step->log_probability = n ? s->generation.log_probability / n : 0;
+    step->entropy = n ? s->generation.entropy / n : 0;
     step->text = s->stream.text;
     step->n_text = s->stream.n_text;
     return NUT_OK;

@@ -5,12 +5,14 @@
  * Products are cut by rows (linear.c), attention as attend.c says, everything else by token; with one token
  * the latter is too little work to share, and the caller does it alone.
  */
+#include "run/attend.h"
 #include "run/block.h"
 
 #include <math.h>
 #include <string.h>
 
 forward_step step_of(workspace *ws, const step_row *rows, size_t n) {
+    if (ws->model->store) ws->model->store->error.code = NUT_OK;
     return (forward_step){
         .ws = ws, .m = ws->model, .k = ws->model->kernels, .n = n, .rows = rows, .residual = ws->residual};
 }
@@ -133,12 +135,20 @@ static void add_both(const forward_step *s, size_t t) {
     add_fed(s, t);
 }
 
+/* The same, of which some families leave out what is negative (Mirzadeh et al. 2023, "ReLU Strikes Back",
+ * arXiv 2310.04564, section 4.2). */
+static void enter(const forward_step *s, size_t t, const norm_weights *w) {
+    const size_t n = s->m->hp.n_embd;
+    norm_residual(s, t, w);
+    if (s->m->arch->features & ARCH_RELU_NORM) s->k->activate(KERNEL_RELU, s->ws->normed + t * n, n);
+}
+
 static void enter_mixer(const forward_step *s, size_t t) {
-    norm_residual(s, t, &s->layer->attn_norm);
+    enter(s, t, &s->layer->attn_norm);
 }
 
 static void enter_ffn(const forward_step *s, size_t t) {
-    norm_residual(s, t, &s->layer->ffn_norm);
+    enter(s, t, &s->layer->ffn_norm);
 }
 
 static void add_and_enter_ffn(const forward_step *s, size_t t) {
@@ -193,7 +203,7 @@ static void fill_rope(const forward_step *s) {
     for (size_t i = 0; i < s->m->hp.n_ropes; i++)
         for (size_t t = 0; t < s->n; t++)
             rope_table(s->rows[t].seq->rope_freq + i * (n_rot / 2), s->m->hp.rope[i].n_rot / 2,
-                       s->rows[t].pos, (double)s->m->hp.rope[i].magnitude,
+                       s->rows[t].pos + s->rows[t].seq->n_skipped, (double)s->m->hp.rope[i].magnitude,
                        s->ws->rope + (i * s->ws->n_batch + t) * n_rot);
 }
 
@@ -248,12 +258,23 @@ static bool is_parallel(const forward_step *s) {
     return s->m->hp.parallel || ((s->m->arch->features & ARCH_MAY_PARALLEL) && !s->layer->ffn_norm.weight);
 }
 
-void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
+bool step_ran(const forward_step *s) {
+    return !s->m->store || s->m->store->error.code == NUT_OK;
+}
+
+/* Sees to it that layer s->il is in memory. */
+static bool enter_layer(forward_step *s) {
+    model_store *store = s->m->store;
+    s->layer = &s->m->layers[s->il];
+    return !store || store->need_layer(store, s->il);
+}
+
+bool forward_layers(forward_step *s, uint32_t from, uint32_t to) {
     const bool several = s->m->hp.residuals.n > 0;
     fill_rope(s);
     if (several && from == 0) residuals_open(s);
     for (s->il = from; s->il < to; s->il++) {
-        s->layer = &s->m->layers[s->il];
+        if (!enter_layer(s)) return false;
         if (several) residuals_predict(s);
         if (is_alone(&s->layer->hp))
             run_alone(s);
@@ -264,6 +285,26 @@ void forward_layers(forward_step *s, uint32_t from, uint32_t to) {
         run_after(s);
     }
     if (several && to == s->m->hp.n_layer) residuals_close(s);
+    return step_ran(s);
+}
+
+bool forward_without(forward_step *s, const bool *left_out) {
+    const uint32_t n_layer = s->m->hp.n_layer;
+    for (uint32_t from = 0, to; from < n_layer; from = to) {
+        for (to = from; to < n_layer && left_out[to] == left_out[from];) to++;
+        if (!left_out[from]) forward_layers(s, from, to);
+    }
+    return step_ran(s);
+}
+
+void forward_keep(forward_step *s, uint32_t from, uint32_t to) {
+    fill_rope(s);
+    for (s->il = from; s->il < to; s->il++) {
+        if (!enter_layer(s)) return;
+        s->place = STEP_MIXER;
+        step_each_token(s, s->layer->attn_norm.weight || !is_parallel(s) ? enter_mixer : enter_ffn);
+        attention_keep(s, s->ws->normed);
+    }
 }
 
 /* ---- ends ---- */
@@ -280,7 +321,7 @@ static void add_row(const forward_step *s, const matrix *w, size_t i, float *oth
 static void take_inputs(const forward_step *s, const int32_t *ids) {
     const size_t each = s->m->hp.n_inputs, all = each * s->m->hp.n_layer, n_embd = s->m->hp.n_embd;
     const linear_job job = {&s->m->input_proj, s->ws->inputs};
-    linears_run(s, (linear_input){s->residual, n_embd, 1}, &job, 1, NULL);
+    linears_run(s, (linear_input){s->residual, n_embd, 1, false}, &job, 1, NULL);
     for (size_t t = 0; t < s->n; t++) {
         float *x = s->ws->inputs + t * run_pad8(all), *own = s->ws->input_row;
         matrix_row(&s->m->input_embd, (size_t)ids[t], own);
@@ -336,7 +377,7 @@ void forward_hidden(const forward_step *s) {
 void forward_head(forward_step *s, const uint32_t *kept, size_t n_kept) {
     const linear_job job = {&s->m->output, s->ws->logits};
     forward_output_norm(s, kept, n_kept);
-    linears_run(s, (linear_input){s->ws->normed, s->m->hp.n_embd, 1}, &job, 1, NULL);
+    linears_run(s, (linear_input){s->ws->normed, s->m->hp.n_embd, 1, false}, &job, 1, NULL);
     if (s->m->hp.logit_scale != 1.0f || s->m->hp.logit_softcap > 0) step_each_token(s, finish_logits);
     step_done(s, PROFILE_OUTPUT);
 }

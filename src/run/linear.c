@@ -11,14 +11,15 @@
 #include <string.h>
 
 enum { ROWS_PER_UNIT = 32 / FORMAT_LANES }; // groups
+enum { MOST_LIVE = 60 };                    // percent of a token's steps: with more, products gain nothing
 
 typedef struct product {
     const forward_step *s;
     linear_input in; // scaled
-    const float *x;  // (n, width) as it was given: what sides read
     const linear_job *jobs;
     size_t n_jobs;
     linear_then *then;
+    bool live; // there is one token, and ws->int8.live says where it is not zero
 } product;
 
 static bool takes_int8(const linear *l) {
@@ -40,7 +41,8 @@ static kernel_act input_view(const product *p, unsigned terms) {
                         .q = ws->int8.q,
                         .d = ws->int8.d,
                         .d_sum = ws->int8.d_sum,
-                        .sum = ws->int8.sum};
+                        .sum = ws->int8.sum,
+                        .live = ws->int8.live};
 }
 
 typedef void product_fn(const product *p, size_t t);
@@ -73,6 +75,18 @@ static void quantize_token(const product *p, size_t t) {
     if (rest) p->s->k->quantize_q8(rest, 0, width, p->s->n + t, &to, NULL);
 }
 
+/* Whether so many of a token's inputs are zero that products pass over them. */
+static bool find_live(const product *p) {
+    workspace *ws = p->s->ws;
+    if (!FORMAT_LIVE || !p->in.has_zeros || p->s->n > 1 || p->in.terms > 1) return false;
+    const kernel_act x = input_view(p, 1);
+    const size_t n = kernel_find_live(&x, ws->int8.live), all = x.n_cols / 4;
+    const bool pays = n * 100 <= all * MOST_LIVE;
+    ws->n_live += pays ? n : all;
+    ws->n_known += all;
+    return pays;
+}
+
 static void scale_token(const product *p, size_t t) {
     const size_t width = p->in.width;
     const linear *l = p->jobs->l;
@@ -82,24 +96,53 @@ static void scale_token(const product *p, size_t t) {
     for (size_t i = 0; l->w.coded && i < width; i++) to[i] *= l->w.coded->col_scale[i];
 }
 
+/* ---- sides ---- */
+
+static void run_together(product p);
+
+static void run_matrix(const product *p, const matrix *w, linear_input in, float *y) {
+    const linear l = {.w = *w};
+    const linear_job job = {&l, y};
+    run_together((product){p->s, in, &job, 1, NULL, false});
+}
+
+/* Where the results of a side are, (n, n_out padded to 8), whose memory begins at *at; *at moves on. */
+static float *side_results(const product *p, const linear_side *side, float **at) {
+    float *y = *at + p->s->n * side->a.n_rows;
+    *at = y + p->s->n * run_pad8(side->b.n_rows);
+    return y;
+}
+
+/* Returns what is left of their memory. */
+static float *run_sides(const product *p) {
+    float *at = p->s->ws->side;
+    for (const linear_side *side = &p->jobs->l->side; side; side = side->next) {
+        if (!side->b.format) continue;
+        float *low = at, *y = side_results(p, side, &at);
+        run_matrix(p, &side->a, (linear_input){p->in.x, p->in.width, 1, false}, low);
+        run_matrix(p, &side->b, (linear_input){low, side->a.n_rows, 1, false}, y);
+    }
+    return at;
+}
+
+/* The matrix in front of the linear's own makes its input. */
+static void run_inner(product *p, float *low) {
+    const matrix *a = &p->jobs->l->side.a;
+    run_matrix(p, a, p->in, low);
+    p->in.x = low, p->in.width = a->n_rows;
+}
+
+static void add_sides(const product *p, const linear *l, size_t t, size_t begin, size_t end, float *y) {
+    float *at = p->s->ws->side;
+    for (const linear_side *side = &l->side; side; side = side->next) {
+        if (!side->b.format) continue;
+        const float *add = side_results(p, side, &at) + t * run_pad8(side->b.n_rows);
+        const float by = side->adapter ? side->scale * p->s->rows[t].seq->adapters[side->adapter - 1] : 1;
+        for (size_t i = begin; i < end; i++) y[i] += by * add[i];
+    }
+}
+
 /* ---- results ---- */
-
-static void add_sides(const product *p, const linear_job *job, size_t t, size_t begin, size_t end,
-                      float *y) {
-    const float *scratch = p->s->ws->side + t * p->s->m->n_side_scratch;
-    for (const linear_side *side = job->l->sides; side; side = side->next) {
-        side->kind->add(side, p->x + t * p->in.width, scratch, begin, end, y);
-        scratch += side->kind->n_scratch(side);
-    }
-}
-
-static void prepare_sides(const product *p, size_t t) {
-    float *scratch = p->s->ws->side + t * p->s->m->n_side_scratch;
-    for (const linear_side *side = p->jobs->l->sides; side; side = side->next) {
-        side->kind->prepare(side, p->x + t * p->in.width, scratch);
-        scratch += side->kind->n_scratch(side);
-    }
-}
 
 /* Completes rows [begin, end) of token t. */
 static void complete_rows(const product *p, const linear_job *job, size_t t, size_t begin, size_t end) {
@@ -109,7 +152,7 @@ static void complete_rows(const product *p, const linear_job *job, size_t t, siz
         p->s->k->add(y + begin, job->y + (p->s->n + t) * width + begin, end - begin);
     if (job->l->w.coded) matrix_add_outliers(&job->l->w, begin, end, p->in.x + t * p->in.width, y);
     if (job->l->bias) p->s->k->add(y + begin, job->l->bias + begin, end - begin);
-    if (job->l->sides) add_sides(p, job, t, begin, end, y);
+    if (linear_has_sides(job->l)) add_sides(p, job->l, t, begin, end, y);
 }
 
 /* Rows [begin, end) of a matrix that member i of n makes, in groups. */
@@ -130,7 +173,8 @@ static void multiply(const product *p, const linear_job *job, unsigned i, unsign
     size_t begin, end;
     split_groups(w, i, n, &begin, &end);
     if (begin >= end) return;
-    model_mul_mat(p->s->m, w, x.n_tokens)(w, begin, end, &x, job->y, run_pad8(w->n_rows));
+    kernel_mul_mat_fn *live = p->live ? model_mul_live(p->s->m, w) : NULL;
+    (live ? live : model_mul_mat(p->s->m, w, x.n_tokens))(w, begin, end, &x, job->y, run_pad8(w->n_rows));
     for (size_t t = 0; t < p->s->n; t++) complete_rows(p, job, t, begin * FORMAT_LANES, row_end(w, end));
 }
 
@@ -155,12 +199,16 @@ static bool any_takes_int8(const product *p) {
 
 /* Jobs with one input; one that has sides is alone. */
 static void run_together(product p) {
-    if (p.jobs->l->sides) each_token(&p, prepare_sides);
+    float *left = linear_has_sides(p.jobs->l) ? run_sides(&p) : NULL;
+    if (linear_has_inner(p.jobs->l)) run_inner(&p, left);
     if (p.jobs->l->input_scale || p.jobs->l->w.coded) {
         each_token(&p, scale_token);
         p.in.x = p.s->ws->scaled;
     }
-    if (any_takes_int8(&p)) each_token(&p, quantize_token);
+    if (any_takes_int8(&p)) {
+        each_token(&p, quantize_token);
+        p.live = find_live(&p);
+    }
     threads_run(p.s->ws->team, multiply_member, &p);
 }
 
@@ -176,7 +224,9 @@ static bool same_scales(const linear *a, const linear *b) {
 static size_t count_together(const linear_job *jobs, size_t n) {
     const linear *first = jobs->l;
     size_t i = 1;
-    while (i < n && !first->sides && !jobs[i].l->sides && same_scales(jobs[i].l, first)) i++;
+    while (i < n && !linear_has_sides(first) && !linear_has_sides(jobs[i].l) &&
+           same_scales(jobs[i].l, first))
+        i++;
     return i;
 }
 
@@ -185,7 +235,7 @@ void linears_run(const forward_step *s, linear_input in, const linear_job *jobs,
     for (size_t j = 0; j < n && s->ws->tap; j++) s->ws->tap(s->ws->tap_ctx, jobs[j].l, in.x, s->n, j > 0);
     while (n) {
         const size_t some = count_together(jobs, n);
-        run_together((product){s, in, in.x, jobs, some, some == n ? then : NULL});
+        run_together((product){s, in, jobs, some, some == n ? then : NULL, false});
         jobs += some;
         n -= some;
     }
@@ -193,5 +243,5 @@ void linears_run(const forward_step *s, linear_input in, const linear_job *jobs,
 
 void linear_run(const forward_step *s, const linear *l, const float *x, size_t width, float *y) {
     const linear_job job = {l, y};
-    linears_run(s, (linear_input){x, width, 1}, &job, 1, NULL);
+    linears_run(s, (linear_input){x, width, 1, false}, &job, 1, NULL);
 }

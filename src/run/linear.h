@@ -10,6 +10,7 @@ typedef struct linear_input {
     size_t width;
     unsigned
         terms; // int8 terms whose sum stands for x: 1, or 2 (width at most n_embd) where one loses too much
+    bool has_zeros; // many of x are exactly 0
 } linear_input;
 
 /* A product and where its result goes: y (terms * n, n_out padded to 8), of which rows from n on are

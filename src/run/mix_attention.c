@@ -109,8 +109,8 @@ static void clamp(float *x, size_t n, float most) {
 
 /* Queries of late positions are scaled, so that attention stays sharp (Llama 4's temperature tuning). */
 static void scale_late(const forward_step *s, size_t t, float *q) {
-    const float by = s->m->hp.attn_temperature,
-                turns = floorf((float)s->rows[t].pos / s->m->hp.rope[0].n_orig);
+    const float by = s->m->hp.attn_temperature, pos = (float)(s->rows[t].pos + s->rows[t].seq->n_skipped),
+                turns = floorf(pos / s->m->hp.rope[0].n_orig);
     if (by > 0 && turns > 0) s->k->scale(q, 1 + by * logf(1 + turns), q_width(&s->layer->hp));
 }
 
@@ -131,6 +131,13 @@ static void store_kv(const forward_step *s, size_t t) {
     }
     norm_heads(s, k, l->n_head_kv, w->k_norm, w->k_norm_bias);
     attend_store(s, t, &r, k, v);
+}
+
+/* Of a packed cache, which store_kv leaves to this. */
+static void store_in_order(const forward_step *s) {
+    const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
+    attend_store_ordered(s, s->m->arch->features & ARCH_QK_NORM_LATE ? NULL : step_rope, c->k,
+                         run_pad8(k_width(&s->layer->hp)), c->v, run_pad8(v_width(&s->layer->hp)));
 }
 
 /* Norms and rotation of a token's queries and key; the key and value go to the cache. */
@@ -172,16 +179,31 @@ static void run(forward_step *s, const float *x, float *out) {
     const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
     const bool gated = s->m->arch->features & ARCH_GATED_OUT;
     const linear_job in[] = {{&w->q, gated ? c->with_gate : c->q}, {&w->k, c->k}, {&w->v, c->v}};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 2}, in, s->layer->hp.shares_kv ? 1 : 3, NULL);
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 2, false}, in, s->layer->hp.shares_kv ? 1 : 3, NULL);
     step_done(s, PROFILE_QKV);
     if (gated) step_each_token(s, take_queries);
     step_each_token(s, store_token);
+    store_in_order(s);
     step_done(s, PROFILE_STORE);
     attend(s, c->q, w->sinks, c->attended);
     if (gated) step_each_token(s, apply_gates);
     step_done(s, PROFILE_ATTEND);
     linear_run(s, &w->o, c->attended, out_width(&s->layer->hp), out);
     step_done(s, PROFILE_WO);
+}
+
+void attention_keep(const forward_step *s, const float *x) {
+    const attention_weights *w = s->layer->mixer;
+    const scratch *c = block_scratch_of(s, BLOCK_mix_attention);
+    const linear_job in[] = {{&w->k, c->k}, {&w->v, c->v}};
+    if (s->layer->hp.shares_kv) return;
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 2, false}, in, 2, NULL);
+    step_each_token(s, store_kv);
+    store_in_order(s);
+}
+
+const float *attention_queries(const workspace *ws) {
+    return ((const scratch *)(const void *)ws->scratch[BLOCK_mix_attention].bytes)->q;
 }
 
 const block_kind block_mix_attention = {

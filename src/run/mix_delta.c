@@ -129,8 +129,8 @@ static void run(forward_step *s, const float *x, float *out) {
                      apart[] = {{&w->alpha, c->alpha}, {&w->beta, c->beta}};
     const ssm_hparams *h = &s->m->hp.ssm;
     const bool together = w->both.w.format != NULL;
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, in, together ? 3 : 2, NULL);
-    if (!together) linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, apart, 2, NULL);
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1, false}, in, together ? 3 : 2, NULL);
+    if (!together) linears_run(s, (linear_input){x, s->m->hp.n_embd, 1, false}, apart, 2, NULL);
     step_done(s, PROFILE_QKV);
     step_each_part(s, conv_parts(conv_mixed_width(h)), convolve);
     step_each_token(s, prepare);

@@ -100,7 +100,7 @@ static void norm_row(const forward_step *s, size_t t) {
 static void make_rows(const forward_step *s, const float *x) {
     const weights *w = s->layer->mixer;
     const scratch *c = scratch_of(s);
-    const linear_input in = {x, s->m->hp.n_embd, 1};
+    const linear_input in = {x, s->m->hp.n_embd, 1, false};
     const linear_job plain[] = {{&w->kv_in, c->kv}, {&w->q, c->heads}},
                      low[] = {{&w->kv_in, c->kv}, {&w->q_in, c->low}};
     const size_t q_rank = s->m->hp.mla.q_rank;
@@ -199,6 +199,8 @@ static void run(forward_step *s, const float *x, float *out) {
         linear_run(s, &w->kv_out, c->row, h->kv_rank, c->made);
     step_done(s, PROFILE_QKV);
     step_each_token(s, store_token);
+    attend_store_ordered(s, NULL, c->k, (size_t)s->layer->hp.n_head_kv * s->layer->hp.head_dim, c->v,
+                         (size_t)s->layer->hp.n_head_kv * s->layer->hp.head_dim_v);
     step_done(s, PROFILE_STORE);
     attend(s, c->q, NULL, c->attended);
     if (h->absorbed) expand_results(s);

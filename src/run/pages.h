@@ -33,6 +33,10 @@ uint8_t *page_take(page_pool *p);
 /* Holds a page once more. */
 void page_share(uint8_t *page);
 bool page_is_shared(const uint8_t *page);
+/* Brings pages (n) to new memory and gives the old back, so that the machine has again what pages took that
+ * no one holds any more. Only where these are all that are held, each once; else, and where there is no
+ * memory for both, nothing changes. */
+void pages_renew(page_pool *p, uint8_t **pages, size_t n);
 /* Lets a page go; whether nobody holds it any more. */
 bool page_release(page_pool *p, uint8_t *page);
 

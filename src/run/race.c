@@ -217,6 +217,7 @@ static race_field survey(const nut_model *m) {
         const tensor_spec *spec = bind_find(m, m->header.tensors[i].name, &to);
         if (!spec || spec->kind == TENSOR_VECTOR) continue;
         const matrix *w = spec->kind == TENSOR_MATRIX ? to : *(matrix *const *)to; // the first of a stack
+        if (!w || !w->data) continue;                                              // not in memory
         const layout_id id = w->format->layout->id;
         f.bytes[id] += matrix_bytes(w) * (size_t)m->header.tensors[i].dims[2];
         if (!f.largest[id] || matrix_bytes(w) > matrix_bytes(f.largest[id])) f.largest[id] = w;

@@ -1,5 +1,5 @@
 /* The public calls of sessions. */
-#include "run/session.h"
+#include "run/exit.h"
 
 #include "base/error.h"
 
@@ -85,7 +85,10 @@ uint64_t session_bytes(const nut_model *m, const nut_session_options *o) {
     const nut_session_options all = complete(m, o);
     const cache_kind *kind = model_cache_kind(&m->hp, all.kv_type);
     workspace ws = {.n_batch = all.n_batch, .n_logits_max = all.n_logits};
-    nut_session s = {.seq.n_ctx = all.n_ctx, .stream.cap = 2 * STREAM_MAX_STOP + longest_token(m->vocab)};
+    nut_session s = {.seq = {.n_ctx = all.n_ctx,
+                             .cache_kind = kind,
+                             .n_recent = sequence_recent_tiles(kind, all.n_batch)},
+                     .stream.cap = 2 * STREAM_MAX_STOP + longest_token(m->vocab)};
     memory_walk w = {.bytes = sizeof ws + sizeof s};
     workspace_want(m, &ws, &w);
     session_want(m, &s, &w);
@@ -113,6 +116,7 @@ static void free_session(nut_session *s) {
     sequence_close(&s->seq);
     arena_close(&s->memory);
     mem_free(s->drafter);
+    mem_free(s->seq.exit);
     mem_free(s);
 }
 
@@ -120,6 +124,8 @@ nut_status nut_session_add(nut_workspace *ws, uint32_t n_ctx, nut_session **out,
     nut_session *s = mem_calloc(1, sizeof *s);
     if (!s) return error_memory(err, sizeof *s);
     s->seq.n_ctx = session_context(ws->model, n_ctx);
+    s->seq.cache_kind = ws->cache_kind;
+    s->seq.n_recent = sequence_recent_tiles(ws->cache_kind, ws->n_batch);
     nut_status status = check_context(ws->model, s->seq.n_ctx, err);
     if (status == NUT_OK) status = take_memory(s, ws->model, err);
     if (status == NUT_OK) status = sequence_open(ws, &s->seq, err);
@@ -235,24 +241,38 @@ static size_t next_batch(const workspace *ws, size_t left, size_t n_logits) {
 }
 
 /* The whole model over the workspace's rows. */
-static void run_rows(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
+static bool run_rows(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
     forward_step s = step_of(ws, ws->rows, n);
     forward_embed(&s, ids);
-    forward_layers(&s, 0, ws->model->hp.n_layer);
+    if (n == 1 && n_kept && ws->rows->seq->exit) {
+        ws->rows->seq->exit->run(ws->rows->seq->exit, &s);
+        return step_ran(&s);
+    }
+    if (!forward_layers(&s, 0, ws->model->hp.n_layer)) return false;
     if (n_kept) forward_head(&s, ws->kept, n_kept);
+    return true;
 }
 
-static void run_step(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
+static bool run_step(workspace *ws, const int32_t *ids, size_t n, size_t n_kept) {
     const bool timed = ws->pace.trying && n == 1 && n_kept == 1;
     const double begin = timed ? clock_seconds() : 0;
     threads_limit(ws->team, n == 1 ? ws->pace.now : threads_count(ws->team));
-    run_rows(ws, ids, n, n_kept);
+    const bool ran = run_rows(ws, ids, n, n_kept);
     if (timed) pace_took(&ws->pace, (float)(clock_seconds() - begin));
+    return ran;
+}
+
+/* What a step that read no token tells. */
+static nut_status step_error(workspace *ws, nut_error *err) {
+    ws->n_logits = 0;
+    if (err) *err = ws->model->store->error;
+    return ws->model->store->error.code;
 }
 
 /* Rows of the next n positions of a sequence. */
 static void take_rows(sequence *q, size_t n) {
     sequence_claim(q, n);
+    sequence_keep_state(q);
     for (size_t i = 0; i < n; i++) q->ws->rows[i] = (step_row){q, q->n_past + (uint32_t)i};
 }
 
@@ -262,21 +282,30 @@ static void keep_tokens(sequence *q, const int32_t *ids, size_t n) {
     sequence_mark(q, n);
 }
 
-/* One batch of a sequence. */
-static void eval_batch(sequence *q, const int32_t *ids, size_t n, size_t n_logits) {
-    take_rows(q, n);
-    for (size_t i = 0; i < n_logits; i++) q->ws->kept[i] = (uint32_t)(n - n_logits + i);
-    run_step(q->ws, ids, n, n_logits);
-    keep_tokens(q, ids, n);
+/* Goes on behind the layers of a batch of a sequence, or undoes it. */
+static nut_status end_batch(sequence *q, const int32_t *ids, size_t n, bool ran, nut_error *err) {
+    if (ran) {
+        keep_tokens(q, ids, n);
+        return NUT_OK;
+    }
+    sequence_undo(q);
+    return step_error(q->ws, err);
 }
 
-void session_hidden(sequence *q, const int32_t *ids, size_t n) {
+/* One batch of a sequence. */
+static nut_status eval_batch(sequence *q, const int32_t *ids, size_t n, size_t n_logits, nut_error *err) {
+    take_rows(q, n);
+    for (size_t i = 0; i < n_logits; i++) q->ws->kept[i] = (uint32_t)(n - n_logits + i);
+    return end_batch(q, ids, n, run_step(q->ws, ids, n, n_logits), err);
+}
+
+nut_status session_hidden(sequence *q, const int32_t *ids, size_t n, nut_error *err) {
     take_rows(q, n);
     forward_step s = step_of(q->ws, q->ws->rows, n);
     forward_embed(&s, ids);
-    forward_layers(&s, 0, q->ws->model->hp.n_layer);
-    forward_hidden(&s);
-    keep_tokens(q, ids, n);
+    const bool ran = forward_layers(&s, 0, q->ws->model->hp.n_layer);
+    if (ran) forward_hidden(&s);
+    return end_batch(q, ids, n, ran, err);
 }
 
 nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_logits, nut_error *err) {
@@ -284,7 +313,7 @@ nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_l
     TRY(check_eval(s, ids, n, n_logits, err));
     while (n > 0) {
         const size_t batch = next_batch(ws, n, n_logits);
-        eval_batch(&s->seq, ids, batch, batch == n ? n_logits : 0);
+        TRY(eval_batch(&s->seq, ids, batch, batch == n ? n_logits : 0, err));
         ids += batch;
         n -= batch;
     }
@@ -360,6 +389,13 @@ static nut_status check_rows(const nut_workspace *ws, const nut_row *rows, size_
     return NUT_OK;
 }
 
+/* Undoes a step of these rows, of which layers could not be read. */
+static nut_status undo_rows(nut_workspace *ws, const nut_row *rows, size_t n, nut_error *err) {
+    for (size_t i = 0; i < n; i++) rows[i].session->seq.n_past--;
+    for (size_t i = 0; i < n; i += count_same(rows + i, n - i)) sequence_undo(&rows[i].session->seq);
+    return step_error(ws, err);
+}
+
 nut_status nut_workspace_eval(nut_workspace *ws, const nut_row *rows, size_t n, nut_error *err) {
     size_t n_kept, kept = 0;
     TRY(check_rows(ws, rows, n, &n_kept, err));
@@ -367,6 +403,7 @@ nut_status nut_workspace_eval(nut_workspace *ws, const nut_row *rows, size_t n, 
         sequence *q = &rows[i].session->seq;
         k = count_same(rows + i, n - i);
         sequence_claim(q, k);
+        sequence_keep_state(q);
         for (size_t j = 0; j < k; j++) {
             ws->rows[i + j] = (step_row){q, q->n_past + (uint32_t)j};
             ws->ids[i + j] = q->tokens[q->n_past + j] = rows[i + j].id;
@@ -374,7 +411,7 @@ nut_status nut_workspace_eval(nut_workspace *ws, const nut_row *rows, size_t n, 
         }
         q->n_past += (uint32_t)k;
     }
-    run_step(ws, ws->ids, n, n_kept);
+    if (!run_step(ws, ws->ids, n, n_kept)) return undo_rows(ws, rows, n, err);
     for (size_t i = 0, k; i < n; i += k)
         sequence_mark(&rows[i].session->seq, k = count_same(rows + i, n - i));
     ws->logits_of = NULL;
@@ -395,6 +432,8 @@ nut_status nut_session_fork(const nut_session *s, nut_session **out, nut_error *
 }
 
 nut_status nut_session_save(const nut_session *s, void *out, size_t cap, size_t *n_out, nut_error *err) {
+    if (s->seq.n_skipped)
+        return error_set(err, NUT_E_STATE, "a session that has left positions out cannot be saved");
     *n_out = sequence_saved_size(&s->seq);
     if (*n_out > cap)
         return error_set(err, NUT_E_ARGUMENT,

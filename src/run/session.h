@@ -11,6 +11,8 @@
  *     sequence.c    tokens and pages of a timeline; fork, save, restore
  *     layers.c      a step through the layers, in reading order
  *     window.c      leaving out what a full context has least use for
+ *     keep.c        leaving out positions that the end of a prompt does not attend to
+ *     exit.c        leaving the layers early
  *     residuals.c   several residuals
  *     linear.c      products, with all that they carry
  *     block.h       kinds of blocks: mix_*.c (with attend.c, rope.c), ffn_*.c
@@ -22,6 +24,7 @@
 
 #include "base/threads.h"
 #include "model/arch.h"
+#include "nutshell_dynamic.h"
 #include "run/draft.h"
 #include "run/drafter.h"
 #include "run/memory.h"
@@ -42,6 +45,7 @@ typedef struct run_int8 {
     uint8_t *q;
     float *d, *d_sum;
     int32_t *sum;
+    uint8_t *live;
 } run_int8;
 
 /* Sees the input of each linear that runs: x (n_tokens, n_in); `again`: it is the one that the call before
@@ -81,6 +85,8 @@ struct nut_workspace {
     size_t *state_at; // (n_layer, STEP_PLACES) where the states of a layer's blocks begin in a sequence's
     size_t n_state;   // floats of those
     size_t *layer_at; // (n_layer) where a layer's keys and values begin in a page
+    /* Of a packed cache: bytes of a tile of all layers in 8 bits, and where a layer's begin (n_layer). */
+    size_t recent_bytes, *recent_at;
     // of several residuals (residuals.c)
     float *residuals; // (n_batch, n_residuals, n_embd)
     float *routed;    // (n_batch, n_residuals padded to 8) what a router makes of them
@@ -88,10 +94,12 @@ struct nut_workspace {
     float *portions;  // (n_batch, n_residuals^2 padded to 8) of each residual in each
     // of products (linear.c)
     run_int8 int8;
-    float *rest;     // (n_batch, n_embd) what a first int8 term left out
-    float *scaled;   // (n_batch, n_scaled) inputs times a linear's input_scale
-    float *side;     // (n_batch, n_side_scratch)
-    linear_tap *tap; // NULL: none
+    float *rest;              // (n_batch, n_embd) what a first int8 term left out
+    float *scaled;            // (n_batch, n_scaled) inputs times a linear's input_scale
+    float *side;              // (n_batch * n_side_scratch) what sides make
+    uint64_t n_live, n_known; // steps of four columns that products for one token read, of those whose zeros
+                              // were looked for
+    linear_tap *tap;          // NULL: none
     void *tap_ctx;
     // whose logits are there
     const struct nut_session *logits_of; // NULL: no session's alone
@@ -104,6 +112,8 @@ struct nut_workspace {
     float *refined; // (n_embd padded to 8) what the head's first product makes of it
     float *scores;  // (n_labels padded to 8)
     profile profile;
+    nut_experts_options experts; // of a model that has any
+    nut_experts_figures experts_figures;
 };
 
 /* Places of blocks in a layer. */
@@ -138,15 +148,29 @@ typedef struct sequence {
     uint8_t **pages; // (tiles of n_ctx) their first n_pages are the cache's, see pages.h
     uint32_t n_pages;
     uint32_t n_left; // tokens that window_shift left out behind the first tile
-    float *partial;  // (spans of n_ctx, n_head, kernel_partial_size) of a token that attends alone
+    /* Behind nut_session_keep: places whose positions were chosen, so that their tokens are not known, and
+     * how many positions went before what is read now. */
+    uint32_t n_kept, n_skipped;
+    float *partial; // (spans of n_ctx, n_head, kernel_partial_size) of a token that attends alone
     /* What recurrent blocks keep: (1 + SEQUENCE_MARKS, ws->n_state), as it is at n_past and as it was at the
-     * positions `mark` (0: there is none). */
+     * positions `mark` (0: there is none); behind them as it was before the step, where one can fail. */
     float *state;
     uint32_t mark[SEQUENCE_MARKS];
     double *rope_freq; // (MODEL_ROPES, n_rot / 2) radians per position
+    const cache_kind *cache_kind;
+    float *turns;        // (MODEL_ROPES, 2, n_rot / 2, CACHE_TURNS) of centers, where the cache is packed
+    int16_t *turn_table; // (MODEL_ROPES, CACHE_TILE, n_rot) the same for products (kernels/cache.h)
+    /* Of a packed cache: the last tiles in 8 bits, (n_recent, ws->recent_bytes). Tile i, from recent_from
+     * on, is at (i + recent_turn) % n_recent. */
+    uint8_t *recent;
+    uint32_t n_recent, recent_from, recent_turn;
+    struct early_exit *exit;      // NULL: tokens go through all layers (exit.h)
+    float adapters[NUT_ADAPTERS]; // what each of the model's counts
 } sequence;
 
-/* Describes the memory of a sequence of q->n_ctx positions. */
+/* Tiles in 8 bits that a sequence has: as many as a step of n_batch tokens can touch, and two at least. */
+uint32_t sequence_recent_tiles(const cache_kind *kind, uint32_t n_batch);
+/* Describes the memory of a sequence of q->n_ctx positions and q->n_recent tiles. */
 void sequence_want(const nut_model *m, sequence *q, memory_walk *w);
 /* Promises a sequence's pages, and prepares what depends on its length. The memory was taken. */
 nut_status sequence_open(workspace *ws, sequence *q, nut_error *err);
@@ -157,8 +181,12 @@ void sequence_claim(sequence *q, size_t n);
 void sequence_own_page(sequence *q, uint32_t i);
 /* The last page goes; its place may be taken again. */
 void sequence_drop_page(sequence *q);
-/* Forgets positions from n_past on, and some before it where a block's state cannot go back to it. */
+/* Forgets positions from n_past on, and some before it where a block's state cannot go back to it, or its
+ * tile is known in 4 bits alone, or all where they are not those of the tokens any more. */
 void sequence_truncate(sequence *q, uint32_t n_past);
+/* Before a step that can fail, and after one that did: the state and the pages are as before. */
+void sequence_keep_state(sequence *q);
+void sequence_undo(sequence *q);
 /* After a step of n tokens: what was read at once can be gone back to. */
 void sequence_mark(sequence *q, size_t n);
 /* Makes q, which is empty, the same as `from`, sharing its full pages. Both have the same workspace, and q's
@@ -170,8 +198,12 @@ void sequence_save(const sequence *q, uint8_t *out);
 /* Makes q what was saved. The bytes may be hostile. After an error q is as it was. */
 nut_status sequence_restore(sequence *q, const uint8_t *bytes, size_t n, nut_error *err);
 
-/* The keys and values of a head of a layer. */
+/* The keys and values of a head of a layer; tiles in 4 bits where the cache is packed. */
 cache_head sequence_head(const sequence *q, size_t layer, size_t head);
+/* The same, and the tile of a position in 8 bits, where that is there. */
+cache_head sequence_head_at(const sequence *q, size_t layer, size_t head, size_t pos);
+/* From which tile on tiles in 8 bits can be there behind n positions. */
+uint32_t sequence_recent_from(const sequence *q, uint32_t n);
 
 /* ---- a step (layers.c) ---- */
 
@@ -194,13 +226,22 @@ typedef struct forward_step {
     unsigned place; // of the block that runs
 } forward_step;
 
+/* Begins a step of n rows. */
 forward_step step_of(workspace *ws, const step_row *rows, size_t n);
+
+/* All layers but those that are left out (n_layer); models whose layers read others' cannot do without. */
+bool forward_without(forward_step *s, const bool *left_out);
+/* Keys and values of layers [from, to), all of attention, of the residual as it is, which stays. */
+void forward_keep(forward_step *s, uint32_t from, uint32_t to);
+/* False where weights that the step came to could not be read: it computed nothing, and m->store->error says
+ * why. */
+bool step_ran(const forward_step *s);
 
 /* Token embeddings of ids (n) to the residual. */
 void forward_embed(const forward_step *s, const int32_t *ids);
 /* Layers [from, to): the residual after them replaces that before. Keys and values of the rows are stored.
- */
-void forward_layers(forward_step *s, uint32_t from, uint32_t to);
+ * Returns step_ran. */
+bool forward_layers(forward_step *s, uint32_t from, uint32_t to);
 /* The input of the output product: norms of the residual's rows `kept` (n_kept, rising), which are moved to
  * its front, to ws->normed; s->n becomes n_kept. */
 void forward_output_norm(forward_step *s, const uint32_t *kept, size_t n_kept);
@@ -282,10 +323,11 @@ typedef struct generation {
     size_t n_shown;
     uint32_t lookup; // tokens of a draft at most
     draft draft;
-    uint32_t row;              // of the logits behind the last token
-    uint32_t n_ahead;          // drafted tokens that the cache holds behind n_past, not judged yet
-    uint32_t n_tried, n_right; // of the draft that is being judged
-    double each;               // what a token of it took, in steps of one
+    uint32_t row;                    // of the logits behind the last token
+    uint32_t n_ahead;                // drafted tokens that the cache holds behind n_past, not judged yet
+    uint32_t n_tried, n_right;       // of the draft that is being judged
+    double each;                     // what a token of it took, in steps of one
+    double log_probability, entropy; // sums over the sampled tokens, where they are asked for
 } generation;
 
 typedef struct session_timing {
@@ -320,7 +362,7 @@ nut_status session_eval(nut_session *s, const int32_t *ids, size_t n, size_t n_l
 
 /* Appends n tokens, at most a batch, and leaves their rows behind the last layer, (n, n_embd), in
  * ws->normed. */
-void session_hidden(sequence *q, const int32_t *ids, size_t n);
+nut_status session_hidden(sequence *q, const int32_t *ids, size_t n, nut_error *err);
 
 /* Pools what the model makes of a text into `pooled` (n_embd), and the rows into hidden (n, n_embd), unless
  * NULL. Contract of nut_session_embed, but for the length. */

@@ -23,4 +23,17 @@ typedef struct gated_weights {
     linear down;     // (n_embd, n_ff)
 } gated_weights;
 
+/* ffn_experts */
+typedef struct expert_weights {
+    linear router;           // (n_expert, n_embd)
+    const float *bias;       // (n_expert) of scores where experts are chosen, not of weights; or NULL
+    const matrix *gate, *up; // (n_expert) of (n_ff, n_embd)
+    const matrix *down;      // (n_expert) of (n_embd, n_ff)
+    const float *gate_bias, *up_bias; // (n_expert, n_ff) or NULL
+    const float *down_bias;           // (n_expert, n_embd) or NULL
+    linear shared_gate, shared_up;    // (n_ff_shared, n_embd) or not there
+    linear shared_down;               // (n_embd, n_ff_shared)
+    const float *shared_router;       // (n_embd): its result's sigmoid is the shared one's weight; or NULL
+} expert_weights;
+
 #endif

@@ -40,13 +40,18 @@ nut_status window_check(const sequence *q, nut_error *err) {
 
 /* ---- keys ---- */
 
-/* Rotates the key of a position by `turn`, from column `first` on. */
+/* Rotates the key of a position by `turn`, from column `first` on, and its tile's center with the first. */
 static void turn_key(const cache_head *h, size_t pos, size_t first, const kernel_set *k,
                      const kernel_rope *turn) {
     float key[CACHE_MAX_DIM];
-    for (size_t c = 0; c < h->k_dim; c++) key[c] = cache_key(h, pos, c);
+    const cache_tile t = cache_tile_of(h, pos);
+    cache_key_rest(h, pos, key);
     k->rope(key + first, 1, h->k_dim - first, turn);
-    cache_put_key(h, pos, key);
+    cache_put_key_rest(h, pos, key);
+    if (!t.center || pos % CACHE_TILE) return;
+    cache_center(&t, h->k_dim, key);
+    k->rope(key + first, 1, h->k_dim - first, turn);
+    cache_put_center(&t, h->k_dim, key);
 }
 
 /* Turns keys of a layer back by n positions. The table is of one rotation: magnitudes are in the keys
@@ -63,8 +68,10 @@ static void turn_layer(const sequence *q, size_t layer, size_t from, uint32_t n)
     for (size_t i = 0; i < n_pairs; i++) table[n_pairs + i] = -table[n_pairs + i];
     const kernel_rope turn = {table, table + n_pairs, n_pairs, m->hp.rope_kind == MODEL_ROPE_NORM};
     for (size_t head = 0; head < l->n_head_kv; head++) {
-        const cache_head h = sequence_head(q, layer, head);
-        for (size_t pos = from; pos < q->n_past; pos++) turn_key(&h, pos, first, m->kernels, &turn);
+        for (size_t pos = from; pos < q->n_past; pos++) {
+            const cache_head h = sequence_head_at(q, layer, head, pos);
+            turn_key(&h, pos, first, m->kernels, &turn);
+        }
     }
 }
 
@@ -81,6 +88,8 @@ static void close_gap(sequence *q, uint32_t n) {
     const uint32_t to = CACHE_TILE, from = (1 + n) * CACHE_TILE;
     memmove(q->tokens + to, q->tokens + from, (q->n_past - from) * sizeof *q->tokens);
     q->n_past -= from - to;
+    q->recent_turn += n; // the first tile is where another was
+    q->recent_from = q->recent_from > n ? q->recent_from - n : 1;
 }
 
 void window_shift(sequence *q, uint32_t n_tiles) {

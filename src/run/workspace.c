@@ -32,6 +32,7 @@ static void want_int8(const nut_model *m, size_t n_batch, run_int8 *to, memory_w
     memory_want(w, &to->d, padded / 32 + 1, sizeof(float));
     memory_want(w, &to->d_sum, padded / 32 + 1, sizeof(float));
     memory_want(w, &to->sum, (padded / 32 + 1) * KERNEL_SUMS, sizeof(int32_t));
+    memory_want(w, &to->live, width / 32 + 1, 1);
 }
 
 static unsigned block_at(const nut_model *m, uint32_t il, int place) {
@@ -94,6 +95,7 @@ void workspace_want(const nut_model *m, workspace *ws, memory_walk *w) {
     memory_want(w, &ws->padded, n * padded_heads(m), sizeof(float));
     memory_want(w, &ws->state_at, (uint64_t)m->hp.n_layer * STEP_PLACES, sizeof(size_t));
     memory_want(w, &ws->layer_at, m->hp.n_layer, sizeof(size_t));
+    memory_want(w, &ws->recent_at, m->hp.n_layer, sizeof(size_t));
     want_int8(m, ws->n_batch, &ws->int8, w);
     memory_want(w, &ws->rest, n * n_embd, sizeof(float));
     memory_want(w, &ws->scaled, n * m->n_scaled, sizeof(float));
@@ -129,16 +131,18 @@ static void place_states(workspace *ws) {
     }
 }
 
-static void place_layers(workspace *ws) {
+/* layer_at (n_layer): each layer's offset in a page, which holds a tile of every layer. */
+static void place_layers(const nut_model *m, const cache_kind *kind, size_t *layer_at) {
     size_t at = 0;
-    for (uint32_t il = 0; il < ws->model->hp.n_layer; il++) {
-        ws->layer_at[il] = at;
-        at += ws->model->layers_apart ? 0 : (size_t)layer_bytes(ws->model, il, ws->cache_kind);
+    for (uint32_t il = 0; il < m->hp.n_layer; il++) {
+        layer_at[il] = at;
+        at += m->layers_apart ? 0 : (size_t)layer_bytes(m, il, kind);
     }
 }
 
 static nut_status take_memory(workspace *ws, nut_error *err) {
     const uint64_t page = workspace_page_bytes(ws->model, ws->cache_kind);
+    const cache_kind *recent = &cache_kinds[CACHE_RECENT];
     memory_walk w = {.a = &ws->memory};
     workspace_want(ws->model, ws, &w);
     if (w.bytes > SIZE_MAX / 2 || page > SIZE_MAX / 2)
@@ -149,7 +153,9 @@ static nut_status take_memory(workspace *ws, nut_error *err) {
     workspace_want(ws->model, ws, &w);
     pages_open(&ws->pages, (size_t)page);
     place_states(ws);
-    place_layers(ws);
+    place_layers(ws->model, ws->cache_kind, ws->layer_at);
+    place_layers(ws->model, recent, ws->recent_at);
+    if (ws->cache_kind->packed) ws->recent_bytes = (size_t)workspace_page_bytes(ws->model, recent);
     return NUT_OK;
 }
 

@@ -1,14 +1,27 @@
 /*
  * AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2) with the gradient's norm clipped
- * (Pascanu et al. 2013, arXiv 1211.5063, section 3.2) and a rate that rises linearly and then falls as a
- * cosine (arXiv 1608.03983, equation 5). Operations and their order are PyTorch's.
+ * (Pascanu et al. 2013, arXiv 1211.5063, section 3.2) and a rate that rises linearly and then falls by a
+ * schedule. Operations and their order are PyTorch's.
  */
 #ifndef NUT_TRAIN_ADAMW_H
 #define NUT_TRAIN_ADAMW_H
 
 #include "train/learn.h"
 
+/* How rates fall behind the warm-up: a row of adamw.c. */
+typedef struct schedule {
+    const char *name;
+    /* The rate as a part of the highest, where `along`, 0 to 1, of the steps is done; final: the last one.
+     */
+    double (*part)(double along, double final);
+    double decays; // until there numbers decay
+} schedule;
+
+/* E_ARGUMENT, with all names, where there is none of this one. */
+nut_status schedule_find(const char *name, const schedule **out, nut_error *err);
+
 typedef struct adamw_options {
+    const schedule *schedule;
     double rate, final; // the highest rate, and the last one as a part of it
     double beta1, beta2, epsilon;
     double decay; // of matrices

@@ -34,7 +34,35 @@ nut_status batches_of_text(batches *b, const vocab *v, const char *text, size_t 
     return status;
 }
 
+static nut_status copy_ids(batches *b, const vocab *v, const int32_t *ids, const uint8_t *learned, size_t n,
+                           nut_error *err) {
+    size_t n_learned = 0;
+    b->ids = mem_calloc(n ? n : 1, sizeof *b->ids);
+    b->learned = mem_calloc(n ? n : 1, 1);
+    b->n_ids = n;
+    if (!b->ids || !b->learned) return error_memory(err, n * sizeof *b->ids);
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= vocab_size(v))
+            return error_set(err, NUT_E_ARGUMENT, "token %zu, %d, is none of the vocabulary", i,
+                             (int)ids[i]);
+        b->ids[i] = ids[i];
+        b->learned[i] = !learned || learned[i];
+        n_learned += b->learned[i];
+    }
+    return n_learned ? NUT_OK : error_set(err, NUT_E_ARGUMENT, "no token is to be learned");
+}
+
+nut_status batches_of_ids(batches *b, const vocab *v, const int32_t *ids, const uint8_t *learned,
+                          size_t n_ids, size_t window, double held_out, uint64_t seed, nut_error *err) {
+    *b = (batches){.window = window, .seed = seed, .bos = vocab_add_bos(v) ? vocab_bos(v) : -1};
+    nut_status status = copy_ids(b, v, ids, learned, n_ids, err);
+    if (status == NUT_OK) status = cut(b, held_out, err);
+    if (status != NUT_OK) batches_free(b);
+    return status;
+}
+
 void batches_free(batches *b) {
+    mem_free(b->learned);
     mem_free(b->ids);
     mem_free(b->order);
     *b = (batches){0};
@@ -56,13 +84,16 @@ static void shuffle(batches *b, uint64_t number) {
 static void take(const batches *b, size_t window, int32_t *ids, int32_t *labels) {
     memcpy(ids, b->ids + window * b->window, b->window * sizeof *ids);
     memcpy(labels, b->ids + window * b->window + 1, b->window * sizeof *labels);
+    for (size_t i = 0; b->learned && i < b->window; i++)
+        if (!b->learned[window * b->window + 1 + i]) labels[i] = -1;
     if (b->bos >= 0) ids[0] = b->bos;
 }
 
-void batches_take(batches *b, uint64_t which, int32_t *ids, int32_t *labels) {
+size_t batches_take(batches *b, uint64_t which, int32_t *ids, int32_t *labels) {
     const uint64_t number = which / b->n;
     if (b->shuffled != number + 1) shuffle(b, number);
     take(b, b->order[which % b->n], ids, labels);
+    return b->order[which % b->n];
 }
 
 void batches_take_held(const batches *b, size_t which, int32_t *ids, int32_t *labels) {

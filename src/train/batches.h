@@ -9,7 +9,8 @@
 #include "model/vocab.h"
 
 typedef struct batches {
-    int32_t *ids; // (n_ids) of the text
+    int32_t *ids;     // (n_ids) of the text
+    uint8_t *learned; // (n_ids) 0: no label; NULL: each is one
     size_t n_ids, window;
     size_t n, n_held; // windows to learn from, and behind them those held out
     int32_t bos;      // in the place of each window's first token; -1: none
@@ -22,10 +23,15 @@ typedef struct batches {
  * be. Free with batches_free. */
 nut_status batches_of_text(batches *b, const vocab *v, const char *text, size_t n_text, size_t window,
                            double held_out, uint64_t seed, nut_error *err);
+/* The same of n_ids tokens of the vocabulary, which are copied. learned (n_ids), or NULL: which of them are
+ * labels; E_ARGUMENT where none is. */
+nut_status batches_of_ids(batches *b, const vocab *v, const int32_t *ids, const uint8_t *learned,
+                          size_t n_ids, size_t window, double held_out, uint64_t seed, nut_error *err);
 void batches_free(batches *b);
 
-/* Window `which` of all that training takes, from 0: ids (window) and the tokens behind each, labels. */
-void batches_take(batches *b, uint64_t which, int32_t *ids, int32_t *labels);
+/* Window `which` of all that training takes, from 0: ids (window) and the tokens behind each, labels; -1
+ * for one that is not learned. Returns which window of the text it is. */
+size_t batches_take(batches *b, uint64_t which, int32_t *ids, int32_t *labels);
 /* Window `which` of those that are held out. */
 void batches_take_held(const batches *b, size_t which, int32_t *ids, int32_t *labels);
 

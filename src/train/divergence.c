@@ -53,11 +53,13 @@ static void skew_reverse_kl(double log_p, double log_q, double a, double *value,
 }
 
 static const divergence kinds[] = {
-    {"kl", NULL, 0, forward_kl},
-    {"reverse_kl", NULL, 0, reverse_kl},
-    {"jsd", "the teacher's share of the mixture", 0.5, jsd},
-    {"skew_kl", "the teacher's share of the mixture", 0.1, skew_kl},
-    {"skew_reverse_kl", "the student's share of the mixture", 0.1, skew_reverse_kl},
+    {"kl", NULL, 0, forward_kl, false, false},
+    {"reverse_kl", NULL, 0, reverse_kl, false, false},
+    {"jsd", "the teacher's share of the mixture", 0.5, jsd, false, false},
+    {"skew_kl", "the teacher's share of the mixture", 0.1, skew_kl, false, false},
+    {"skew_reverse_kl", "the student's share of the mixture", 0.1, skew_reverse_kl, false, false},
+    {"token_kl", NULL, 0, forward_kl, true, false},
+    {"minillm", "the teacher's share in what is sampled", 0.2, reverse_kl, false, true},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 

@@ -14,6 +14,12 @@ typedef struct divergence {
     double usual;      // a, where none is given
     /* From log p and log q: *value, and *slope = q d value / d q. */
     void (*term)(double log_p, double log_q, double a, double *value, double *slope);
+    /* Tokens count by how hard they are for the teacher: the softmax over a window of its cross entropies,
+     * times the window's number of tokens (after TSLD: Kim et al. 2023, arXiv 2308.06744). */
+    bool scaled;
+    /* Of windows that the student writes alone, and with a reward for what follows each token (MiniLLM); `a`
+     * is the teacher's share in what they are drawn from. */
+    bool rewarded;
 } divergence;
 
 /* E_ARGUMENT, with all names, where there is none of this one. */

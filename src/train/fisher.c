@@ -232,6 +232,9 @@ static nut_status take_rows(fisher *f, nut_error *err) {
 /* What is outside of layers is bound. */
 static nut_status begin_pass(fisher *f, nut_error *err) {
     const nut_model *m = f->source.m;
+    if (m->hp.experts.n)
+        return error_set(err, NUT_E_UNSUPPORTED, "experts have no Fisher information here (family %s)",
+                         m->arch->name);
     f->at_once = windows_at_once(f);
     const size_t n = f->at_once * f->window;
     TRY(threads_new(f->options.n_threads ? f->options.n_threads : 1, &f->team, err));

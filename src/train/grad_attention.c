@@ -1,6 +1,8 @@
 /* The attention mixer, forward and backward. A window's scores are held as a matrix, one query head at a
  * time. */
 #include "kernels/activations.h"
+#include "kernels/cache.h"
+#include "model/tiles.h"
 #include "run/weights.h"
 #include "train/pass.h"
 
@@ -158,6 +160,13 @@ static size_t out_at(const head *h) {
     return h->t * h->b->out_width + h->head * h->p->layer->hp.head_dim_v;
 }
 
+/* Positions of tiles that token t does not see get no weight. */
+static void hide_tiles(const head *h, size_t t, float *row) {
+    const tile_hparams *tiles = &h->p->m->hp.tiles;
+    for (size_t i = 0; tiles->local && i < t; i++)
+        if (!tiles_see(tiles, t / CACHE_TILE, i / CACHE_TILE)) row[i] = -INFINITY;
+}
+
 /* A row of scores becomes weights: only positions [first, t] are seen. */
 static void softmax_row(const head *h, size_t t) {
     const size_t n = h->p->window, window = h->p->layer->hp.window;
@@ -165,6 +174,7 @@ static void softmax_row(const head *h, size_t t) {
     const float cap = h->p->m->hp.attn_softcap;
     float *row = h->weights + t * n, *capped = h->capped + t * n, most = -INFINITY, sum = 0;
     for (size_t i = first; cap > 0 && i <= t; i++) row[i] = capped[i] = act_softcap(row[i], cap);
+    hide_tiles(h, t, row);
     for (size_t i = first; i <= t; i++) most = row[i] > most ? row[i] : most;
     for (size_t i = first; i <= t; i++) row[i] = exp_scalar(row[i] - most);
     for (size_t i = first; i <= t; i++) sum += row[i];
@@ -182,15 +192,106 @@ static void attend(const head *h) {
                   (dense_f32){h->b->v + v_at(h), h->b->v_width, 1}, 1, h->b->attended + out_at(h));
 }
 
+/* ---- a layer that is seen or pulled ---- */
+
+/* The layer's relation; NULL: it has none, or one of the other use. */
+static const pass_relation *relation_of(const head *h, bool pulls) {
+    const pass_relation *r = h->p->relation;
+    return r && r->layer == h->p->layer && r->pulls == pulls ? r : NULL;
+}
+
+/* Which of all windows' query heads, or key/value heads, this is. */
+static size_t which_of(const head *h) {
+    return h->t / h->p->window * h->p->layer->hp.n_head + h->head;
+}
+static size_t which_kv(const head *h) {
+    return h->t / h->p->window * h->p->layer->hp.n_head_kv + h->kv;
+}
+
+/* In place of the weights, how alike a head's values are to those of tokens before: the softmax of their
+ * products divided by the root of their length. */
+static void relate_values(const head *h) {
+    const size_t n = h->p->window, dim = h->p->layer->hp.head_dim_v;
+    const float *v = h->b->v + v_at(h);
+    const dense_product product = {.m = n, .n = n, .k = dim, .ldc = n};
+    dense_mul_f32(h->d, &product, (dense_f32){v, h->b->v_width, 1}, (dense_f32){v, 1, h->b->v_width},
+                  1 / sqrtf((float)dim), h->weights);
+    for (size_t t = 0; t < n; t++) {
+        float *row = h->weights + t * n, most = row[0], sum = 0;
+        for (size_t i = 1; i <= t; i++) most = row[i] > most ? row[i] : most;
+        for (size_t i = 0; i <= t; i++) sum += row[i] = exp_scalar(row[i] - most);
+        for (size_t i = 0; i < n; i++) row[i] = i > t ? 0 : row[i] / sum;
+    }
+}
+
+static void keep_weights(const head *h) {
+    const pass_relation *r = relation_of(h, false);
+    const size_t square = h->p->window * h->p->window;
+    if (!r) return;
+    memcpy(r->weights + which_of(h) * square, h->weights, square * sizeof *h->weights);
+    if (!r->alike || h->head % (h->p->layer->hp.n_head / h->p->layer->hp.n_head_kv)) return;
+    relate_values(h);
+    memcpy(r->alike + which_kv(h) * square, h->weights, square * sizeof *h->weights);
+}
+
+/* Adds the gradient of pull KL(target, w) by the scores of row t, which is w - target, and the divergence
+ * itself to *sum. */
+static void pull_row(const head *h, const float *target, size_t t, double pull, double *sum) {
+    const pass_relation *r = h->p->relation;
+    const float *w = h->weights + t * h->p->window;
+    float *ds = h->d_weights + t * h->p->window;
+    if (r->labels[h->t + t] < 0) return;
+    for (size_t i = 0; i <= t; i++) {
+        if (!(w[i] > 0)) continue; // outside of the layer's window
+        ds[i] += (float)pull * (w[i] - target[i]);
+        if (target[i] > 0) *sum += (double)target[i] * log((double)target[i] / (double)w[i]);
+    }
+}
+
+static void pull(const head *h) {
+    const pass_relation *r = relation_of(h, true);
+    const size_t n = h->p->window;
+    double sum = 0;
+    if (!r) return;
+    for (size_t t = 0; t < n; t++) pull_row(h, r->weights + (which_of(h) * n + t) * n, t, r->pull, &sum);
+    r->values[which_of(h)] = sum;
+}
+
+/* A product of values has both of them: its gradient s goes to one by the other, (s + s^T) v. */
+static void pull_values(const head *h) {
+    const pass_relation *r = relation_of(h, true);
+    const size_t n = h->p->window, dim = h->p->layer->hp.head_dim_v;
+    const dense_product product = {.m = n, .n = dim, .k = n, .ldc = h->b->v_width, .add = true};
+    const dense_f32 v = {h->b->v + v_at(h), h->b->v_width, 1};
+    const float scale = 1 / sqrtf((float)dim);
+    double sum = 0;
+    if (!r || !r->alike) return;
+    relate_values(h);
+    memset(h->d_weights, 0, n * n * sizeof *h->d_weights);
+    for (size_t t = 0; t < n; t++) pull_row(h, r->alike + (which_kv(h) * n + t) * n, t, r->pull_alike, &sum);
+    r->values_alike[which_kv(h)] = sum;
+    dense_mul_f32(h->d, &product, (dense_f32){h->d_weights, n, 1}, v, scale, h->b->dv + v_at(h));
+    dense_mul_f32(h->d, &product, (dense_f32){h->d_weights, 1, n}, v, scale, h->b->dv + v_at(h));
+}
+
+/* ---- and back ---- */
+
+/* Through the cap of a row's scores, which is behind their products. */
+static void uncap_row_back(const head *h, size_t t) {
+    const size_t n = h->p->window;
+    const float *w = h->weights + t * n, *capped = h->capped + t * n, cap = h->p->m->hp.attn_softcap;
+    float *ds = h->d_weights + t * n;
+    for (size_t i = 0; cap > 0 && i <= t; i++)
+        if (w[i] > 0) ds[i] *= 1 - (capped[i] / cap) * (capped[i] / cap);
+}
+
 /* The gradient of a row's scores, in place of that of its weights: w (dw - sum of w dw). */
 static void softmax_row_back(const head *h, size_t t) {
     const size_t n = h->p->window;
-    const float *w = h->weights + t * n, *capped = h->capped + t * n, cap = h->p->m->hp.attn_softcap;
+    const float *w = h->weights + t * n;
     float *dw = h->d_weights + t * n, sum = 0;
     for (size_t i = 0; i <= t; i++) sum += w[i] * dw[i];
     for (size_t i = 0; i < n; i++) dw[i] = i <= t ? w[i] * (dw[i] - sum) : 0;
-    for (size_t i = 0; cap > 0 && i <= t; i++)
-        if (w[i] > 0) dw[i] *= 1 - (capped[i] / cap) * (capped[i] / cap);
 }
 
 /* Adds to the gradients of the keys and values; dq is the head's own. The head's weights are there. */
@@ -207,6 +308,8 @@ static void attend_back(const head *h) {
     dense_mul_f32(h->d, &dw, dy_view, (dense_f32){b->v + v_at(h), 1, b->v_width}, 1, h->d_weights);
     dense_mul_f32(h->d, &dv, (dense_f32){h->weights, 1, n}, dy_view, 1, b->dv + v_at(h));
     for (size_t t = 0; t < n; t++) softmax_row_back(h, t);
+    pull(h);
+    for (size_t t = 0; t < n; t++) uncap_row_back(h, t);
     dense_mul_f32(h->d, &dq, (dense_f32){h->d_weights, n, 1}, (dense_f32){k_of(h), b->k_width, 1}, scale,
                   b->dq + (q_of(h) - b->q));
     dense_mul_f32(h->d, &dk, (dense_f32){h->d_weights, 1, n}, (dense_f32){q_of(h), b->q_width, 1}, scale,
@@ -220,6 +323,7 @@ static void attend_item(pass *p, size_t item, unsigned member, void *ctx) {
     const size_t n_head = p->layer->hp.n_head;
     const head h = head_of(p, ctx, item / n_head * p->window, item % n_head, member);
     attend(&h);
+    keep_weights(&h);
 }
 
 /* An item is a window and a key/value head, whose query heads add to the same gradients. */
@@ -231,6 +335,7 @@ static void attend_item_back(pass *p, size_t item, unsigned member, void *ctx) {
             head_of(p, ctx, item / l->n_head_kv * p->window, item % l->n_head_kv * group + i, member);
         attend(&h);
         attend_back(&h);
+        if (i + 1 == group) pull_values(&h);
     }
 }
 

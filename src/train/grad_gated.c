@@ -20,12 +20,25 @@ static buffers buffers_of(const pass *p) {
     return (buffers){p->ffn, p->ffn + each, p->ffn + 2 * each};
 }
 
+typedef struct gate_arrays {
+    size_t n_ff;
+    const float *gate, *up;
+    float *hidden;
+    float *d_gate, *d_up; // on the way back gate and up, which they replace
+    const float *d_hidden;
+} gate_arrays;
+
 static void join_token(pass *p, size_t t, unsigned member, void *ctx) {
-    const buffers b = buffers_of(p);
-    const size_t n = p->layer->hp.n_ff;
-    (void)member, (void)ctx;
-    memcpy(b.hidden + t * n, b.gate + t * n, n * sizeof(float));
-    p->m->kernels->activate_mul(p->m->arch->activation, b.hidden + t * n, b.up + t * n, n);
+    const gate_arrays *a = ctx;
+    const size_t n = a->n_ff;
+    (void)member;
+    memcpy(a->hidden + t * n, a->gate + t * n, n * sizeof(float));
+    p->m->kernels->activate_mul(p->m->arch->activation, a->hidden + t * n, a->up + t * n, n);
+}
+
+void pass_gate(pass *p, size_t n, size_t n_ff, const float *gate, const float *up, float *hidden) {
+    gate_arrays a = {.n_ff = n_ff, .gate = gate, .up = up, .hidden = hidden};
+    pass_each(p, n, join_token, &a);
 }
 
 static void forward(pass *p, const float *x, float *y) {
@@ -33,7 +46,7 @@ static void forward(pass *p, const float *x, float *y) {
     const buffers b = buffers_of(p);
     pass_linear(p, &w->gate, x, b.gate);
     pass_linear(p, &w->up, x, b.up);
-    pass_each(p, p->n, join_token, NULL);
+    pass_gate(p, p->n, p->layer->hp.n_ff, b.gate, b.up, b.hidden);
     pass_linear(p, &w->down, b.hidden, y);
 }
 
@@ -60,24 +73,27 @@ static float slope(kernel_activation a, float x) {
     return 1;
 }
 
-/* From the gradient of h those of gate and up, in their places. */
 static void part_token(pass *p, size_t t, unsigned member, void *ctx) {
-    const buffers b = buffers_of(p);
+    const gate_arrays *b = ctx;
     const kernel_activation a = p->m->arch->activation;
-    const size_t n = p->layer->hp.n_ff;
-    (void)member, (void)ctx;
-    for (size_t i = t * n; i < (t + 1) * n; i++) {
-        const float gate = b.gate[i], up = b.up[i], dh = b.hidden[i];
-        b.gate[i] = dh * up * slope(a, gate);
-        b.up[i] = dh * act_scalar(a, gate);
+    (void)member;
+    for (size_t i = t * b->n_ff; i < (t + 1) * b->n_ff; i++) {
+        const float gate = b->d_gate[i], up = b->d_up[i], dh = b->d_hidden[i];
+        b->d_gate[i] = dh * up * slope(a, gate);
+        b->d_up[i] = dh * act_scalar(a, gate);
     }
+}
+
+void pass_gate_back(pass *p, size_t n, size_t n_ff, float *gate, float *up, const float *d_hidden) {
+    gate_arrays a = {.n_ff = n_ff, .d_gate = gate, .d_up = up, .d_hidden = d_hidden};
+    pass_each(p, n, part_token, &a);
 }
 
 static void backward(pass *p, const float *x, const float *dy, float *dx) {
     const gated_weights *w = p->layer->ffn;
     const buffers b = buffers_of(p);
     pass_linear_back(p, &w->down, b.hidden, dy, false, b.hidden);
-    pass_each(p, p->n, part_token, NULL);
+    pass_gate_back(p, p->n, p->layer->hp.n_ff, b.gate, b.up, b.hidden);
     pass_linear_back(p, &w->gate, x, b.gate, false, dx);
     pass_linear_back(p, &w->up, x, b.up, true, dx);
 }

@@ -6,6 +6,20 @@
 #include <math.h>
 #include <string.h>
 
+/* ---- kinds ---- */
+
+static const learn_kind *const kinds[] = {
+#define NUT_X(name) &learn_##name,
+    LEARN_LIST(NUT_X)
+#undef NUT_X
+};
+
+const learn_kind *learn_kind_by_name(const char *name) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!strcmp(kinds[i]->name, name)) return kinds[i];
+    return NULL;
+}
+
 /* ---- names ---- */
 
 /* Whether a name fits a pattern of n_pattern bytes, in which * stands for any bytes. Greedy: the last *
@@ -58,12 +72,16 @@ static size_t rank_of(const learn *l, gguf_str name) {
     return l->options.rank_of ? l->options.rank_of(l->options.ctx, name) : l->options.rank;
 }
 
-/* Adapters are beside matrices of layers. */
+static bool in_layer(const binding *b) {
+    return b->spec->kind != TENSOR_VECTOR && fits("blk.*", 5, b->source->name);
+}
+
 static bool is_wanted(const learn *l, const binding *b) {
+    const learn_kind *kind = l->options.kind;
     if (!b->spec || !is_named(l->options.names, b->source->name)) return false;
-    if (l->options.kind == &learn_full) return true;
-    return b->spec->kind == TENSOR_MATRIX && fits("blk.*", 5, b->source->name) &&
-           rank_of(l, b->source->name);
+    if (kind->outside) return true;
+    if (!in_layer(b) || (kind->ranked && !rank_of(l, b->source->name))) return false;
+    return !kind->takes || kind->takes(b);
 }
 
 static nut_status cannot(const gguf_tensor *t, const char *why, nut_error *err) {
@@ -71,22 +89,49 @@ static nut_status cannot(const gguf_tensor *t, const char *why, nut_error *err) 
                      (int)t->name.n, t->name.s, why);
 }
 
+/* A matrix that the type does not fit is learned as it is, as rounding after training leaves it. */
+static nut_status plan_matrix(learn *l, learn_tensor *t, const binding *b, nut_error *err) {
+    nut_error why;
+    t->kind = in_layer(b) ? l->options.kind : l->options.kind->outside;
+    if (!t->kind->plan) return NUT_OK;
+    const nut_status status = t->kind->plan(l, t, &why);
+    if (status != NUT_E_ARGUMENT || !t->kind->outside)
+        return status == NUT_OK ? status : (*err = why, status);
+    t->kind = t->kind->outside;
+    t->to = (rounding){0};
+    error_set(&l->misfit, NUT_E_ARGUMENT, "tensor %.*s: %s", (int)t->source->name.n, t->source->name.s,
+              why.message);
+    return NUT_OK;
+}
+
 static nut_status add_tensor(learn *l, const binding *b, nut_error *err) {
     learn_tensor *t = &l->tensors[l->n_tensors];
-    if (b->spec->kind == TENSOR_STACK) return cannot(b->source, "it is a stack of experts", err);
+    if (b->spec->kind == TENSOR_STACK && l->options.kind->ranked)
+        return cannot(b->source, "adapters of stacks of experts are not known here", err);
     if (format_is_coded(b->from)) return cannot(b->source, "it is stored coded", err);
     *t = (learn_tensor){.source = b->source, .place = b, .n_rows = 1, .at = l->n};
-    t->n_cols = (size_t)b->source->dims[0];
-    t->n = t->n_cols;
-    if (b->spec->kind == TENSOR_MATRIX) {
-        t->kind = l->options.kind;
+    l->n_tensors++;                                     // learn_free frees what it takes
+    const bool vector = b->spec->kind == TENSOR_VECTOR; // of several rows where experts have one each
+    t->n_cols = (size_t)(vector ? b->source->dims[0] * b->source->dims[1] : b->source->dims[0]);
+    t->n = t->n_steady = t->n_cols;
+    if (!vector) {
         t->rank = rank_of(l, b->source->name);
-        t->n_rows = (size_t)b->source->dims[1];
+        t->n_rows = (size_t)(b->source->dims[1] * b->source->dims[2]);
+        TRY(plan_matrix(l, t, b, err));
         t->n = t->kind->n_numbers(l, t);
+        t->n_steady = t->kind->n_steady ? t->kind->n_steady(l, t) : 0;
     }
-    l->n_tensors++;
     l->n += t->n;
     return NUT_OK;
+}
+
+/* Where nothing is learned as it was asked for, that is told. */
+static nut_status check_kind(const learn *l, nut_error *err) {
+    const learn_kind *kind = l->options.kind;
+    bool found = !kind->block || !l->misfit.code;
+    for (size_t i = 0; i < l->n_tensors; i++) found |= l->tensors[i].kind == kind;
+    if (!found) *err = l->misfit;
+    return found ? NUT_OK : l->misfit.code;
 }
 
 static nut_status choose(learn *l, const layer_load *loads, size_t n_loads, nut_error *err) {
@@ -114,13 +159,17 @@ static nut_status check_names(const learn *l, nut_error *err) {
 }
 
 static nut_status take_memory(learn *l, nut_error *err) {
+    const size_t members = threads_count(dense_team(l->d));
     size_t longest = 1, rank = 1;
     for (size_t i = 0; i < l->n_tensors; i++) {
         if (l->tensors[i].n_cols > longest) longest = l->tensors[i].n_cols;
         if (l->tensors[i].rank > rank) rank = l->tensors[i].rank;
     }
+    l->beside = l->n;
+    l->n += l->options.n_beside;
     l->gradients = mem_calloc(l->n, sizeof *l->gradients);
-    l->row = mem_calloc(longest, sizeof *l->row);
+    l->longest = longest;
+    l->row = mem_calloc(members * longest, sizeof *l->row);
     for (int i = 0; i < 2; i++) l->low[i] = mem_calloc(l->options.n_tokens + 1, rank * sizeof(float));
     return l->gradients && l->row && l->low[0] && l->low[1] ? NUT_OK
                                                             : error_memory(err, l->n * sizeof *l->gradients);
@@ -128,11 +177,24 @@ static nut_status take_memory(learn *l, nut_error *err) {
 
 /* ---- what a pass tells ---- */
 
-/* Whether w is a part of a tensor's matrix, and at which row; or what is tied to it. */
-static bool find_part(const learn *l, const learn_tensor *t, const matrix *w, size_t *row) {
+const matrix *learn_part(const learn_tensor *t, size_t i) {
+    size_t n = 0;
+    while (n < BIND_PARTS && t->place->w[n]) n++;
+    return n && i / n < t->source->dims[2] ? t->place->w[i % n] + i / n : NULL;
+}
+
+void learn_rows(const learn_tensor *t, float *to) {
+    const matrix *w;
+    for (size_t i = 0; (w = learn_part(t, i)); i++)
+        for (size_t row = 0; row < w->n_rows; row++, to += t->n_cols) matrix_row(w, row, to);
+}
+
+/* Whether w is a part of a tensor's matrix, or tied to it, and at which row. */
+static bool find_part(const learn_tensor *t, const matrix *w, size_t *row) {
+    const matrix *part;
     *row = 0;
-    for (size_t i = 0; i < BIND_PARTS && t->place->w[i]; *row += t->place->w[i++]->n_rows)
-        if (t->place->w[i] == w || (w == &l->m->output.w && t->place->w[i]->data == w->data)) return true;
+    for (size_t i = 0; (part = learn_part(t, i)); *row += part->n_rows, i++)
+        if (part->data == w->data) return true;
     return false;
 }
 
@@ -141,7 +203,7 @@ static void see_linear(void *ctx, const linear *lin, const float *x, const float
     size_t row;
     for (size_t i = 0; i < l->n_tensors; i++) {
         learn_tensor *t = &l->tensors[i];
-        if (!t->kind || !find_part(l, t, &lin->w, &row)) continue;
+        if (!t->kind || !find_part(t, &lin->w, &row)) continue;
         t->kind->gradient(l, t, row, lin->w.n_rows, x, dy, n);
         return;
     }
@@ -179,29 +241,63 @@ nut_status learn_begin(learn *l, nut_error *err) {
         else
             memcpy(l->numbers + t->at, t->place->floats, t->n * sizeof(float));
     }
+    if (l->options.kind->block) learn_apply(l);
     return NUT_OK;
 }
 
+void learn_blocks(const learn *l, const learn_tensor *t, size_t row, uint8_t *out) {
+    const format *f = t->to.to;
+    for (size_t col = 0; col < t->n_cols; col += f->block, out += f->bytes)
+        t->kind->block(l, t, row, col, out);
+}
+
+static void row_of_blocks(const learn *l, const learn_tensor *t, size_t row, float *out) {
+    uint8_t block[FORMAT_MAX_BYTES];
+    for (size_t col = 0; col < t->n_cols; col += t->to.to->block) {
+        t->kind->block(l, t, row, col, block);
+        t->to.to->dequantize(block, 1, out + col);
+    }
+}
+
 void learn_row(const learn *l, const learn_tensor *t, size_t row, float *out) {
-    if (t->kind)
+    if (t->kind && t->kind->block)
+        row_of_blocks(l, t, row, out);
+    else if (t->kind)
         t->kind->weights(l, t, row, out);
     else
         memcpy(out, l->numbers + t->at, t->n * sizeof *out);
 }
 
-static void apply_matrix(learn *l, const learn_tensor *t) {
-    const matrix *const *w = (const matrix *const *)t->place->w;
-    for (size_t row = 0, of_part = 0; row < t->n_rows; row++, of_part++) {
-        if (of_part == (*w)->n_rows) w++, of_part = 0;
-        learn_row(l, t, row, l->row);
-        (*w)->format->pack(matrix_group(*w, of_part), (uint32_t)(of_part % FORMAT_LANES), 0, t->n_cols,
-                           (const uint8_t *)l->row);
+typedef struct applying {
+    const learn *l;
+    const learn_tensor *t;
+} applying;
+
+/* Rows of a group may be of two members: they write other bytes of it. */
+static void apply_member(void *ctx, unsigned member, unsigned n_members) {
+    const learn_tensor *t = ((const applying *)ctx)->t;
+    const learn *l = ((const applying *)ctx)->l;
+    float *made = l->row + member * l->longest;
+    size_t row, end, first = 0, part = 0;
+    threads_split(t->n_rows, member, n_members, &row, &end);
+    for (; row < end; row++) {
+        const matrix *w = learn_part(t, part);
+        for (; row - first >= w->n_rows; w = learn_part(t, ++part)) first += w->n_rows;
+        learn_row(l, t, row, made);
+        w->format->pack(matrix_group(w, row - first), (uint32_t)((row - first) % FORMAT_LANES), 0, t->n_cols,
+                        (const uint8_t *)made);
     }
+}
+
+static void apply_matrix(const learn *l, learn_tensor *t) {
+    applying a = {l, t};
+    if (t->kind->prepare) t->kind->prepare(l, t);
+    threads_run(dense_team(l->d), apply_member, &a);
 }
 
 void learn_apply(learn *l) {
     for (size_t i = 0; i < l->n_tensors; i++) {
-        const learn_tensor *t = &l->tensors[i];
+        learn_tensor *t = &l->tensors[i];
         if (t->kind)
             apply_matrix(l, t);
         else
@@ -243,6 +339,7 @@ nut_status learn_new(nut_model *m, const layer_load *loads, size_t n_loads, dens
     nut_status status = l->tensors ? choose(l, loads, n_loads, err)
                                    : error_memory(err, m->header.n_tensors * sizeof *l->tensors);
     if (status == NUT_OK) status = check_names(l, err);
+    if (status == NUT_OK) status = check_kind(l, err);
     if (status == NUT_OK) status = take_memory(l, err);
     if (status == NUT_OK)
         *out = l;
@@ -253,7 +350,7 @@ nut_status learn_new(nut_model *m, const layer_load *loads, size_t n_loads, dens
 
 void learn_free(learn *l) {
     if (!l) return;
-    for (size_t i = 0; i < l->n_tensors; i++) mem_free(l->tensors[i].base);
+    for (size_t i = 0; i < l->n_tensors; i++) mem_free(l->tensors[i].base), mem_free(l->tensors[i].blocks);
     mem_free(l->low[0]);
     mem_free(l->low[1]);
     mem_free(l->tensors);

@@ -11,18 +11,35 @@
 
 #include "run/layer_load.h"
 #include "train/pass.h"
+#include "train/rounding.h"
 
 // clang-format off
 #define LEARN_LIST(X) \
     X(full)            \
-    X(lora)
+    X(lora)            \
+    X(dora)            \
+    X(qa_lora)         \
+    X(rounded)         \
+    X(ternary)         \
+    X(step)            \
+    X(scales)
 // clang-format on
 
 typedef struct learn learn;
 typedef struct learn_tensor learn_tensor;
 
-typedef struct learn_kind {
+typedef struct learn_kind learn_kind;
+
+struct learn_kind {
     const char *name;
+    const learn_kind *outside; // of matrices outside of layers; NULL: they, and vectors, are not learned
+    bool ranked;               // it has factors of a rank
+    /* Whether a matrix of a layer is one that it learns; NULL: all are. */
+    bool (*takes)(const binding *b);
+    /* How many of a matrix' numbers, its last ones, decay leaves as they are; NULL: none. */
+    size_t (*n_steady)(const learn *l, const learn_tensor *t);
+    /* Sets t->to, and takes t->blocks where the source's are needed; NULL: weights are floats. */
+    nut_status (*plan)(const learn *l, learn_tensor *t, nut_error *err);
     /* Numbers that are learned for a matrix. */
     size_t (*n_numbers)(const learn *l, const learn_tensor *t);
     /* Sets the numbers from the weights that the model has; they give the same weights. */
@@ -31,13 +48,45 @@ typedef struct learn_kind {
      * input was x (n, n_cols). */
     void (*gradient)(learn *l, learn_tensor *t, size_t row, size_t rows, const float *x, const float *dy,
                      size_t n);
-    /* Row `row` of the matrix that the numbers give, (n_cols). */
+    /* Row `row` of the matrix that the numbers give, (n_cols); NULL: `block` says what it is. */
     void (*weights)(const learn *l, const learn_tensor *t, size_t row, float *out);
-} learn_kind;
+    /* Called when the numbers have changed, before `block`; NULL: nothing. */
+    void (*prepare)(const learn *l, learn_tensor *t);
+    /* The block of t->to that the numbers give for columns [col, col + t->to.to->block) of a row; by several
+     * threads at once. */
+    void (*block)(const learn *l, const learn_tensor *t, size_t row, size_t col, uint8_t *to);
+};
 
 #define NUT_X(name) extern const learn_kind learn_##name;
 LEARN_LIST(NUT_X)
 #undef NUT_X
+
+/* The kind of a name; NULL: there is none. */
+const learn_kind *learn_kind_by_name(const char *name);
+
+/* The rows of a learned matrix as the model has them, to (n_rows, n_cols). */
+void learn_rows(const learn_tensor *t, float *to);
+
+/* Of learn_full, for kinds whose numbers are weights too. */
+size_t learn_full_numbers(const learn *l, const learn_tensor *t);
+nut_status learn_full_begin(learn *l, learn_tensor *t, nut_error *err);
+void learn_full_gradient(learn *l, learn_tensor *t, size_t row, size_t rows, const float *x, const float *dy,
+                         size_t n);
+
+/* Of learn_lora, for kinds whose first numbers are A (rank, width) and B (n_rows, rank). `begin` sets them;
+ * `gradient` adds to their gradients that of s B A x, x (n, width), for rows as learn_kind.gradient has
+ * them; `factors` gives where they are. */
+typedef struct learn_factors {
+    float *a, *b;
+} learn_factors;
+learn_factors learn_lora_factors(const learn_tensor *t, float *numbers, size_t width);
+void learn_lora_begin(learn *l, const learn_tensor *t, size_t width);
+void learn_lora_gradient(learn *l, const learn_tensor *t, size_t width, size_t row, size_t rows,
+                         const float *x, const float *dy, size_t n);
+
+/* Of learn_step: the block of type f of multiples of a step, which a half float holds; false: it cannot, but
+ * for f's own search. */
+bool learn_step_pack(const format *f, float step, const int *codes, uint8_t *to);
 
 struct learn_tensor {
     const gguf_tensor *source;
@@ -45,19 +94,25 @@ struct learn_tensor {
     const learn_kind *kind; // of a matrix; NULL: a vector
     size_t n_rows, n_cols;  // n_rows 1 for a vector
     size_t n, at;           // numbers, and where they begin
+    size_t n_steady;        // of them, the last ones: decay leaves them as they are
     size_t rank;            // of an adapter
-    float *base;            // (n_rows, n_cols) weights that an adapter is added to; or NULL
+    float *base;            // (n_rows, n_cols) weights that an adapter is added to, or as a kind has it
+    rounding to;            // the type of a kind of blocks; to.to NULL: floats
+    uint8_t *blocks;        // (source->n_bytes) as the source has them, which the caller reads; or NULL
+    float scale;            // of all weights, where a kind has one
 };
 
 typedef struct learn_options {
     const char *names; // "all", "norms", or names of tensors parted by commas, with * for anything
     const learn_kind *kind;
+    const char *type; // of kinds that round
     // of adapters
     uint32_t rank;
     double alpha;    // what is added is multiplied by it, divided by the rank; 0: as it is
     double scale;    // and by this
     uint64_t seed;   // of the first factor
     size_t n_tokens; // most of a gradient
+    size_t n_beside; // numbers of the caller's that are learned beside the model's
     /* The rank for a tensor, 0 for none, in the place of `rank`; NULL: that one. */
     uint32_t (*rank_of)(const void *ctx, gguf_str name);
     const void *ctx;
@@ -70,9 +125,12 @@ struct learn {
     learn_tensor *tensors; // (n_tensors) in the order of the file
     size_t n_tensors;
     size_t n;         // numbers of all
+    size_t beside;    // where those beside the model's begin
     float *numbers;   // (n) the caller's
     float *gradients; // (n)
-    float *row;       // (the longest row)
+    float *row;       // (members of the team, the longest row)
+    size_t longest;
+    nut_error misfit; // of the last matrix that the type does not fit
     float *low[2];    // (n_tokens, the highest rank) of adapters
     pass_learner hooks;
 };
@@ -84,7 +142,8 @@ nut_status learn_new(nut_model *m, const layer_load *loads, size_t n_loads, dens
                      const learn_options *options, learn **out, nut_error *err);
 void learn_free(learn *l); // NULL is allowed
 
-/* Sets l->numbers, which are memory for l->n, from the model's weights. */
+/* Sets l->numbers, which are memory for l->n, from the model's weights, and gives it what a kind makes of
+ * them. Blocks of the source are read before. */
 nut_status learn_begin(learn *l, nut_error *err);
 /* Gives the model the weights of the numbers. */
 void learn_apply(learn *l);
@@ -92,11 +151,17 @@ void learn_apply(learn *l);
 void learn_embedded(learn *l, const int32_t *ids, const float *dx, size_t n);
 /* The learned tensor of a source's, or NULL. */
 const learn_tensor *learn_find(const learn *l, const gguf_tensor *source);
+/* Part i of a learned matrix: a tensor may be several, or a stack of them, in the order of its rows; NULL:
+ * there are no more. */
+const matrix *learn_part(const learn_tensor *t, size_t i);
 /* Row `row` of a learned tensor as it stands, (n_cols). */
 void learn_row(const learn *l, const learn_tensor *t, size_t row, float *out);
 /* The tensor with the largest of the numbers x (l->n), or with the first that is not finite; *value receives
  * that number, without its sign. */
 const learn_tensor *learn_worst(const learn *l, const float *x, double *value);
+
+/* Row `row` of a tensor that is learned as blocks, as a file has it. */
+void learn_blocks(const learn *l, const learn_tensor *t, size_t row, uint8_t *out);
 
 /* What an adapter is multiplied by. */
 double learn_lora_scale(const learn *l, const learn_tensor *t);

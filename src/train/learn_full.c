@@ -1,23 +1,20 @@
 /* Weights that are learned as they are. */
 #include "train/learn.h"
 
-static size_t n_numbers(const learn *l, const learn_tensor *t) {
+size_t learn_full_numbers(const learn *l, const learn_tensor *t) {
     (void)l;
     return t->n_rows * t->n_cols;
 }
 
-static nut_status begin(learn *l, learn_tensor *t, nut_error *err) {
-    float *to = l->numbers + t->at;
+nut_status learn_full_begin(learn *l, learn_tensor *t, nut_error *err) {
     (void)err;
-    for (size_t i = 0; i < BIND_PARTS && t->place->w[i]; i++)
-        for (size_t row = 0; row < t->place->w[i]->n_rows; row++, to += t->n_cols)
-            matrix_row(t->place->w[i], row, to);
+    learn_rows(t, l->numbers + t->at);
     return NUT_OK;
 }
 
 /* dW += transposed dy times x */
-static void gradient(learn *l, learn_tensor *t, size_t row, size_t rows, const float *x, const float *dy,
-                     size_t n) {
+void learn_full_gradient(learn *l, learn_tensor *t, size_t row, size_t rows, const float *x, const float *dy,
+                         size_t n) {
     const dense_product product = {.m = rows, .n = t->n_cols, .k = n, .ldc = t->n_cols, .add = true};
     dense_mul_f32(l->d, &product, (dense_f32){dy, 1, rows}, (dense_f32){x, t->n_cols, 1}, 1,
                   l->gradients + t->at + row * t->n_cols);
@@ -28,4 +25,9 @@ static void weights(const learn *l, const learn_tensor *t, size_t row, float *ou
     for (size_t i = 0; i < t->n_cols; i++) out[i] = from[i];
 }
 
-const learn_kind learn_full = {"full", n_numbers, begin, gradient, weights};
+const learn_kind learn_full = {.name = "full",
+                               .outside = &learn_full,
+                               .n_numbers = learn_full_numbers,
+                               .begin = learn_full_begin,
+                               .gradient = learn_full_gradient,
+                               .weights = weights};

@@ -7,15 +7,21 @@
 
 #include <string.h>
 
-enum { ROOM = 1 << 18 };               // bytes at once, or a row
-enum { FILE_TYPE_F32, FILE_TYPE_F16 }; // general.file_type of llama.cpp
+enum { ROOM = 1 << 18 };                                        // bytes at once, or a row
+enum { FILE_TYPE_F32, FILE_TYPE_F16, FILE_TYPE_UNSAID = 1024 }; // general.file_type of llama.cpp
 
 /* ---- the plan ---- */
 
 static const format *type_of(const output *o, const learn_tensor *t) {
+    if (t->to.to) return t->to.to;
     const bool is_f32 = t->source->ggml_type == format_table[FORMAT_F32].ggml_type;
     if (!t->kind || (!o->type && is_f32)) return &format_table[FORMAT_F32];
     return o->type ? o->type : &format_table[FORMAT_F16];
+}
+
+static size_t row_bytes(const output *o, const learn_tensor *t) {
+    const format *f = type_of(o, t);
+    return t->n_cols / f->block * f->bytes;
 }
 
 /* Whether all matrices are learned, so that the file is of one type. */
@@ -36,7 +42,9 @@ static nut_status plan(output *o, nut_error *err) {
         o->tensors[i] = g->tensors[i];
         if (!t) continue;
         o->tensors[i].ggml_type = type_of(o, t)->ggml_type;
-        o->tensors[i].n_bytes = (uint64_t)t->n_rows * t->n_cols * type_of(o, t)->bytes;
+        o->tensors[i].has_table = format_has_table(type_of(o, t));
+        memcpy(o->tensors[i].table, format_lut_values, FORMAT_TABLE);
+        o->tensors[i].n_bytes = (uint64_t)t->n_rows * row_bytes(o, t);
         if (t->n_cols > longest) longest = t->n_cols;
     }
     o->room = longest * sizeof(float) > ROOM ? longest * sizeof(float) : ROOM;
@@ -50,7 +58,10 @@ nut_status output_begin(output *o, const learn *l, const char *type, const char 
     *o = (output){.l = l, .type = *type ? &format_table[half ? FORMAT_F16 : FORMAT_F32] : NULL};
     TRY(plan(o, err));
     if (recipe) TRY(gguf_meta_str(&o->meta, TRAIN_RECIPE, (gguf_str){recipe, strlen(recipe)}, err));
-    if (o->type && is_whole(o))
+    if (l->options.kind->block) {
+        TRY(gguf_meta_int(&o->meta, "general.file_type", GGUF_U32, FILE_TYPE_UNSAID, err));
+        TRY(gguf_meta_int(&o->meta, "general.quantization_version", GGUF_U32, 2, err));
+    } else if (o->type && is_whole(o))
         TRY(gguf_meta_int(&o->meta, "general.file_type", GGUF_U32, half ? FILE_TYPE_F16 : FILE_TYPE_F32,
                           err));
     splits_forget(&l->m->header);
@@ -80,6 +91,7 @@ static void end_tensor(output *o) {
 /* A row in the type of the output. */
 static nut_status put_row(output *o, const learn_tensor *t, uint8_t *to, nut_error *err) {
     const format *f = type_of(o, t);
+    if (t->to.to) return learn_blocks(o->l, t, (size_t)o->at, to), NUT_OK;
     learn_row(o->l, t, (size_t)o->at, o->row);
     if (f->id == FORMAT_F32) return memcpy(to, o->row, t->n_cols * sizeof(float)), NUT_OK;
     for (size_t i = 0; i < t->n_cols; i++) {
@@ -94,7 +106,7 @@ static nut_status put_row(output *o, const learn_tensor *t, uint8_t *to, nut_err
 }
 
 static nut_status write_learned(output *o, nut_job *job, const learn_tensor *t, nut_error *err) {
-    const size_t bytes = t->n_cols * type_of(o, t)->bytes;
+    const size_t bytes = row_bytes(o, t);
     size_t n = 0;
     for (; o->at < t->n_rows && n + bytes <= o->room; o->at++, n += bytes)
         TRY(put_row(o, t, o->bytes + n, err));

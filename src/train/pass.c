@@ -10,31 +10,48 @@
 
 const grad_kind *const grad_kinds[BLOCK_COUNT] = {
     [BLOCK_mix_attention] = &grad_mix_attention,
+    [BLOCK_mix_linear] = &grad_mix_linear,
     [BLOCK_ffn_gated] = &grad_ffn_gated,
+    [BLOCK_ffn_experts] = &grad_ffn_experts,
 };
 
 /* What of families' features this room computes. */
 static const uint64_t known_features = ARCH_PRE_NORM | ARCH_POST_NORM | ARCH_NORM_BIAS | ARCH_QKV_BIAS |
                                        ARCH_ANY_BIAS | ARCH_QK_NORM | ARCH_QK_NORM_FULL | ARCH_PARALLEL |
                                        ARCH_EMBD_SQRT | ARCH_FUSED_UP | ARCH_ROPE_IN_WINDOWS |
-                                       ARCH_LOCAL_UNSCALED | ARCH_HEAD; // where a file has none
+                                       ARCH_LOCAL_UNSCALED | ARCH_TILES | ARCH_HEAD; // where a file has none
 
 /* ---- memory ---- */
 
 static size_t largest_matrix(const nut_model *m) {
     const layer_hparams *l = &m->hp.most;
     size_t most = PASS_HEAD_ROWS; // rows: the widest output of any linear
-    const size_t widths[] = {(size_t)l->n_head * l->head_dim, (size_t)l->n_head * l->head_dim_v, l->n_ff};
-    for (size_t i = 0; i < 3; i++)
+    const expert_hparams *e = &m->hp.experts;
+    const size_t widths[] = {(size_t)l->n_head * l->head_dim,
+                             (size_t)l->n_head * l->head_dim_v,
+                             l->n_ff,
+                             e->n,
+                             e->n_ff,
+                             e->n_ff_shared};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         if (widths[i] > most) most = widths[i];
     return most * m->hp.n_embd;
+}
+
+/* Floats for a token of the kinds of feed-forwards that layers have. */
+static size_t ffn_floats(const pass *p) {
+    size_t most = 0;
+    for (uint32_t il = 0; il < p->m->hp.n_layer; il++) {
+        const size_t n = grad_kinds[p->m->layers[il].hp.ffn]->n_floats(p->m, p->backward);
+        most = n > most ? n : most;
+    }
+    return most;
 }
 
 static void want(pass *p, memory_walk *w) {
     const nut_model *m = p->m;
     const size_t row = m->hp.n_embd * sizeof(float), n_members = threads_count(dense_team(p->d));
-    const size_t mixer = grad_kinds[m->arch->mixer]->n_floats(m, p->backward),
-                 ffn = grad_kinds[m->arch->ffn]->n_floats(m, p->backward);
+    const size_t mixer = grad_kinds[m->arch->mixer]->n_floats(m, p->backward), ffn = ffn_floats(p);
     memory_want(w, &p->rope, m->hp.n_ropes * p->window, m->hp.n_rot * sizeof(float));
     memory_want(w, &p->weights, largest_matrix(m), sizeof(float));
     memory_want(w, &p->normed, p->n, row);
@@ -80,14 +97,33 @@ static nut_status take_members(pass *p, threads *team, nut_error *err) {
     return NUT_OK;
 }
 
+/* Whether a kind of block, or the lack of one, has gradients here. */
+static bool knows_kind(unsigned block) {
+    return block < BLOCK_COUNT && grad_kinds[block];
+}
+
+static bool knows_layers(const nut_model *m) {
+    bool known = true;
+    for (uint32_t il = 0; il < m->hp.n_layer; il++)
+        known &= knows_kind(m->layers[il].hp.mixer) && knows_kind(m->layers[il].hp.ffn);
+    return known;
+}
+
+static bool knows_experts(const expert_hparams *e) {
+    return !e->n || (e->gating != MODEL_GATE_SPARSE && e->n_group_used == e->n_group);
+}
+
 static nut_status begin(pass *p, threads *team, nut_error *err) {
     const arch *a = p->m->arch;
     const model_hparams *hp = &p->m->hp;
     const bool plain = hp->attn_clamp <= 0 && hp->max_alibi <= 0 && hp->attn_temperature <= 0 &&
-                       !hp->experts.n && !p->m->head.out.w.format && hp->causal && !a->recurrent &&
-                       !a->beside && !a->after;
-    if (!grad_kinds[a->mixer] || !grad_kinds[a->ffn] || (a->features & ~known_features) || !plain)
+                       knows_experts(&hp->experts) && !p->m->head.out.w.format && hp->causal &&
+                       !a->recurrent && !a->beside && !a->after;
+    if (!knows_layers(p->m) || (a->features & ~known_features) || !plain)
         return error_set(err, NUT_E_UNSUPPORTED, "there are no gradients for models of family %s", a->name);
+    if (p->m->n_side_scratch)
+        return error_set(err, NUT_E_UNSUPPORTED,
+                         "there are no gradients for matrices of low rank; take the model before that step");
     TRY(take_members(p, team, err));
     return take_memory(p, err);
 }

@@ -34,6 +34,20 @@ typedef struct pass_learner {
     float *(*vector)(void *ctx, const float *weights);
 } pass_learner;
 
+/* The attention of one layer, seen or pulled (hint.c). */
+typedef struct pass_relation {
+    const model_layer *layer;
+    bool pulls;     // on the way back; else its weights are kept on the way forward
+    float *weights; // (n / window, n_head, window, window) that are kept, or that it is pulled to
+    double pull;    // times the divergence of a token's row
+    double *values; // (n / window, n_head) those divergences' sums
+    /* How alike values are: (n / window, n_head_kv, window, window), kept or pulled to likewise, with the
+     * sums of their divergences, (n / window, n_head_kv). NULL: attention alone. */
+    float *alike;
+    double pull_alike, *values_alike;
+    const int32_t *labels; // (n) of tokens, -1: its row is not pulled
+} pass_relation;
+
 enum { PASS_MEMBERS = 64 };                             // of a team
 enum { PASS_HEAD_ROWS = 1024, PASS_HEAD_TOKENS = 512 }; // logits at once
 
@@ -67,6 +81,7 @@ struct pass {
     pass_tap *input, *gradient;    // NULL: none
     void *tap_ctx;
     const pass_learner *learner; // NULL: none
+    pass_relation *relation;     // NULL: none
     const model_layer *layer;    // that is worked on
 };
 
@@ -82,7 +97,7 @@ typedef struct grad_kind {
 
 /* By block id; NULL: a kind that this room cannot compute. */
 extern const grad_kind *const grad_kinds[BLOCK_COUNT];
-extern const grad_kind grad_mix_attention, grad_ffn_gated;
+extern const grad_kind grad_mix_attention, grad_mix_linear, grad_ffn_gated, grad_ffn_experts;
 
 /* For n tokens at a time in windows of `window`. The team and the model, whose layers need not be bound,
  * must outlive it. E_UNSUPPORTED where its family has what is not known here. */
@@ -124,6 +139,10 @@ void pass_linear(pass *p, const linear *l, const float *x, float *y);
 /* dx (n, n_in) = the gradient of x (n, n_in), or is added to it, for dy (n, n_out). x is read for a learner
  * alone, before dx is written: they may be the same. */
 void pass_linear_back(pass *p, const linear *l, const float *x, const float *dy, bool add, float *dx);
+/* The same of n tokens, at most p->n. */
+void pass_linear_of(pass *p, const linear *l, size_t n, const float *x, float *y);
+void pass_linear_back_of(pass *p, const linear *l, size_t n, const float *x, const float *dy, bool add,
+                         float *dx);
 /* Rows [row, row + n) of a linear's matrix to p->weights, times the scale of its input; its row length
  * apart. */
 void pass_unpack(pass *p, const linear *l, size_t row, size_t n);
@@ -134,6 +153,13 @@ void pass_rms_norm_back(const float *x, const float *w, const float *dy, size_t 
 /* A norm of the family, or none, of each token. y may be x. */
 void pass_norm(pass *p, const norm_weights *w, const float *x, float *y);
 void pass_norm_back(pass *p, const norm_weights *w, const float *x, const float *dy, bool add, float *dx);
+
+/* ---- a gate (grad_gated.c) ---- */
+
+/* hidden = act(gate) * up, of n vectors of n_ff. */
+void pass_gate(pass *p, size_t n, size_t n_ff, const float *gate, const float *up, float *hidden);
+/* From the gradient of hidden those of gate and up, in their places. */
+void pass_gate_back(pass *p, size_t n, size_t n_ff, float *gate, float *up, const float *d_hidden);
 
 /* ---- gradients of vectors, where there is a learner (pass_learn.c) ---- */
 

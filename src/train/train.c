@@ -14,8 +14,8 @@
 #include "base/xxhash.h"
 #include "evaluate/model_source.h"
 #include "train/adapter.h"
-#include "train/batches.h"
 #include "train/output.h"
+#include "train/teaching.h"
 #include "train/train_recipe.h"
 
 #include <math.h>
@@ -38,21 +38,23 @@ typedef struct train {
     size_t n_loads;
     threads *team;
     dense *d;
-    pass *p, *teacher;
+    pass *p;
+    teaching teaching;
     loss_head *loss;
     learn *learn;
+    size_t n_read; // tensors whose blocks were
     // a group of windows
     batches batches;
     size_t at_once;        // windows
     int32_t *ids, *labels; // (at_once, window)
     float *store;          // (n_layer + 1, p->n, n_embd) inputs of layers, and the last one's output
-    float *teacher_x;      // (p->n, the teacher's n_embd)
     float *dx;             // (p->n, n_embd)
     // where it is
     uint32_t step;
     size_t window;  // of the step's, or of those held out
     bool measured;  // what is held out, at this step
     loss_sums sums; // of the windows so far
+    double hint;    // likewise
     float result;   // of what is held out, at the end
     // what is kept: step (8 bytes), steps, numbers and moments
     state state;
@@ -61,6 +63,7 @@ typedef struct train {
     nut_train_step *steps; // (adamw.steps)
     float *first, *second; // (learn->n)
     output output;
+    adapter from; // that learning goes on from
     adapter_writer adapter;
     char note[200];
 } train;
@@ -86,16 +89,20 @@ static nut_status write_output(train *t, nut_error *err) {
 }
 
 static nut_status write_adapter(train *t, nut_error *err) {
-    bool over = false;
-    TRY(adapter_write_step(&t->adapter, &t->job, &over, err));
-    if (over) job_done(&t->job);
+    (void)err;
+    if (adapter_write_step(&t->adapter, &t->job)) job_done(&t->job);
     return NUT_OK;
 }
 
 static nut_status begin_output(train *t, nut_error *err) {
-    t->phase = t->r.rank > 0 ? write_adapter : write_output;
-    if (t->r.rank > 0) return adapter_write_begin(&t->adapter, t->learn, t->text, err);
-    return output_begin(&t->output, t->learn, t->r.type, t->text, err);
+    const learn_kind *kind = t->learn->options.kind;
+    t->phase = kind == &learn_lora ? write_adapter : write_output;
+    if (kind == &learn_lora) return adapter_write_learned(&t->adapter, t->learn, t->text, err);
+    return output_begin(&t->output, t->learn,
+                        kind->block  ? "f16"
+                        : *t->r.type ? t->r.type
+                                     : "f32",
+                        t->text, err);
 }
 
 /* ---- a step ---- */
@@ -109,15 +116,14 @@ static void forward(train *t) {
     }
 }
 
-static void forward_teacher(train *t) {
-    if (!t->teacher) return;
-    pass_embed(t->teacher, t->ids, t->teacher_x);
-    for (uint32_t il = 0; il < t->teacher->m->hp.n_layer; il++) pass_forward(t->teacher, il, t->teacher_x);
-}
-
 static void backward(train *t) {
-    for (uint32_t il = n_layer(t); il-- > 0;) pass_backward(t->p, il, stored(t, il), t->dx);
+    hints *h = t->teaching.hints;
+    for (uint32_t il = n_layer(t); il-- > 0;) {
+        if (h) hints_back(h, il, stored(t, il + 1), t->labels, t->dx);
+        pass_backward(t->p, il, stored(t, il), t->dx);
+    }
     learn_embedded(t->learn, t->ids, t->dx, t->p->n);
+    if (h) t->hint += hints_loss(h);
 }
 
 static void tell_progress(train *t) {
@@ -148,7 +154,7 @@ static nut_status tell_astray(const train *t, double loss, double norm, nut_erro
 static nut_status save(train *t, nut_error *err);
 
 static nut_status end_step(train *t, nut_error *err) {
-    const double scale = 1 / (t->r.batch * (double)t->p->window), loss = t->sums.loss * scale;
+    const double scale = t->sums.n ? 1 / (double)t->sums.n : 1, loss = (t->sums.loss + t->hint) * scale;
     nut_train_step *s = &t->steps[t->step];
     double largest;
     const double norm = adamw_step(&t->adamw, t->step, t->learn, t->first, t->second, scale);
@@ -156,8 +162,9 @@ static nut_status end_step(train *t, nut_error *err) {
     if (!is_finite(norm) || !is_finite(loss) || !is_finite(largest)) return tell_astray(t, loss, norm, err);
     learn_apply(t->learn);
     s->loss = (float)loss, s->norm = (float)norm;
-    s->cross_entropy = (float)(t->sums.cross_entropy * scale);
+    s->cross_entropy = (float)(t->sums.cross_entropy / (double)(t->sums.n_text ? t->sums.n_text : 1));
     s->divergence = (float)(t->sums.divergence * scale);
+    s->hint = (float)(t->hint * scale);
     s->rate = (float)adamw_rate(&t->adamw, t->step);
     t->step++;
     t->window = 0;
@@ -171,11 +178,13 @@ static nut_status end_step(train *t, nut_error *err) {
 static nut_status run_group(train *t, nut_error *err) {
     const size_t batch = (size_t)t->r.batch;
     for (size_t i = 0; i < t->at_once; i++)
-        batches_take(&t->batches, (uint64_t)t->step * batch + t->window + i, t->ids + i * t->p->window,
-                     t->labels + i * t->p->window);
+        TRY(teaching_take(&t->teaching, (uint64_t)t->step * batch + t->window + i, i,
+                          t->ids + i * t->p->window, t->labels + i * t->p->window, err));
     forward(t);
-    forward_teacher(t);
-    loss_add(t->loss, stored(t, n_layer(t)), t->teacher_x, t->labels, &t->sums, t->dx);
+    teaching_forward(&t->teaching, t->ids);
+    const loss_batch b = teaching_batch(&t->teaching, stored(t, n_layer(t)), t->labels);
+    if (!loss_add(t->loss, &b, &t->sums, t->dx))
+        return error_set(err, NUT_E_CORRUPT, "the stored logits are damaged; store them again");
     backward(t);
     t->window += t->at_once;
     if (t->window == batch) return end_step(t, err);
@@ -186,7 +195,7 @@ static nut_status run_group(train *t, nut_error *err) {
 /* ---- what is held out ---- */
 
 static nut_status end_held(train *t, nut_error *err) {
-    const float mean = (float)(t->sums.cross_entropy / (double)(t->window * t->p->window));
+    const float mean = (float)(t->sums.cross_entropy / (double)(t->sums.n ? t->sums.n : 1));
     (void)err;
     if (t->step < t->adamw.steps)
         t->steps[t->step].held_out = mean;
@@ -202,9 +211,10 @@ static nut_status run_held(train *t, nut_error *err) {
     for (size_t i = 0; i < t->at_once; i++)
         batches_take_held(&t->batches, t->window + i, t->ids + i * t->p->window,
                           t->labels + i * t->p->window);
+    teaching_rest(&t->teaching);
     forward(t);
-    forward_teacher(t);
-    loss_add(t->loss, stored(t, n_layer(t)), t->teacher_x, t->labels, &t->sums, NULL);
+    const loss_batch b = {.x = stored(t, n_layer(t)), .labels = t->labels, .rows = t->teaching.rows};
+    loss_add(t->loss, &b, &t->sums, NULL);
     t->window += t->at_once;
     if (t->window + t->at_once > t->batches.n_held) return end_held(t, err);
     job_progress(&t->job, "measuring what is held out", t->step * (uint64_t)t->r.batch,
@@ -216,6 +226,7 @@ static nut_status begin_step(train *t, nut_error *err) {
     const bool last = t->step == t->adamw.steps, due = last || t->step % (uint32_t)t->r.evaluate == 0;
     (void)err;
     t->sums = (loss_sums){0};
+    t->hint = 0;
     if (!last && !t->measured) t->steps[t->step].held_out = -1;
     t->phase = due && t->batches.n_held && !t->measured ? run_held : last ? begin_output : run_group;
     return NUT_OK;
@@ -275,7 +286,13 @@ static void make_key(train *t) {
                               t->r.rank,  t->r.alpha};
     mix_key(t, numbers, sizeof numbers);
     mix_key(t, t->r.learn, strlen(t->r.learn));
-    mix_key(t, t->options.text, t->options.n_text);
+    mix_key(t, t->learn->options.kind->name, strlen(t->learn->options.kind->name));
+    if (t->learn->options.kind->block) mix_key(t, t->r.type, strlen(t->r.type));
+    mix_key(t, t->batches.ids, t->batches.n_ids * sizeof *t->batches.ids);
+    if (t->batches.learned) mix_key(t, t->batches.learned, t->batches.n_ids);
+    if (*t->r.hint) mix_key(t, t->r.hint, strlen(t->r.hint));
+    if (t->r.on_policy > 0) mix_key(t, &t->r.on_policy, sizeof t->r.on_policy);
+    if (t->options.logits) mix_key(t, t->options.logits, t->options.n_logits);
     mix_key(t, t->learn->numbers, t->learn->n * sizeof(float));
 }
 
@@ -290,7 +307,11 @@ static nut_status take_kept_memory(train *t, nut_error *err) {
     t->learn->numbers = (float *)(void *)(t->kept + sizeof(uint64_t) + n_steps);
     t->first = t->learn->numbers + t->learn->n;
     t->second = t->first + t->learn->n;
-    return learn_begin(t->learn, err);
+    TRY(learn_begin(t->learn, err));
+    if (!t->options.adapter) return NUT_OK;
+    TRY(adapter_take(&t->from, t->learn, err));
+    learn_apply(t->learn);
+    return NUT_OK;
 }
 
 /* As many windows at a time as divide a batch and memory allows. */
@@ -304,52 +325,79 @@ static size_t windows_at_once(const train *t, size_t window) {
     return n;
 }
 
-static nut_status check_teacher(const train *t, size_t window, nut_error *err) {
-    const vocab *a = t->source.m->vocab, *b = t->options.teacher->vocab;
-    bool same = vocab_size(a) == vocab_size(b);
-    for (uint32_t i = 0; same && i < vocab_size(a); i++) {
-        const gguf_str x = vocab_text(a, (int32_t)i), y = vocab_text(b, (int32_t)i);
-        same = x.n == y.n && !memcmp(x.s, y.s, (size_t)x.n);
-    }
-    if (!same)
-        return error_set(err, NUT_E_UNSUPPORTED,
-                         "the teacher has another vocabulary; take a teacher of the same tokenizer");
-    if (window <= t->options.teacher->hp.n_ctx_train) return NUT_OK;
-    return error_set(err, NUT_E_ARGUMENT, "the teacher sees %u tokens at most; give a smaller \"window\"",
-                     t->options.teacher->hp.n_ctx_train);
-}
-
 static nut_status take_buffers(train *t, size_t window, nut_error *err) {
-    const nut_model *m = t->source.m, *teacher = t->options.teacher;
+    const nut_model *m = t->source.m;
     const size_t n = t->at_once * window;
     TRY(pass_new(m, t->team, n, window, true, &t->p, err));
-    if (teacher) TRY(pass_new(teacher, t->team, n, window, false, &t->teacher, err));
     t->ids = mem_calloc(n, sizeof *t->ids);
     t->labels = mem_calloc(n, sizeof *t->labels);
     t->store = mem_calloc((m->hp.n_layer + 1) * n, m->hp.n_embd * sizeof(float));
     t->dx = mem_calloc(n, m->hp.n_embd * sizeof(float));
-    t->teacher_x = teacher ? mem_calloc(n, teacher->hp.n_embd * sizeof(float)) : NULL;
-    if (t->ids && t->labels && t->store && t->dx && (t->teacher_x || !teacher)) return NUT_OK;
+    if (t->ids && t->labels && t->store && t->dx) return NUT_OK;
     return error_memory(err, (uint64_t)(m->hp.n_layer + 2) * n * m->hp.n_embd * sizeof(float));
 }
 
-static nut_status begin_learning(train *t, nut_error *err) {
-    const learn_options what = {.names = t->r.learn,
-                                .kind = t->r.rank > 0 ? &learn_lora : &learn_full,
-                                .rank = (uint32_t)t->r.rank,
-                                .alpha = t->r.alpha,
-                                .scale = 1,
+static nut_status begin_teaching(train *t, nut_error *err) {
+    const loss_options how = train_recipe_loss(&t->r);
+    const teaching_options o = {.teacher = t->options.teacher,
+                                .logits = t->options.logits,
+                                .n_logits = t->options.n_logits,
+                                .hint = train_recipe_hint(&t->r),
+                                .own = t->r.on_policy,
+                                .mixed = how.kind && how.kind->rewarded ? how.a : 0,
                                 .seed = (uint64_t)t->r.seed,
-                                .n_tokens = t->p->n};
-    loss_options how;
-    TRY(train_recipe_loss(&t->r, t->options.teacher, &how, err));
-    TRY(loss_new(&how, t->p, t->teacher, &t->loss, err));
-    TRY(learn_new(t->source.m, t->loads, t->n_loads, t->d, &what, &t->learn, err));
-    t->p->learner = &t->learn->hooks;
+                                .n_threads = t->options.n_threads ? t->options.n_threads : 1};
+    TRY(teaching_begin(&t->teaching, &o, t->p, &t->batches, err));
+    if (!o.logits || t->teaching.stored.form == STORED_WHOLE || t->r.temperature == 1) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT,
+                     "logits that were stored with --short are known at \"temperature\" 1 alone");
+}
+
+/* Blocks of the source whose codes stay. */
+static nut_status read_blocks(train *t, nut_error *err) {
+    while (t->n_read < t->learn->n_tensors) {
+        const learn_tensor *of = &t->learn->tensors[t->n_read++];
+        if (!of->blocks) continue;
+        job_want(&t->job, of->source->split, of->source->offset, of->blocks, (size_t)of->source->n_bytes);
+        return NUT_OK;
+    }
     TRY(take_kept_memory(t, err));
+    if (t->teaching.hints)
+        hints_begin(t->teaching.hints, t->learn->numbers + t->learn->beside,
+                    t->learn->gradients + t->learn->beside);
     make_key(t);
     t->phase = open_state;
     return NUT_OK;
+}
+
+static nut_status begin_learning(train *t, nut_error *err) {
+    learn_options what = {.names = t->r.learn,
+                          .kind = train_recipe_kind(&t->r),
+                          .type = t->r.type,
+                          .rank = (uint32_t)t->r.rank,
+                          .alpha = t->r.alpha,
+                          .scale = 1,
+                          .seed = (uint64_t)t->r.seed,
+                          .n_tokens = t->p->n,
+                          .n_beside = t->teaching.hints ? hints_numbers(t->teaching.hints) : 0};
+    loss_options how = train_recipe_loss(&t->r);
+    if (t->options.adapter) what.rank_of = adapter_rank, what.ctx = &t->from, what.alpha = t->from.alpha;
+    how.aligned = t->teaching.aligned;
+    how.form = t->teaching.stored.form;
+    TRY(loss_new(&how, t->p, t->teaching.pass, &t->loss, err));
+    TRY(learn_new(t->source.m, t->loads, t->n_loads, t->d, &what, &t->learn, err));
+    t->p->learner = &t->learn->hooks;
+    t->phase = read_blocks;
+    return NUT_OK;
+}
+
+static nut_status make_batches(train *t, size_t window, nut_error *err) {
+    const nut_train_options *o = &t->options;
+    const vocab *v = t->source.m->vocab;
+    const uint64_t seed = (uint64_t)t->r.seed;
+    if (!o->ids)
+        return batches_of_text(&t->batches, v, o->text, o->n_text, window, t->r.held_out, seed, err);
+    return batches_of_ids(&t->batches, v, o->ids, o->learned, o->n_ids, window, t->r.held_out, seed, err);
 }
 
 static nut_status prepare(train *t, nut_error *err) {
@@ -360,13 +408,12 @@ static nut_status prepare(train *t, nut_error *err) {
     if (window > context)
         return error_set(err, NUT_E_ARGUMENT, "the model sees %u tokens at most; give a smaller \"window\"",
                          context);
-    if (t->options.teacher) TRY(check_teacher(t, window, err));
-    TRY(batches_of_text(&t->batches, m->vocab, t->options.text, t->options.n_text, window, t->r.held_out,
-                        (uint64_t)t->r.seed, err));
+    TRY(make_batches(t, window, err));
     t->at_once = windows_at_once(t, window);
     TRY(threads_new(t->options.n_threads ? t->options.n_threads : 1, &t->team, err));
     TRY(dense_new(t->team, &t->d, err));
     TRY(take_buffers(t, window, err));
+    TRY(begin_teaching(t, err));
     return begin_learning(t, err);
 }
 
@@ -402,9 +449,10 @@ static void free_job(nut_job *job) {
     train *t = (train *)job;
     output_free(&t->output);
     adapter_write_free(&t->adapter);
+    adapter_free(&t->from);
     loss_free(t->loss);
+    teaching_free(&t->teaching);
     pass_free(t->p);
-    pass_free(t->teacher);
     learn_free(t->learn);
     dense_free(t->d);
     threads_free(t->team);
@@ -413,7 +461,7 @@ static void free_job(nut_job *job) {
     model_source_free(&t->source);
     batches_free(&t->batches);
     state_free(&t->state);
-    void *const all[] = {t->ids, t->labels, t->store, t->teacher_x, t->dx, t->kept, t->text};
+    void *const all[] = {t->ids, t->labels, t->store, t->dx, t->kept, t->text};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     mem_free(t);
 }
@@ -425,10 +473,14 @@ static nut_status begin(train *t, nut_error *err) {
     t->text = mem_calloc(1, o->n_recipe + 1);
     if (!t->text) return error_memory(err, o->n_recipe + 1);
     memcpy(t->text, o->recipe, o->n_recipe);
+    if (!*t->r.files.adapter != !o->adapter)
+        return error_set(err, NUT_E_ARGUMENT, "the recipe's adapter is to be given with it, and none else");
+    if (o->adapter) TRY(adapter_read(&t->from, o->adapter, o->n_adapter, err));
     if (o->n_threads > THREADS_MOST)
         return error_set(err, NUT_E_ARGUMENT, "threads must be 1 to %d, not %u", THREADS_MOST, o->n_threads);
-    if (!*t->r.files.teacher == !o->teacher) return NUT_OK;
-    return error_set(err, NUT_E_ARGUMENT, "the recipe's teacher is to be given with it, and none else");
+    if (!*t->r.files.teacher == !o->teacher && !*t->r.files.logits == !o->logits) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT,
+                     "the recipe's teacher, or its logits, is to be given with it, and none else");
 }
 
 nut_status nut_train_begin(const nut_train_options *options, nut_job **out, nut_error *err) {

@@ -153,6 +153,7 @@ static void fill_weights(matrix *w, size_t n_bytes, rng *r) {
                 int at[2];
                 for (int k = halves_of(f->id, at); k-- > 0;) half_put(block, at[k], scale);
                 if (f->id == FORMAT_MXFP4) block[0] = 120;
+                if (f->id == FORMAT_LUT4) block[0] = 100;
             }
             f->pack(w->data, lane, b, 1, block);
         }
@@ -247,7 +248,14 @@ typedef struct op_data {
 
 static void run_quantize_q8(void *ctx, size_t i) {
     op_data *o = ctx;
-    const kernel_act to = {1, OP_N, NULL, 1, o->set->act_bytes, o->q, o->d, o->d_sum, o->sum};
+    const kernel_act to = {.n_tokens = 1,
+                           .n_cols = OP_N,
+                           .lanes = 1,
+                           .bytes = o->set->act_bytes,
+                           .q = o->q,
+                           .d = o->d,
+                           .d_sum = o->d_sum,
+                           .sum = o->sum};
     (void)i, o->set->quantize_q8(o->x, 0, OP_N, 0, &to, NULL);
 }
 static void run_rms_norm(void *ctx, size_t i) {
@@ -285,7 +293,8 @@ static kernel_rope op_rope(const op_data *o) {
     return (kernel_rope){o->x, o->y, HEAD_DIM / 2, false};
 }
 static cache_head op_cache(op_data *o) {
-    return (cache_head){&cache_kinds[NUT_KV_F16], HEAD_DIM, HEAD_DIM, o->pages, 0};
+    return (cache_head){
+        .kind = &cache_kinds[NUT_KV_F16], .k_dim = HEAD_DIM, .v_dim = HEAD_DIM, .pages = o->pages};
 }
 static void run_rope(void *ctx, size_t i) {
     op_data *o = ctx;
@@ -412,7 +421,8 @@ static void bench_attend(void) {
            "cache", "set", "heads", "512 alone", "in a block", "4096 alone", "in a block");
     for (size_t i = 0; i < CACHE_KINDS * sizeof shapes / sizeof *shapes; i++) {
         const size_t dim = shapes[i / CACHE_KINDS][1];
-        d.cache = (cache_head){&cache_kinds[i % CACHE_KINDS], dim, dim, d.pages, 0};
+        d.cache = (cache_head){
+            .kind = &cache_kinds[i % CACHE_KINDS], .k_dim = dim, .v_dim = dim, .pages = d.pages};
         d.n_q = shapes[i / CACHE_KINDS][0];
         const size_t bytes = cache_tile_bytes(d.cache.kind, dim, dim);
         uint8_t *memory = aligned_alloc(64, cache_tiles(LONG) * bytes);

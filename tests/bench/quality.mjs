@@ -1,7 +1,7 @@
 // Quality for bytes: KL divergence from the reference against the size of the file, of our compressed models and of llama.cpp's
 // best files, for both models of ../shared/data/ladder. It measures what is not yet in quality.csv and draws docs/quality.svg.
 //
-//   node tests/bench/quality.mjs [--sizes 60,75,95] [--fast] [--draw]
+//   node tests/bench/quality.mjs [--sizes 60,75,95] [--fast | --portable] [--draw]
 //
 // References are F32 files that ../shared/tools/offgrid.py makes, named smollm2.gguf and gemma3.gguf in the folder $NUT_OFFGRID
 // (models/offgrid). A size takes minutes on two idle cores, hours on busy ones. What was not measured is listed, not guessed.
@@ -9,20 +9,23 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const DATA = process.env.NUT_DATA ?? '../shared/data', OFFGRID = process.env.NUT_OFFGRID ?? 'models/offgrid';
-const TABLE = join(import.meta.dirname, 'quality.csv'), FIGURE = 'docs/quality.svg', WORK = 'build/quality';
+export const DATA = process.env.NUT_DATA ?? '../shared/data', OFFGRID = process.env.NUT_OFFGRID ?? 'models/offgrid';
+export const WORK = 'build/quality';
+const TABLE = join(import.meta.dirname, 'quality.csv'), FIGURE = 'docs/quality.svg';
 const TEXT_BYTES = 600_000; // of WikiText-2's test part, as the ladder has them
 
-/** The models, with the windows that the ladder scored, and the sizes that are asked for. */
-const MODELS = [
-  { name: 'smollm2', title: 'SmolLM2-135M-Instruct', windows: 12, sizes: [45, 50, 55, 60, 67, 75, 84, 95, 105] },
-  { name: 'gemma3', title: 'Gemma-3-270M', windows: 8, sizes: [100, 150, 157, 166, 235, 253, 290] },
+/** The models, with the windows that the ladder scored, and the sizes that are asked for; `portable`: with --portable. */
+export const MODELS = [
+  { name: 'smollm2', title: 'SmolLM2-135M-Instruct', windows: 12, sizes: [45, 50, 55, 60, 67, 75, 84, 95, 105],
+    portable: [70.5, 73, 77, 80.5, 91.5, 102, 112, 138.5] },
+  { name: 'gemma3', title: 'Gemma-3-270M', windows: 8, sizes: [100, 150, 157, 166, 235, 253, 290],
+    portable: [151, 157, 166, 242, 253, 283] },
 ];
 
 /** @typedef {{ model: string, tool: string, file: string, MB: number, KL: number, ppl: number, top: number }} Point */
 
 /** llama.cpp's files. @returns {Point[]} */
-function ladder({ name }) {
+export function ladder({ name }) {
   const path = join(DATA, 'ladder', `${name}.tsv`);
   if (!existsSync(path)) return [];
   const [head, ...rows] = readFileSync(path, 'utf8').trim().split('\n').map((line) => line.split('\t'));
@@ -43,23 +46,30 @@ export function measured() {
 }
 
 const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
-const nutshell = (...args) =>
+export const nutshell = (...args) =>
   execFileSync('build/native/nutshell', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 
-function measure(model, size, fast) {
-  const reference = join(OFFGRID, `${model.name}.gguf`), out = join(WORK, `${model.name}-${size}.gguf`);
+export const referenceOf = (model) => join(OFFGRID, `${model.name}.gguf`);
+
+/** Judges a file by the logits of the reference, which are stored once, and adds a row to the table. */
+export function judge(model, tool, file, out) {
   const stored = join(WORK, `${model.name}.logits`), text = join(WORK, 'wiki.txt');
   const common = ['--text', text, '--windows', `${model.windows}`, '--threads', '2', '--json'];
   mkdirSync(WORK, { recursive: true });
-  writeFileSync(text, readFileSync(join(DATA, 'text/wiki.test.raw')).subarray(0, TEXT_BYTES));
-  if (!existsSync(stored)) nutshell('evaluate', reference, '--float', ...common, '--store', stored);
-  const how = fast ? ['--fast'] : [];
-  if (!existsSync(out)) nutshell('compress', reference, out, '--size', `${size}MB`, '--threads', '2', ...how);
+  if (!existsSync(text)) writeFileSync(text, readFileSync(join(DATA, 'text/wiki.test.raw')).subarray(0, TEXT_BYTES));
+  if (!existsSync(stored)) nutshell('evaluate', referenceOf(model), '--float', ...common, '--store', stored);
   const r = JSON.parse(nutshell('evaluate', out, '--reference', stored, ...common));
   if (!existsSync(TABLE)) writeFileSync(TABLE, 'model,tool,file,MB,KL,perplexity,same likeliest token %\n');
-  const file = `${size}MB${fast ? ' --fast' : ''}`, MB = (statSync(out).size / 1e6).toFixed(1);
-  appendFileSync(TABLE, `${model.name},nutshell,${file},${MB},${r.kl.toFixed(5)},${r.perplexity.toFixed(3)},${
-    (100 * r.same_top).toFixed(2)}\n`);
+  appendFileSync(TABLE, `${model.name},${tool},${file},${(statSync(out).size / 1e6).toFixed(1)},${r.kl.toFixed(5)},${
+    r.perplexity.toFixed(3)},${(100 * r.same_top).toFixed(2)}\n`);
+}
+
+function measure(model, size, how) {
+  const out = join(WORK, `${model.name}-${size}${how}.gguf`);
+  mkdirSync(WORK, { recursive: true });
+  if (!existsSync(out))
+    nutshell('compress', referenceOf(model), out, '--size', `${size}MB`, '--threads', '2', ...(how ? [how] : []));
+  judge(model, how === '--portable' ? 'nutshell --portable' : 'nutshell', `${size}MB${how === '--fast' ? ' --fast' : ''}`, out);
 }
 
 // ---- the figure ----------------------------------------------------------------------------------------------------------
@@ -80,7 +90,7 @@ export function best(points) {
 
 /** @param {{ name: string, title: string }} model @param {Point[]} points */
 function panel(model, points, left) {
-  const own = points.filter((p) => p.model === model.name);
+  const own = points.filter((p) => p.model === model.name && (p.tool === 'llama.cpp' || p.tool === 'nutshell'));
   if (!own.length) return '';
   const sizes = own.map((p) => p.MB);
   const first = Math.floor(Math.min(...sizes) / 10) * 10, last = Math.ceil(Math.max(...sizes) / 10) * 10;
@@ -118,15 +128,18 @@ ${MODELS.map((model, i) => panel(model, points, i * (PANEL + 40))).join('\n')}
 // ---- the run -------------------------------------------------------------------------------------------------------------
 
 function main() {
-  const args = process.argv.slice(2), fast = args.includes('--fast'), asked = args[args.indexOf('--sizes') + 1];
+  const args = process.argv.slice(2), asked = args[args.indexOf('--sizes') + 1];
+  const how = ['--fast', '--portable'].find((option) => args.includes(option)) ?? '', portable = how === '--portable';
   const sizes = args.includes('--sizes') ? asked.split(',').map(Number) : null;
-  const isThere = (model, size) => measured().some((p) => p.model === model.name && p.file.startsWith(`${size}MB`));
+  const sizesOf = (model) => portable ? model.portable : model.sizes;
+  const isThere = (model, size) => measured().some((p) =>
+    p.model === model.name && (p.tool === 'nutshell --portable') === portable && p.file.startsWith(`${size}MB`));
   for (const model of args.includes('--draw') ? [] : MODELS)
-    for (const size of sizes?.filter((s) => model.sizes.includes(s)) ?? model.sizes)
-      if (!isThere(model, size) && existsSync(join(OFFGRID, `${model.name}.gguf`))) measure(model, size, fast);
+    for (const size of sizes?.filter((s) => sizesOf(model).includes(s)) ?? sizesOf(model))
+      if (!isThere(model, size) && existsSync(referenceOf(model))) measure(model, size, how);
   writeFileSync(FIGURE, figureOf([...MODELS.flatMap(ladder), ...measured()]));
   for (const model of MODELS) {
-    const missing = model.sizes.filter((size) => !isThere(model, size));
+    const missing = sizesOf(model).filter((size) => !isThere(model, size));
     if (missing.length) console.log(`${model.title}: not measured at ${missing.join(', ')} MB`);
   }
 }

@@ -222,6 +222,9 @@ export async function accessible(/** @type {Browser} */ browser) {
   const source = readFileSync(join(ROOT, 'node_modules/axe-core/axe.min.js'), 'utf8');
   const violations = async (view) => {
     await browser.evaluate(`(() => { ${source}; })()`);
+    // Colors change over a moment, in which they have less contrast.
+    await browser.evaluate(`Promise.all(document.getAnimations().filter((one) => one instanceof CSSTransition)
+      .map((one) => one.finished.catch(() => {})))`);
     const found = await browser.evaluate(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
       violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ target }) => target).join(' ')))`);
     equal(found, [], view);

@@ -155,6 +155,34 @@ async function goingOn(browser) {
 }
 
 /** @param {Browser} browser */
+async function training(browser) {
+  await open(browser);
+  await check(`${browser.name}: an adapter is trained on a text, added to the model, and the model runs`, async () => {
+    const found = await browser.evaluate(async (text) => {
+      const phases = new Set(), options = { rank: 4, steps: 8, batch: 2, window: 32, warmup: 2, rate: 0.003 };
+      const { cached, adapter, file } = await made.train('/model/tiny.gguf', {
+        text, options, onProgress: (/** @type {any} */ { phase }) => phases.add(phase),
+      });
+      const [before, after] = [await made.evaluate('/model/tiny.gguf', { text, window: 64 }),
+        await made.evaluate({ cached: cached.id }, { text, window: 64 })];
+      const model = await Nutshell.load({ cached: cached.id });
+      const said = await model.generate('Once upon a time', { temperature: 0, maxTokens: 20 }).text();
+      await model.unload();
+      return { name: cached.name, bytes: [adapter.size, file.size], before: before.perplexity, after: after.perplexity, said,
+        phases: [...phases], left: await made.unfinished() };
+    }, TEXT);
+    equal([found.name, found.phases, found.left], ['tiny-trained.gguf', ['download', 'train', 'check'], []]);
+    ensure(found.after < 0.97 * found.before && found.said.length > 20, JSON.stringify(found));
+    ensure(found.bytes[0] > 10_000 && found.bytes[0] < found.bytes[1] / 4, JSON.stringify(found.bytes));
+  });
+  await check(`${browser.name}: options of training that are none are refused`, async () => {
+    const said = await browser.evaluate((text) => made.train('/model/tiny.gguf', { text, options: { stepps: 3 } }).then(() => '',
+      (/** @type {Error} */ error) => error.message), TEXT);
+    ensure(said.includes('there is no option "stepps"'), said);
+  });
+}
+
+/** @param {Browser} browser */
 async function failing(browser) {
   await open(browser);
   const fails = async (/** @type {string} */ what, /** @type {string} */ source, /** @type {object} */ options,
@@ -199,7 +227,7 @@ async function failing(browser) {
 }
 
 const wanted = process.argv.slice(2);
-const sections = [making, goingOn, failing, usingPage].filter(({ name }) => name.includes(process.env.NUT_ONLY ?? ''));
+const sections = [making, goingOn, training, failing, usingPage].filter(({ name }) => name.includes(process.env.NUT_ONLY ?? ''));
 for (const [name, start] of Object.entries(starters)) {
   if (!wanted.length || wanted.includes(name)) await inBrowser(start, sections);
 }

@@ -160,13 +160,22 @@ function endUsersOf(dir) {
  * also identifies our processes: a driver library whose start times out may leave its browser running.
  */
 export function profileFolder(/** @type {Options} */ options) {
-  if (options.profile) return { dir: resolve(options.profile), remove: () => {} };
+  if (options.profile) return { dir: resolve(options.profile), remove: () => {}, giveUp: async () => {} };
   const dir = mkdtempSync(join(tmpdir(), 'nutshell-profile-'));
-  const remove = atEnd(() => {
+  const clear = () => {
     endUsersOf(dir);
     rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
-  });
-  return { dir, remove };
+  };
+  const remove = atEnd(clear);
+  /** After a start that failed: the library may be starting the browser just then, which makes the folder again. */
+  const giveUp = async () => {
+    remove();
+    for (let looks = 0; looks < 10; looks++) {
+      await new Promise((done) => setTimeout(done, 100));
+      if (existsSync(dir)) clear();
+    }
+  };
+  return { dir, remove, giveUp };
 }
 
 // --- Chromium --------------------------------------------------------------------------------------------
@@ -186,7 +195,7 @@ export async function startChromium(options = {}) {
       colorScheme: options.dark ? 'dark' : 'light',
     });
   } catch (error) {
-    profile.remove();
+    await profile.giveUp();
     throw error;
   }
   const page = context.pages()[0] ?? await context.newPage();
@@ -250,7 +259,7 @@ export async function startFirefox(options = {}) {
     page = await withTimeout(firefox.pages().then(([first]) => first ?? firefox.newPage()), LIMIT, 'the first page');
     version = await withTimeout(firefox.version(), LIMIT, 'version');
   } catch (error) {
-    profile.remove();
+    await profile.giveUp();
     const stuck = error instanceof TimeoutError || /no answer within/.test(String(error));
     throw stuck ? new BrowserStuck(`firefox did not start: ${error.message}`) : error;
   }

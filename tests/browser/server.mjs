@@ -39,6 +39,13 @@ const PRELUDES = {
       if (value.bytes instanceof Blob) throw new DOMException('no Blobs here', 'DataCloneError');
       return put.call(this, value, ...key);
     };`,
+  // One reading of a file that is there to be read at once.
+  'a-file-fails': `const { readAsArrayBuffer } = FileReaderSync.prototype;
+    let reads = 0;
+    FileReaderSync.prototype.readAsArrayBuffer = function (blob) {
+      if (++reads === 200) throw new DOMException('planted', 'NotReadableError');
+      return readAsArrayBuffer.call(this, blob);
+    };`,
   crash: 'setTimeout(() => { throw new Error("planted"); }, 1500);',
   'no-threads': 'self.Worker = class { postMessage() {} terminate() {} addEventListener() {} };',
   'thread-crash': 'WebAssembly.Table.prototype.get = () => () => { throw new WebAssembly.RuntimeError("planted"); };',

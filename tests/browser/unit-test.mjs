@@ -24,6 +24,7 @@ import { DIST, tiny } from './models.mjs';
 import { inParts } from './parts.mjs';
 import { checkChats } from './unit-chats.mjs';
 import { checkAnswers } from './unit-answers.mjs';
+import { checkDynamic } from './unit-dynamic.mjs';
 import { checkSessions } from './unit-sessions.mjs';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -399,11 +400,14 @@ await check('every option reaches the engine', async () => {
     special: [{ temperature: 0, maxTokens: 400, ignoreEos: true, special: true },
       { temperature: 0, maxTokens: 400, ignoreEos: true }],
   };
-  const same = 'lookup'; // drafts change no text
-  equal([...Object.keys(changes), same].sort(), GENERATE_OPTIONS.map(({ name }) => name).sort(), 'options tried:');
+  const same = 'lookup', silent = 'certainty'; // drafts change no text, and figures do not
+  equal([...Object.keys(changes), same, silent].sort(), GENERATE_OPTIONS.map(({ name }) => name).sort(), 'options tried:');
   equal(generate(engine, { maxTokens: 60, temperature: 0, [same]: 7 }).text, plain);
   const none = generate(engine, { maxTokens: 60, temperature: 0, [same]: 0 });
-  equal([none.text, none.step.drafts], [plain, { drafted: 0, accepted: 0 }]);
+  equal([none.text, none.step.drafts],
+    [plain, { drafted: 0, accepted: 0, draftedByModel: 0, acceptedByModel: 0, logProbability: 0, entropy: 0 }]);
+  const { text: told, step } = generate(engine, { maxTokens: 60, temperature: 0, [silent]: true });
+  ensure(told === plain && step.drafts.logProbability < 0 && step.drafts.entropy > 0, JSON.stringify(step.drafts));
   for (const [name, [one, other]] of Object.entries(changes)) {
     const text = generate(engine, { maxTokens: 60, ...one }).text;
     ensure(text !== (other ? generate(engine, { maxTokens: 60, ...other }).text : plain), `${name} changes nothing: "${text}"`);
@@ -572,7 +576,7 @@ await check('nutshell.d.ts has the names that the engine gives', () => {
 });
 
 await check('the types of dist/ are those of the sources', () => {
-  for (const name of ['nutshell.d.ts', 'nutshell-compress.d.ts']) {
+  for (const name of ['nutshell.d.ts', 'nutshell-compress.d.ts', 'nutshell-dynamic.d.ts']) {
     equal(readFileSync(join(DIST, name), 'utf8'), readFileSync(join(ROOT, 'web', name), 'utf8'), name);
   }
 });
@@ -589,6 +593,26 @@ await check('nutshell-compress.d.ts has what that module exports, and the option
   }
 });
 
+await check('nutshell-dynamic.d.ts has what that module exports, and the options that it takes', async () => {
+  const types = readFileSync(join(ROOT, 'web/nutshell-dynamic.d.ts'), 'utf8');
+  const exported = await import(join(DIST, 'nutshell-dynamic.mjs'));
+  equal(Object.keys(exported).sort(), [...types.matchAll(/^export function (\w+)/gm)].map(([, name]) => name).sort());
+  const { cascade, learnThreshold, prefixCache, queryCache, recommend, remote } = exported;
+  const far = remote({ url: 'https://example.org/v1', model: 'far' }), example = { scores: [0], rewards: [0, 1], costs: [0, 1] };
+  const calls = {
+    CascadeOptions: (options) => cascade([far], options), RemoteOptions: remote, QueryCacheOptions: queryCache,
+    LearnOptions: (options) => learnThreshold([example], options), PrefixCacheOptions: prefixCache,
+    RecommendOptions: (options) => recommend([], options),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    const [, body] = new RegExp(`^export interface ${name} \\{$([^]*?)^\\}$`, 'm').exec(types) ?? [];
+    const declared = [...body.matchAll(/^  (\w+)\??: /gm)].map(([, option]) => option);
+    const { message } = await failure(() => call({ none: 1 }));
+    equal(message.split('options here are ')[1].split(', ').sort(), declared.sort(), name);
+  }
+});
+
+await checkDynamic();
 await import('./unit-sources.mjs');
 await checkChats();
 finish();

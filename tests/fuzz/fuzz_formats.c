@@ -28,7 +28,7 @@ static bool pack(const format *f, uint32_t lane, const uint8_t *blocks, size_t n
 /* The floats of blocks [first, first + n) of a lane are zeros. */
 static bool is_zero(const format *f, const uint8_t *group, uint32_t lane, size_t first, size_t n) {
     float row[(MOST_BLOCKS + 1) * FORMAT_MAX_BLOCK];
-    f->layout->floats(group, lane, first, n, row);
+    f->layout->floats(group, NULL, lane, first, n, row);
     for (size_t c = 0; c < n * f->block; c++)
         if (row[c] != 0) return false;
     return true;

@@ -13,7 +13,8 @@ typedef struct shape {
     make_options o;
     uint8_t formats[8]; // of the matrices, in the order of `matrices`
     uint32_t n_rot;
-    bool kv_q8, floats, ref, tame;
+    nut_kv_type kv;
+    bool floats, ref, tame;
     uint8_t n_batch, n_logits;
     uint32_t n_prompt, wild; // wild: values that replace some weights
 } shape;
@@ -43,7 +44,8 @@ static shape read_shape(fuzz_input *in) {
     for (int i = 0; i < 8; i++) s.formats[i] = fuzz_u8(in) % FORMAT_COUNT;
     s.n_rot = 2 * (1 + fuzz_u8(in) % (s.o.head_dim / 2));
     const uint8_t flags = fuzz_u8(in);
-    s.kv_q8 = flags & 1, s.floats = flags & 2, s.ref = flags & 4, s.tame = !(flags & 24);
+    s.kv = flags & 64 ? NUT_KV_Q4_0 : flags & 1 ? NUT_KV_Q8_0 : NUT_KV_F16;
+    s.floats = flags & 2, s.ref = flags & 4, s.tame = !(flags & 24);
     s.n_batch = 1 + fuzz_u8(in) % 70, s.n_logits = 1 + fuzz_u8(in) % s.n_batch;
     const bool small = s.o.n_embd <= 64 && s.o.n_ff <= 64 && s.o.n_head * s.o.head_dim <= 64;
     s.n_prompt = 1 + fuzz_u16(in) % (flags & 32 && small ? MOST_PROMPT : 24);
@@ -99,7 +101,7 @@ static float *run_prompt(const nut_model *m, const shape *s, uint32_t n_batch, u
                                    .n_threads = 1,
                                    .n_batch = n_batch,
                                    .n_logits = n_logits,
-                                   .kv_type = s->kv_q8 ? NUT_KV_Q8_0 : NUT_KV_F16,
+                                   .kv_type = s->kv,
                                    .profile = n_batch == 1};
     const size_t row = MAKE_N_VOCAB * sizeof(float);
     int32_t ids[MOST_PROMPT];

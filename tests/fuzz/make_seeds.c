@@ -142,6 +142,23 @@ static void write_models(void) {
     write_model("odd-sizes", &g);
 }
 
+/* Matrices of low rank: beside one, in front of one, and what does not fit together. */
+static void write_sides(void) {
+    make_options o = {
+        .arch = "llama", .n_embd = 32, .n_layer = 1, .n_head = 2, .n_head_kv = 1, .head_dim = 16};
+    o.n_ff = 32, o.n_ctx = 64;
+    static const char *const names[] = {"sides", "sides-inner", "sides-lost"};
+    for (int i = 0; i < 3; i++) {
+        make_gguf g = small_model(&o, false);
+        make_add(&g, "blk.0.ffn_up.weight.lora_a", FORMAT_F16, 32, 8);
+        make_add(&g, "blk.0.attn_q.weight.lora_a", FORMAT_F32, 32, 8);
+        make_add(&g, "blk.0.attn_q.weight.lora_b", FORMAT_F32, i < 2 ? 8 : 16, 32);
+        if (i == 0) make_add(&g, "blk.0.ffn_up.weight.lora_b", FORMAT_F16, 8, 32);
+        if (i == 1) make_remove(&g, "blk.0.ffn_up.weight"), make_add(&g, "blk.0.ffn_up.weight", 0, 8, 32);
+        write_model(names[i], &g);
+    }
+}
+
 /* Coded tensors: right; without their sizes, with impossible ones, and where only a vector can be. */
 static void write_coded_models(void) {
     static const char *const names[] = {"coded", "coded-sizes-missing", "coded-size-impossible",
@@ -739,6 +756,7 @@ int main(int argc, char **argv) {
     folder = argv[1];
     mkdir(folder, 0777);
     write_models();
+    write_sides();
     write_families();
     write_wrong_families();
     write_variants();

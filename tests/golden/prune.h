@@ -170,6 +170,69 @@ static const double prune_sparsegpt_2_4_sums[PRUNE_ROWS][2] = {
     {-0.91617131, 109.35321}, {-3.510624, 638.02184}, {8.4064457, 1580.8589},
     {0.3391229, 108.11541}, {4.3571194, 485.05288},
 };
+static const uint32_t prune_refit_kept[PRUNE_ROWS * PRUNE_COLS / 32] = {
+    0x0ceecec0, 0x0ceeeec8, 0x08eeeec8, 0x00eeeec8, 0x00eeeeec, 0x888a8aaa, 0xcccc8888, 0xcccccccc,
+    0xeccccccc, 0x6eeeeeee, 0xaec444ce, 0x444eeaaa, 0xeeaaaeec, 0xaaecc444, 0xcc44ceea, 0x2ecc86ec,
+    0xcca6ecca, 0xa6ec8a6e, 0xec8a6ec8, 0x8a6cc8a6, 0xee0ec8ee, 0x8eec0ec0, 0xec0ee0ee, 0x0ee8eec0,
+    0xec0ec0ee, 0xe6ce8e0c, 0x8e0e6ce8, 0x6ce8e2ce, 0xe2ce8e0e, 0x8e8e6ce8, 0x4a4a4c6c, 0xcacacaca,
+    0x86c6cece, 0xacaca4a6, 0xecececac, 0xceaccc4a, 0xcee4ac4a, 0x4ac4ac6a, 0x4ac6acea, 0x6aceacec,
+    0xce68ce68, 0xce68ce68, 0x8ce2ceea, 0x8ce68ce2, 0x8ce68ce6, 0x8eeec80e, 0x00eeee80, 0xc80eeeec,
+    0xec80ceee, 0xeeec00ee, 0xaae64666, 0xcccc88aa, 0xeeeccccc, 0xae66666e, 0xcc888aaa, 0xaaeecc44,
+    0x444ceeaa, 0xaaaaecc4, 0xc444ceea, 0xeaaaaecc, 0xa6ccca66, 0xc8a6ecc8, 0x6ccca66c, 0x8a6ecc8a,
+    0xeccae6cc, 0xaec0cc0e, 0x8eec0ec8, 0xe8eec0ee, 0xee8eec0e, 0x0ee8eec0, 0xce8e0ce8, 0xce8c68e0,
+    0x8e6ce8c6, 0x6ce8e6ce, 0xe8e2ce8e, 0xcacacaca, 0xcacacaca, 0xcacacaca, 0xcacacaca, 0xcacacaca,
+    0xcac48cec, 0xcea4ac6a, 0xc6acec4a, 0xe4acea4a, 0xacec4ace,
+};
+static const double prune_refit_sums[PRUNE_ROWS][2] = {
+    {15.184936, 60.742483}, {4.5141808, 249.50955}, {2.183083, 632.73673},
+    {1.1284219, 70.88815}, {4.8017993, 293.25021}, {-1.3096566, 560.03844},
+    {-0.063873722, 33.403639}, {4.8360935, 188.07332}, {2.1214655, 308.23337},
+    {-0.0043792645, 46.390727}, {2.6782158, 224.3874}, {-11.181942, 655.66298},
+    {-1.3635085, 70.906721}, {2.6973299, 289.60176}, {-3.7698149, 574.49065},
+    {-0.029907613, 40.436924}, {5.3068479, 271.17054},
+};
+static const uint32_t prune_revised_kept[PRUNE_ROWS * PRUNE_COLS / 32] = {
+    0x0ceecec0, 0x08eeeec8, 0x08efeec8, 0x00eeeec8, 0x00eefecc, 0x888a8aaa, 0xcccc8888, 0xcccccccc,
+    0xeccccccc, 0x6eeeeeee, 0xaec544ce, 0x544eeaaa, 0xceaaaeec, 0xaaecc444, 0xcc445cea, 0x2ecd86ec,
+    0xcca6ecca, 0xa6ec8a6e, 0xcc8a6ec8, 0x8a6cc8a6, 0xee0ec8ee, 0x8eec0ec0, 0xec0ee0ee, 0x0ee8eec0,
+    0xec0ec0ee, 0xe6cf8e0c, 0x8e0e6ce8, 0x6ce8e2ce, 0xe2ce8e0e, 0x8e0e6ce8, 0x4a484c6d, 0xdacacaca,
+    0x86c6cece, 0xacaca4a4, 0xecececac, 0xceaccc4a, 0xdea4ad4a, 0x4ac4ac6a, 0x4ac4acea, 0x6aceacec,
+    0xce79ce68, 0xce68ce68, 0x8ce2ccea, 0x8ce28ce2, 0x8ce68ce6, 0x8eeec80e, 0x00eeee80, 0xc80eeeec,
+    0xec80ceee, 0xeeec00ee, 0xaab74666, 0xcccc888a, 0xeeeccccc, 0xae66666e, 0xcc888aaa, 0xaaeecc44,
+    0x444ceeaa, 0xaaaaecc4, 0xc444ceea, 0xeaaaaecc, 0xa6cdca66, 0xc8a66cc8, 0x6ccda66c, 0x8a66cc9a,
+    0xeccaa6cc, 0xaec1cc0f, 0x0eec0ec8, 0xc8eec0ee, 0xee8eec0e, 0x0ee8eec0, 0xce8e0ce8, 0xce8c68e0,
+    0x8e6ce8c6, 0x6ce8e6ce, 0xe8e2ce8e, 0xcacacaca, 0xcacacaca, 0xcacacaca, 0xcacacaca, 0xcacacaca,
+    0x4ad48ced, 0xdea4ad6a, 0xc4ade84a, 0xa5ac6a5a, 0x8cec48ce,
+};
+static const double prune_revised_sums[PRUNE_ROWS][2] = {
+    {14.373943, 55.414811}, {4.3630894, 222.48574}, {-1.2412838, 505.04669},
+    {5.6991347, 55.564943}, {4.2110454, 226.08294}, {4.2850896, 509.97761},
+    {3.3421508, 56.056281}, {5.5131024, 224.92701}, {3.0917387, 505.0644},
+    {-0.82765585, 55.336929}, {3.2611023, 213.06623}, {-18.665837, 510.26565},
+    {-1.5183124, 57.175744}, {2.1609548, 216.85398}, {0.3388958, 493.85601},
+    {0.41138637, 56.96627}, {18.539877, 230.92678},
+};
+static const uint32_t prune_revised_2_4_kept[PRUNE_ROWS * PRUNE_COLS / 32] = {
+    0x3ccccccc, 0x3ccccccc, 0xaccccccc, 0x9ccccccc, 0xcccc9ccc, 0xaaaa9aaa, 0xcccccc9a, 0xcccccccc,
+    0xcccccccc, 0x6666cccc, 0xaccc5cca, 0xc5cccaaa, 0xccaaaacc, 0xaaaccc5c, 0xcc55ccaa, 0x6ccc96ac,
+    0xcca6ccca, 0xa6ccca6c, 0xccca6ccc, 0xaa6ccca6, 0xac99cc6c, 0xc6cc6cc3, 0xcc3cc9cc, 0x9ccc6cc6,
+    0xcc6cc3cc, 0xc6c6ccac, 0xccac6cc9, 0x6cc9c6c6, 0xc6ccccac, 0xccac6cc9, 0xca6a6c6c, 0xcacacaca,
+    0xc6c6c6ca, 0xacaca6a6, 0x6cacacac, 0xc6accc6a, 0xcaccac6a, 0xcac6ac6a, 0x6ac6acca, 0x6ac6acac,
+    0xcc6acc69, 0xcc6acc6a, 0xcc6acc6a, 0x9cc6ccc6, 0xacc69cc6, 0xaccccc6c, 0xccccccca, 0xcc6ccccc,
+    0xccc6cccc, 0xcccc9ccc, 0xaaa65666, 0xccccaaaa, 0xcccccccc, 0xaa666666, 0xcccaaaaa, 0xaaaccc55,
+    0x55cccaaa, 0xaaaacccc, 0xc55cccca, 0xaaaaaccc, 0xa6ccca66, 0xcaa66cca, 0x6ccca66c, 0xca66ccaa,
+    0xcccaa6cc, 0xacc3ccc9, 0xcccc6ccc, 0xccccc6cc, 0xcccccc6c, 0x6ccc9cc6, 0xc6c95c6c, 0xccac6cca,
+    0xac6ccac6, 0x6cc9c6cc, 0x6cc6cc9c, 0xcacacaca, 0xcacacaca, 0xcacacaca, 0xcacacaca, 0xcacacaca,
+    0xcac6acac, 0xcca6ac6a, 0xc6acac6a, 0xc6ac6aca, 0xacac6acc,
+};
+static const double prune_revised_2_4_sums[PRUNE_ROWS][2] = {
+    {9.6461739, 39.598485}, {-0.35479081, 223.31603}, {-4.3299671, 493.74577},
+    {-0.03653875, 53.502654}, {6.8041213, 181.59513}, {3.9670589, 438.21164},
+    {0.18937778, 55.603183}, {5.9730578, 216.49151}, {3.2711327, 464.71355},
+    {0.74340761, 40.34106}, {0.25273311, 208.5036}, {-13.354002, 527.03377},
+    {0.8780562, 55.642577}, {-2.7584108, 167.28741}, {-2.7680136, 435.42024},
+    {0.41138637, 56.96627}, {-1.9072964, 217.50675},
+};
 enum { CHANNELS_COLS = 48, CHANNELS_KEPT = 30 };
 static const uint32_t channels_kept[CHANNELS_KEPT] = {
     2, 3, 6, 7, 10, 11, 14, 15, 17, 18, 19, 22, 23, 25, 26, 27, 29, 30, 31, 33,
@@ -181,4 +244,37 @@ static const double channels_fitted[CHANNELS_KEPT] = { // row 5
     -2.087955, 1.6994354, -3.2350725, -0.31208795, 1.8650045, 3.2684603, -1.9744931, 2.5108704,
     -1.2750916, 1.8692227, -2.9846955, -3.0216824, 1.5595385, -0.21202534,
 };
+static const double channels_with_errors[CHANNELS_KEPT] = {
+    3.1688875, -3.2120397, 1.1492894, 0.18348081, -4.1991002, 3.329626, 1.1226804, -1.7553511,
+    -3.3404711, 1.4322502, -1.9207411, -3.12627, 2.9501176, 1.7780979, 0.070117973, 0.77817271,
+    -2.0953191, 1.6906316, -3.2370975, -0.31277596, 1.8663387, 3.268815, -1.9777494, 2.510665,
+    -1.2744513, 1.8739033, -2.9824432, -3.0147728, 1.5648438, -0.20773791,
+};
+static const double channels_losses_of[CHANNELS_COLS - CHANNELS_KEPT + 1] = {
+    0, 3.0433623, 6.3766531, 10.463187, 14.69747, 21.052329, 27.972359, 37.111452,
+    46.319775, 55.736274, 65.452608, 76.112099, 89.619925, 103.67452, 118.67341, 148.03823,
+    183.38395, 226.00457, 271.83904,
+};
+enum { GROUP_COLS = 6, GROUPS_KEPT = 5 };
+static const uint32_t groups_kept[GROUPS_KEPT] = {0, 1, 5, 6, 7};
+static const double groups_fitted[GROUPS_KEPT * GROUP_COLS] = {
+    -7.8870808, 0.99830543, 1.3981663, -3.2838282, 3.8672714, -4.260856, 3.3569469, -0.20132477,
+    3.5560802, 0.56134112, -2.9137819, 2.7240024, 3.2881113, -2.945089, -1.1526127, 0.2767121,
+    -0.81797768, 2.2679509, -5.7209076, 3.3719434, -1.9216761, 1.1167542, 4.3395933, -1.1448179,
+    2.298906, -2.7142709, 2.5803388, -2.7128267, 0.66251313, -0.99610214,
+};
+static const double groups_losses_of[CHANNELS_COLS / GROUP_COLS - GROUPS_KEPT + 1] = {
+    0, 163.48585, 420.87275, 894.71959,
+};
+static const uint32_t permute_order_of[PRUNE_COLS] = {
+    155, 25, 97, 13, 79, 2, 105, 88, 43, 34, 45, 128, 55, 62, 145, 104, 75, 74, 65, 64,
+    19, 126, 5, 32, 67, 142, 133, 96, 83, 158, 85, 48, 115, 26, 125, 68, 35, 98, 49, 84,
+    15, 18, 129, 4, 135, 146, 53, 152, 95, 42, 17, 116, 39, 38, 113, 144, 23, 86, 109, 148,
+    51, 94, 73, 136, 11, 54, 77, 24, 111, 58, 57, 92, 107, 6, 37, 28, 139, 66, 1, 112,
+    87, 154, 141, 156, 119, 122, 29, 8, 71, 22, 89, 120, 151, 118, 41, 76, 143, 114, 153, 44,
+    131, 14, 137, 72, 3, 78, 117, 124, 159, 82, 9, 108, 127, 46, 69, 56, 123, 134, 157, 132,
+    31, 138, 93, 80, 103, 102, 149, 0, 27, 90, 21, 100, 91, 10, 33, 140, 63, 130, 101, 20,
+    59, 150, 121, 60, 99, 110, 81, 12, 147, 70, 30, 40, 47, 106, 61, 52, 7, 50, 16, 36,
+};
+static const double owl_shares_of[3] = {0.677037037, 0.6059259259, 0.517037037};
 // clang-format on

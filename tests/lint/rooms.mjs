@@ -13,23 +13,29 @@ import { fileURLToPath } from 'node:url';
 // --- the contract -----------------------------------------------------------------------------------------------------
 
 const BOUNDARY = 'src/nutshell.h';
+const MAKING = 'src/nutshell_compress.h'; // the boundary's part for making and judging models
 const TRAINING = 'src/nutshell_train.h'; // the boundary's part for training
+const DYNAMIC = 'src/nutshell_dynamic.h'; // the boundary's part for doing less work
+const STORED = 'src/nutshell_store.h'; // the boundary's part for models larger than memory
 const HOUSE = ['src/run', 'src/model', 'src/kernels', 'src/base'];
 
 /** Which rooms and files a room's C files may include, besides their own room. */
 const C_ARROWS = {
   [BOUNDARY]: [],
+  [MAKING]: [BOUNDARY],
   [TRAINING]: [BOUNDARY],
+  [DYNAMIC]: [BOUNDARY],
+  [STORED]: [BOUNDARY],
   'src/base': [BOUNDARY], // all these rooms together implement the boundary
   'src/kernels': [BOUNDARY, ...HOUSE.slice(3)],
   'src/model': [BOUNDARY, ...HOUSE.slice(2)],
-  'src/run': [BOUNDARY, ...HOUSE.slice(1)],
+  'src/run': [BOUNDARY, DYNAMIC, STORED, ...HOUSE.slice(1)],
   'src/chat': [BOUNDARY, ...HOUSE],
-  'src/evaluate': [BOUNDARY, ...HOUSE],
-  'src/compress': [BOUNDARY, 'src/evaluate', 'src/train', ...HOUSE],
-  'src/train': [BOUNDARY, TRAINING, 'src/evaluate', ...HOUSE],
-  'src/cli': [BOUNDARY, TRAINING],
-  wasm: [BOUNDARY],
+  'src/evaluate': [BOUNDARY, MAKING, DYNAMIC, ...HOUSE],
+  'src/compress': [BOUNDARY, MAKING, 'src/evaluate', 'src/train', ...HOUSE],
+  'src/train': [BOUNDARY, MAKING, TRAINING, 'src/evaluate', ...HOUSE],
+  'src/cli': [BOUNDARY, MAKING, TRAINING, DYNAMIC, STORED],
+  wasm: [BOUNDARY, MAKING, TRAINING, STORED],
 };
 
 /** The C library is the engine's only dependency; SIMD intrinsics and the compilers' own headers come on top. */

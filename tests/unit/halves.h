@@ -18,6 +18,7 @@ static const struct {
 } halves_places[] = {
     {FORMAT_Q8_0, 1, {0, 0}, 1, 127},
     {FORMAT_Q4_0, 1, {0, 0}, 1, 8},
+    {FORMAT_STEP2, 1, {0, 0}, 1, 2},
     {FORMAT_Q4_1, 2, {0, 2}, 1, 15},
     {FORMAT_Q5_0, 1, {0, 0}, 1, 16},
     {FORMAT_Q5_1, 2, {0, 2}, 1, 31},

@@ -14,12 +14,13 @@ enum { FAMILY_LAYERS = 3 };
 /* Sizes that divide as they must, and are no multiples of more; of heads that the cache pads, too; or as
  * small as can be. */
 typedef struct family_sizes {
-    uint32_t n_embd, n_ff, n_head, key, value, n_ff_experts, inner, state, wkv_head, n_layer, n_ctx;
+    uint32_t n_embd, n_ff, n_head, key, value, n_ff_experts, inner, state, wkv_head, n_layer, n_ctx,
+        n_head_kv;
 } family_sizes;
-static const family_sizes family_odd = {40, 37, 3, 24, 16, 19, 36, 7, 8, FAMILY_LAYERS, 64},
-                          family_padded = {44, 37, 3, 22, 13, 19, 36, 7, 4, FAMILY_LAYERS, 64},
-                          family_small = {8, 5, 2, 16, 8, 3, 12, 2, 4, FAMILY_LAYERS, 64},
-                          family_layer = {40, 37, 3, 24, 16, 19, 36, 7, 8, 1, 1024};
+static const family_sizes family_odd = {40, 37, 3, 24, 16, 19, 36, 7, 8, FAMILY_LAYERS, 64, 1},
+                          family_padded = {44, 37, 3, 22, 13, 19, 36, 7, 4, FAMILY_LAYERS, 64, 1},
+                          family_small = {8, 5, 2, 16, 8, 3, 12, 2, 4, FAMILY_LAYERS, 64, 1},
+                          family_layer = {40, 37, 3, 24, 16, 19, 36, 7, 8, 1, 1024, 1};
 
 /* Whether layers of a family have this mixer. */
 static inline bool family_mixes(const arch *a, uint8_t mixer) {
@@ -27,7 +28,8 @@ static inline bool family_mixes(const arch *a, uint8_t mixer) {
 }
 
 static inline void family_put_sizes(make_gguf *g, const arch *a, const family_sizes *z) {
-    const bool mla = a->mixer == BLOCK_mix_mla, attends = mla || a->mixer == BLOCK_mix_attention,
+    const bool mla = a->mixer == BLOCK_mix_mla,
+               attends = mla || a->mixer == BLOCK_mix_attention || a->mixer == BLOCK_mix_linear,
                grouped = family_mixes(a, BLOCK_mix_mamba2) || family_mixes(a, BLOCK_mix_delta),
                state = grouped || family_mixes(a, BLOCK_mix_mamba), rwkv6 = family_mixes(a, BLOCK_mix_rwkv6),
                rwkv7 = family_mixes(a, BLOCK_mix_rwkv7), experts = a->experts.gating != MODEL_GATE_NONE;
@@ -40,10 +42,11 @@ static inline void family_put_sizes(make_gguf *g, const arch *a, const family_si
                  {"block_count", z->n_layer, true},
                  {"feed_forward_length", z->n_ff, !(a->features & ARCH_ONE_BLOCK) && a->ffn != BLOCK_NONE},
                  {"attention.head_count", z->n_head, attends},
-                 {"attention.head_count_kv", mla ? z->n_head : 1, attends},
+                 {"attention.head_count_kv", mla ? z->n_head : z->n_head_kv, attends},
                  {"attention.key_length", z->key, attends},
                  {"attention.value_length", a->features & ARCH_GATED_OUT ? z->key : z->value, attends},
                  {"attention.sliding_window", 5, a->window_period > 0},
+                 {"attention.tiles.local", 1, (a->features & ARCH_TILES) > 0},
                  {"attention.q_lora_rank", 11, mla},
                  {"attention.kv_lora_rank", 13, mla},
                  {"rope.dimension_count", 12, mla},
@@ -163,6 +166,14 @@ static inline bool family_add_all(make_gguf *g, const arch *a) {
     gguf_free(&m.header);
     free(file);
     return read;
+}
+
+/* Replaces the number of experts of a token in a header that was made. */
+static inline void family_use_experts(make_gguf *g, const arch *a, uint32_t n) {
+    char key[96];
+    const size_t n_key = (size_t)snprintf(key, sizeof key, "%s.expert_used_count", a->name);
+    for (size_t i = 0; i + n_key + 8 <= g->kv.n; i++)
+        if (!memcmp(g->kv.p + i, key, n_key)) memcpy(g->kv.p + i + n_key + 4, &(uint32_t){n}, 4);
 }
 
 /* A model of the family; without tensors where its own header is refused, which is a fault of the row. */

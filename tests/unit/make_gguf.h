@@ -141,6 +141,7 @@ static inline void make_blocks(make_gguf *g, const format *f, size_t n_blocks, f
         const float scale = size * (float)(0.5 + rng_f64(&g->random));
         for (int k = 0; k < n; k++) half_put(block, at[k], half_f32_to_f16(scale / halves_largest(f->id)));
         if (f->id == FORMAT_MXFP4) block[0] = (uint8_t)(ilogbf(scale / 12) + 128);
+        if (f->id == FORMAT_LUT4) block[0] = (uint8_t)(8 * (ilogbf(scale / 63) + 25) + (block[0] & 7));
         const int e = ilogbf(scale / 6) + 7; // half of 2^(e - 7) times up to 12
         for (int k = 0; k < 4 && f->id == FORMAT_NVFP4; k++)
             block[k] = (uint8_t)((e > 0 ? e : 0) << 3 | (block[k] & 7));
@@ -201,9 +202,10 @@ typedef struct make_options {
     format_id matrices; // FORMAT_F32 is 0
     format_id vectors;
     uint32_t n_embd, n_layer, n_head, n_head_kv, head_dim, n_ff,
-        n_ctx;       // 0: 64, 2, 4, 2, n_embd / n_head, 96, 128
-    bool untied;     // an output matrix of its own
-    bool byte_pairs; // the other kind of vocabulary
+        n_ctx;          // 0: 64, 2, 4, 2, n_embd / n_head, 96, 128
+    bool untied;        // an output matrix of its own
+    bool byte_pairs;    // the other kind of vocabulary
+    uint32_t n_padding; // unused tokens behind it
     uint64_t seed;
 } make_options;
 
@@ -247,27 +249,33 @@ static const char *const make_pieces[] = { // best last
     "\xe2\x96\x81the"};
 enum { MAKE_N_VOCAB = MAKE_FIRST_PIECE + sizeof make_pieces / sizeof *make_pieces };
 
-/* A SentencePiece vocabulary: <unk>, <s>, </s>, the 256 bytes, then other tokens. */
-static inline void make_vocab(make_gguf *g) {
+/* A SentencePiece vocabulary: <unk>, <s>, </s>, the 256 bytes, then other tokens, and unused ones. */
+static inline void make_padded_vocab(make_gguf *g, uint32_t n_padding) {
     static const char *const special[] = {"<unk>", "<s>", "</s>"};
-    char byte[8];
+    const int n = MAKE_N_VOCAB + (int)n_padding;
+    char made[24];
     make_str(g, "tokenizer.ggml.model", "llama");
-    make_array(g, "tokenizer.ggml.tokens", MAKE_STRING, MAKE_N_VOCAB);
-    for (int i = 0; i < MAKE_N_VOCAB; i++) {
-        snprintf(byte, sizeof byte, "<0x%02X>", (unsigned)(i - MAKE_FIRST_BYTE) & 255u);
-        make_text(&g->kv, i < 3                  ? special[i]
-                          : i < MAKE_FIRST_PIECE ? byte
-                                                 : make_pieces[i - MAKE_FIRST_PIECE]);
+    make_array(g, "tokenizer.ggml.tokens", MAKE_STRING, (uint64_t)n);
+    for (int i = 0; i < n; i++) {
+        snprintf(made, sizeof made, "<0x%02X>", (unsigned)(i - MAKE_FIRST_BYTE) & 255u);
+        if (i >= MAKE_N_VOCAB) snprintf(made, sizeof made, "[PAD%d]", i);
+        make_text(&g->kv, i < 3                                       ? special[i]
+                          : i < MAKE_FIRST_PIECE || i >= MAKE_N_VOCAB ? made
+                                                                      : make_pieces[i - MAKE_FIRST_PIECE]);
     }
-    make_array(g, "tokenizer.ggml.scores", MAKE_F32, MAKE_N_VOCAB);
-    for (int i = 0; i < MAKE_N_VOCAB; i++)
+    make_array(g, "tokenizer.ggml.scores", MAKE_F32, (uint64_t)n);
+    for (int i = 0; i < n; i++)
         make_le(&g->kv, half_f32_to_bits(i < MAKE_FIRST_PIECE ? 0.0f : (float)(i - MAKE_N_VOCAB)), 4);
-    make_array(g, "tokenizer.ggml.token_type", MAKE_I32, MAKE_N_VOCAB);
-    for (int i = 0; i < MAKE_N_VOCAB; i++)
-        make_le(&g->kv, i == 0 ? 2 : i < 3 ? 3 : i < MAKE_FIRST_PIECE ? 6 : 1, 4);
+    make_array(g, "tokenizer.ggml.token_type", MAKE_I32, (uint64_t)n);
+    for (int i = 0; i < n; i++)
+        make_le(&g->kv, i == 0 ? 2 : i < 3 ? 3 : i < MAKE_FIRST_PIECE ? 6 : i < MAKE_N_VOCAB ? 1 : 5, 4);
     make_u32(g, "tokenizer.ggml.bos_token_id", 1);
     make_u32(g, "tokenizer.ggml.eos_token_id", 2);
     make_u32(g, "tokenizer.ggml.unknown_token_id", 0);
+}
+
+static inline void make_vocab(make_gguf *g) {
+    make_padded_vocab(g, 0);
 }
 
 /* GPT-2's character for a byte: printable ones of Latin-1 are themselves, the others are U+0100, U+0101,
@@ -376,12 +384,12 @@ static inline make_gguf make_model(const make_options *options) {
     const make_options o = make_defaults(options);
     make_gguf g = {.version = 3, .alignment = 32};
     rng_seed(&g.random, o.seed);
-    const size_t n_vocab = o.byte_pairs ? MAKE_N_BYTE_VOCAB : MAKE_N_VOCAB;
+    const size_t n_vocab = o.byte_pairs ? MAKE_N_BYTE_VOCAB : MAKE_N_VOCAB + o.n_padding;
     make_hparams(&g, &o);
     if (o.byte_pairs)
         make_byte_vocab(&g);
     else
-        make_vocab(&g);
+        make_padded_vocab(&g, o.n_padding);
     make_add(&g, "token_embd.weight", o.matrices, o.n_embd, n_vocab);
     for (uint32_t i = 0; i < o.n_layer; i++) make_layer(&g, &o, i);
     make_add(&g, "output_norm.weight", o.vectors, o.n_embd, 0);

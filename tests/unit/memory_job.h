@@ -10,7 +10,7 @@
 #define NUT_TESTS_MEMORY_JOB_H
 
 #include "base/rng.h"
-#include "nutshell.h"
+#include "nutshell_compress.h"
 
 #include <stdio.h>
 #include <stdlib.h>

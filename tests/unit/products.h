@@ -25,6 +25,8 @@ static inline void random_block(const format *f, rng *r, uint8_t *block) {
         double scale = rng_u64(r) % 8 == 0 ? 2e-5 : rng_u64(r) % 16 == 0 ? 0 : 0.02;
         half_put(block, at[k], half_f32_to_f16(random_float(r, scale)));
     }
+    if (f->id == FORMAT_LUT4)
+        block[0] = (uint8_t)(rng_u64(r) % 16 == 0 ? block[0] % 16 : 80 + block[0] % 64);
     if (f->id == FORMAT_MXFP4) block[0] = (uint8_t)(rng_u64(r) % 8 == 0 ? 100 : 118 + block[0] % 8);
 }
 
@@ -48,7 +50,12 @@ static inline void random_coded(matrix *m, rng *r) {
 }
 
 static inline matrix random_matrix(const format *f, size_t n_rows, size_t n_cols, rng *r) {
+    static uint8_t table[FORMAT_TABLE]; // of the last matrix whose format has one, of every other
     matrix m = {.format = f, .n_rows = n_rows, .n_cols = n_cols};
+    if (format_has_table(f) && rng_u64(r) % 2) {
+        for (size_t i = 0; i < FORMAT_TABLE; i++) table[i] = (uint8_t)(rng_u64(r) % 128);
+        m.table = table;
+    }
     const size_t n_bytes = matrix_groups(&m) * matrix_group_bytes(&m);
     m.data = guard_new(n_bytes);
     memset(m.data, 0, n_bytes);

@@ -169,7 +169,25 @@ typedef struct cache {
     size_t n_pages, page_bytes;
     uint8_t *memory;
     uint8_t **pages;
+    float *turns; // of centers, where numbers are packed
+    int16_t *table;
 } cache;
+
+/* Centers turn by angles of their own. */
+static void new_turns(cache *c, rng *r) {
+    const size_t n_pairs = c->head.k_dim / 4, n = n_pairs * CACHE_TURNS;
+    c->turns = guard_floats(2 * n);
+    for (size_t i = 0; i < n_pairs; i++) {
+        const double angle = rng_f64(r);
+        for (size_t k = 0; k < CACHE_TURNS; k++) {
+            c->turns[i * CACHE_TURNS + k] = (float)cos(angle * (double)k);
+            c->turns[n + i * CACHE_TURNS + k] = (float)sin(angle * (double)k);
+        }
+    }
+    c->table = guard_new(CACHE_TILE * n_pairs * 2 * sizeof *c->table);
+    c->head.turns = (cache_turns){c->turns, c->turns + n, n_pairs, c->head.k_dim % 16 == 0, c->table};
+    cache_turn_table(&c->head.turns, c->table);
+}
 
 static cache new_cache(const cache_kind *kind, size_t k_dim, size_t v_dim, size_t n_positions, rng *r) {
     cache c = {.n_pages = cache_tiles(n_positions),
@@ -181,7 +199,8 @@ static cache new_cache(const cache_kind *kind, size_t k_dim, size_t v_dim, size_
         c.pages[i] = c.pages[other];
         c.pages[other] = c.memory + i * c.page_bytes;
     }
-    c.head = (cache_head){kind, k_dim, v_dim, c.pages, BEFORE};
+    c.head = (cache_head){.kind = kind, .k_dim = k_dim, .v_dim = v_dim, .pages = c.pages, .offset = BEFORE};
+    if (kind->packed) new_turns(&c, r);
     return c;
 }
 
@@ -194,6 +213,20 @@ static void cache_free(cache *c) {
     CHECK(changed == 0, "%s of %zu and %zu: %zu bytes of other heads were written", c->head.kind->name,
           c->head.k_dim, c->head.v_dim, changed);
     guard_free(c->memory, "cache"), free(c->pages);
+    if (c->turns) guard_free(c->turns, "turns"), guard_free(c->table, "table of turns");
+}
+
+/* Column i of x (dim) times the Hadamard matrices of the largest power of two that divides dim, by their
+ * definition: an entry is -1 where its row and column share an odd number of bits. */
+static double transformed(const double *x, size_t dim, size_t i) {
+    const size_t n = dim & (0 - dim), begin = i / n * n;
+    double sum = 0;
+    for (size_t k = 0; k < n; k++) {
+        size_t shared = (i - begin) & k, odd = 0;
+        for (; shared; shared &= shared - 1) odd ^= 1;
+        sum += odd ? -x[begin + k] : x[begin + k];
+    }
+    return sum / sqrt((double)n);
 }
 
 /* The error that a number may have: half of its integer's scale, which is the least that holds the block,
@@ -207,21 +240,68 @@ static double number_bound(const cache_kind *kind, const double *x, size_t dim, 
     for (size_t k = begin; k < end; k++) largest = fmax(largest, fabs(x[k])), squares += x[k] * x[k];
     double scale = largest / (double)most;
     if (length > 0) scale = fmax(scale, sqrt(squares) / (double)length);
+    /* Of packed numbers half of the widest step, between levels 95 and 121, and 2^-7 of the scale. */
+    if (kind->packed) return scale * (13 + 1) + 1e-5;
     return scale * 0.5 + fabs(x[i]) * 4e-7;
+}
+
+/* What is stored of x, as doubles: for packed numbers the transform of a value, or of a key's difference
+ * from its center. */
+static void stored_form(const cache_head *h, size_t pos, const double *x, size_t dim, bool is_key,
+                        double *out) {
+    float key[CACHE_MAX_DIM], rest[CACHE_MAX_DIM];
+    double plain[CACHE_MAX_DIM];
+    memcpy(out, x, dim * sizeof *x);
+    if (!h->kind->packed) return;
+    cache_key(h, pos, key), cache_key_rest(h, pos, rest);
+    for (size_t i = 0; i < dim; i++) plain[i] = x[i] - (is_key ? (double)key[i] - (double)rest[i] : 0);
+    for (size_t i = 0; i < dim; i++) out[i] = transformed(plain, dim, i);
 }
 
 /* Numbers of a stored key or value that are not what they should be. */
 static size_t wrong_stored(const cache_head *h, size_t pos, const double *x, size_t dim, bool is_key) {
     const cache_kind *kind = h->kind;
+    float key[CACHE_MAX_DIM];
+    double found[CACHE_MAX_DIM], stored[CACHE_MAX_DIM], want[CACHE_MAX_DIM];
+    if (is_key)
+        cache_key(h, pos, key);
+    else
+        cache_value(h, pos, key);
+    for (size_t i = 0; i < dim; i++) found[i] = (double)key[i];
+    stored_form(h, pos, found, dim, is_key, stored), stored_form(h, pos, x, dim, is_key, want);
     size_t wrong = 0;
     for (size_t i = 0; i < dim; i++) {
-        const double bound = number_bound(kind, x, dim, i, is_key ? kind->k_most : kind->v_most,
+        const double bound = number_bound(kind, want, dim, i, is_key ? kind->k_most : kind->v_most,
                                           is_key ? kind->k_length : 0) +
                              (is_key ? 1e-6 : 1e-9); // keys were rotated before
-        const float stored = is_key ? cache_key(h, pos, i) : cache_value(h, pos, i);
-        wrong += !(fabs((double)stored - x[i]) <= bound);
+        wrong += !(fabs(stored[i] - want[i]) <= bound);
     }
     return wrong;
+}
+
+/* The center of the second tile, by its definition: the mean of the first one's keys, pair i of each turned
+ * by its angle for as many positions as it is before the second tile. */
+static void check_center(const cache_head *h) {
+    const cache_tile second_tile = cache_tile_of(h, CACHE_TILE);
+    double worst = 0, mean[CACHE_MAX_DIM] = {0};
+    float key[CACHE_MAX_DIM];
+    for (size_t pos = 0; pos < CACHE_TILE; pos++) {
+        cache_key(h, pos, key);
+        for (size_t i = 0; i < h->k_dim; i++) {
+            const size_t n = h->turns.n_pairs, at = CACHE_TILE - pos,
+                         pair = h->turns.adjacent ? i / 2 : i % n;
+            const bool second = h->turns.adjacent ? i % 2 : i >= n;
+            const size_t other = h->turns.adjacent ? i ^ 1 : second ? i - n : i + n;
+            const double c = i < 2 * n ? (double)h->turns.cosine[pair * CACHE_TURNS + at] : 1,
+                         s = i < 2 * n ? (double)h->turns.sine[pair * CACHE_TURNS + at] : 0;
+            const double y = i < 2 * n ? (double)key[other] : 0;
+            mean[i] += ((double)key[i] * c + (second ? y : -y) * s) / (double)CACHE_TILE;
+        }
+    }
+    cache_center(&second_tile, h->k_dim, key);
+    for (size_t i = 0; i < h->k_dim; i++)
+        worst = fmax(worst, fabs(mean[i] - (double)key[i]) - fabs(mean[i]) * 0x1p-11); // of a half float
+    CHECK(worst < 1e-5, "center of %zu columns: error %g", h->k_dim, worst);
 }
 
 static void check_stored(const kernel_set *s, const cache_head *h, size_t pos, const double *k,
@@ -251,13 +331,14 @@ static void test_store_case(const kernel_set *s, const cache_kind *kind, const s
     for (size_t i = 0; i < k_dim; i++) k[3 * k_dim + i] = 0;
     for (size_t i = 0; i < v_dim; i++) v[4 * v_dim + i] = 0;
     for (size_t i = 0; i < N; i++) {
-        size_t pos = i * 77 % N;
+        size_t pos = kind->packed ? i : i * 77 % N; // centers are made in order
         s->store(&c.head, pos, &t.r, k + pos * k_dim, v + pos * v_dim);
     }
     for (size_t pos = 0; pos < N; pos++) {
         expected_rotation(&t.r, k + pos * k_dim, k_dim, expected);
         check_stored(s, &c.head, pos, expected, v + pos * v_dim);
     }
+    if (kind->packed) check_center(&c.head);
     cache_free(&c), guard_free(k, "keys"), guard_free(v, "values"), guard_free(t.table, "table");
 }
 
@@ -284,7 +365,8 @@ static bool in_integers(const kernel_set *s, const cache_kind *kind) {
     return !is_ref(s) && kind->block;
 }
 
-/* A query as the set takes it: where it computes in integers, as a key of NUT_KV_F16 is stored. */
+/* A query as the set takes it: where it computes in integers, as a key of NUT_KV_F16 is stored; over packed
+ * numbers its transform is, and its product with centers takes it as it is. */
 static void taken_query(const kernel_set *s, const cache_kind *kind, const float *q, size_t dim,
                         double *out) {
     for (size_t i = 0; i < dim; i++) out[i] = (double)q[i];
@@ -292,9 +374,37 @@ static void taken_query(const kernel_set *s, const cache_kind *kind, const float
     rng r;
     rng_seed(&r, 1);
     cache c = new_cache(&cache_kinds[NUT_KV_F16], dim, dim, 1, &r);
-    store_still(s, &c.head, 0, q, q);
-    for (size_t i = 0; i < dim; i++) out[i] = (double)cache_key(&c.head, 0, i);
+    float x[CACHE_MAX_DIM];
+    double taken[CACHE_MAX_DIM];
+    for (size_t i = 0; i < dim; i++) x[i] = kind->packed ? (float)transformed(out, dim, i) : q[i];
+    store_still(s, &c.head, 0, x, x);
+    cache_key(&c.head, 0, x);
+    for (size_t i = 0; i < dim; i++) taken[i] = (double)x[i];
+    for (size_t i = 0; i < dim; i++) out[i] = kind->packed ? transformed(taken, dim, i) : taken[i];
     cache_free(&c);
+}
+
+/* q . k of a position. */
+static double product(const cache_head *h, size_t pos, const float *q, const double *query) {
+    float key[CACHE_MAX_DIM], rest[CACHE_MAX_DIM];
+    double sum = 0;
+    cache_key(h, pos, key);
+    if (h->kind->packed) cache_key_rest(h, pos, rest);
+    for (size_t c = 0; c < h->k_dim; c++) {
+        const double still = h->kind->packed ? (double)rest[c] : (double)key[c];
+        sum += query[c] * still + (double)q[c] * ((double)key[c] - still);
+    }
+    return sum;
+}
+
+/* Bounds of columns of a transform to those of what it is of. */
+static void bounds_transformed(double *bound, size_t dim) {
+    const size_t n = dim & (0 - dim);
+    for (size_t begin = 0; begin < dim; begin += n) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) sum += bound[begin + i];
+        for (size_t i = 0; i < n; i++) bound[begin + i] = sum / sqrt((double)n);
+    }
 }
 
 /* Expected results of one query of a token whose own position is n_kv - 1 - n_behind, and how far off they
@@ -304,15 +414,16 @@ static void taken_query(const kernel_set *s, const cache_kind *kind, const float
 static void expected_attend(const kernel_set *s, const kernel_attend *a, const float *q, size_t n_kv,
                             double *out, double *bound) {
     const cache_head *h = a->cache;
-    const size_t k_dim = h->k_dim, block = h->kind->block,
+    const size_t k_dim = h->k_dim, v_dim = h->v_dim, block = h->kind->block,
                  begin = a->window && a->window < n_kv ? n_kv - a->window : 0;
     const size_t head = (size_t)(q - a->q) % a->q_stride / k_dim;
     const double cap = (double)a->softcap, slope = a->slopes ? (double)a->slopes[head] : 0;
     double query[CACHE_MAX_DIM], *p = malloc(n_kv * sizeof *p), highest = -INFINITY, total = 0, size = 0;
+    float *values = malloc(n_kv * v_dim * sizeof *values);
     taken_query(s, h->kind, q, k_dim, query);
     for (size_t i = begin; i < n_kv; i++) {
-        p[i] = 0;
-        for (size_t c = 0; c < k_dim; c++) p[i] += query[c] * (double)cache_key(h, i, c) * (double)a->scale;
+        cache_value(h, i, values + i * v_dim);
+        p[i] = product(h, i, q, query) * (double)a->scale;
         if (cap > 0) p[i] = cap * tanh(p[i] / cap);
         p[i] -= slope * fabs((double)(n_kv - 1 - a->n_behind) - (double)i);
         highest = fmax(highest, p[i]), size = fmax(size, fabs(p[i]));
@@ -321,19 +432,20 @@ static void expected_attend(const kernel_set *s, const kernel_attend *a, const f
     if (a->sinks) highest = fmax(highest, (double)a->sinks[head]);
     if (a->sinks) total = exp((double)a->sinks[head] - highest);
     for (size_t i = begin; i < n_kv; i++) total += p[i] = exp(p[i] - highest);
-    for (size_t c = 0; c < h->v_dim; c++) {
+    for (size_t c = 0; c < v_dim; c++) {
         out[c] = bound[c] = 0;
         for (size_t first = begin, end; first < n_kv; first = end) {
             double most = 0, sum = 0, numbers = 0;
             end =
                 (first / CACHE_TILE + 1) * CACHE_TILE < n_kv ? (first / CACHE_TILE + 1) * CACHE_TILE : n_kv;
             for (size_t i = first; i < end; i++) {
-                const double v = (double)cache_value(h, i, c);
+                double v = (double)values[i * v_dim + c];
                 out[c] += p[i] / total * v;
+                const double v_scale =
+                    block ? (double)cache_scale_at(h->kind, cache_tile_of(h, i).v_scale, c / block, i) : 0;
+                if (h->kind->packed) v = 127 * v_scale; // at most, of the transform's column
                 bound[c] += p[i] / total * fabs(v) * rounding;
                 if (!block) continue;
-                const double v_scale =
-                    (double)cache_tile_of(h, i).v_scale[c / block * CACHE_TILE + i % CACHE_TILE];
                 most = fmax(most, p[i] * v_scale), sum += p[i] * v_scale;
                 numbers += v_scale > 0 ? fabs(v) / v_scale : 0;
             }
@@ -342,7 +454,8 @@ static void expected_attend(const kernel_set *s, const kernel_attend *a, const f
         }
         bound[c] += 1e-9;
     }
-    free(p);
+    if (h->kind->packed) bounds_transformed(bound, v_dim);
+    free(p), free(values);
 }
 
 /* Keys, values and queries that attention is tested with. */
@@ -507,8 +620,10 @@ static void check_alone(const attend_case *c, op_counts *ran) {
     guard_free(alone, "out"), guard_free(partials, "partial results");
 }
 
+/* Packed numbers are drawn apart, so that the others stay what they are without them. */
 static void run_case(attend_case *c, rng *r, op_counts *ran) {
-    case_new(c, r);
+    rng apart = *r;
+    case_new(c, c->kind->packed ? &apart : r);
     check_results(c);
     check_alone(c, ran);
     case_free(c);
@@ -541,7 +656,7 @@ static void test_attend(const kernel_set *s, op_counts *ran) {
 /* What a token does not see cannot reach it, even where it is no number: positions after it, which others of
  * the call see, and those before its window. */
 static void test_unseen(const kernel_set *s) {
-    enum { N_TOKENS = 6, N_KV = 70, WINDOW = 6 };
+    enum { N_TOKENS = 6, N_KV = 71, WINDOW = 6 };
     rng r;
     rng_seed(&r, 18);
     for (size_t kind = 0; kind < CACHE_KINDS; kind++) {

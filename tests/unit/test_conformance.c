@@ -367,7 +367,7 @@ static double check_path(expected *e, const path *p, const nut_model *m) {
     const uint32_t trained = nut_model_n_ctx_train(m);
     const nut_session_options o = {.n_ctx = e->n_ctx < trained ? e->n_ctx : trained,
                                    .n_threads = 1,
-                                   .n_batch = 64,
+                                   .n_batch = e->causal && e->n_ids > 64 ? (uint32_t)e->n_ids : 64,
                                    .n_logits = e->causal ? (uint32_t)e->n_ids : 1};
     nut_session *s = NULL;
     nut_error err = {NUT_OK, ""};

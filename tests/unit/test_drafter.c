@@ -1,8 +1,10 @@
 /* Drafts by a model: the likeliest tokens stay the same bit for bit, sampled ones have the same
  * distribution, whatever the drafts are worth; and what cannot draft is refused in words. */
 #include "check.h"
+#include "made_model.h"
 #include "make_family.h"
 
+#include "kernels/sets.h"
 #include "run/reject.h"
 #include "run/session.h"
 
@@ -10,7 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_CTX = 384, N_PROMPT = 24, DRAWN = 256, PROMPTS = 20, DRAWS = 10000, LOOKUP = 7 };
+enum { N_CTX = 384, N_PROMPT = 24, DRAWN = 256, LOOKUP = 7 };
+/* Texts that are drawn, and prompts that are continued: fewer in builds without SIMD, where they take
+ * minutes. */
+#ifdef KERNEL_HAS_SIMD128
+enum { DRAWS = 10000, PROMPTS = 20 };
+#else
+enum { DRAWS = 1000, PROMPTS = 8 };
+#endif
+#define SURE 0.02f // between what drafts of these models find of their likeliest tokens
 
 /* Critical values of chi-square at 0.001, by degrees of freedom (NIST/SEMATECH e-Handbook of Statistical
  * Methods, section 1.3.6.7.4). */
@@ -90,19 +100,8 @@ static void test_reject(double spread, uint32_t draft_top_k) {
 
 /* ---- sessions ---- */
 
-static nut_model *load(make_gguf g) {
-    size_t n;
-    uint8_t *file = make_file(&g, &n);
-    nut_model *m = NULL;
-    nut_error err = {NUT_OK, ""};
-    CHECK(make_load(file, n, 0, NULL, &m, &err) == NUT_OK, "%s", err.message);
-    free(file);
-    make_free(&g);
-    return m;
-}
-
 static nut_model *model(uint32_t n_layer, uint64_t seed) {
-    return load(make_model(
+    return made_model_load(make_model(
         &(make_options){.matrices = FORMAT_Q8_0, .n_layer = n_layer, .n_ctx = N_CTX, .seed = seed}));
 }
 
@@ -129,6 +128,8 @@ static void encourage(nut_session *s) {
     for (size_t n = 2; n < DRAFT_MAX + 2; n++) d->cost[n] = 1 + 0.01f * (float)n, d->seen[n] = 1;
 }
 
+static size_t n_made; // tokens of the last draft
+
 /* Writes up to n tokens, to ids; returns how many drafted ones were accepted. */
 static uint64_t write_on(nut_session *s, const int32_t *prompt, const nut_generate_options *o, int32_t *ids,
                          size_t n) {
@@ -139,9 +140,52 @@ static uint64_t write_on(nut_session *s, const int32_t *prompt, const nut_genera
         encourage(s);
         if (!CHECK(nut_generate_step(s, &step, &err) == NUT_OK, "%s", err.message)) break;
         if (step.kind == NUT_STEP_TOKEN) ids[i++] = step.token;
+        n_made = s->generation.n_ahead + s->generation.n_right;
     }
     nut_generate_end(s);
     return s->generation.draft.n_accepted;
+}
+
+static void be_sure(nut_session *s, float least) {
+    nut_error err = {NUT_OK, ""};
+    CHECK(nut_session_draft_confidence(s, least, &err) == NUT_OK, "%s", err.message);
+}
+
+/* Where a draft ends: the test's own softmax of the draft's logits, before each token. */
+static void test_ends(const nut_model *m) {
+    nut_session *s = open_session(m, LOOKUP), *twin = open_session(m, 0), *other = open_session(m, 0);
+    const nut_generate_options o = {.temperature = 0, .repeat_penalty = 1, .ignore_eos = true};
+    int32_t prompt[N_PROMPT], text[1 + LOOKUP];
+    double shares[512];
+    nut_error err = {NUT_OK, ""};
+    uint32_t lengths[LOOKUP + 1] = {0};
+    CHECK(nut_session_draft_by(s, twin, &err) == NUT_OK, "%s", err.message);
+    for (uint64_t seed = 0; seed < 3 * PROMPTS; seed++) {
+        const float least = 0.015f + 0.0008f * (float)(seed % 30);
+        size_t expected = 0;
+        fill_prompt(prompt, nut_model_n_vocab(m), seed);
+        nut_session_truncate(s, 0, NULL), nut_session_truncate(other, 0, NULL);
+        be_sure(s, least);
+        write_on(s, prompt, &o, text, 1);
+        CHECK(nut_session_eval(other, prompt, N_PROMPT, 0, NULL) == NUT_OK, "eval");
+        for (int32_t id = text[0]; expected < LOOKUP; expected++) {
+            int32_t best = 0;
+            CHECK(nut_session_eval(other, &id, 1, 1, NULL) == NUT_OK, "eval");
+            softmax(nut_session_logits(other, 0), nut_model_n_vocab(m), 1, shares);
+            for (int32_t i = 1; i < (int32_t)nut_model_n_vocab(m); i++)
+                if (shares[i] > shares[best]) best = i;
+            if (shares[best] < (double)least) break;
+            id = best;
+        }
+        write_on(s, prompt, &o, text, 2); // the second is sampled behind a draft
+        CHECK(n_made == expected, "confidence %g: a draft of %zu tokens, not %zu", (double)least, n_made,
+              expected);
+        lengths[expected]++;
+    }
+    CHECK(lengths[0] && lengths[1] + lengths[2] + lengths[3] && lengths[LOOKUP], "all drafts end alike");
+    CHECK(nut_session_draft_confidence(s, 1.5f, &err) == NUT_E_ARGUMENT, "a confidence of 1.5");
+    CHECK(nut_session_draft_confidence(other, 0.5f, &err) == NUT_E_STATE, "a confidence without a draft");
+    nut_session_free(s), nut_session_free(twin), nut_session_free(other);
 }
 
 /* The likeliest tokens of 20 prompts, without drafts and with them. */
@@ -177,6 +221,10 @@ static void test_same(const nut_model *m) {
     check_same(m, s, 0, 0.6, "by another model");
     CHECK(nut_session_draft_without(s, (const uint32_t[]){1}, 1, &err) == NUT_OK, "%s", err.message);
     check_same(m, s, 0.01, 0.8, "without a layer");
+    be_sure(s, SURE);
+    check_same(m, s, 0.001, 0.8, "without a layer, as long as it is sure");
+    be_sure(s, 1);
+    check_same(m, s, 0, 0.8, "never sure");
     CHECK(nut_session_draft_without(s, (const uint32_t[]){0, 2, 3}, 3, &err) == NUT_OK, "%s", err.message);
     check_same(m, s, 0, 0.8, "without three layers");
     CHECK(nut_session_draft_by(s, NULL, NULL) == NUT_OK && !s->drafter, "a draft stays");
@@ -261,6 +309,8 @@ static void test_distribution(const nut_model *m) {
     check_distribution(m, s, "by the same model");
     CHECK(nut_session_draft_without(s, (const uint32_t[]){1}, 1, &err) == NUT_OK, "%s", err.message);
     check_distribution(m, s, "without a layer");
+    be_sure(s, SURE);
+    check_distribution(m, s, "without a layer, as long as it is sure");
     nut_session_free(s), nut_session_free(twin);
 }
 
@@ -274,8 +324,8 @@ static void expect(nut_status got, nut_status status, const nut_error *err, cons
 static void test_refusals(const nut_model *m) {
     nut_error err = {NUT_OK, ""};
     nut_model *large = model(8, 3),
-              *pairs = load(make_model(&(make_options){.byte_pairs = true, .seed = 3}));
-    nut_model *states = load(make_family(arch_find((gguf_str){"mamba", 5}), &family_odd));
+              *pairs = made_model_load(make_model(&(make_options){.byte_pairs = true, .seed = 3}));
+    nut_model *states = made_model_load(make_family(arch_find((gguf_str){"mamba", 5}), &family_odd));
     nut_session *s = open_session(m, LOOKUP), *a = open_session(large, 0), *b = open_session(pairs, 0),
                 *without = open_session(m, 0), *c = open_session(states, LOOKUP), *beside = NULL;
     nut_session_add(nut_session_workspace(s), 0, &beside, NULL);
@@ -300,6 +350,7 @@ int main(void) {
     test_reject(12, 0);
     test_reject(3, 4);
     nut_model *m = model(4, 3);
+    test_ends(m);
     test_same(m);
     test_distribution(m);
     test_refusals(m);

@@ -1,8 +1,7 @@
 /* Every row of the table of families: a model with random weights and odd sizes, made of the tensors that
  * the row asks for, loads and runs. In one batch, token by token, and after a truncate it gives the same
  * bits, and numbers that are finite. What the numbers must be, test_conformance.c knows. */
-#include "check.h"
-#include "make_family.h"
+#include "families.h"
 
 enum { N_IDS = 23 };
 
@@ -74,15 +73,13 @@ static void test_family(const arch *a, const family_sizes *sizes) {
     make_free(&g);
 }
 
+static void test_sizes(const arch *a) {
+    test_family(a, &family_odd);
+    test_family(a, &family_padded);
+}
+
 int main(void) {
-    size_t n_families = 0;
-    for (const char *at = arch_names(), *end; *at; at = *end ? end + 2 : end, n_families++) {
-        end = strchr(at, ',') ? strchr(at, ',') : at + strlen(at);
-        const arch *a = arch_find((gguf_str){at, (uint64_t)(end - at)});
-        if (!CHECK(a, "%.20s is in no row", at)) continue;
-        test_family(a, &family_odd);
-        test_family(a, &family_padded);
-    }
+    const size_t n_families = families_each(test_sizes);
     CHECK(n_families > 60, "only %zu families", n_families);
     return check_report();
 }

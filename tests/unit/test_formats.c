@@ -87,7 +87,7 @@ static bool same_floats(const format *f, const uint8_t *group, uint32_t lane, si
                         const uint8_t *blocks) {
     float expected[ROUND_TRIP_BLOCKS * FORMAT_MAX_BLOCK], got[ROUND_TRIP_BLOCKS * FORMAT_MAX_BLOCK];
     f->dequantize(blocks, n, expected);
-    f->layout->floats(group, lane, first, n, got);
+    f->layout->floats(group, NULL, lane, first, n, got);
     return memcmp(expected, got, n * f->block * sizeof(float)) == 0;
 }
 

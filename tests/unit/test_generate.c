@@ -3,6 +3,7 @@
  * made special, which changes their text but no computation. */
 #include "check.h"
 #include "make_gguf.h"
+#include "nutshell_compress.h"
 
 #include <math.h>
 

@@ -66,7 +66,7 @@ static bool read_header(gguf *g, const uint8_t *file, size_t n) {
 }
 
 /* The header, `step` bytes at a time. */
-static make_bytes write_header(const gguf *source, const gguf_meta *meta, size_t step) {
+static make_bytes write_header(const gguf *source, gguf_meta *meta, size_t step) {
     static uint8_t some[100000];
     make_bytes out = {0};
     gguf_writer w;

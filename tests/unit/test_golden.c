@@ -9,6 +9,7 @@
 #include "memory_job.h"
 #include "model_file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { CAP = 16384 };
@@ -29,19 +30,24 @@ static nut_session *open_session(const nut_model *m, uint32_t n_ctx, uint32_t n_
     return s;
 }
 
-/* Draws greedily; how many tokens came. */
-static size_t greedy(nut_session *s, const int32_t *prompt, size_t n, size_t most, int32_t *out) {
+/* Draws greedily, the last step to *last; how many tokens came. */
+static size_t greedy_to(nut_session *s, const int32_t *prompt, size_t n, size_t most, int32_t *out,
+                        nut_step *last) {
     nut_generate_options o = nut_generate_defaults();
-    nut_step step;
     nut_error err;
     size_t drawn = 0;
-    o.temperature = 0, o.max_tokens = (uint32_t)most;
+    o.temperature = 0, o.max_tokens = (uint32_t)most, o.certainty = true;
     if (!CHECK(nut_generate_begin(s, prompt, n, &o, &err) == NUT_OK, "%s", err.message)) return 0;
     do {
-        if (!CHECK(nut_generate_step(s, &step, &err) == NUT_OK, "%s", err.message)) return drawn;
-        if (step.kind == NUT_STEP_TOKEN) out[drawn++] = step.token;
-    } while (step.kind != NUT_STEP_DONE);
+        if (!CHECK(nut_generate_step(s, last, &err) == NUT_OK, "%s", err.message)) return drawn;
+        if (last->kind == NUT_STEP_TOKEN) out[drawn++] = last->token;
+    } while (last->kind != NUT_STEP_DONE);
     return drawn;
+}
+
+static size_t greedy(nut_session *s, const int32_t *prompt, size_t n, size_t most, int32_t *out) {
+    nut_step last;
+    return greedy_to(s, prompt, n, most, out, &last);
 }
 
 /* Tokens that agree from the front on. */
@@ -73,6 +79,35 @@ static void check_passage(const nut_model *m, const json *golden, double toleran
     }
     double mean = sum / (double)(n - 1), expected = json_number(golden, "passage", "mean_nll");
     CHECK(fabs(mean - expected) <= tolerance, "mean loss %.7f, expected %.7f", mean, expected);
+    nut_session_free(s);
+}
+
+/* How sure the model is of its first token, by the logits of the float64 program; and of several, by those
+ * that eval gives. */
+static void check_certainty(const nut_model *m, const json *golden, double tolerance) {
+    const json *first = json_get(golden, "first_logits");
+    const size_t n = json_ints(json_get(first, "ids"), ids, CAP), n_vocab = nut_model_n_vocab(m);
+    nut_session *s = open_session(m, 64, 1);
+    float *logits = calloc(n_vocab, sizeof *logits);
+    nut_step step = {0};
+    json_floats(json_get(first, "logits"), logits, n_vocab);
+    greedy_to(s, ids, n, 1, want, &step);
+    const double sum = log_sum_exp(logits, n_vocab), p = (double)logits[want[0]] - sum;
+    double entropy = 0;
+    for (size_t i = 0; i < n_vocab; i++) entropy -= exp((double)logits[i] - sum) * ((double)logits[i] - sum);
+    CHECK(fabs(step.log_probability - p) <= tolerance, "%.7f, expected %.7f", step.log_probability, p);
+    CHECK(fabs(step.entropy - entropy) <= tolerance, "entropy %.7f, expected %.7f", step.entropy, entropy);
+    const size_t drawn = greedy_to(s, ids, n, 12, want, &step);
+    double all = 0;
+    nut_session_truncate(s, 0, NULL);
+    for (size_t i = 0; i < drawn; i++) {
+        nut_session_eval(s, i ? want + i - 1 : ids, i ? 1 : n, 1, NULL);
+        const float *row = nut_session_logits(s, 0);
+        all += (double)row[want[i]] - log_sum_exp(row, n_vocab);
+    }
+    CHECK(drawn == 12 && fabs(step.log_probability - all / 12) < 1e-5, "mean %.7f, expected %.7f",
+          step.log_probability, all / 12);
+    free(logits);
     nut_session_free(s);
 }
 
@@ -123,11 +158,13 @@ static void test_stories(void) {
     check_texts(m, doc.root);
     check_passage(m, doc.root, 1e-4);
     check_first_logits(m, doc.root, 1e-3);
+    check_certainty(m, doc.root, 1e-3);
     nut_model_free(m);
     m = model_file_load(path, &fast, &err); // the fast kernels keep keys and values as half floats
     check_texts(m, doc.root);
     check_passage(m, doc.root, 1e-3);
     check_first_logits(m, doc.root, 1e-2);
+    check_certainty(m, doc.root, 1e-2);
     nut_model_free(m);
     json_free(&doc);
 }

@@ -146,6 +146,54 @@ static void test_product(const format *f, size_t n_rows, size_t n_cols, size_t n
     guard_free(w.data, "weights"), free(x), free(expected), free(size);
 }
 
+/* Activations of which a share is zero, so that steps of four columns are, and whole units. */
+static float *zeros_x(size_t n, double share, rng *r) {
+    float *x = random_x(n, r);
+    for (size_t i = 0; i < n; i++)
+        if (rng_f64(r) < share || i / 32 % 5 == 2) x[i] = 0;
+    return x;
+}
+
+/* Products that pass over zeros have the bits of those that do not, and read as many steps as are not zero.
+ */
+static void test_live(const kernel_set *set, const format *f, size_t n_rows, size_t n_cols, double share,
+                      rng *r) {
+    matrix w = random_matrix(f, n_rows, n_cols, r);
+    float *x = zeros_x(n_cols, share, r);
+    const size_t n = matrix_groups(&w) * FORMAT_LANES;
+    float *dense = guard_floats(n), *y = guard_floats(n);
+    uint8_t *live = guard_new(n_cols / 32);
+    kernel_act act = act_new(set, f->layout->act, x, 1, n_cols);
+    size_t expected = 0;
+    for (size_t i = 0; i < n_cols; i += 4) {
+        bool any = false;
+        for (size_t k = i; k < i + 4; k++) any |= act_code(&act, 0, k) != 0;
+        expected += any;
+    }
+    const size_t found = kernel_find_live(&act, live);
+    CHECK(found == expected, "%s: %zu steps of %zu", set->name, found, expected);
+    act.live = live;
+    kernel_mul_mat(set, &w)(&w, 0, matrix_groups(&w), &act, dense, n);
+    set->mul_live[f->layout->id](&w, 0, matrix_groups(&w), &act, y, n);
+    CHECK(!memcmp(dense, y, n * sizeof *y), "%s %s, %zu columns: other bits", set->name, f->name, n_cols);
+    act_free(&act);
+    guard_free(dense, "products"), guard_free(y, "products"), guard_free(live, "live");
+    guard_free(w.data, "weights"), free(x);
+}
+
+static void test_zeros(void) {
+    static const size_t rows[] = {1, 8, 17, 264}, cols[] = {32, 64, 384};
+    static const double shares[] = {0, 0.7, 0.95, 1};
+    rng r;
+    size_t n = 0;
+    rng_seed(&r, 5);
+    for (size_t i = 0; i < kernel_count(); i++)
+        for (size_t id = 0; id < FORMAT_ALL && usable(i); id++)
+            for (size_t k = 0; k < 48 && kernel_at(i)->mul_live[format_table[id].layout->id]; k++, n++)
+                test_live(kernel_at(i), &format_table[id], rows[k % 4], cols[k / 4 % 3], shares[k / 12], &r);
+    CHECK(n > 0 || kernel_count() == 1, "no set passes over zeros");
+}
+
 static void test_products(void) {
     static const size_t rows[] = {1, 7, 8, 9, 17}, many_rows[] = {129, 264}, blocks[] = {1, 2, 3, 5},
                         float_cols[] = {1, 2, 3, 33, 64};
@@ -488,6 +536,7 @@ int main(void) {
     for (size_t i = 0; i < kernel_count(); i++) printf(" %s", kernel_at(i)->name);
     printf("; in use: %s\n", kernel_find(NULL)->name);
     test_products();
+    test_zeros();
     test_exp();
     test_probe();
     test_sets();

@@ -1,8 +1,7 @@
 /*
  * What a linear carries: bias, scale of the input, sides, and the tap that sees inputs; compared with sums
- * in double computed here. The side is the test's own, a low-rank pair (Hu et al. 2021, arXiv 2106.09685):
- * the engine has the seam and no kind of side yet. Results must not depend on threads or on how many jobs go
- * together.
+ * in double computed here. Sides are low-rank pairs (Hu et al. 2021, arXiv 2106.09685), or a matrix in front
+ * of the linear's own. Results must not depend on threads or on how many jobs go together.
  */
 #include "check.h"
 #include "make_gguf.h"
@@ -12,36 +11,18 @@
 
 #include <math.h>
 
-enum { RANK = 3, N_BATCH = 9, SCRATCH = 2 * RANK };
+enum { RANK = 8, N_BATCH = 9, SCRATCH = 400 };
 
-typedef struct low_rank {
-    const float *down; // (RANK, n_in)
-    const float *up;   // (n_out, RANK)
-    size_t n_in;
-} low_rank;
-
-static size_t low_rank_scratch(const linear_side *side) {
-    (void)side;
-    return RANK;
+/* A packed matrix of floats; free its data. */
+static matrix packed(size_t n_rows, size_t n_cols, const float *x) {
+    matrix w = {.format = &format_table[FORMAT_F32], .n_rows = n_rows, .n_cols = n_cols};
+    w.data = aligned_alloc(64, (matrix_bytes(&w) + 63) / 64 * 64);
+    memset(w.data, 0, matrix_bytes(&w));
+    for (size_t r = 0; r < n_rows; r++)
+        w.format->pack(matrix_group(&w, r), (uint32_t)(r % FORMAT_LANES), 0, n_cols,
+                       (const uint8_t *)(x + r * n_cols));
+    return w;
 }
-
-static void low_rank_prepare(const linear_side *side, const float *x, float *scratch) {
-    const low_rank *p = side->data;
-    for (size_t r = 0; r < RANK; r++) {
-        scratch[r] = 0;
-        for (size_t i = 0; i < p->n_in; i++) scratch[r] += p->down[r * p->n_in + i] * x[i];
-    }
-}
-
-static void low_rank_add(const linear_side *side, const float *x, const float *scratch, size_t begin,
-                         size_t end, float *y) {
-    const low_rank *p = side->data;
-    (void)x;
-    for (size_t i = begin; i < end; i++)
-        for (size_t r = 0; r < RANK; r++) y[i] += p->up[i * RANK + r] * scratch[r];
-}
-
-static const side_kind low_rank_kind = {"low rank", low_rank_scratch, low_rank_prepare, low_rank_add};
 
 /* A model whose first layer's up and gate are the linears of the test. */
 typedef struct fixture {
@@ -84,20 +65,29 @@ static float *random_floats(fixture *f, size_t n, float size) {
     return x;
 }
 
-/* Row i of W (s * x) + b + up (down x), in double. */
-static double expected(const linear *l, const float *x, size_t i) {
+/* Row i of a product, in double. */
+static double row_product(const matrix *w, size_t i, const double *x) {
     float row[64];
-    matrix_row(&l->w, i, row);
-    double y = l->bias ? (double)l->bias[i] : 0;
-    for (size_t c = 0; c < l->w.n_cols; c++)
-        y += (double)row[c] * (double)x[c] * (l->input_scale ? (double)l->input_scale[c] : 1);
-    for (const linear_side *side = l->sides; side; side = side->next) {
-        const low_rank *p = side->data;
-        for (size_t r = 0; r < RANK; r++)
-            for (size_t c = 0; c < p->n_in; c++)
-                y += (double)p->up[i * RANK + r] * (double)p->down[r * p->n_in + c] * (double)x[c];
-    }
+    double y = 0;
+    matrix_row(w, i, row);
+    for (size_t c = 0; c < w->n_cols; c++) y += (double)row[c] * x[c];
     return y;
+}
+
+/* Row i of W (s * x) + b + B (A x), or of W (A x), in double. */
+static double expected(const linear *l, const float *given, size_t i) {
+    double x[64], scaled[64], low[RANK], y = l->bias ? (double)l->bias[i] : 0;
+    for (size_t c = 0; c < 64; c++) {
+        x[c] = (double)given[c];
+        scaled[c] = x[c] * (l->input_scale ? (double)l->input_scale[c] : 1);
+    }
+    for (const linear_side *side = &l->side; side; side = side->next) {
+        for (size_t r = 0; r < RANK && side->a.format; r++) low[r] = row_product(&side->a, r, x);
+        if (side->b.format) y += row_product(&side->b, i, low);
+    }
+    if (!linear_has_inner(l)) return y + row_product(&l->w, i, scaled);
+    for (size_t r = 0; r < RANK; r++) low[r] = row_product(&l->side.a, r, x);
+    return y + row_product(&l->w, i, low);
 }
 
 /* The largest difference of a job's results from the expected ones, relative to the largest result. */
@@ -142,7 +132,8 @@ static void check_run(fixture *f, size_t n, unsigned terms, double tolerance, co
     seen tapped = {.n = 0};
     ws->tap = see, ws->tap_ctx = &tapped;
     then_rows = 0;
-    linears_run(&s, (linear_input){x, 64, terms}, jobs, 2, threads_count(ws->team) == 1 ? count_rows : NULL);
+    linears_run(&s, (linear_input){x, 64, terms, false}, jobs, 2,
+                threads_count(ws->team) == 1 ? count_rows : NULL);
     ws->tap = NULL;
     for (int j = 0; j < 2; j++) {
         const double worst = worst_of(&jobs[j], x, n);
@@ -160,20 +151,41 @@ static void test_kinds(format_id id, uint32_t n_threads) {
     fixture_open(&f, id, n_threads);
     float *bias = random_floats(&f, f.n_out, 1), *scale = random_floats(&f, 64, 2);
     float *down = random_floats(&f, RANK * 64, 0.3f), *up = random_floats(&f, f.n_out * RANK, 0.3f);
-    const low_rank pair = {down, up, 64};
-    const linear_side second = {&low_rank_kind, NULL, &pair}, first = {&low_rank_kind, &second, &pair};
+    const linear_side second = {.a = packed(RANK, 64, down), .b = packed(f.n_out, RANK, up)};
+    linear_side first = second;
+    first.next = &second;
     for (int with = 0; with < 8; with++)
         for (size_t n = 1; n <= N_BATCH; n += 4)
             for (unsigned terms = 1; terms <= 2; terms++) {
                 f.up.bias = with & 1 ? bias : NULL;
                 f.up.input_scale = with & 2 ? scale : NULL;
-                f.up.sides = with & 4 ? &first : NULL;
+                f.up.side = with & 4 ? first : (linear_side){0};
                 f.gate.bias = with == 5 ? bias : NULL;
                 f.gate.input_scale = with == 2 ? scale : NULL; // shared, and not
                 const double tolerance = id == FORMAT_F32 ? 1e-5 : terms == 2 ? 2e-3 : 3e-2;
                 check_run(&f, n, terms, tolerance, with & 4 ? "with sides" : "without sides");
             }
+    free(first.a.data), free(first.b.data);
     free(bias), free(scale), free(down), free(up);
+    fixture_close(&f);
+}
+
+/* A matrix in front of the linear's own, beside a side that reads what both are given. */
+static void test_inner(uint32_t n_threads) {
+    fixture f;
+    fixture_open(&f, FORMAT_F32, n_threads);
+    float *down = random_floats(&f, RANK * 64, 0.3f), *up = random_floats(&f, f.n_out * RANK, 0.3f);
+    const linear_side beside = {.a = packed(RANK, 64, down), .b = packed(f.n_out, RANK, up)};
+    const matrix inner = packed(RANK, 64, down), outer = packed(f.n_out, RANK, up);
+    for (int with = 0; with < 2; with++)
+        for (size_t n = 1; n <= N_BATCH; n += 4)
+            for (unsigned terms = 1; terms <= 2; terms++) {
+                f.up.w = outer;
+                f.up.side = (linear_side){.a = inner, .next = with ? &beside : NULL};
+                check_run(&f, n, terms, 1e-5, with ? "with an A in front and a side" : "with an A in front");
+            }
+    free(inner.data), free(outer.data), free(beside.a.data), free(beside.b.data);
+    free(down), free(up);
     fixture_close(&f);
 }
 
@@ -186,16 +198,15 @@ static void test_threads(void) {
         const size_t width = run_pad8(f.n_out), n_bytes = 5 * width * sizeof(float);
         float *x = random_floats(&f, 5 * 64, 1), *down = random_floats(&f, RANK * 64, 1),
               *up = random_floats(&f, f.n_out * RANK, 1), *y = calloc(10 * width, sizeof *y);
-        const low_rank pair = {down, up, 64};
-        const linear_side side = {&low_rank_kind, NULL, &pair};
         const linear_job job = {&f.up, y};
         const forward_step s = step_of(f.s->seq.ws, NULL, 5);
-        f.up.sides = &side;
-        linears_run(&s, (linear_input){x, 64, 2}, &job, 1, NULL);
+        f.up.side = (linear_side){.a = packed(RANK, 64, down), .b = packed(f.n_out, RANK, up)};
+        linears_run(&s, (linear_input){x, 64, 2, false}, &job, 1, NULL);
         if (!want)
             want = y;
         else
             CHECK(!memcmp(want, y, n_bytes), "%u threads give other bits", n_threads);
+        free(f.up.side.a.data), free(f.up.side.b.data);
         free(x), free(down), free(up);
         if (y != want) free(y);
         fixture_close(&f);
@@ -207,6 +218,7 @@ int main(void) {
     for (uint32_t n_threads = 1; n_threads <= 2; n_threads++) {
         test_kinds(FORMAT_F32, n_threads);
         test_kinds(FORMAT_Q8_0, n_threads);
+        test_inner(n_threads);
     }
     test_threads();
     return check_report();

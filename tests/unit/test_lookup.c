@@ -1,6 +1,7 @@
 /* Drafts change no token: a generation with them samples what it samples without, whatever the drafts are
  * worth, and leaves the session in the same place. */
 #include "check.h"
+#include "made_model.h"
 #include "make_family.h"
 
 #include "base/rng.h"
@@ -20,17 +21,6 @@ typedef struct written {
     uint64_t drafted, right;
     float logits[8];
 } written;
-
-static nut_model *load(make_gguf g) {
-    size_t n;
-    uint8_t *file = make_file(&g, &n);
-    nut_model *m = NULL;
-    nut_error err = {NUT_OK, ""};
-    CHECK(make_load(file, n, 0, NULL, &m, &err) == NUT_OK, "%s", err.message);
-    free(file);
-    make_free(&g);
-    return m;
-}
 
 /* A prompt with a passage that comes again, so that there is something to look up. */
 static void fill_prompt(int32_t *prompt, uint32_t n_vocab) {
@@ -134,7 +124,7 @@ static void test_same(const nut_model *m) {
 
 /* A state that cannot go back by one token gets no drafts. */
 static void test_states(void) {
-    nut_model *m = load(make_family(arch_find((gguf_str){"mamba", 5}), &family_odd));
+    nut_model *m = made_model_load(make_family(arch_find((gguf_str){"mamba", 5}), &family_odd));
     int32_t prompt[N_PROMPT];
     written *w = malloc(sizeof *w);
     nut_session *s = open_session(m, 0, LOOKUP);
@@ -150,7 +140,8 @@ static void test_states(void) {
 }
 
 int main(void) {
-    nut_model *m = load(make_model(&(make_options){.matrices = FORMAT_Q8_0, .n_ctx = 256, .seed = 3}));
+    nut_model *m =
+        made_model_load(make_model(&(make_options){.matrices = FORMAT_Q8_0, .n_ctx = 256, .seed = 3}));
     test_same(m);
     nut_model_free(m);
     test_states();

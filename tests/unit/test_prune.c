@@ -1,60 +1,22 @@
 /* Masks beside those that NumPy makes of the papers' formulas (tests/golden/prune.py), and the steps of
  * recipes that change a model. */
-#include "../golden/prune.h"
-#include "check.h"
-#include "compress/channels.h"
+#include "changed_faults.h"
+#include "compress/owl.h"
+#include "compress/permute.h"
 #include "compress/prune.h"
-#include "counting_alloc.h"
+#include "compress/reconstruct.h"
+#include "compress/revise.h"
 #include "long_text.h"
-#include "make_family.h"
-#include "memory_job.h"
-#include "model/gguf.h"
+#include "prune_sample.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- masks ---- */
 
-enum { ROWS = PRUNE_ROWS, COLS = PRUNE_COLS };
-
-typedef struct sample {
-    float weights[ROWS * COLS];
-    double squares[COLS], hessian[COLS * (COLS + 1) / 2];
-    statistics s;
-} sample;
-
-/* As tests/golden/prune.py has them. */
-static sample *make_sample(void) {
-    sample *a = calloc(1, sizeof *a);
-    double x[COLS];
-    for (int r = 0; r < ROWS; r++)
-        for (int c = 0; c < COLS; c++)
-            a->weights[r * COLS + c] = (float)(sin(0.7 * r * c + 1.3 * r + 0.1 * c) * (1 + r % 3));
-    for (int t = 0; t < PRUNE_TOKENS; t++) {
-        for (int c = 0; c < COLS; c++)
-            x[c] = (sin(0.37 * t * (c + 1) + c) + sin(1.1 * t) + 0.3 * cos(0.9 * t * (c % 5))) * (1 + c % 4);
-        for (int i = 0; i < COLS; i++) {
-            a->squares[i] += x[i] * x[i];
-            for (int j = 0; j <= i; j++) a->hessian[i * (i + 1) / 2 + j] += x[i] * x[j];
-        }
-    }
-    a->s = (statistics){.kinds = STATISTICS_SQUARES | STATISTICS_HESSIAN,
-                        .n_tokens = PRUNE_TOKENS,
-                        .n_cols = COLS,
-                        .sum_squares = a->squares,
-                        .hessian = a->hessian};
-    return a;
-}
-
-static void check_pruned(dense *d, const sample *a, const prune_options *o, const uint32_t *kept,
-                         const double sums[ROWS][2], const char *what) {
-    float w[ROWS * COLS];
+static void check_weights(const float *w, const uint32_t *kept, const double sums[ROWS][2],
+                          const char *what) {
     size_t n_wrong = 0;
     double worst = 0;
-    nut_error err = {0};
-    memcpy(w, a->weights, sizeof w);
-    CHECK(prune_matrix(d, o, &a->s, ROWS, COLS, w, &err) == NUT_OK, "%s: %s", what, err.message);
     for (size_t i = 0; i < ROWS * COLS; i++) n_wrong += (w[i] != 0.0f) != (kept[i / 32] >> i % 32 & 1);
     for (size_t r = 0; r < ROWS; r++) {
         double sum = 0, squares = 0;
@@ -64,6 +26,141 @@ static void check_pruned(dense *d, const sample *a, const prune_options *o, cons
     }
     CHECK(!n_wrong, "%s: %zu weights are kept, or removed, otherwise", what, n_wrong);
     CHECK(worst < 1e-4, "%s: sums are %g off", what, worst);
+}
+
+static void check_pruned(dense *d, const sample *a, const prune_options *o, const uint32_t *kept,
+                         const double sums[ROWS][2], const char *what) {
+    float w[ROWS * COLS];
+    nut_error err = {0};
+    memcpy(w, a->weights, sizeof w);
+    CHECK(prune_matrix(d, o, &a->s, ROWS, COLS, w, &err) == NUT_OK, "%s: %s", what, err.message);
+    check_weights(w, kept, sums, what);
+}
+
+/* What is left of a mask is fitted. */
+static void test_refit(void) {
+    threads *team;
+    dense *d;
+    sample *a = make_sample();
+    float w[ROWS * COLS];
+    nut_error err = {0};
+    threads_new(2, &team, NULL);
+    dense_new(team, &d, NULL);
+    memcpy(w, a->weights, sizeof w);
+    prune_matrix(d, &(prune_options){.metric = PRUNE_wanda, .share = 0.5}, &a->s, ROWS, COLS, w, NULL);
+    CHECK(reconstruct(d, &a->s, ROWS, COLS, a->weights, w, &err) == NUT_OK, "%s", err.message);
+    check_weights(w, prune_refit_kept, prune_refit_sums, "refit");
+    dense_free(d);
+    threads_free(team);
+    free(a);
+}
+
+/* Weights change places where a row lacks something in the mean, in all of the row or in each four. */
+static void check_revised(dense *d, const sample *a, const prune_options *o, const uint32_t *kept,
+                          const double sums[ROWS][2], const char *what) {
+    float w[ROWS * COLS], before[ROWS * COLS];
+    nut_error err = {0};
+    memcpy(w, a->weights, sizeof w);
+    CHECK(prune_matrix(d, o, &a->s, ROWS, COLS, w, &err) == NUT_OK, "%s: %s", what, err.message);
+    memcpy(before, w, sizeof w);
+    CHECK(revise_mask(d, &a->s, o->of, ROWS, COLS, a->weights, w, &err) == NUT_OK, "%s: %s", what,
+          err.message);
+    CHECK(memcmp(before, w, sizeof w) != 0, "%s: the mask changes", what);
+    check_weights(w, kept, sums, what);
+}
+
+static void test_revise(void) {
+    threads *team;
+    dense *d;
+    sample *a = make_sample();
+    threads_new(2, &team, NULL);
+    dense_new(team, &d, NULL);
+    check_revised(d, a, &(prune_options){.metric = PRUNE_wanda, .share = 0.5}, prune_revised_kept,
+                  prune_revised_sums, "revised");
+    check_revised(d, a, &(prune_options){.metric = PRUNE_wanda, .keep = 2, .of = 4}, prune_revised_2_4_kept,
+                  prune_revised_2_4_sums, "revised 2:4");
+    dense_free(d);
+    threads_free(team);
+    free(a);
+}
+
+/* The order of columns for 2:4: those of the largest scores apart from each other. */
+static void test_order(void) {
+    sample *a = make_sample();
+    double sums[COLS];
+    uint32_t order[COLS];
+    nut_error err = {0};
+    CHECK(prune_column_scores(PRUNE_ria, &a->s, ROWS, COLS, a->weights, sums, &err) == NUT_OK &&
+              permute_order(sums, COLS, 4, order, &err) == NUT_OK,
+          "%s", err.message);
+    CHECK(!memcmp(order, permute_order_of, sizeof order), "the order of columns");
+    free(a);
+}
+
+/* Columns 2 and 3 of each four, or the second half of all columns, of `each` matrices of a layer. */
+static void clear_columns(make_gguf *g, const char *name, bool half) {
+    make_tensor *t = make_find(g, name);
+    for (size_t i = 0; t && i < t->dims[0] * t->dims[1]; i++) {
+        const size_t c = i % t->dims[0];
+        if (half ? c >= t->dims[0] / 2 : c % 4 >= 2) memset(t->data.p + i * sizeof(float), 0, sizeof(float));
+    }
+}
+
+/* Weights that 2:4 keeps whole, but for down, whose second half of columns is zero: in the right order it
+ * stays whole too, and with the rows that make the columns the model gives the same logits. */
+static void test_permuted(void) {
+    static const char recipe[] = "[{\"step\": \"prune\", \"pattern\": \"2:4\", \"metric\": \"ria\"%s}]";
+    static const char *const names[] = {"attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up"};
+    int32_t ids[N_IDS];
+    make_gguf g = make_model(&(make_options){.n_ff = 128});
+    for (int l = 0; l < 2; l++) {
+        char name[40];
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            snprintf(name, sizeof name, "blk.%d.%s.weight", l, names[i]);
+            clear_columns(&g, name, false);
+        }
+        snprintf(name, sizeof name, "blk.%d.ffn_down.weight", l);
+        clear_columns(&g, name, true);
+    }
+    for (int i = 0; i < N_IDS; i++) ids[i] = (7 * i + 1) % 260;
+    size_t n, n_text;
+    uint32_t n_vocab = 0;
+    uint8_t *file = make_file(&g, &n);
+    char *text = long_text(&n_text);
+    float *a = logits_of(file, n, ids, &n_vocab);
+    for (int permutes = 0; permutes < 2; permutes++) {
+        char with[128];
+        double worst = 0;
+        snprintf(with, sizeof with, recipe, permutes ? ", \"permute\": true" : "");
+        changed c = change(file, n, with, text, n_text);
+        CHECK(c.status == NUT_OK, "%s", c.err.message);
+        float *b = logits_of(c.m.out, c.m.n_out, ids, &n_vocab);
+        for (uint32_t i = 0; a && b && i < n_vocab; i++) worst = fmax(worst, fabs((double)(a[i] - b[i])));
+        CHECK(a && b && (worst < 2e-5) == (permutes == 1), "%s: logits are %g off", with, worst);
+        free(b), free(c.m.out);
+    }
+    free(a), free(file), free(text);
+    make_free(&g);
+}
+
+/* A layer whose weights are alike, one with a few large columns, one with many small weights. */
+static void test_owl(void) {
+    sample *a = make_sample();
+    owl_layer layers[3] = {0};
+    double shares_found[3];
+    for (int l = 0; l < 3; l++) {
+        float w[ROWS * COLS];
+        for (size_t i = 0; i < ROWS * COLS; i++) {
+            const float x = a->weights[i];
+            w[i] = l == 0 ? x : l == 1 ? x * (i % COLS % 37 ? 1 : 30) : x * x * x;
+        }
+        owl_add(&layers[l], &a->s, w, ROWS, COLS);
+        owl_count(&layers[l], &a->s, w, ROWS, COLS);
+    }
+    owl_shares(layers, 3, 0.6, shares_found);
+    for (int l = 0; l < 3; l++)
+        CHECK(fabs(shares_found[l] - owl_shares_of[l]) < 1e-7, "layer %d loses %g", l, shares_found[l]);
+    free(a);
 }
 
 static void test_masks(void) {
@@ -84,67 +181,7 @@ static void test_masks(void) {
     free(a);
 }
 
-/* The first columns of the sample, as a matrix of their own. */
-static void test_channels(void) {
-    threads *team;
-    dense *d;
-    sample *a = make_sample();
-    float w[ROWS * CHANNELS_COLS];
-    uint32_t kept[CHANNELS_KEPT];
-    double worst = 0;
-    nut_error err = {0};
-    threads_new(2, &team, NULL);
-    dense_new(team, &d, NULL);
-    for (size_t r = 0; r < ROWS; r++)
-        memcpy(w + r * CHANNELS_COLS, a->weights + r * COLS, CHANNELS_COLS * sizeof *w);
-    CHECK(channels_remove(d, &a->s, ROWS, CHANNELS_COLS, w, CHANNELS_KEPT, kept, &err) == NUT_OK, "%s",
-          err.message);
-    CHECK(!memcmp(kept, channels_kept, sizeof kept), "the columns that stay");
-    for (size_t i = 0; i < CHANNELS_KEPT; i++)
-        worst = fmax(worst, fabs((double)w[5 * CHANNELS_COLS + kept[i]] - channels_fitted[i]));
-    CHECK(worst < 2e-5, "the fit is %g off", worst);
-    size_t n_left = 0;
-    for (size_t c = 0; c < CHANNELS_COLS; c++) n_left += w[5 * CHANNELS_COLS + c] != 0.0f;
-    CHECK(n_left == CHANNELS_KEPT, "%zu columns are left", n_left);
-    dense_free(d);
-    threads_free(team);
-    free(a);
-}
-
 /* ---- recipes ---- */
-
-typedef struct changed {
-    memory_job m;
-    nut_error err;
-    nut_status status;
-} changed;
-
-/* Runs a recipe on a file; the output is to be freed. */
-static changed change(const uint8_t *file, size_t n, const char *recipe, const char *text, size_t n_text) {
-    changed c = {.m = {.file = {file}, .n_bytes = {n}}};
-    const nut_compress_options o = {
-        .recipe = recipe, .n_recipe = strlen(recipe), .text = text, .n_text = n_text, .reads_output = true};
-    nut_job *job;
-    c.status = nut_compress_begin(&o, &job, &c.err);
-    if (c.status == NUT_OK) c.status = memory_job_run(&c.m, job, &c.err);
-    return c;
-}
-
-static gguf header_of(const memory_job *m) {
-    gguf g = {0};
-    size_t used;
-    bool complete = false;
-    gguf_begin(&g, m->n_out, NULL);
-    CHECK(gguf_feed(&g, m->out, m->n_out, &used, &complete, NULL) == NUT_OK && complete, "a header");
-    return g;
-}
-
-static const gguf_tensor *tensor_of(const gguf *g, const char *name) {
-    uint64_t i = 0;
-    while (i < g->n_tensors && !gguf_str_is(g->tensors[i].name, name)) i++;
-    CHECK(i < g->n_tensors, "%s is there", name);
-    return &g->tensors[i < g->n_tensors ? i : 0];
-}
 
 /* A tensor's weights that are 0, as a part of all. */
 static double zeros_of(const memory_job *m, const gguf *g, const char *name) {
@@ -159,12 +196,6 @@ static double zeros_of(const memory_job *m, const gguf *g, const char *name) {
     return zeros / (double)n;
 }
 
-static bool has_text(const gguf *g, const char *key, const char *value) {
-    const gguf_kv *kv = gguf_find(g, key);
-    return kv && kv->n_bytes >= strlen(value) &&
-           !memcmp(kv->value + kv->n_bytes - strlen(value), value, strlen(value));
-}
-
 /* Zeros are where they should be, whatever the source's type; what follows prune reads what it wrote. */
 static void test_prune(void) {
     static const struct {
@@ -175,7 +206,7 @@ static void test_prune(void) {
     } cases[] = {
         {"[{\"step\": \"prune\", \"metric\": \"sparsegpt\", \"pattern\": \"2:4\"}]", "sparsegpt", FORMAT_F32,
          0, 0.5},
-        {"[{\"step\": \"prune\", \"share\": 0.75}]", "wanda", FORMAT_Q8_0, 1, 0.75},
+        {"[{\"step\": \"prune\", \"share\": 0.75, \"revise\": true}]", "wanda", FORMAT_Q8_0, 1, 0.75},
         {"[{\"step\": \"prune\", \"metric\": \"ria\", \"pattern\": \"1:4\"}, {\"step\": \"round\", "
          "\"type\": "
          "\"q8_0\"}]",
@@ -216,29 +247,6 @@ static void test_prune(void) {
 }
 
 /* ---- models that lose parts ---- */
-
-enum { N_IDS = 12 };
-
-/* Logits of the last of some tokens, (n_vocab), to be freed. */
-static float *logits_of(const uint8_t *file, size_t n, const int32_t *ids, uint32_t *n_vocab) {
-    const nut_session_options so = {.n_ctx = 32};
-    nut_load_options lo = nut_load_defaults();
-    nut_model *m;
-    nut_session *s;
-    nut_error err = {0};
-    float *out = NULL;
-    lo.reference = true;
-    if (!CHECK(make_load(file, n, 0, &lo, &m, &err) == NUT_OK, "%s", err.message)) return NULL;
-    if (CHECK(nut_session_new(m, &so, &s, &err) == NUT_OK, "%s", err.message)) {
-        nut_session_eval(s, ids, N_IDS, 1, &err);
-        *n_vocab = nut_model_n_vocab(m);
-        out = malloc(*n_vocab * sizeof *out);
-        memcpy(out, nut_session_logits(s, 0), *n_vocab * sizeof *out);
-        nut_session_free(s);
-    }
-    nut_model_free(m);
-    return out;
-}
 
 static void clear(make_gguf *g, const char *name) {
     make_tensor *t = make_find(g, name);
@@ -302,106 +310,6 @@ static void test_layers(void) {
     }
     free(c.m.out), free(file), free(text);
     make_free(&g);
-}
-
-/* Channels that give nothing go, and what is left gives the same logits. */
-static void test_idle_channels(const char *family, format_id from) {
-    static const char recipe[] = "[{\"step\": \"channels\", \"share\": 0.25}]";
-    int32_t ids[N_IDS];
-    make_gguf g = make_model(&(make_options){.arch = family, .n_ff = 128, .matrices = from});
-    const format *f = &format_table[from];
-    for (int l = 0; l < 2; l++) { // 32 rows of up become zeros, and with them their channels
-        char name[32];
-        snprintf(name, sizeof name, "blk.%d.ffn_up.weight", l);
-        memset(make_find(&g, name)->data.p + (size_t)(40 + 32 * l) * (64 / f->block * f->bytes), 0,
-               (size_t)32 * (64 / f->block * f->bytes));
-    }
-    for (int i = 0; i < N_IDS; i++) ids[i] = (7 * i + 1) % 260;
-    size_t n, n_text;
-    uint32_t n_vocab = 0;
-    uint8_t *file = make_file(&g, &n);
-    char *text = long_text(&n_text);
-    changed c = change(file, n, recipe, text, n_text);
-    if (CHECK(c.status == NUT_OK && c.m.done && !c.m.n_wrong, "%s: %s", family, c.err.message)) {
-        gguf out = header_of(&c.m);
-        const gguf_tensor *up = tensor_of(&out, "blk.1.ffn_up.weight"),
-                          *down = tensor_of(&out, "blk.1.ffn_down.weight");
-        CHECK(up->dims[1] == 96 && down->dims[0] == 96, "%s: %llu rows, %llu columns", family,
-              (unsigned long long)up->dims[1], (unsigned long long)down->dims[0]);
-        CHECK(up->ggml_type == f->ggml_type, "rows keep their type");
-        gguf_free(&out);
-        float *a = logits_of(file, n, ids, &n_vocab), *b = logits_of(c.m.out, c.m.n_out, ids, &n_vocab);
-        double worst = 0;
-        for (uint32_t i = 0; a && b && i < n_vocab; i++) worst = fmax(worst, fabs((double)(a[i] - b[i])));
-        CHECK(a && b && worst < (from == FORMAT_F32 ? 2e-5 : 2e-3), "%s: logits are %g off", family, worst);
-        free(a), free(b);
-    }
-    free(c.m.out), free(file), free(text);
-    make_free(&g);
-}
-
-/* Rows [at, at + n) of a tensor, or columns, become zeros; it may be missing. */
-static void clear_rows(make_gguf *g, const char *name, size_t at, size_t n) {
-    make_tensor *t = make_find(g, name);
-    const size_t size = t ? (t->n_dims > 1 ? (size_t)t->dims[0] : 1) * sizeof(float) : 0;
-    if (t) memset(t->data.p + at * size, 0, n * size);
-}
-
-static void clear_columns(make_gguf *g, const char *name, size_t at, size_t n) {
-    make_tensor *t = make_find(g, name);
-    for (size_t r = 0; t && r < t->dims[1]; r++)
-        memset(t->data.p + (r * (size_t)t->dims[0] + at) * sizeof(float), 0, n * sizeof(float));
-}
-
-/* The same of each family of the table that has gated or plain feed-forwards, whatever its tensors are named
- * and made of; others are refused. */
-static bool test_family(const arch *a, const char *text, size_t n_text) {
-    enum { WIDTH = 37, IDLE = 7 };
-    static const char recipe[] = "[{\"step\": \"channels\", \"share\": 0.19}]";
-    make_gguf g = make_family(a, &family_odd);
-    const size_t first = a->features & ARCH_FUSED_UP ? WIDTH : 0;
-    int32_t ids[N_IDS];
-    for (int i = 0; i < N_IDS; i++) ids[i] = 3 + (7 * i + 1) % 250;
-    for (int l = 0; l < FAMILY_LAYERS; l++) {
-        char name[32];
-        snprintf(name, sizeof name, "blk.%d.ffn_up.weight", l);
-        clear_rows(&g, name, first + 4 + (size_t)l, IDLE);
-        snprintf(name, sizeof name, "blk.%d.ffn_up.bias", l);
-        clear_rows(&g, name, first + 4 + (size_t)l, IDLE);
-        snprintf(name, sizeof name, "blk.%d.ffn_down.weight", l); // so that no other is cheaper
-        clear_columns(&g, name, 4 + (size_t)l, IDLE);
-    }
-    size_t n;
-    uint32_t n_vocab = 0;
-    uint8_t *file = make_file(&g, &n);
-    changed c = change(file, n, recipe, text, n_text);
-    const bool done = c.status == NUT_OK;
-    if (done && !(a->features & ARCH_BOTH_WAYS)) {
-        float *x = logits_of(file, n, ids, &n_vocab), *y = logits_of(c.m.out, c.m.n_out, ids, &n_vocab);
-        double worst = 0, most = 0;
-        for (uint32_t i = 0; x && y && i < n_vocab; i++) {
-            worst = fmax(worst, fabs((double)(x[i] - y[i])));
-            most = fmax(most, fabs((double)x[i]));
-        }
-        CHECK(x && y && worst < 1e-4 * most, "%s: logits are %g of %g off", a->name, worst, most);
-        free(x), free(y);
-    }
-    CHECK(done || c.status == NUT_E_UNSUPPORTED || strstr(c.err.message, "infinite"), "%s: %s", a->name,
-          c.err.message); // random recurrences may grow
-    free(c.m.out), free(file);
-    make_free(&g);
-    return done;
-}
-
-static void test_families(void) {
-    size_t n_text, n_done = 0;
-    char *text = long_text(&n_text);
-    for (const char *at = arch_names(), *end; *at; at = *end ? end + 2 : end) {
-        end = strchr(at, ',') ? strchr(at, ',') : at + strlen(at);
-        n_done += test_family(arch_find((gguf_str){at, (uint64_t)(end - at)}), text, n_text);
-    }
-    CHECK(n_done > 40, "%zu families", n_done);
-    free(text);
 }
 
 /* Token texts of a header, in order; to be freed. */
@@ -549,10 +457,13 @@ static void test_refusals(void) {
         {"[{\"step\": \"calibrate\"}, {\"step\": \"prune\", \"share\": 0.5}]", "put it before"},
         {"[{\"step\": \"round\", \"type\": \"q8_0\"}, {\"step\": \"prune\", \"share\": 0.5}]",
          "after one like it"},
+        {"[{\"step\": \"prune\", \"pattern\": \"2:4\", \"by_layer\": true}]", "the same in all layers"},
+        {"[{\"step\": \"prune\", \"metric\": \"sparsegpt\", \"share\": 0.5, \"revise\": true}]",
+         "leave out \"revise\""},
+        {"[{\"step\": \"prune\", \"share\": 0.5, \"permute\": true}]", "leave out \"permute\""},
         {"[{\"step\": \"layers\"}]", "say how many layers"},
         {"[{\"step\": \"vocabulary\"}]", "say how many tokens"},
         {"[{\"step\": \"vocabulary\", \"tokens\": 5000}]", "keep fewer"},
-        {"[{\"step\": \"channels\"}]", "say which part of the channels"},
         {"[{\"step\": \"layers\", \"remove\": 2}]", "has 2 layers, and one must stay"},
     };
     make_gguf g = make_model(&(make_options){.n_ff = 128});
@@ -574,41 +485,32 @@ static void test_refusals(void) {
 /* Each allocation fails once. */
 static void test_memory(void) {
     static const char *const recipes[] = {
-        ("[{\"step\": \"prune\", \"metric\": \"sparsegpt\", \"share\": 0.5},"
+        ("[{\"step\": \"prune\", \"metric\": \"sparsegpt\", \"share\": 0.5, \"refit\": true, \"by_layer\": "
+         "true},"
          " {\"step\": \"round\", \"type\": \"q8_0\"}]"),
-        "[{\"step\": \"layers\", \"remove\": 1}, {\"step\": \"channels\", \"share\": 0.5}]",
+        "[{\"step\": \"layers\", \"remove\": 1}, {\"step\": \"prune\", \"share\": 0.5, \"revise\": true}]",
         "[{\"step\": \"vocabulary\", \"tokens\": 270}]",
+        "[{\"step\": \"prune\", \"pattern\": \"2:4\", \"permute\": true}]",
     };
     make_gguf g = make_model(&(make_options){.n_ff = 128});
     size_t n, n_text;
     uint8_t *file = make_file(&g, &n);
     char *text = long_text(&n_text);
-    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++) {
-        bool failed = true;
-        size_t k = 1;
-        for (; failed && k < 3000; k += 1 + k / 6) {
-            counting_start(k);
-            changed c = change(file, n, recipes[i], text, n_text);
-            failed = counting.n_failed > 0;
-            CHECK(counting.alive == 0, "allocation %zu fails: %zu are left", k, counting.alive);
-            CHECK(c.status == NUT_OK || c.status == NUT_E_MEMORY, "allocation %zu: %s", k, c.err.message);
-            counting_stop();
-            free(c.m.out);
-        }
-        CHECK(k > 30 && !failed, "%zu allocations", k);
-    }
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+        change_while_memory_fails(file, n, recipes[i], text, n_text);
     free(file), free(text);
     make_free(&g);
 }
 
 int main(void) {
     test_masks();
+    test_refit();
+    test_revise();
+    test_order();
+    test_permuted();
+    test_owl();
     test_prune();
-    test_channels();
     test_layers();
-    test_idle_channels("llama", FORMAT_F32);
-    test_idle_channels("qwen2", FORMAT_Q8_0);
-    test_families();
     test_byte_pairs();
     test_pieces();
     test_refusals();

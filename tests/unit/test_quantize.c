@@ -409,7 +409,7 @@ static void test_bad_weights(void) {
     refuse(&near, 0, "bf16", NUT_E_CORRUPT, "which type BF16 cannot hold; choose f32");
     for (int id = FORMAT_F16; id < FORMAT_COUNT; id++) {
         const format *f = &format_table[id];
-        if (id == FORMAT_NVFP4) continue; // has none that are not finite or large
+        if (id == FORMAT_NVFP4 || format_has_table(f)) continue; // have none that are not finite or large
         make_gguf g = make_model(&(make_options){.matrices = (format_id)id, .n_embd = 256, .n_ff = 256});
         uint8_t *last = make_find(&g, "blk.0.attn_v.weight")->data.p + 7 * f->bytes;
         const uint16_t nan = id == FORMAT_BF16 ? 0x7fc0 : 0x7e00;

@@ -23,7 +23,7 @@ static void test_errors(void) {
         {"[\n  {\"step\": \"melt\"}\n]",
          "line 2, column 12: there is no step \"melt\"; there are calibrate, channels, coded"},
         {"[{\"step\": \"round\", \"typ\": \"q8_0\"}]",
-         "column 20: step \"round\" has no option \"typ\"; it has type, mix, method"},
+         "column 20: step \"round\" has no option \"typ\"; it has type, mix, embedding, method"},
         {"[{\"step\": \"round\", \"type\": 8}]", "option \"type\" takes a text"},
         {"[{\"step\": \"round\", \"type\": \"q9_9\"}]", "cannot write type \"q9_9\"; choose one of f32"},
         {"[{\"step\": \"round\", \"type\": \"q8_0\", \"method\": \"magic\"}]", "no method \"magic\""},
@@ -42,6 +42,11 @@ static void test_errors(void) {
         {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"bpw\": 4}]",
          "a type or a size, not both"},
         {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\"}]", "say how large"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"bpw\": 4, \"alpha\": 0}]", "from 0.01 to 1"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"scales\": \"norms\"}]",
+         "choose one of columns, smooth, awq, none"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"alpha\": 0.3}]",
+         "scales \"columns\" have none"},
         {"[{\"step\": \"round\", \"type\": \"q8_0\"}] and", "the end is missing"},
         {"[{\"step\": \"evaluate\"}, {\"step\": \"round\", \"type\": \"q8_0\"}]",
          "step \"evaluate\" comes after the one that writes"},
@@ -291,27 +296,31 @@ static double told_kl(const memory_job *m) {
     return at ? atof(at + strlen("from the source ")) : NAN;
 }
 
-/* One type for all matrices; errors that are passed on leave less divergence than those that are not. */
+/* One type for all matrices; errors that are passed on leave less divergence than those that are not, and so
+ * does rounding that is learned. */
 static void test_gptq_type(void) {
     enum { Q4_0 = 2 }; // ggml's number
     source s = make_source();
-    double kl[2];
-    for (int alone = 0; alone < 2; alone++) {
+    static const char *const ways[] = {"\"alone\": false", "\"alone\": true",
+                                       "\"alone\": true, \"learned\": true"};
+    double kl[3];
+    for (int i = 0; i < 3; i++) {
         memory_job m = {0};
         nut_error err = {0};
         char recipe[200];
         snprintf(recipe, sizeof recipe,
-                 "[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"alone\": %s}, "
+                 "[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", %s}, "
                  "{\"step\": \"evaluate\", \"window\": 32}]",
-                 alone ? "true" : "false");
+                 ways[i]);
         nut_compress_options o = options_of(&s);
         o.size = 0, o.recipe = recipe, o.n_recipe = strlen(recipe);
         CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK && m.done, "%s", err.message);
         CHECK(m.done && types_of(&m) == 1u << Q4_0, "all matrices are Q4_0");
-        kl[alone] = told_kl(&m);
+        kl[i] = told_kl(&m);
         free(m.out), free(m.state);
     }
     CHECK(kl[0] < 0.8 * kl[1], "KL %g with feedback, %g without", kl[0], kl[1]);
+    CHECK(kl[2] < 0.9 * kl[1], "KL %g learned, %g nearest", kl[2], kl[1]);
     free_source(&s);
 }
 
@@ -375,10 +384,43 @@ static void test_fold(void) {
     const double even = kl_of(&s, "\"type\": \"q4_0\"");
     plant_columns(&s);
     const double fine = kl_of(&s, "\"type\": \"q8_0\""), scaled = kl_of(&s, "\"type\": \"q4_0\""),
-                 unscaled = kl_of(&s, "\"type\": \"q4_0\", \"unscaled\": true");
+                 unscaled = kl_of(&s, "\"type\": \"q4_0\", \"scales\": \"none\"");
     CHECK(fine < 0.02 * scaled, "KL %g in 8 bits, %g in 4", fine, scaled);
     CHECK(scaled < 1.3 * even, "KL %g, %g before the sizes differed", scaled, even);
     CHECK(scaled < 0.2 * unscaled, "KL %g with scales, %g without", scaled, unscaled);
+    const double smooth = kl_of(&s, "\"type\": \"q4_0\", \"scales\": \"smooth\""),
+                 awq = kl_of(&s, "\"type\": \"q4_0\", \"scales\": \"awq\"");
+    CHECK(smooth < 0.3 * unscaled && awq < 0.5 * unscaled, "KL %g with scales smooth, %g with awq", smooth,
+          awq);
+    free_source(&s);
+}
+
+/* Matrices whose rows allow it get tables of their own; the others a type of 32. */
+static void test_tables(void) {
+    enum { IQ4_NL = 20, OWN = 63 }; // ggml's number; ours are beyond
+    source s = make_source();
+    memory_job m = {0};
+    nut_error err = {0};
+    gguf g = {0};
+    bool complete = false;
+    size_t used, n = 0, n_learned = 0;
+    nut_compress_options o = options_of(&s);
+    o.size = 0, o.recipe = "[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"lut4\"}]";
+    o.n_recipe = strlen(o.recipe);
+    CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK && m.done, "%s", err.message);
+    CHECK(m.done && types_of(&m) == ((uint64_t)1 << OWN | 1u << IQ4_NL), "types of matrices");
+    gguf_begin(&g, 0, NULL);
+    CHECK(gguf_feed(&g, m.out, m.n_out, &used, &complete, &err) == NUT_OK && complete, "%s", err.message);
+    for (uint64_t i = 0; i < g.n_tensors; i++) {
+        n += g.tensors[i].has_table;
+        n_learned += g.tensors[i].has_table && memcmp(g.tensors[i].table, format_lut_values, FORMAT_TABLE);
+    }
+    const gguf_kv *kv = gguf_find(&g, "nutshell.tables");
+    CHECK(n > 0 && n_learned == n && kv && kv->n == 16 * n, "%zu tables, %zu learned", n, n_learned);
+    gguf_free(&g);
+    free(m.out), free(m.state);
+    const double lut = kl_of(&s, "\"type\": \"lut4\""), nl = kl_of(&s, "\"type\": \"iq4_nl\"");
+    CHECK(lut < 1.5 * nl, "KL %g, %g of IQ4_NL", lut, nl);
     free_source(&s);
 }
 
@@ -400,6 +442,14 @@ static void test_portable(void) {
         CHECK(go_on(&m, &s, &o, whole.n_steps * (i + 1) / 4, &err) == NUT_OK && !m.n_wrong, "run %zu: %s", i,
               err.message);
     CHECK(same_file(&whole, &m), "a run that was stopped gives another file");
+    // of another size the losses are known: what is chosen is the same as anew, in a part of the steps
+    memory_job anew = {0};
+    o.size = s.n / 3;
+    CHECK(go_on(&anew, &s, &o, 0, &err) == NUT_OK && anew.done, "%s", err.message);
+    CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK && same_file(&anew, &m), "another size: %s", err.message);
+    CHECK(m.n_out != whole.n_out && m.n_steps < anew.n_steps / 2, "%zu steps again, %zu anew", m.n_steps,
+          anew.n_steps);
+    free(anew.out), free(anew.state);
     o.size = s.n / 20;
     CHECK(go_on(&m, &s, &o, 0, &err) == NUT_E_ARGUMENT && strstr(err.message, "takes at least"), "%s",
           err.message);
@@ -432,6 +482,7 @@ int main(void) {
     test_round();
     test_evaluate();
     test_gptq_type();
+    test_tables();
     test_fold();
     test_portable();
     test_memory();

@@ -144,6 +144,49 @@ static void test_unseen(void) {
     make_free(&stats), make_free(&g);
 }
 
+/* ---- the embedding's type ---- */
+
+/* ggml's type of a tensor of the output; UINT32_MAX: there is none. */
+static uint32_t type_in(const memory_job *m, const char *name) {
+    gguf g;
+    size_t used;
+    bool complete;
+    uint32_t type = UINT32_MAX;
+    if (!CHECK(gguf_begin(&g, m->n_out, NULL) == NUT_OK, "begin")) return type;
+    CHECK(gguf_feed(&g, m->out, m->n_out, &used, &complete, NULL) == NUT_OK && complete, "header");
+    for (uint64_t i = 0; i < g.n_tensors; i++)
+        if (gguf_str_is(g.tensors[i].name, name)) type = g.tensors[i].ggml_type;
+    gguf_free(&g);
+    return type;
+}
+
+/* Beside a type, a mix, and in a recipe. Numbers are ggml's types. */
+static void test_embedding(void) {
+    enum { Q4_0 = 2, Q5_0 = 6, Q2_K = 10, Q4_K = 12 };
+    static const char recipe[] = "[{\"step\": \"round\", \"type\": \"q4_k\", \"embedding\": \"q5_0\"}]";
+    static const struct {
+        nut_compress_options o;
+        uint32_t embedding, other;
+    } cases[] = {
+        {{.type = "q4_k", .embedding = "q5_0"}, Q5_0, Q4_K},
+        {{.mix = "Q2_K_S", .embedding = "q4_0"}, Q4_0, Q2_K},
+        {{.recipe = recipe, .n_recipe = sizeof recipe - 1}, Q5_0, Q4_K},
+    };
+    make_gguf g = make_source(), stats = make_statistics(&g);
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        memory_job m = {.file = {file}, .n_bytes = {n}};
+        nut_error err = {0};
+        CHECK(run(&m, cases[i].o, &stats, &err) == NUT_OK, "%s", err.message);
+        CHECK(type_in(&m, "token_embd.weight") == cases[i].embedding, "case %zu", i);
+        CHECK(type_in(&m, "blk.0.attn_q.weight") == cases[i].other, "case %zu", i);
+        free(m.out);
+    }
+    free(file);
+    make_free(&stats), make_free(&g);
+}
+
 /* ---- what does not fit ---- */
 
 static void test_missing(void) {
@@ -172,6 +215,11 @@ static void test_refusals(void) {
         {"for any of the model's tensors", NULL, "q4_k", NULL, NUT_E_ARGUMENT},
         {"statistics of blk.0.attn_q.weight: they are not finite", NULL, "q4_k", NULL, NUT_E_CORRUPT},
         {"method \"coded\" reads no statistics", "coded", "coded_4", NULL, NUT_E_ARGUMENT},
+        {"cannot write embedding type \"q9\"", NULL, NULL,
+         "[{\"step\": \"round\", \"type\": \"q4_k\", \"embedding\": \"q9\"}]", NUT_E_ARGUMENT},
+        {"leave that of the embedding out", NULL, NULL,
+         "[{\"step\": \"round\", \"type\": \"coded_4\", \"method\": \"coded\", \"embedding\": \"q4_0\"}]",
+         NUT_E_ARGUMENT},
         {"no step of the recipe reads a file of statistics", NULL, NULL,
          "[{\"step\": \"calibrate\"}, {\"step\": \"coded\", \"size\": 9000}]", NUT_E_ARGUMENT},
     };
@@ -202,6 +250,7 @@ int main(void) {
     test_errors();
     test_unseen();
     test_missing();
+    test_embedding();
     test_refusals();
     return check_report();
 }

@@ -5,7 +5,7 @@
  */
 #include "check.h"
 #include "counting_alloc.h"
-#include "make_gguf.h"
+#include "made_model.h"
 
 #include "run/session.h"
 
@@ -13,15 +13,7 @@ enum { N_CTX = 200, N_IDS = 150 };
 static int32_t ids[N_IDS];
 
 static nut_model *load(void) {
-    make_gguf g = make_model(&(make_options){.matrices = FORMAT_Q8_0, .n_ctx = 256, .seed = 3});
-    size_t n;
-    uint8_t *file = make_file(&g, &n);
-    nut_model *m = NULL;
-    nut_error err = {NUT_OK, ""};
-    CHECK(make_load(file, n, 0, NULL, &m, &err) == NUT_OK, "%s", err.message);
-    free(file);
-    make_free(&g);
-    return m;
+    return made_model_load(make_model(&(make_options){.matrices = FORMAT_Q8_0, .n_ctx = 256, .seed = 3}));
 }
 
 static nut_session *open_session(const nut_model *m, uint32_t n_threads, nut_kv_type kv_type) {

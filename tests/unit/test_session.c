@@ -3,7 +3,7 @@
  * and never a leak. */
 #include "check.h"
 #include "counting_alloc.h"
-#include "make_gguf.h"
+#include "made_model.h"
 #include "memory_job.h"
 
 #include "run/session.h"
@@ -11,21 +11,9 @@
 enum { N_CTX = 96, N_PROMPT = 70, LONG = 330 };
 static int32_t prompt[LONG];
 
-static nut_model *load_options(const make_options *o) {
-    make_gguf g = make_model(o);
-    size_t n;
-    uint8_t *file = make_file(&g, &n);
-    nut_model *m = NULL;
-    nut_error err = {NUT_OK, ""};
-    CHECK(make_load(file, n, 0, NULL, &m, &err) == NUT_OK, "%s", err.message);
-    free(file);
-    make_free(&g);
-    return m;
-}
-
 static nut_model *load(format_id id) {
-    return load_options(
-        &(make_options){.matrices = id, .n_embd = 256, .n_ff = 512, .n_ctx = 128, .seed = 5});
+    return made_model_load(
+        make_model(&(make_options){.matrices = id, .n_embd = 256, .n_ff = 512, .n_ctx = 128, .seed = 5}));
 }
 
 static nut_session *open_session(const nut_model *m, uint32_t n_threads, uint32_t n_batch) {
@@ -85,8 +73,8 @@ static void long_logits(const nut_model *m, nut_kv_type kv_type, uint32_t n_thre
  * kernels' rows and that do not. Head sizes 24 and 40 are not multiples of Q8_0's 32. */
 static void test_long(uint32_t group, nut_kv_type kv_type) {
     static const uint32_t batches[] = {1, 3, 16, 61};
-    nut_model *m = load_options(&(make_options){
-        .n_head = 2 * group, .n_head_kv = 2, .head_dim = 24 + 8 * (group % 3), .n_ctx = 512, .seed = 6});
+    nut_model *m = made_model_load(make_model(&(make_options){
+        .n_head = 2 * group, .n_head_kv = 2, .head_dim = 24 + 8 * (group % 3), .n_ctx = 512, .seed = 6}));
     const size_t n_bytes = nut_model_n_vocab(m) * sizeof(float);
     float *want = malloc(n_bytes), *got = malloc(n_bytes);
     long_logits(m, kv_type, 1, 64, want);

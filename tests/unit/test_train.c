@@ -229,8 +229,240 @@ static void test_output(void) {
     check_frozen(file, n, SHORT, n_tensors, 0);
     check_export(file, n, SHORT, 0);
     check_export(file, n, SHORT ", \"type\": \"f16\"", 1e-3);
+    check_export(file, n, SHORT ", \"kind\": \"dora\", \"rank\": 2", 1e-6);
     free(file);
     make_free(&g);
+}
+
+/* ---- tokens ---- */
+
+/* The losses of halves of a window's tokens add up to that of all; all as ids are the text. */
+static void test_tokens(void) {
+#define ONE "\"steps\": 1, \"batch\": 1, \"window\": 16, \"held_out\": 0"
+    enum { N_IDS = 17 };
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_F32});
+    size_t n, n_odd = 0;
+    uint8_t *file = make_file(&g, &n), learned[2][N_IDS];
+    int32_t ids[N_IDS], wrong[N_IDS] = {[5] = 1 << 20};
+    nut_error err = {0};
+    for (int i = 0; i < N_IDS; i++) {
+        ids[i] = (i * 37 + 5) % 250;
+        learned[1][i] = i > 0 && i % 3 == 1;
+        learned[0][i] = !learned[1][i];
+        n_odd += learned[1][i];
+    }
+    double losses[3];
+    for (int part = 0; part < 3; part++) {
+        runner r = runner_of(file, n, ONE);
+        r.o.ids = ids, r.o.n_ids = N_IDS, r.o.learned = part < 2 ? learned[part] : NULL;
+        CHECK(run(&r, &err) == NUT_OK && r.n_steps == 1, "%s", err.message);
+        losses[part] = (double)r.steps[0].loss;
+        free_runner(&r);
+    }
+    const double sum = losses[0] * (double)(16 - n_odd) + losses[1] * (double)n_odd;
+    CHECK(fabs(sum - 16 * losses[2]) < 1e-4 && fabs(losses[0] - losses[1]) > 0.01,
+          "%g and %g, and of all %g", losses[0], losses[1], losses[2]);
+    runner r = runner_of(file, n, ONE);
+    r.o.ids = wrong, r.o.n_ids = N_IDS;
+    CHECK(run(&r, &err) == NUT_E_ARGUMENT && strstr(err.message, "none of the vocabulary"), "%s",
+          err.message);
+    free_runner(&r);
+    r.o.ids = ids, r.o.learned = (const uint8_t *)wrong;
+    CHECK(run(&r, &err) == NUT_E_ARGUMENT && strstr(err.message, "no token is to be learned"), "%s",
+          err.message);
+    free_runner(&r);
+    free(file);
+    make_free(&g);
+}
+
+/* ---- blocks ---- */
+
+static void check_refused(const uint8_t *file, size_t n, const char *options, const char *says) {
+    runner r = runner_of(file, n, options);
+    nut_error err = {0};
+    CHECK(run(&r, &err) != NUT_OK && strstr(err.message, says), "%s: %s", options, err.message);
+    free_runner(&r);
+}
+
+static const gguf_tensor *find_source(const gguf *g, const char *name) {
+    for (uint64_t i = 0; i < g->n_tensors; i++)
+        if (gguf_str_is(g->tensors[i].name, name)) return &g->tensors[i];
+    return NULL;
+}
+
+/* The type of a matrix that is learned; what is measured at the end is what the file gives. */
+static void check_blocks(const uint8_t *file, size_t n, const char *options, const char *type) {
+    runner r = runner_of(file, n, options);
+    nut_error err = {0};
+    gguf g;
+    if (CHECK(run(&r, &err) == NUT_OK && !r.mj.n_wrong, "%s: %s", options, err.message) &&
+        read_gguf(r.mj.out, r.mj.n_out, &g)) {
+        const gguf_tensor *t = find_source(&g, "blk.0.attn_q.weight");
+        CHECK(format_by_ggml(t->ggml_type) == format_by_name(type), "%s: type %u", options, t->ggml_type);
+        gguf_free(&g);
+    }
+    CHECK(r.n_steps == 12 && r.result < r.steps[0].held_out, "%s: %g before, %g after", options,
+          (double)r.steps[0].held_out, (double)r.result);
+    runner after = runner_of(r.mj.out, r.mj.n_out, SHORT);
+    CHECK(run(&after, &err) == NUT_OK && after.steps[0].held_out == r.result,
+          "%s: %.9g was measured, and %.9g of the file", options, (double)r.result,
+          (double)after.steps[0].held_out);
+    free_runner(&r), free_runner(&after);
+}
+
+/* Without steps of any size, ternary weights are round(w / mean |w|), cut to -1..1, times that mean as a
+ * half float: arXiv 2402.17764, equations 1 to 3. */
+static void check_ternary(const uint8_t *file, size_t n, const char *type) {
+    static float made[256 * 256];
+    char options[300];
+    nut_error err = {0};
+    gguf a, b;
+    snprintf(options, sizeof options,
+             "\"steps\": 1, \"window\": 16, \"rate\": 0, \"kind\": \"ternary\", \"type\": \"%s\"", type);
+    runner r = runner_of(file, n, options);
+    if (!CHECK(run(&r, &err) == NUT_OK, "%s", err.message) || !read_gguf(file, n, &a) ||
+        !read_gguf(r.mj.out, r.mj.n_out, &b))
+        return;
+    const gguf_tensor *from = find_source(&a, "blk.0.ffn_up.weight"),
+                      *to = find_source(&b, "blk.0.ffn_up.weight");
+    const float *w = (const float *)(const void *)(file + from->offset);
+    const size_t n_weights = (size_t)(from->dims[0] * from->dims[1]);
+    double sum = 0;
+    size_t wrong = 0;
+    for (size_t i = 0; i < n_weights; i++) sum += fabs((double)w[i]);
+    const double mean = sum / (double)n_weights;
+    const float scale = half_f16_to_f32(half_f32_to_f16((float)mean));
+    format_by_name(type)->dequantize(r.mj.out + to->offset, n_weights / format_by_name(type)->block, made);
+    for (size_t i = 0; i < n_weights; i++) {
+        const double code = fmax(-1, fmin(1, round((double)w[i] / (double)scale)));
+        wrong += made[i] != (float)code * scale;
+    }
+    CHECK(n_weights == 256 * 256 && wrong == 0, "%s: %zu of %zu weights differ", type, wrong, n_weights);
+    gguf_free(&a), gguf_free(&b);
+    free_runner(&r);
+}
+
+/* Codes stay, halves change. */
+static void check_codes(const uint8_t *file, size_t n, const char *name, format_id id) {
+    runner r = runner_of(file, n, SHORT ", \"rate\": 0.01, \"kind\": \"scales\"");
+    nut_error err = {0};
+    gguf a, b;
+    int at[2];
+    const int n_halves = halves_of(id, at);
+    size_t others = 0, halves = 0;
+    if (!CHECK(run(&r, &err) == NUT_OK, "%s", err.message) || !read_gguf(file, n, &a) ||
+        !read_gguf(r.mj.out, r.mj.n_out, &b))
+        return;
+    const gguf_tensor *t = find_source(&a, name);
+    const uint8_t *before = file + t->offset, *after = r.mj.out + find_source(&b, name)->offset;
+    for (size_t i = 0; i < t->n_bytes; i++) {
+        const int place = (int)(i % format_table[id].bytes);
+        bool half = false;
+        for (int k = 0; k < n_halves; k++) half |= place / 2 == at[k] / 2;
+        if (before[i] != after[i]) halves += half, others += !half;
+    }
+    CHECK(others == 0 && halves > 50, "%s: %zu bytes of codes have changed, %zu of halves",
+          format_table[id].name, others, halves);
+    gguf_free(&a), gguf_free(&b);
+    free_runner(&r);
+}
+
+static void check_scales(format_id id) {
+    make_gguf g = make_model(&(make_options){.matrices = id, .n_embd = 256, .n_ff = 256, .n_layer = 1});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    char type[16];
+    snprintf(type, sizeof type, "%s", format_table[id].name);
+    check_codes(file, n, "blk.0.attn_q.weight", id);
+    check_blocks(file, n, SHORT ", \"rate\": 0.003, \"kind\": \"scales\"", type);
+    free(file);
+    make_free(&g);
+}
+
+/* Of each block the minimum alone changes. */
+static void check_minimums(void) {
+    static const char options[] = SHORT ", \"rate\": 0.01, \"rank\": 2, \"kind\": \"qa_lora\"";
+    make_gguf g =
+        make_model(&(make_options){.matrices = FORMAT_Q4_1, .n_embd = 256, .n_ff = 256, .n_layer = 1});
+    size_t n, others = 0, minimums = 0;
+    uint8_t *file = make_file(&g, &n);
+    nut_error err = {0};
+    gguf a, b;
+    check_blocks(file, n, options, "q4_1");
+    runner r = runner_of(file, n, options);
+    CHECK(run(&r, &err) == NUT_OK, "%s", err.message);
+    if (!read_gguf(file, n, &a) || !read_gguf(r.mj.out, r.mj.n_out, &b)) return;
+    const gguf_tensor *t = find_source(&a, "blk.0.attn_q.weight");
+    const uint8_t *before = file + t->offset,
+                  *after = r.mj.out + find_source(&b, "blk.0.attn_q.weight")->offset;
+    for (size_t i = 0; i < t->n_bytes; i++)
+        *(i % 20 / 2 == 1 ? &minimums : &others) += before[i] != after[i];
+    CHECK(others == 0 && minimums > 50, "%zu bytes of minimums have changed, %zu others", minimums, others);
+    gguf_free(&a), gguf_free(&b);
+    free_runner(&r), free(file), make_free(&g);
+}
+
+static void check_blocks_refused(void) {
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_F32});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    check_refused(file, n, "\"kind\": \"round\"", "there are full lora dora qa_lora rounded ternary");
+    check_refused(file, n, "\"kind\": \"rounded\"", "choose one of q8_0, q4_0");
+    check_refused(file, n, "\"kind\": \"rounded\", \"type\": \"f32\"", "choose one of q8_0, q4_0");
+    check_refused(file, n, "\"kind\": \"ternary\"", "is tq1_0, tq2_0 or step2");
+    check_refused(file, n, "\"kind\": \"ternary\", \"type\": \"tq2_0\"", "whole blocks of 256");
+    check_refused(file, n, "\"kind\": \"scales\", \"type\": \"q4_0\"", "leave out \"type\"");
+    check_refused(file, n, "\"kind\": \"step\", \"type\": \"q5_1\"", "steps are learned of q8_0, q4_0");
+    check_refused(file, n, "\"kind\": \"scales\"", "names no tensor that can be learned");
+    check_refused(file, n, "\"kind\": \"scales\", \"rank\": 2", "go together");
+    check_refused(file, n, "\"kind\": \"lora\"", "go together");
+    check_refused(file, n, "\"kind\": \"qa_lora\", \"rank\": 2", "names no tensor that can be learned");
+    check_refused(file, n, "\"adapter\": \"a\"", "to be given with it");
+    check_refused(file, n, "\"adapter\": \"a\", \"rank\": 2", "leave them out");
+    free(file);
+    make_free(&g);
+}
+
+static void check_rounded_interrupted(void) {
+    static const char options[] = SHORT ", \"kind\": \"rounded\", \"type\": \"q4_0\"";
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_F32});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    nut_error err = {0};
+    runner whole = runner_of(file, n, options);
+    CHECK(run(&whole, &err) == NUT_OK, "%s", err.message);
+    check_interrupted(&whole, file, n, 13, options);
+    free_runner(&whole);
+    free(file);
+    make_free(&g);
+}
+
+static void test_blocks(void) {
+    make_gguf g =
+        make_model(&(make_options){.matrices = FORMAT_F32, .n_embd = 256, .n_ff = 256, .n_layer = 1});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
+    check_ternary(file, n, "tq1_0");
+    check_ternary(file, n, "tq2_0");
+    check_ternary(file, n, "step2");
+#define BLOCKS SHORT ", \"learn\": \"*attn_q.weight,*norm.weight\", \"rate\": 0.01, \"kind\": "
+    check_blocks(file, n, BLOCKS "\"ternary\", \"type\": \"tq2_0\"", "tq2_0");
+    check_blocks(file, n, BLOCKS "\"rounded\", \"type\": \"q2_k\"", "q2_k");
+    check_blocks(file, n, BLOCKS "\"rounded\", \"type\": \"q4_0\"", "q4_0");
+    check_blocks(file, n, BLOCKS "\"step\", \"type\": \"tq2_0\"", "tq2_0");
+    check_blocks(file, n, BLOCKS "\"step\", \"type\": \"q4_0\"", "q4_0");
+    check_blocks(file, n, BLOCKS "\"step\", \"type\": \"q8_0\"", "q8_0");
+    check_blocks(file, n, BLOCKS "\"step\", \"type\": \"step2\"", "step2");
+    free(file);
+    make_free(&g);
+    check_rounded_interrupted();
+    check_scales(FORMAT_Q4_0);
+    check_scales(FORMAT_Q4_1);
+    check_scales(FORMAT_Q2_K);
+    check_scales(FORMAT_STEP2);
+    check_scales(FORMAT_IQ2_XXS);
+    check_minimums();
+    check_blocks_refused();
 }
 
 /* ---- teachers ---- */
@@ -290,7 +522,7 @@ static void test_teachers(void) {
         check_teacher(file, n, &large, kinds[i], false);
         check_teacher(file, n, &small, kinds[i], true);
     }
-    check_no_teacher(file, n, &(make_options){.byte_pairs = true}, "another vocabulary");
+    check_no_teacher(file, n, &(make_options){.byte_pairs = true}, "of the tokenizer gpt2, not llama");
     check_no_teacher(file, n, &(make_options){.n_ctx = 8}, "the teacher sees 8 tokens");
     free(file);
     make_free(&g);
@@ -416,14 +648,33 @@ static void test_adapters(void) {
     make_free(&g);
 }
 
-/* ---- failures ---- */
-
-static void check_refused(const uint8_t *file, size_t n, const char *options, const char *says) {
-    runner r = runner_of(file, n, options);
+/* Training goes on from an adapter: at rate 0 it is written as it was, and no other file is taken. */
+static void test_going_on(void) {
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_F32, .n_layer = 3});
+    size_t n;
+    uint8_t *file = make_file(&g, &n);
     nut_error err = {0};
-    CHECK(run(&r, &err) != NUT_OK && strstr(err.message, says), "%s: %s", options, err.message);
-    free_runner(&r);
+    gguf a, b;
+    runner r = runner_of(file, n, ADAPTER);
+    CHECK(run(&r, &err) == NUT_OK, "%s", err.message);
+    runner on = runner_of(file, n, SHORT ", \"rate\": 0, \"adapter\": \"d\"");
+    on.o.adapter = r.mj.out, on.o.n_adapter = r.mj.n_out;
+    CHECK(run(&on, &err) == NUT_OK, "%s", err.message);
+    CHECK(on.steps[0].held_out == r.result, "%.9g was measured, and %.9g of the adapter", (double)r.result,
+          (double)on.steps[0].held_out);
+    if (!read_gguf(r.mj.out, r.mj.n_out, &a) || !read_gguf(on.mj.out, on.mj.n_out, &b)) return;
+    CHECK(a.n_tensors == b.n_tensors && a.n_tensors == 42, "%zu tensors", (size_t)b.n_tensors);
+    for (uint64_t i = 0; i < a.n_tensors; i++)
+        CHECK(!memcmp(r.mj.out + a.tensors[i].offset, on.mj.out + b.tensors[i].offset,
+                      (size_t)a.tensors[i].n_bytes),
+              "tensor %zu has changed", (size_t)i);
+    gguf_free(&a), gguf_free(&b);
+    on.o.adapter = file, on.o.n_adapter = n;
+    CHECK(run(&on, &err) == NUT_E_ARGUMENT && strstr(err.message, "is no LoRA adapter"), "%s", err.message);
+    free_runner(&r), free_runner(&on), free(file), make_free(&g);
 }
+
+/* ---- failures ---- */
 
 static void test_refused(const uint8_t *file, size_t n) {
     check_refused(file, n, "\"step\": 3", "there is no option \"step\"");
@@ -431,8 +682,15 @@ static void test_refused(const uint8_t *file, size_t n) {
     check_refused(file, n, "\"steps\": \"many\"", "takes a number");
     check_refused(file, n, "\"learn\": 3", "a text in quotes");
     check_refused(file, n, "\"type\": \"q4_0\"", "f32 or f16");
-    check_refused(file, n, "\"divergence\": \"kl\"", "name \"teacher\" too");
+    check_refused(file, n, "\"divergence\": \"kl\"", "\"logits\" too");
     check_refused(file, n, "\"teacher\": \"t\"", "to be given with it");
+    check_refused(file, n, "\"logits\": \"t\"", "to be given with it");
+    check_refused(file, n, "\"teacher\": \"t\", \"logits\": \"t\"", "give one");
+    check_refused(file, n, "\"hint\": \"hidden\"", "need a teacher that runs");
+    check_refused(file, n, "\"on_policy\": 0.5, \"logits\": \"t\"", "need a teacher that runs");
+    check_refused(file, n, "\"teacher\": \"t\", \"hint\": \"logits\"", "hidden, attention and relations");
+    check_refused(file, n, "\"hint_layers\": \"1\"", "are those of");
+    check_refused(file, n, "\"schedule\": \"line\"", "there are cosine and two_stage");
     check_refused(file, n, "\"teacher\": \"t\", \"divergence\": \"k\"", "there are kl, reverse_kl");
     check_refused(file, n, "\"steps\": 40, \"warmup\": 40", "takes all of the 40 steps");
     check_refused(file, n, "\"window\": 4000", "at most");
@@ -445,6 +703,17 @@ static void test_refused(const uint8_t *file, size_t n) {
     strcpy(r.recipe, "{\"model\": \"a\"}"), r.o.n_recipe = strlen(r.recipe);
     CHECK(run(&r, &err) == NUT_E_ARGUMENT && strstr(err.message, "must name"), "%s", err.message);
     free_runner(&r);
+}
+
+static void test_low_rank(void) {
+    make_gguf g = make_model(&(make_options){.matrices = FORMAT_F32});
+    size_t n;
+    make_add(&g, "blk.0.ffn_up.weight.lora_a", FORMAT_F32, 64, 8);
+    make_add(&g, "blk.0.ffn_up.weight.lora_b", FORMAT_F32, 8, 96);
+    uint8_t *file = make_file(&g, &n);
+    check_refused(file, n, "", "no gradients for matrices of low rank");
+    free(file);
+    make_free(&g);
 }
 
 /* A rate that is far too high: the run stops, names a tensor, and its checkpoint goes on with a lower one.
@@ -489,6 +758,7 @@ static void test_failures(void) {
     size_t n;
     uint8_t *file = make_file(&g, &n);
     test_refused(file, n);
+    test_low_rank();
     test_astray(file, n);
     test_memory(file, n);
     free(file);
@@ -499,8 +769,11 @@ int main(void) {
     test_curve();
     test_same_bits();
     test_output();
+    test_tokens();
+    test_blocks();
     test_teachers();
     test_adapters();
+    test_going_on();
     test_failures();
     return check_report();
 }

@@ -96,10 +96,12 @@ static void test_keys(void) {
         for (uint32_t tiles = 1; tiles <= 3; tiles++) {
             const double f = after_shift(exact, NUT_KV_F16, 300, tiles),
                          h = after_shift(usual, NUT_KV_F16, 300, tiles),
-                         q = after_shift(usual, NUT_KV_Q8_0, 300, tiles);
+                         q = after_shift(usual, NUT_KV_Q8_0, 300, tiles),
+                         packed = after_shift(usual, NUT_KV_Q4_0, 300, tiles);
             CHECK(f < 1e-5, "%s, %u tiles: %g", families[i], tiles, f);
             CHECK(h < 2e-3, "%s, %u tiles, f16: %g", families[i], tiles, h);
             CHECK(q < 2e-2, "%s, %u tiles, q8_0: %g", families[i], tiles, q);
+            CHECK(packed < 0.2, "%s, %u tiles, q4_0: %g", families[i], tiles, packed);
         }
         nut_model_free(exact);
         nut_model_free(usual);
@@ -115,8 +117,10 @@ static void test_latent(void) {
         nut_session *s = m ? open_session(m, NUT_KV_F16) : NULL;
         CHECK(s && nut_session_can_shift(s, &err) == NUT_OK, "%s: %s", families[i], err.message);
         for (uint32_t tiles = 1; s && tiles <= 3; tiles++) {
-            const double f = after_shift(m, NUT_KV_F16, 300, tiles);
+            const double f = after_shift(m, NUT_KV_F16, 300, tiles),
+                         packed = after_shift(m, NUT_KV_Q4_0, 300, tiles);
             CHECK(f < 1e-5, "%s, %u tiles: %g", families[i], tiles, f);
+            CHECK(packed < 0.2, "%s, %u tiles, q4_0: %g", families[i], tiles, packed);
         }
         nut_session_free(s);
         nut_model_free(m);

@@ -37,6 +37,11 @@ const LOAD_BYTES = 1 << 20; // of a model that is loaded, at once
  * @property {boolean} [fast]
  * @property {string} [text]  to calibrate with
  *
+ * @typedef {object} TrainRequest  see docs/training.md
+ * @property {string} training  the recipe, JSON
+ * @property {string} text  to learn from
+ * @property {boolean} adapts  the recipe has a rank: what the job writes is an adapter
+ *
  * @typedef {Record<typeof EVALUATION[number], number>} Figures
  */
 
@@ -101,6 +106,14 @@ export class JobEngine {
     return at;
   }
 
+  /** Puts texts there, one after the other. @param {string[]} texts */
+  #stageTexts(texts) {
+    const parts = texts.map((text) => encoder.encode(text)), sizes = parts.map((part) => part.length);
+    const staged = new Uint8Array(sizes.reduce((sum, n) => sum + n, 0));
+    parts.reduce((at, part) => (staged.set(part, at), at + part.length), 0);
+    return { at: this.#stage(staged), sizes };
+  }
+
   /* ---- compressing ---- */
 
   /**
@@ -109,18 +122,27 @@ export class JobEngine {
    * @param {JobIo} io
    */
   async compress({ method, type, size = 0, bpw = 0, recipe = '', fast = false, text = '' }, io) {
-    const parts = [text, recipe, `${method ?? ''}\0`, `${type ?? ''}\0`].map((part) => encoder.encode(part));
-    const [n, nRecipe, nMethod] = parts.map((part) => part.length);
-    const staged = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      staged.set(part, at);
-      at += part.length;
-    }
-    const texts = this.#stage(staged) + n + nRecipe;
+    const { at, sizes: [n, nRecipe, nMethod] } = this.#stageTexts([text, recipe, `${method ?? ''}\0`, `${type ?? ''}\0`]);
+    const texts = at + n + nRecipe;
     this.#inputs = [];
     const [methodAt, typeAt] = [method === undefined ? 0 : texts, type === undefined ? 0 : texts + nMethod];
     this.#check('compress', methodAt, typeAt, size, bpw, Number(fast), n, nRecipe);
+    await this.goOn(io);
+  }
+
+  /** Writes a trained model, or an adapter. @param {TrainRequest} request @param {JobIo} io */
+  async train({ training, text }, io) {
+    const { sizes } = this.#stageTexts([text, training]);
+    this.#inputs = [];
+    this.#check('train', ...sizes);
+    await this.goOn(io);
+  }
+
+  /** Writes a model with an adapter added to it. @param {Uint8Array} adapter @param {JobIo} io */
+  async merge(adapter, io) {
+    this.#stage(adapter);
+    this.#inputs = [];
+    this.#check('merge', adapter.length);
     await this.goOn(io);
   }
 

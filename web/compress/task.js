@@ -1,4 +1,4 @@
-// One compression from beginning to end, or from where an earlier visit left it: the module computes, and
+// One compression, or training, from beginning to end, or from where an earlier visit left it: the module computes, and
 // copies of its memory are kept until it begins to write. What was written is loaded once before success is
 // told; a failure leaves nothing of it.
 import { Aborted, NutshellError } from '../shared/errors.js';
@@ -20,7 +20,8 @@ const PASSING = ['quota', 'storage', 'io', 'network'];
  * @property {import('../worker/store.js').Store | null} store  to write to; null: a Blob
  * @property {import('./kept.js').KeptJobs | null} jobs  null: nothing is kept
  * @property {string} id          of the kept job
- * @property {import('./engine.js').CompressRequest} request
+ * @property {import('./engine.js').CompressRequest & Partial<import('./engine.js').TrainRequest>} request  with `training` it
+ *   is one of training
  * @property {string} name        of the file
  * @property {object} about       what unfinished() tells: source and options
  * @property {AbortSignal} signal
@@ -32,6 +33,8 @@ export class CompressTask {
   #parts;
   /** @type {import('./output.js').Output | null} */
   #output = null;
+  /** What was trained, where it is one. @type {Blob | null} */
+  #adapter = null;
   /** @type {Kept | undefined} the last copy */
   #kept;
   #time = new TimeLeft();
@@ -49,12 +52,13 @@ export class CompressTask {
   }
 
   async run() {
-    const { engine, request, jobs, id, store } = this.#parts;
+    const { request, jobs, id, store } = this.#parts;
     await store?.reserve(request.size ?? 0, null);
     try {
       const kept = await jobs?.find(id);
-      if (kept && await this.#restore(kept)) await engine.goOn(this.#io());
-      else await engine.compress(request, this.#io());
+      const goesOn = Boolean(kept && await this.#restore(kept));
+      if (request.adapts) await this.#adapt(goesOn);
+      else await this.#compute(this.#io(), goesOn);
       const result = await this.#finish();
       await jobs?.drop(id);
       return result;
@@ -63,6 +67,24 @@ export class CompressTask {
       if (!(error instanceof Aborted) && !PASSING.includes(/** @type {any} */ (error).code)) await jobs?.drop(id).catch(() => {});
       throw error;
     }
+  }
+
+  /** @param {import('./engine.js').JobIo} io @param {boolean} goesOn  the job was restored */
+  async #compute(io, goesOn) {
+    const { engine, request } = this.#parts;
+    if (goesOn) await engine.goOn(io);
+    else if (request.training) await engine.train(/** @type {any} */ (request), io);
+    else await engine.compress(request, io);
+  }
+
+  /** Trains an adapter, which stays in memory, and adds it to the model. The copy to go on from is that of training.
+   *  @param {boolean} goesOn */
+  async #adapt(goesOn) {
+    const io = this.#io(), written = new BlobOutput();
+    await this.#compute({ ...io, write: (offset, bytes) => written.write(offset, bytes) }, goesOn);
+    this.#adapter = await written.finish();
+    const bytes = new Uint8Array(await this.#adapter.arrayBuffer());
+    await this.#parts.engine.merge(bytes, { ...io, between: this.#parts.pause, stopped: undefined });
   }
 
   /** @returns {import('./engine.js').JobIo} */
@@ -77,7 +99,7 @@ export class CompressTask {
       signal,
       write: (offset, bytes) => this.#write(offset, bytes),
       note: (text) => { this.#notes.push(text); },
-      progress: ({ what, done, total }) => this.#tell('compress', what, total ? done / total : 0),
+      progress: ({ what, done, total }) => this.#tell(this.#phase, what, total ? done / total : 0),
       between: async () => {
         await pause();
         const wait = Math.max(KEEP_AFTER, KEEP_SHARE * this.#keepCost);
@@ -87,7 +109,11 @@ export class CompressTask {
     };
   }
 
-  /** @param {'compress' | 'check'} phase @param {string} text @param {number} share */
+  get #phase() {
+    return this.#parts.request.training ? /** @type {const} */ ('train') : /** @type {const} */ ('compress');
+  }
+
+  /** @param {'compress' | 'train' | 'check'} phase @param {string} text @param {number} share */
   #tell(phase, text, share) {
     this.#time.reach(share);
     const { done, secondsLeft } = this.#time;
@@ -133,7 +159,7 @@ export class CompressTask {
     this.#notes = kept.notes;
     this.#time = new TimeLeft(kept.seconds);
     this.#isResumed = true;
-    this.#tell('compress', 'going on', kept.done);
+    this.#tell(this.#phase, 'going on', kept.done);
     return true;
   }
 
@@ -151,6 +177,7 @@ export class CompressTask {
     engine.forget();
     const cached = await output.keep();
     const file = cached && store ? await storedFile(store, cached.id) : written;
-    return { file, cached, sourceBytes: this.#sizes.reduce((sum, size) => sum + size, 0), notes: this.#notes, seconds };
+    const more = this.#parts.request.training ? { adapter: this.#adapter } : {};
+    return { file, cached, ...more, sourceBytes: this.#sizes.reduce((sum, size) => sum + size, 0), notes: this.#notes, seconds };
   }
 }

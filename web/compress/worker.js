@@ -92,9 +92,9 @@ async function compress({ source, options, name, cache, resume, about }, job) {
   }
 }
 
-/** @param {string} name of the source @param {{ size?: number, bpw?: number }} options */
-function nameFor(name, { size, bpw }) {
-  const mark = size ? `${(size / 1e6).toFixed(0)}MB` : bpw ? `${bpw}bpw` : 'small';
+/** @param {string} name of the source @param {{ size?: number, bpw?: number, training?: string }} options */
+function nameFor(name, { size, bpw, training }) {
+  const mark = size ? `${(size / 1e6).toFixed(0)}MB` : bpw ? `${bpw}bpw` : training ? 'trained' : 'small';
   return `${name.replace(/\.gguf$/i, '') || 'model'}-${mark}.gguf`;
 }
 

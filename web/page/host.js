@@ -8,7 +8,7 @@ import { resolveUrl } from './address.js';
 const THREADS_START_SECONDS = 10;
 
 /**
- * @typedef {{ threads?: number, kernel?: string, base: string }} EngineOptions
+ * @typedef {{ threads?: number, kernel?: string, kind?: string, base: string }} EngineOptions  kind: '' or '-more'
  * @typedef {{ module: string, threads: number, store: boolean, compiled?: unknown }} StartRequest
  * @typedef {{ resolve: (value: any) => void, reject: (reason: unknown) => void, onEvent: (event: any) => void }} Pending
  */
@@ -31,9 +31,9 @@ let relaxedIsWrong = false;
 /** @param {string} base */
 const workerUrl = (base) => new URL('nutshell-worker.mjs', base);
 
-const NO_WORKER = 'the engine needs a worker, and none can be started here: use the library in a page or a dedicated worker';
+const NO_WORKER = 'no worker can be started here: use the library in a page or a dedicated worker';
 
-const BLOCKED = 'it was blocked: a Content-Security-Policy must allow worker-src and script-src for it, and the name nutshell '
+const BLOCKED = 'it was blocked: a Content-Security-Policy must allow it in worker-src and script-src, and the name nutshell '
   + 'in trusted-types; its MIME type must be JavaScript, its Cross-Origin-Embedder-Policy that of the page';
 
 /** Why a worker could not be started, as far as a page can find out. @param {string} base @param {unknown} cause */
@@ -45,8 +45,7 @@ async function startError(base, cause) {
   }
   if (url.origin !== self.origin) {
     return new NutshellError('cross-origin-worker', `browsers start no worker of another origin: ${url.href} is not of `
-      + `${self.origin}. Put the files of dist/ on the page's own server; if the script stays where it is, pass their `
-      + 'folder as the option baseUrl', { cause });
+      + `${self.origin}. Put the files of dist/ in one folder of the page's own server; the option baseUrl names it`, { cause });
   }
   const status = await fetch(url, { method: 'HEAD' }).then((response) => response.status, () => 0);
   const why = status === 200 ? BLOCKED : status ? `the server answers with HTTP status ${status}` : 'the server does not answer';
@@ -104,18 +103,18 @@ export class Host {
    * @param {boolean} [store]  whether to open the database meanwhile
    * @returns {Promise<Host>}
    */
-  static async start({ threads = defaultThreads(), kernel, base }, store = false) {
+  static async start({ threads = defaultThreads(), kernel, kind = '', base }, store = false) {
     needEngine();
-    if (/128|ref/.test(`${kernel}`)) return Host.#startKernels('simd128', threads, base, store);
+    if (/128|ref/.test(`${kernel}`)) return Host.#startKernels('simd128' + kind, threads, base, store);
     if (hasRelaxedSimd() && !relaxedIsWrong) {
-      const host = await Host.#startKernels('relaxed', threads, base, store).catch((error) => {
+      const host = await Host.#startKernels('relaxed' + kind, threads, base, store).catch((error) => {
         if (error.code !== 'bad-argument') throw error;
         relaxedIsWrong = true;
       });
       if (host) return host;
     }
     if (kernel) throw new NutshellError('bad-argument', RELAXED_IS_WRONG);
-    return Host.#startKernels('simd128', threads, base, store);
+    return Host.#startKernels('simd128' + kind, threads, base, store);
   }
 
   /** @param {string} name @param {number} threads @param {string} base @param {boolean} store @returns {Promise<Host>} */

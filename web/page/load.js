@@ -57,7 +57,7 @@ function openFiles(files) {
   if (files.length && files.every((file) => typeof file === 'string' || file instanceof URL)) {
     return { source: { urls: files.map((url) => absolute(url)) }, cacheable: true };
   }
-  throw badArgument('source', 'an array of URLs, or of Files, where it is an array', files);
+  throw badArgument('source', 'an array of URLs, or of Files', files);
 }
 
 /** @param {ModelSource} source @returns {Opened | Promise<Opened>} */
@@ -66,15 +66,21 @@ export function openSource(source) {
   if (typeof source === 'string' || source instanceof URL || source instanceof Blob) return openFiles([source]);
   try {
     if (source instanceof ArrayBuffer || source instanceof Uint8Array) return openBytes(source);
-    if (typeof ReadableStream === 'function' && source instanceof ReadableStream) return openStream(source);
+    if (source instanceof ReadableStream) return openStream(source);
   } catch (cause) {
     throw new NutshellError('bad-argument', `source cannot be read (${cause}): was it transferred, or is it locked?`, { cause });
   }
   const { cached, kind, getFile } = /** @type {{ cached?: unknown, kind?: unknown, getFile?: unknown }} */ (source ?? {});
-  if (kind === 'file' && typeof getFile === 'function') return openHandle(source);
+  if (kind === 'file' && getFile) return openHandle(source);
   if (typeof cached === 'string') return { source: { cached }, cacheable: true };
   throw badArgument('source', 'a URL, a File, Blob or FileSystemFileHandle, an ArrayBuffer, a ReadableStream, { cached: id }, '
     + 'or an array of URLs or Files', source);
+}
+
+/** What the worker is told of a draft or an adapter. @param {any} given */
+async function openBeside(given) {
+  const { source = given, scale } = given ?? {}, opened = await openSource(source);
+  return { source: opened.source, cache: opened.cacheable, scale };
 }
 
 /** @param {string | URL} url @param {string} [name] of the argument */
@@ -122,9 +128,10 @@ export class Loads {
     this.#home = home;
   }
 
-  /** @param {any} checked options with threads, kernel, baseUrl */
-  #engineOptions({ threads, kernel, baseUrl }) {
-    return { threads, kernel, base: baseUrl === undefined ? this.#home : folderUrl(baseUrl) };
+  /** @param {any} checked options with threads, kernel, baseUrl, weightsLimit, draft, adapters */
+  #engineOptions({ threads, kernel, baseUrl, weightsLimit, draft, adapters }) {
+    const kind = (weightsLimit || draft || adapters) && '-more';
+    return { threads, kernel, kind, base: baseUrl === undefined ? this.#home : folderUrl(baseUrl) };
   }
 
   /** @param {object} [options] */
@@ -159,6 +166,8 @@ export class Loads {
     checked.signal?.throwIfAborted();
     checked.sha256 = checked.sha256 && [checked.sha256].flat().map((/** @type {string} */ sum) => sum.toLowerCase());
     checked.mirrors = checked.mirrors?.map((/** @type {string | URL} */ url) => absolute(url, 'mirrors'));
+    checked.draft &&= await openBeside(checked.draft);
+    checked.adapters &&= await Promise.all(checked.adapters.map(openBeside));
     checked.headers &&= Object.fromEntries(new Headers(checked.headers));
     const opened = await openSource(source);
     return untilAborted(this.#load(opened, checked), checked.signal).finally(() => opened.close?.());
@@ -167,7 +176,7 @@ export class Loads {
   /** @param {Opened} opened @param {any} options @returns {Promise<Model>} */
   async #load(opened, options) {
     const { onProgress, signal, kernel, threads, baseUrl, cache = opened.cacheable, ...rest } = options;
-    const host = await this.#takeHost(this.#engineOptions({ kernel, threads, baseUrl }), cache !== false);
+    const host = await this.#takeHost(this.#engineOptions(options), cache !== false);
     let id = 0;
     const stop = () => host.tell(id, 'stop');
     const onEvent = (/** @type {any} */ event) => {

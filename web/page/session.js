@@ -85,6 +85,11 @@ export class Session {
     await this.#ask('restore', { bytes: checkBytes(bytes) });
   }
 
+  /** @param {string} text @returns {Promise<Float32Array>} */
+  async embed(text) {
+    return this.#ask('embed', { text: checkText('text', text) });
+  }
+
   /** The worker frees it when its generation has stopped; where the worker has ended, so has the session. */
   async free() {
     this.#freed ??= new NutshellError('freed', 'this session was freed: open another one with model.session()');

@@ -52,6 +52,9 @@ const stopTexts = {
 };
 
 /** @type {Rule} */
+const list = { expects: 'an array', test: Array.isArray };
+
+/** @type {Rule} */
 const abortSignal = { expects: 'an AbortSignal', test: (x) => x instanceof AbortSignal };
 
 /** @type {Record<string, Rule>} */
@@ -85,8 +88,11 @@ const LOAD = {
   cache: oneOf([true, false, 'reload', 'required']),
   sha256: { expects: '64 hexadecimal digits, or an array of such', test: (x) => [x].flat().every(isSha256) },
   mirrors: { expects: 'an array of URLs', test: (x) => Array.isArray(x) && x.every(address.test) },
-  headers: { expects: 'an object of HTTP headers, without Range', test: areHeaders },
+  headers: { expects: 'HTTP headers, not Range', test: areHeaders },
   evict: yesOrNo(false),
+  weightsLimit: whole(1, 2 ** 53),
+  draft: { expects: 'a model', test: Boolean },
+  adapters: list,
 };
 
 /** @type {Record<string, Rule>} */
@@ -104,6 +110,7 @@ const GENERATE = {
   stop: stopTexts,
   signal: abortSignal,
   parseSpecial: yesOrNo(),
+  adapters: list,
 };
 
 /** @type {Record<string, Rule>} */
@@ -120,7 +127,9 @@ export const rules = {
   session: { contextLength: LOAD.contextLength },
   generate: GENERATE,
   render: { ...TEMPLATE, tokens: yesOrNo(false) },
-  chat: { ...GENERATE, ...TEMPLATE, overflow: oneOf(['error', 'trim', 'shift'], 'error') },
+  chat: {
+    ...GENERATE, ...TEMPLATE, overflow: oneOf(['error', 'trim', 'shift'], 'error'), answer: ofType('string', 'a string', ''),
+  },
   tokenize: { addBos: yesOrNo(false), parseSpecial: yesOrNo(false) },
   detokenize: { special: yesOrNo(false) },
   verify: VERIFY,

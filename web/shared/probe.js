@@ -67,7 +67,7 @@ export function hasSharedMemory() {
 }
 
 export const NO_SIMD = 'this browser has no WebAssembly SIMD, which the engine needs: use Chrome or Edge 91, Firefox 89, '
-  + 'Safari 16.4 or later, and allow WebAssembly where it is off (lockdown mode)';
+  + 'Safari 16.4 or later, without lockdown mode';
 
 /** @param {unknown} [cause] */
 export const blockedError = (cause) => new NutshellError('wasm-blocked', 'a Content-Security-Policy forbids WebAssembly: let '

@@ -15,6 +15,7 @@ export const GENERATE_OPTIONS = /** @type {const} */ ([
   { name: 'seed', kind: 'whole', least: 0, most: 9007199254740991, fallback: 0 },
   { name: 'ignoreEos', kind: 'flag', fallback: false },
   { name: 'lookup', kind: 'whole', least: 0, most: 15, fallback: 7 },
+  { name: 'certainty', kind: 'flag', fallback: false },
   { name: 'special', kind: 'flag', fallback: false },
 ]);
 
@@ -22,14 +23,14 @@ export const GENERATE_OPTIONS = /** @type {const} */ ([
 export const OPTION_NAMES = /** @type {const} */ ([
   'maxTokens', 'temperature', 'topK', 'topP', 'minP', 'typicalP',
   'repeatPenalty', 'presencePenalty', 'frequencyPenalty', 'repeatLastN', 'seed', 'ignoreEos',
-  'lookup', 'special',
+  'lookup', 'certainty', 'special',
 ]);
 
 /** Stop texts of a generation, and bytes of each, at most. */
 export const MAX_STOPS = 16, MAX_STOP_BYTES = 256;
 
 /** Flags for texts that become tokens. */
-export const ADD_BOS = 1, PARSE_SPECIAL = 2;
+export const ADD_BOS = 1, PARSE_SPECIAL = 2, WHOLE_TEXT = 5;
 
 /** Names of nut_status, by number: codes of errors. */
 export const STATUSES = /** @type {const} */ ([
@@ -39,7 +40,7 @@ export const STATUSES = /** @type {const} */ ([
 ]);
 
 /** Names of nut_kv_type, by number; the first is the default. */
-export const KV_TYPES = /** @type {const} */ (['f16', 'q8_0']);
+export const KV_TYPES = /** @type {const} */ (['f16', 'q8_0', 'q4_0']);
 
 /** Names of nut_step_kind, by number. */
 export const STEP_KINDS = /** @type {const} */ (['prefill', 'token', 'done']);
@@ -55,14 +56,14 @@ export const RESULT = /** @type {const} */ (['address', 'bytes']);
 
 /** Fields of a step of a generation. */
 export const STEP = /** @type {const} */ ([
-  'kind', 'finish', 'done', 'drafted', 'accepted', 'text',
-  'textBytes',
+  'kind', 'finish', 'done', 'drafted', 'accepted', 'draftedByModel',
+  'acceptedByModel', 'logProbability', 'entropy', 'text', 'textBytes',
 ]);
 
 /** Fields of a session. */
 export const SESSION = /** @type {const} */ ([
   'contextLength', 'positions', 'threads', 'bytes', 'shifted', 'vocabulary',
-  'kvType',
+  'chat', 'kvType',
 ]);
 
 /** Fields of an event of a job. */
@@ -89,4 +90,10 @@ export const CHAT_MODEL = /** @type {const} */ ([
 export const PROMPT = /** @type {const} */ ([
   'text', 'textBytes', 'marks', 'turns', 'dropped', 'droppedCount',
   'name',
+]);
+
+/** Fields of what a model from storage has read. */
+export const STORAGE = /** @type {const} */ ([
+  'bytesRead', 'seconds', 'layers', 'layersKept', 'layerHits', 'layerMisses',
+  'experts', 'expertsKept', 'expertHits', 'expertMisses',
 ]);

@@ -29,14 +29,14 @@ const operations = {
   clear: (store) => store.clear(),
   async usage(store) {
     const models = (await list(store)).reduce((sum, { stored }) => sum + stored, 0);
-    const persisted = await navigator.storage?.persisted?.().catch(() => null) ?? null;
+    const persisted = await navigator.storage?.persisted().catch(() => null) ?? null;
     return { models, ...await estimate(), persisted };
   },
   isFirst: (store, what) => store.isFirst(what),
 };
 
 /** @type {() => Promise<typeof import('./upkeep.js')>} */
-export const loadUpkeep = lazy('nutshell-cache.mjs');
+export const loadUpkeep = lazy('cache');
 
 /**
  * @param {{ operation: string, argument: unknown }} request

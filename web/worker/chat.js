@@ -70,30 +70,36 @@ export class Chat {
     this.#knowsModel = true;
   }
 
-  /** The ids of a prompt. @param {Record<typeof PROMPT[number], number>} prompt */
-  #ids({ text, textBytes, marks }) {
-    const inputs = [this.#wasm.view(text, textBytes), this.#wasm.view(marks, marks ? textBytes : 0)];
-    const [at, marksAt] = this.#engine.wasm.put(...inputs);
-    return new Int32Array(this.#engine.bytes('chat_tokenize', at, textBytes, marks && marksAt).buffer);
+  /** The ids of a prompt, and of what the answer has begun with, in which no text is a mark.
+   *  @param {Record<typeof PROMPT[number], number>} prompt @param {Uint8Array} begun */
+  #ids({ text, textBytes, marks }, begun) {
+    const all = new Uint8Array(textBytes + begun.length), which = new Uint8Array(marks || begun.length ? all.length : 0);
+    all.set(this.#wasm.view(text, textBytes));
+    all.set(begun, textBytes);
+    if (marks) which.set(this.#wasm.view(marks, textBytes));
+    which.fill(1, textBytes);
+    const [at, marksAt] = this.#engine.wasm.put(all, which);
+    return new Int32Array(this.#engine.bytes('chat_tokenize', at, all.length, which.length && marksAt).buffer);
   }
 
   /**
    * A prompt: see nut_chat_render.
    * @param {any[]} messages
-   * @param {any} options  checked: template, templateVariables, tools, addGenerationPrompt
+   * @param {any} options  checked: template, templateVariables, tools, addGenerationPrompt, answer
    * @param {number} [most]  ids that it may have: the oldest turns are left out; 0: any number
    */
-  prompt(messages, { template, templateVariables, tools, addGenerationPrompt }, most = 0) {
+  prompt(messages, { template, templateVariables, tools, addGenerationPrompt, answer }, most = 0) {
     checkMessages(messages);
     this.#learn();
     const variables = tools ? { ...templateVariables, tools } : templateVariables;
     const inputs = [...asJson(messages, variables), template ?? ''].map((text) => encoder.encode(text));
+    const begun = encoder.encode(answer);
     const now = Date.now() / 1000 - new Date().getTimezoneOffset() * 60;
     for (let begins = 1, leaveOut = 0; ; begins = 0) {
       const args = this.#wasm.put(...inputs).flatMap((at, i) => [at, inputs[i].length]);
       if (template === undefined) args[4] = 0;
       const prompt = this.#wasm.struct(PROMPT, 'write', ...args, +addGenerationPrompt, now, leaveOut);
-      const ids = this.#ids(prompt), { text, textBytes, dropped, droppedCount, name } = prompt;
+      const ids = this.#ids(prompt, begun), { text, textBytes, dropped, droppedCount, name } = prompt;
       leaveOut = most ? this.#wasm.call('leave_out', begins, +(ids.length <= most)) : -1;
       if (leaveOut < 0) {
         return {

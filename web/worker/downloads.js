@@ -370,7 +370,7 @@ export class Downloads {
     if (this.#isFull(request)) return;
     if (source.size) {
       throw new NutshellError('network', `${source.url ?? source.name} ended after ${at} of ${source.size} bytes: load it again, `
-        + 'it goes on from there');
+        + 'which goes on');
     }
     source.size = at;
     this.#ended = true;

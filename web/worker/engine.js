@@ -1,7 +1,7 @@
 // The engine's functions: the counterpart of wasm/nut_wasm.c; one engine per worker.
 import { NutshellError } from '../shared/errors.js';
 import {
-  ADD_BOS, FINISHES, KV_TYPES, OPTION_NAMES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS,
+  ADD_BOS, FINISHES, KV_TYPES, OPTION_NAMES, PARSE_SPECIAL, RESULT, SESSION, STEP, STEP_KINDS, WHOLE_TEXT,
 } from '../shared/tables.js';
 import { Wasm, decoder, encoder } from './wasm.js';
 
@@ -12,7 +12,8 @@ import { Wasm, decoder, encoder } from './wasm.js';
  * @property {typeof STEP_KINDS[number]} kind
  * @property {'eos' | 'stop' | 'length' | null} finish
  * @property {number} done  prompt tokens read, or tokens sampled
- * @property {{ drafted: number, accepted: number }} drafts  tokens so far, and how many of them are in the text
+ * @property {{ drafted: number, accepted: number, draftedByModel: number, acceptedByModel: number, logProbability: number,
+ *   entropy: number }} drafts  tokens so far, and how many of them are in the text; and how sure the model is
  * @property {string} text
  *
  * @typedef {number} Session  handle of a session; 0: the model's own, which is there as long as the model
@@ -152,16 +153,23 @@ export class Engine {
     return JSON.parse(decoder.decode(this.bytes('info')));
   }
 
-  /** @param {string} text @param {TextFlags} flags @returns {Int32Array} */
+  /** @param {string} text @param {TextFlags | null} flags  null: as a whole text, with what begins and ends it
+   *  @returns {Int32Array} */
   tokenize(text, flags) {
     const bytes = encoder.encode(text), [at] = this.wasm.put(bytes);
-    return new Int32Array(this.bytes('tokenize', at, bytes.length, flagsOf(flags)).buffer);
+    return new Int32Array(this.bytes('tokenize', at, bytes.length, flags ? flagsOf(flags) : WHOLE_TEXT).buffer);
   }
 
   /** @param {Int32Array} ids @param {{ special: boolean }} options @returns {string} */
   detokenize(ids, { special }) {
     const [at] = this.wasm.put(bytesOf(ids));
     return decoder.decode(this.bytes('detokenize', at, ids.length, special ? 1 : 0));
+  }
+
+  /** The vector of a text, of length 1; the session holds the text then. @param {Session} session @param {string} text */
+  embed(session, text) {
+    const ids = this.tokenize(text, null), [at] = this.wasm.put(bytesOf(ids));
+    return new Float32Array(this.bytes('embed', session, at, ids.length).buffer);
   }
 
   /**
@@ -173,6 +181,7 @@ export class Engine {
    * @returns {number} tokens of the prompt
    */
   generateBegin(prompt, options, flags, session = 0, shown = new Int32Array()) {
+    if (options.adapters) throw new NutshellError('bad-argument', 'the model was loaded without adapters');
     const numbers = Float64Array.from(OPTION_NAMES, (name) => Number(options[name]));
     const stops = [options.stop].flat();
     const isText = typeof prompt === 'string', text = isText ? encoder.encode(prompt) : bytesOf(prompt);

@@ -292,7 +292,7 @@ export class FileLoader {
   async #ensureDownload(i) {
     if (this.#downloads) return true;
     const { source } = this.#job;
-    if (!source) throw new NutshellError('not-cached', 'this model is not complete in the cache: load it from its source again');
+    if (!source) throw new NutshellError('not-cached', 'this model is not complete in the cache: load it again');
     if (await this.#othersStore(i)) return false;
     if (this.#have.size === 0 && this.#at === 0) await this.#forget(); // the server's version may be another one by now
     source.expect(this.#manifest ? versionOf(this.#manifest) : this.#version);
@@ -391,8 +391,8 @@ export class FileLoader {
     const sum = this.#hash.hex();
     const { sha256: wanted } = this.#job;
     if (sum === wanted) return;
-    throw new NutshellError('wrong-checksum', `the file's SHA-256 is ${sum}, not ${wanted}: it is another file, or was damaged `
-      + 'on the way; nothing of it was kept. Check the expected value, or load it again');
+    throw new NutshellError('wrong-checksum', `the file's SHA-256 is ${sum}, not ${wanted}, and nothing of it was kept: `
+      + 'check that, or load it again');
   }
 
   /** Completes the manifest; tells where the bytes came from. @returns {Promise<CacheResult>} */
@@ -428,6 +428,5 @@ export const isUseless = (error) => error instanceof NutshellError && BAD_BYTES.
 
 /** @param {unknown} cause */
 function htmlError(cause) {
-  return new NutshellError('not-gguf', 'the server answered with an HTML page instead of a model: check the address; a '
-    + 'link to a model\'s page is not the link to its file', { cause });
+  return new NutshellError('not-gguf', 'the server answered with an HTML page: check the address of the model', { cause });
 }

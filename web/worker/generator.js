@@ -39,6 +39,7 @@ export function messagePause() {
  * @property {number} tokens
  * @property {number} [drafted]  not before the first token
  * @property {number} [accepted]
+ * @property {object} [storage]  of a model larger than memory, from its first token on
  * @property {number} promptSeconds
  * @property {number} seconds
  * @property {'eos' | 'stop' | 'length' | 'aborted' | null} finishReason

@@ -32,7 +32,7 @@ const isSameOrigin = (url) => new URL(url).origin === self.location.origin;
 function networkError(url, cause) {
   return new NutshellError('network', `no answer from ${url}: check the connection`
     + (isSameOrigin(url) ? '' : '; it is on another origin, so its server must allow this page '
-      + '(Access-Control-Allow-Origin), and a Content-Security-Policy of the page must name it in connect-src'), { cause });
+      + '(Access-Control-Allow-Origin), and a Content-Security-Policy allow it in connect-src'), { cause });
 }
 
 /**

@@ -73,6 +73,8 @@ export async function instantiate(compiled, shared, imports) {
     memory: shared,
     emscripten_get_now: () => performance.now(),
     _emscripten_get_now_is_monotonic: () => 1,
+    nut_thread_start: () => 0, // in threads, where neither is called
+    nut_stored_read: () => 0,
     emscripten_resize_heap(/** @type {number} */ bytes) {
       try {
         memory.grow(Math.ceil(((bytes >>> 0) - memory.buffer.byteLength) / PAGE_BYTES));

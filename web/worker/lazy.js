@@ -3,11 +3,11 @@ import { missingFile } from './instantiate.js';
 
 /**
  * @template T
- * @param {string} name  beside the worker's file
+ * @param {string} name  nutshell-NAME.mjs, beside the worker's file
  * @returns {() => Promise<T>} gives the module; rejects with 'engine-missing', and the next call then tries again
  */
 export function lazy(name) {
-  const url = new URL(name, import.meta.url);
+  const url = new URL(`nutshell-${name}.mjs`, import.meta.url);
   /** @type {Promise<T> | null} */
   let loading = null;
   let failures = 0;

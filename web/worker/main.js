@@ -36,6 +36,8 @@ let generator;
 let bos = '';
 /** The database, from when it is needed or the engine starts until the load is over. @type {Promise<Store> | null} */
 let opening = null;
+/** For models larger than memory, drafts and adapters. @type {typeof import('./more.js') | undefined} */
+let more;
 /** Where this worker is a thread of another one. @type {Awaited<ReturnType<typeof becomeThread>>} */
 let runInThread;
 
@@ -51,10 +53,12 @@ const operations = {
     const pool = new Threads(request.threads - 1);
     const compiled = request.compiled ?? await compileModule(request.module);
     job.send({ compiled });
+    if (/more/.test(request.module)) more = await loadMore();
     const started = await instantiate(compiled, request.threads > 1 ? sharedMemory() : null,
-      { nut_thread_start: pool.run });
+      { nut_thread_start: pool.run, ...more?.imports });
     started.exports.__wasm_call_ctors();
     await pool.start(compiled, started);
+    more?.begin((count) => pool.start(compiled, started, count));
     threads = request.threads;
     engine = new Engine(started);
     if (request.module.startsWith('relaxed') && !engine.computes('relaxed')) {
@@ -80,6 +84,7 @@ const operations = {
   fork: ({ session }) => generator.whenIdle(session, () => opened(engine.sessionFork(session))),
   save: ({ session }) => generator.whenIdle(session, () => engine.sessionSave(session)),
   restore: ({ session, bytes }) => generator.whenIdle(session, () => engine.sessionRestore(session, bytes)),
+  embed: ({ session, text }) => generator.whenIdle(session, () => engine.embed(session, text)),
   free: ({ session }) => generator.whenIdle(session, () => engine.sessionFree(session)),
 
   generate: (request, job) => run(request, job, () => continued(request)),
@@ -89,25 +94,39 @@ const operations = {
 
 /** @param {any} request @param {Job} job */
 async function load(request, job) {
+  const meter = new ProgressMeter((progress) => job.send({ progress }));
+  meter.flush();
+  // Races of kernels are noted where models are kept.
+  const races = (chosen = '') => request.cache !== false && openStore().then((store) => store.races(chosen)).catch(() => {});
+  const options = { ...request, threads, fewer: !request.threads, races: await races() };
+  const workOf = (/** @type {any} */ file) => workFor(file, { options, meter }, job);
+  const { work, store } = await workOf(request);
+  const { bytes, cache, ...besides } = await (more?.load ?? loadModel)(work, store, loadModel, workOf);
+  const info = { fileName: work.stored?.name ?? work.sourceOf(0, 1)?.name ?? '', fileBytes: bytes, ...modelInfo(), ...besides };
+  await races(info.model.races);
+  meter.finish();
+  return { ...info, cache: { ...cache, error: cache.error && toWire(cache.error) } };
+}
+
+/**
+ * What loads a model's file, and the database where it is stored there.
+ * @param {any} request  the page's, or { source, cache } of what is loaded beside the model
+ * @param {Pick<import('./loader.js').Job, 'options' | 'meter'>} how
+ * @param {Job} job
+ */
+async function workFor(request, how, job) {
   const found = request.source.cached === undefined ? null : await findCached(request.source.cached);
-  const { cache, evict, sha256 = [], headers = {} } = request;
+  const { cache, evict = false, sha256 = [], headers = {} } = request;
   /** @type {Source | null} */
   let first = null;
   const sourceOf = (/** @type {number} */ i, /** @type {number} */ n) => {
     const source = found ? storedSource(found.stored.url, request, i, n, job) : openSource(request, i, n, job);
     return i ? source : (first ??= source);
   };
-  const meter = new ProgressMeter((progress) => job.send({ progress }));
-  meter.flush();
-  // Races of kernels are noted where models are kept.
-  const races = (chosen = '') => cache !== false && openStore().then((store) => store.races(chosen)).catch(() => {});
-  const options = { ...request, threads, fewer: !request.threads, races: await races() };
-  const loaded = await loadModel({ engine, sourceOf, stored: found?.stored ?? null, cache, evict, sha256, headers, options,
-    meter, signal: job.abort.signal, openStore }, found?.store ?? null);
-  const info = { fileName: found?.stored.name ?? sourceOf(0, 1)?.name ?? '', fileBytes: loaded.bytes, ...modelInfo() };
-  await races(info.model.races);
-  meter.finish();
-  return { ...info, cache: { ...loaded.cache, error: loaded.cache.error && toWire(loaded.cache.error) } };
+  /** @type {import('./loader.js').Job} */
+  const work = { ...how, engine, sourceOf, stored: found?.stored ?? null, cache, evict, sha256, headers,
+    signal: job.abort.signal, openStore };
+  return { work, store: found?.store ?? null };
 }
 
 /** Messages to running requests. @type {Record<string, (job: Job, message: any) => void>} */
@@ -123,7 +142,10 @@ const signals = {
 const opened = (session) => ({ session, ...engine.session(session) });
 
 /** @type {() => Promise<typeof import('./chat.js')>} */
-const loadChat = lazy('nutshell-chat.mjs');
+const loadChat = lazy('chat');
+
+/** @type {() => Promise<typeof import('./more.js')>} */
+const loadMore = lazy('more');
 
 /** What only chats need is fetched once. */
 const getChat = async () => (await loadChat()).chatWith(engine, { compileModule, instantiate, Wasm });
@@ -160,7 +182,7 @@ async function findCached(id) {
   const store = await openStore();
   const stored = await store.byId(id);
   if (!stored) {
-    throw new NutshellError('not-cached', `there is no model ${id} in the cache: Nutshell.cache.list() lists those`);
+    throw new NutshellError('not-cached', `there is no model ${id} in the cache: see Nutshell.cache.list()`);
   }
   return { store, stored };
 }
@@ -209,7 +231,7 @@ function modelInfo() {
   return {
     kernel: model.kernel, threads: session.threads, contextLength: session.contextLength, kvType: session.kvType,
     weightBytes: model.weight_bytes, sessionBytes: session.bytes,
-    chat: !!engine.wasm.call('can_chat'), model,
+    chat: !!session.chat, model,
   };
 }
 

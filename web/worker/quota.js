@@ -12,7 +12,7 @@ export const isQuotaError = (error) => /** @type {any} */ (error)?.name === 'Quo
 
 /** @returns {Promise<{ used: number | null, quota: number | null }>} */
 export async function estimate() {
-  const told = await navigator.storage?.estimate?.().catch(() => null);
+  const told = await navigator.storage?.estimate().catch(() => null);
   return { used: told?.usage ?? null, quota: told?.quota ?? null };
 }
 
@@ -50,7 +50,6 @@ export function quotaError(bytes, free, others, cause) {
     ? `${megabytes(bytes)} and the browser grants ${megabytes(free)}: ${megabytes(bytes - free)} are missing`
     : 'more than the browser grants';
   const names = others.slice(0, NAMED).map(({ name, id, bytes }) => `${name || id} (${megabytes(bytes)})`);
-  if (others.length > NAMED) names.push(`${others.length - NAMED} more`);
   const advice = names.length ? `delete others (Nutshell.cache.delete, or the option evict), such as ${names.join(', ')}; ` : '';
   return new NutshellError('quota', `storing this model takes ${lack}; ${advice}free disk space, or load with cache: false`,
     { cause });

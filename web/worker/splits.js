@@ -4,6 +4,10 @@ import { NutshellError } from '../shared/errors.js';
 
 const NUMBERED = /-00001-of-(\d{5})(?=\.gguf$)/i;
 
+/** @param {number} n files @param {string} but */
+const needAll = (n, but) =>
+  new NutshellError('bad-argument', `the model has ${n} files, ${but}: pass an array of all in their order`);
+
 /**
  * The address of split i of n, derived from the first one's.
  * @param {string} url of the first @param {number} i @param {number} n
@@ -13,8 +17,7 @@ export function splitUrl(url, i, n) {
   if (i === 0) return url;
   const named = NUMBERED.exec(address.pathname);
   if (!named || Number(named[1]) !== n) {
-    throw new NutshellError('bad-argument', `this is the first of ${n} files of a model, and the addresses of the others do not `
-      + 'follow from its address: pass an array of all addresses');
+    throw needAll(n, 'whose addresses do not follow from that of the first');
   }
   address.pathname = address.pathname.replace(NUMBERED, `-${String(i + 1).padStart(5, '0')}-of-${named[1]}`);
   return address.href;
@@ -23,6 +26,5 @@ export function splitUrl(url, i, n) {
 /** Split i of n, of those that the caller gave. @template T @param {T[]} all @param {number} i @param {number} n @returns {T} */
 export function givenSplit(all, i, n) {
   if (i < all.length && (i === 0 || n === all.length)) return all[i];
-  throw new NutshellError('bad-argument', `the model has ${n} files, and ${all.length} of them were given: pass an array of all, `
-    + 'in their order');
+  throw needAll(n, `and ${all.length} were given`);
 }

@@ -3,7 +3,7 @@
 // last chunk; until then the stored chunks are a download that can be resumed. Other pages of the origin use
 // the same database at the same time: each write checks in its own transaction that the manifest is still
 // there, so that no chunk outlives it.
-import { deleteDB, openDB } from 'idb';
+import { openDB, wrap } from 'idb';
 import { NutshellError } from '../shared/errors.js';
 import { fillsBuffers } from './byte_reader.js';
 import { IMPORT, IMPORT_LOCK, chunkBytesFor, lengthOf, newId } from './layout.js';
@@ -48,7 +48,7 @@ const DECOYS = fillsBuffers(new Blob().stream()) ? 4 : 0; // times the bytes of 
 /** Another page deleted the model, or a part of it, while it was being stored. */
 export class Gone extends NutshellError {
   constructor() {
-    super('storage', 'the model was deleted from the cache while it was stored or read: load it again to store it');
+    super('storage', 'the model was deleted from the cache meanwhile: load it again');
   }
 }
 
@@ -57,7 +57,7 @@ async function explain(cause) {
   if (cause instanceof NutshellError) return cause;
   if (isQuotaError(cause)) return quotaError(0, await freeBytes(), [], cause);
   return new NutshellError('storage', `the browser's storage (IndexedDB) cannot be used here (${cause}): private windows and `
-    + 'blocked site data forbid it; models then load from their source each time', { cause });
+    + 'blocked site data forbid it; load with cache: false', { cause });
 }
 
 /** WebKit aborts transactions without an error when the disk is full; nothing else aborts those that have not
@@ -407,8 +407,8 @@ export class Store {
       await this.#transact((models, chunks) => Promise.all([models.delete(id), chunks.delete(chunksOf(id))]));
     } catch (cause) {
       if (!isQuotaError(cause)) throw await explain(cause);
-      throw new NutshellError('quota', 'the disk is so full that this browser cannot even delete a model: free disk space, or '
-        + 'delete all models (Nutshell.cache.clear)', { cause });
+      throw new NutshellError('quota', 'the disk is too full to delete a model: free some, or delete all '
+        + '(Nutshell.cache.clear)', { cause });
     }
   }
 
@@ -419,7 +419,7 @@ export class Store {
       for (const { id } of await this.all()) await this.remove(id);
     } catch {
       this.close();
-      await inTime(() => deleteDB(DATABASE));
+      await inTime(() => wrap(indexedDB.deleteDatabase(DATABASE)));
     }
   }
 

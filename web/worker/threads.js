@@ -4,7 +4,7 @@
 import { startWorker } from '../shared/worker.js';
 import { instantiate } from './instantiate.js';
 
-const STACK_BYTES = 256 << 10;
+const STACK_BYTES = 512 << 10;
 
 // Now and then a worker never starts in Firefox. Then another one is tried.
 const START_MILLISECONDS = [2000, 4000];
@@ -27,6 +27,9 @@ function ask(worker, request, milliseconds) {
 
 const createWorker = () => startWorker(import.meta.url, 'nutshell thread');
 
+/** @param {number} length */
+const newWorkers = (length) => Array.from({ length }, createWorker);
+
 export class Threads {
   /** Workers that are not threads yet. */
   #fresh;
@@ -35,15 +38,17 @@ export class Threads {
 
   /** @param {number} count */
   constructor(count) {
-    this.#fresh = Array.from({ length: count }, createWorker);
+    this.#fresh = newWorkers(count);
   }
 
   /**
    * Starts the threads; those that do not start are left out.
    * @param {WebAssembly.Module} compiled
    * @param {Started} started  the engine's own instance
+   * @param {number} [more]  threads
    */
-  async start(compiled, { exports, memory }) {
+  async start(compiled, { exports, memory }, more) {
+    if (more) this.#fresh = newWorkers(more);
     await Promise.all(this.#fresh.map(async (worker) => {
       const stack = exports.nutw_thread_stack(STACK_BYTES);
       for (const milliseconds of stack ? START_MILLISECONDS : []) {
@@ -81,7 +86,7 @@ export class Threads {
  * @returns {Promise<(request: { fn: number, argument: number, crashed: number }) => void>} runs what `run` asks for
  */
 export async function becomeThread({ compiled, memory, stack, size }) {
-  const { exports } = await instantiate(compiled, memory, { nut_thread_start: () => false });
+  const { exports } = await instantiate(compiled, memory, {});
   exports._emscripten_wasm_worker_initialize(stack, size);
   return ({ fn, argument, crashed }) => {
     try {

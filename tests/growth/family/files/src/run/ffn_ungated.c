@@ -40,9 +40,9 @@ static void run(forward_step *s, const float *x, float *out) {
     const ungated_weights *w = s->layer->ffn;
     const scratch *c = block_scratch_of(s, BLOCK_ffn_ungated);
     const linear_job up = {&w->up, c->up}, down = {&w->down, out};
-    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1}, &up, 1, activate);
+    linears_run(s, (linear_input){x, s->m->hp.n_embd, 1, false}, &up, 1, activate);
     step_done(s, PROFILE_GATE_UP);
-    linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1}, &down, 1, NULL);
+    linears_run(s, (linear_input){c->hidden, s->layer->hp.n_ff, 1, false}, &down, 1, NULL);
     step_done(s, PROFILE_DOWN);
 }
 

@@ -1,0 +1,29 @@
+/*
+ * Fewer experts: those that a text uses most stay. The others go, or are merged into the one that the router
+ * takes for the most alike (Li et al. 2024, "Merge, Then Compress", M-SMoE, arXiv 2310.01334, section 3.2):
+ * hidden units are brought into the same order first, by the assignment with the largest sum of products of
+ * their weights, and experts count by their use. Routers lose the rows of those that go, so that the result
+ * is an ordinary model; in the paper routers keep them, and name the merged expert several times.
+ */
+#ifndef NUT_COMPRESS_EXPERTS_H
+#define NUT_COMPRESS_EXPERTS_H
+
+#include "evaluate/statistics.h"
+#include "kernels/dense.h"
+
+/* Of n experts in n_group groups that follow each other, the n_keep used most, as many of each group; of
+ * equal ones the first. uses (n), kept (n_keep), ascending. n_keep is a multiple of n_group. */
+void experts_choose(const uint64_t *uses, size_t n, size_t n_group, size_t n_keep, uint32_t *kept);
+
+/* into (n): for each expert the number in kept of the one that it is merged into, its own where it stays:
+ * that of its group whose scores over the text have the largest cosine. router (n, n_embd) are the rows of
+ * the router, s the statistics of its inputs with their Hessian. Memory: 4 n n_embd + 8 n^2 bytes. */
+nut_status experts_group(const float *router, const statistics *s, size_t n, size_t n_group,
+                         const uint32_t *kept, size_t n_keep, uint32_t *into, nut_error *err);
+
+/* Brings the hidden units of an expert into the order of another, and adds it, times `by`, to a sum: sum,
+ * like and expert (n_ff, n), a row for each hidden unit with all its weights. Memory: 4 n_ff^2 bytes. */
+nut_status experts_add(dense *d, const float *like, const float *expert, size_t n_ff, size_t n, float by,
+                       float *sum, nut_error *err);
+
+#endif
