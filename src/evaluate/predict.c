@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "evaluate/figures.h"
+#include "evaluate/predict.h"
 #include "run/layer_load.h"
 #include "run/session.h"
 
@@ -27,7 +28,7 @@ typedef struct predict {
     nut_session *s;
     layer_load outside, kept[MOST_KEPT];
     uint32_t n_kept, n_open;
-    uint64_t *bytes; // (n_layer) weights in memory
+    predict_layer *layers; // (n_layer)
     float *times;    // (1 + n_kept, MOST_TIMES) seconds of what is outside, and of each layer
     size_t n_times;
     unsigned n_threads;
@@ -47,12 +48,12 @@ static void touch(const layer_load *l) {
 
 static nut_status count_bytes(predict *p, nut_prediction *out, nut_error *err) {
     const nut_model *m = p->m;
-    p->bytes = mem_calloc(m->hp.n_layer, sizeof *p->bytes);
-    if (!p->bytes) return error_memory(err, m->hp.n_layer * sizeof *p->bytes);
+    p->layers = mem_calloc(m->hp.n_layer, sizeof *p->layers);
+    if (!p->layers) return error_memory(err, m->hp.n_layer * sizeof *p->layers);
     for (uint32_t il = 0; il < m->hp.n_layer; il++) {
         layer_load l;
         TRY(layer_load_begin(p->m, (int)il, &l, err));
-        out->weight_bytes += p->bytes[il] = l.memory.size;
+        out->weight_bytes += p->layers[il].bytes = l.memory.size;
         layer_load_free(&l);
     }
     for (uint64_t i = 0; i < m->header.n_tensors; i++) {
@@ -118,33 +119,35 @@ static double middle(predict *p, size_t part) {
     return figures_quantile(times, p->n_times, 0.5);
 }
 
-static bool same_kind(const nut_model *m, uint32_t a, uint32_t b) {
-    const layer_hparams *x = &m->layers[a].hp, *y = &m->layers[b].hp;
-    return x->mixer == y->mixer && x->ffn == y->ffn;
+/* Seconds a byte of the layers that ran; of those like l where there are such. */
+static double rate(const predict_layer *layers, uint32_t n, const predict_layer *l) {
+    double took = 0, bytes = 0, all = 0, all_bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const predict_layer *k = &layers[i];
+        if (!(k->seconds > 0)) continue;
+        all += k->seconds, all_bytes += (double)k->bytes;
+        if (k->mixer == l->mixer && k->ffn == l->ffn) took += k->seconds, bytes += (double)k->bytes;
+    }
+    return bytes > 0 ? took / bytes : all_bytes > 0 ? all / all_bytes : 0;
 }
 
-/* Seconds a byte of the layers that ran; of one kind where there are such. */
-static double rate(const predict *p, const double *seconds, uint32_t il) {
-    double took = 0, bytes = 0, all = 0, all_bytes = 0;
-    for (uint32_t i = 0; i < p->n_kept; i++) {
-        const uint32_t k = (uint32_t)p->kept[i].which;
-        all += seconds[i], all_bytes += (double)p->bytes[k];
-        if (same_kind(p->m, k, il)) took += seconds[i], bytes += (double)p->bytes[k];
-    }
-    return bytes > 0 ? took / bytes : all / all_bytes;
+double predict_layers(const predict_layer *layers, uint32_t n) {
+    double seconds = 0;
+    for (uint32_t i = 0; i < n; i++) seconds += rate(layers, n, &layers[i]) * (double)layers[i].bytes;
+    return seconds;
 }
 
 static void measure(predict *p, double budget, nut_prediction *out) {
-    double seconds[MOST_KEPT];
+    const nut_model *m = p->m;
     const double begin = clock_seconds();
     run_step(p);
     p->n_times = 0; // the first one finds nothing in the caches
     while (p->n_times < LEAST_TIMES || (clock_seconds() - begin < budget && p->n_times < MOST_TIMES))
         run_step(p);
-    out->seconds = middle(p, 0);
-    for (uint32_t i = 0; i < p->n_kept; i++) seconds[i] = middle(p, 1 + i);
-    for (uint32_t il = 0; il < p->m->hp.n_layer; il++)
-        out->seconds += rate(p, seconds, il) * (double)p->bytes[il];
+    for (uint32_t il = 0; il < m->hp.n_layer; il++)
+        p->layers[il].mixer = m->layers[il].hp.mixer, p->layers[il].ffn = m->layers[il].hp.ffn;
+    for (uint32_t i = 0; i < p->n_kept; i++) p->layers[p->kept[i].which].seconds = middle(p, 1 + i);
+    out->seconds = middle(p, 0) + predict_layers(p->layers, m->hp.n_layer);
     out->n_measured = p->n_kept;
 }
 
@@ -188,7 +191,7 @@ static void close(predict *p) {
     nut_session_free(p->s);
     for (uint32_t i = 0; i < p->n_open; i++) layer_load_free(&p->kept[i]);
     layer_load_free(&p->outside);
-    mem_free(p->bytes);
+    mem_free(p->layers);
     mem_free(p->times);
     nut_model_free(p->m);
     mem_free(p);

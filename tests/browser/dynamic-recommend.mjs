@@ -1,4 +1,5 @@
-// Sections of dynamic-test.mjs: predictions of speed and memory.
+// Sections of dynamic-test.mjs: predictions of speed and memory. NUT_SPEED=1: on a machine where nothing else runs, predicted
+// speeds must be near the measured ones.
 import { open } from './dynamic-setup.mjs';
 import { check, ensure, equal, skip } from './harness.mjs';
 
@@ -8,6 +9,9 @@ import { check, ensure, equal, skip } from './harness.mjs';
 const NEAR = 0.2; // of the truth
 const STEADY = 0.05; // how much two measurements of one model may differ where nothing else uses the machine
 const TRIES = 3;
+
+/** Speeds are compared where the caller says that nothing else runs: beside other suites they say nothing. */
+const JUDGED = Boolean(process.env.NUT_SPEED);
 
 /** How fast a model is, in the page: the fastest of runs that are long enough for the browser's clock. */
 async function timed(source, load) {
@@ -34,7 +38,8 @@ async function compare(browser, name, options) {
   const [told, first, second] = [tokensPerSecond, before.speed, after.speed].map((speed) => speed.toFixed(1));
   console.log(`${browser.name}: ${source}: predicted ${told} tokens/s, measured ${first} before and ${second} after; `
     + `${(memoryBytes / 1e6).toFixed(1)} MB predicted, ${(after.memory / 1e6).toFixed(1)} MB taken`);
-  if (Math.abs(tokensPerSecond / truth - 1) < NEAR) return 'right';
+  ensure(tokensPerSecond > 0 && Number.isFinite(tokensPerSecond), `${tokensPerSecond} tokens/s`);
+  if (!JUDGED || Math.abs(tokensPerSecond / truth - 1) < NEAR) return 'right';
   return Math.abs(before.speed / after.speed - 1) > STEADY ? 'busy' : 'wrong';
 }
 
@@ -44,7 +49,7 @@ export async function predicting(browser, servers) {
   await open(browser, servers);
   const options = { seconds: 2, load: { threads: 1, contextLength: 256 } };
   for (const name of names) {
-    const what = `${browser.name}: speed and memory of ${name}, from its header`;
+    const what = `${browser.name}: ${JUDGED ? 'speed and ' : ''}memory of ${name}, from its header`;
     await check(what, async () => {
       let found = 'busy';
       for (let i = 0; i < TRIES && found === 'busy'; i++) found = await compare(browser, name, options);

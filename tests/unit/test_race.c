@@ -88,9 +88,11 @@ static void test_loads(void) {
     uint8_t *file = make_file(&g, &n);
     CHECK(load_with(file, n, "no races;U4 many abacus;", &n_raced) == 0, "foreign texts are passed over");
     const bool races = n_raced > 0; // a build with one set for these activations, or a coarse clock: none
-    for (size_t i = 0; races && i + 1 < kernel_count(); i++) {
+    // What is right is kept unless something else runs here just then: it is told several times.
+    for (size_t i = 0; races && n_kept == 0 && i < 10 * (kernel_count() - 1); i++) {
+        const char *name = kernel_at(i % (kernel_count() - 1))->name;
         char text[64];
-        snprintf(text, sizeof text, "U4 few %s;U4 many %s;", kernel_at(i)->name, kernel_at(i)->name);
+        snprintf(text, sizeof text, "U4 few %s;U4 many %s;", name, name);
         n_kept += load_with(file, n, text, &n_raced);
         CHECK(n_raced == KERNEL_WIDTHS, "%zu races", n_raced);
     }
