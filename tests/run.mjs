@@ -13,7 +13,7 @@
 // need it alone, one after the other. Then those that mostly wait (for timers, servers and browsers) run two at a time, and
 // beside them, with the lowest priority, the others, one after the other: they compute, on all processors.
 //
-// A run that prints no such line, counts no case, ends badly or takes longer than its timeout (seconds, default 900)
+// A run that prints no such line, counts no case, ends badly or takes longer than its timeout (seconds, see USES)
 // counts as a failure, so that a suite cannot pass by not running. After a failure the next suites still run. Outputs are
 // stored in build/test-logs/. The last line is the sum; the exit status is 1 if anything failed.
 import { spawn } from 'node:child_process';
@@ -31,12 +31,13 @@ const LINES_AT_END = 4; // of it below the table
 const SAID = /^\s*(skip|again:)/i; // lines of a suite that are shown though nothing failed
 const GRACE = 3000; // ms for a suite's children to end by themselves
 
-/** What a suite needs of the machine: the group that it runs in, how many of its kind run at a time, and with which priority.
- *  @type {Record<string, { group: number, atOnce: number, nice: number }>} */
+/** What a suite needs of the machine: the group that it runs in, how many of its kind run at a time, with which priority, and
+ *  the seconds after which a command of it hangs. Those that compute get what the others leave, which may be little.
+ *  @type {Record<string, { group: number, atOnce: number, nice: number, timeout: number }>} */
 const USES = {
-  alone: { group: 0, atOnce: 1, nice: 0 },
-  waits: { group: 1, atOnce: 2, nice: 0 },
-  computes: { group: 1, atOnce: 1, nice: 19 }, // also where `use` is absent
+  alone: { group: 0, atOnce: 1, nice: 0, timeout: 900 },
+  waits: { group: 1, atOnce: 2, nice: 0, timeout: 900 },
+  computes: { group: 1, atOnce: 1, nice: 19, timeout: 1800 }, // also where `use` is absent
 };
 
 /** In the environment of every process of a command, with the command's number, so that processes that are left behind can
@@ -158,7 +159,7 @@ function usesOf({ name, use = 'computes' }) {
 }
 
 async function runSuite(suite) {
-  const seconds = suite.timeout ?? 900, { nice } = usesOf(suite);
+  const { nice, timeout } = usesOf(suite), seconds = suite.timeout ?? timeout;
   const sum = { name: suite.name, passed: 0, failed: 0, skipped: 0, seconds: 0, failures: [] };
   const started = Date.now();
   const log = [];

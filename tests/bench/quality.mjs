@@ -51,14 +51,19 @@ export const nutshell = (...args) =>
 
 export const referenceOf = (model) => join(OFFGRID, `${model.name}.gguf`);
 
-/** Judges a file by the logits of the reference, which are stored once, and adds a row to the table. */
-export function judge(model, tool, file, out) {
+/** Judges a file by the logits of the reference, which are stored once. */
+export function judged(model, out) {
   const stored = join(WORK, `${model.name}.logits`), text = join(WORK, 'wiki.txt');
   const common = ['--text', text, '--windows', `${model.windows}`, '--threads', '2', '--json'];
   mkdirSync(WORK, { recursive: true });
   if (!existsSync(text)) writeFileSync(text, readFileSync(join(DATA, 'text/wiki.test.raw')).subarray(0, TEXT_BYTES));
   if (!existsSync(stored)) nutshell('evaluate', referenceOf(model), '--float', ...common, '--store', stored);
-  const r = JSON.parse(nutshell('evaluate', out, '--reference', stored, ...common));
+  return JSON.parse(nutshell('evaluate', out, '--reference', stored, ...common));
+}
+
+/** Judges a file, and adds a row to the table. */
+export function judge(model, tool, file, out) {
+  const r = judged(model, out);
   if (!existsSync(TABLE)) writeFileSync(TABLE, 'model,tool,file,MB,KL,perplexity,same likeliest token %\n');
   appendFileSync(TABLE, `${model.name},${tool},${file},${(statSync(out).size / 1e6).toFixed(1)},${r.kl.toFixed(5)},${
     r.perplexity.toFixed(3)},${(100 * r.same_top).toFixed(2)}\n`);
