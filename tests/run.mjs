@@ -14,8 +14,9 @@
 // beside them, with the lowest priority, the others, one after the other: they compute, on all processors.
 //
 // A run that prints no such line, counts no case, ends badly or takes longer than its timeout (seconds, see USES)
-// counts as a failure, so that a suite cannot pass by not running. After a failure the next suites still run. Outputs are
-// stored in build/test-logs/. The last line is the sum; the exit status is 1 if anything failed.
+// counts as a failure, so that a suite cannot pass by not running. Browsers and their drivers stall now and then: a suite that
+// waits and takes too long runs once more, which is said; failures that it counts itself stand. After a failure the next suites
+// still run. Outputs are stored in build/test-logs/. The last line is the sum; the exit status is 1 if anything failed.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -31,12 +32,13 @@ const LINES_AT_END = 4; // of it below the table
 const SAID = /^\s*(skip|again:)/i; // lines of a suite that are shown though nothing failed
 const GRACE = 3000; // ms for a suite's children to end by themselves
 
-/** What a suite needs of the machine: the group that it runs in, how many of its kind run at a time, with which priority, and
- *  the seconds after which a command of it hangs. Those that compute get what the others leave, which may be little.
- *  @type {Record<string, { group: number, atOnce: number, nice: number, timeout: number }>} */
+/** What a suite needs of the machine: the group that it runs in, how many of its kind run at a time, with which priority, the
+ *  seconds after which a command of it hangs, and whether it may stall. Those that compute get what the others leave, which may
+ *  be little.
+ *  @type {Record<string, { group: number, atOnce: number, nice: number, timeout: number, stalls?: boolean }>} */
 const USES = {
   alone: { group: 0, atOnce: 1, nice: 0, timeout: 900 },
-  waits: { group: 1, atOnce: 2, nice: 0, timeout: 900 },
+  waits: { group: 1, atOnce: 2, nice: 0, timeout: 900, stalls: true },
   computes: { group: 1, atOnce: 1, nice: 19, timeout: 1800 }, // also where `use` is absent
 };
 
@@ -119,6 +121,15 @@ function counts(result, seconds) {
   return tally;
 }
 
+/** A command, and once more what stalled though it has nothing to compute. @param {string} command */
+async function runOnceMore(command, seconds, { nice, stalls }) {
+  const result = await run(command, seconds, nice);
+  if (!stalls || !result.late) return result;
+  console.log(`again: ${command} took longer than ${seconds} s; its output ended with:`);
+  console.log(result.output.trimEnd().split('\n').slice(-LINES_AT_END).map((line) => '    ' + line).join('\n'));
+  return run(command, seconds, nice);
+}
+
 /** Commands of a suite: one, or one per file that matches `each`. */
 function commandsOf(suite) {
   if (!suite.each) return [suite.command];
@@ -138,9 +149,9 @@ function inTurn(build) {
 }
 
 /** Runs commands, as many at a time as there are processors. @returns their results, in order */
-async function runAll(commands, seconds, nice) {
+async function runAll(commands, seconds, use) {
   const results = [], left = commands.entries();
-  const work = async () => { for (const [i, command] of left) results[i] = await run(command, seconds, nice); };
+  const work = async () => { for (const [i, command] of left) results[i] = await runOnceMore(command, seconds, use); };
   await Promise.all(Array.from({ length: availableParallelism() }, work));
   return results;
 }
@@ -159,7 +170,7 @@ function usesOf({ name, use = 'computes' }) {
 }
 
 async function runSuite(suite) {
-  const { nice, timeout } = usesOf(suite), seconds = suite.timeout ?? timeout;
+  const use = usesOf(suite), seconds = suite.timeout ?? use.timeout;
   const sum = { name: suite.name, passed: 0, failed: 0, skipped: 0, seconds: 0, failures: [] };
   const started = Date.now();
   const log = [];
@@ -167,7 +178,7 @@ async function runSuite(suite) {
     show(title, output);
     sum.failures.push({ title, output });
   };
-  const built = suite.build ? await inTurn(() => run(suite.build, seconds, nice)) : { output: '', status: 0, seconds: 0 };
+  const built = suite.build ? await inTurn(() => run(suite.build, seconds, use.nice)) : { output: '', status: 0, seconds: 0 };
   log.push(`$ ${suite.build ?? ':'} # ${built.seconds.toFixed(1)} s\n${built.output}`);
   const commands = commandsOf(suite);
   if (built.status !== 0) {
@@ -177,7 +188,7 @@ async function runSuite(suite) {
     sum.failed++;
     fail(`${suite.name}: no file matches ${suite.each}`, '');
   } else {
-    for (const [i, result] of (await runAll(commands, seconds, nice)).entries()) {
+    for (const [i, result] of (await runAll(commands, seconds, use)).entries()) {
       const command = commands[i], tally = counts(result, seconds);
       log.push(`$ ${command} # ${result.seconds.toFixed(1)} s\n${result.output}`);
       for (const key of /** @type {const} */ (['passed', 'failed', 'skipped'])) sum[key] += tally[key];
