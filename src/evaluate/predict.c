@@ -29,7 +29,7 @@ typedef struct predict {
     layer_load outside, kept[MOST_KEPT];
     uint32_t n_kept, n_open;
     predict_layer *layers; // (n_layer)
-    float *times;    // (1 + n_kept, MOST_TIMES) seconds of what is outside, and of each layer
+    float *times;          // (1 + n_kept, MOST_TIMES) seconds of what is outside, and of each layer
     size_t n_times;
     unsigned n_threads;
 } predict;

@@ -1,6 +1,6 @@
 /*
- * From the layers of a model that were timed to all of them: part of nut_predict_finish (nutshell_dynamic.h),
- * here for its test.
+ * From the layers of a model that were timed to all of them: part of nut_predict_finish
+ * (nutshell_dynamic.h), here for its test.
  */
 #ifndef EVALUATE_PREDICT_H
 #define EVALUATE_PREDICT_H

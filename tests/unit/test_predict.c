@@ -46,8 +46,8 @@ static void test_family(const arch *a) {
               (unsigned long long)p.weight_bytes, (unsigned long long)plan.weight_bytes);
         CHECK(p.session_bytes == plan.cache_bytes, "%s: %llu bytes of a session, not %llu", a->name,
               (unsigned long long)p.session_bytes, (unsigned long long)plan.cache_bytes);
-        CHECK(p.seconds > 0 && p.n_measured == FAMILY_LAYERS, "%s: %g s, %u layers",
-              a->name, p.seconds, p.n_measured);
+        CHECK(p.seconds > 0 && p.n_measured == FAMILY_LAYERS, "%s: %g s, %u layers", a->name, p.seconds,
+              p.n_measured);
     }
     nut_load_abort(l);
     free(file);
