@@ -150,17 +150,8 @@ static nut_status set_counts(narrow *s, size_t site, const char *suffix, char le
     return status;
 }
 
-/* Where no key says how long heads are, they are a part of the embeddings, as many as there were heads. */
-static nut_status set_length(narrow *s, const char *suffix, uint32_t length, nut_error *err) {
-    char key[96];
-    snprintf(key, sizeof key, "%.64s.%s", s->c.m->arch->name, suffix);
-    if (gguf_find(&s->c.m->header, key)) return NUT_OK;
-    return gguf_meta_int(&s->c.rewrite.meta, key, GGUF_U32, length, err);
-}
-
 static nut_status set_meta(narrow *s, nut_error *err) {
     gguf_meta *meta = &s->c.rewrite.meta;
-    const layer_hparams *most = &s->c.m->hp.most;
     if (s->o.what & NARROW_CHANNELS) {
         TRY(set_counts(s, 0, "feed_forward_length", 'F', err));
         TRY(gguf_meta_f32(meta, "nutshell.channels.share", (float)s->o.share, err));
@@ -168,8 +159,7 @@ static nut_status set_meta(narrow *s, nut_error *err) {
     if (!(s->o.what & NARROW_HEADS)) return NUT_OK;
     TRY(set_counts(s, 1, "attention.head_count", 'H', err));
     TRY(set_counts(s, 1, "attention.head_count_kv", 'h', err));
-    TRY(set_length(s, "attention.key_length", most->head_dim, err));
-    TRY(set_length(s, "attention.value_length", most->head_dim_v, err));
+    TRY(parts_set_lengths(s->c.m, meta, err));
     return gguf_meta_f32(meta, "nutshell.heads.share", (float)s->o.share, err);
 }
 

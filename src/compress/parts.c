@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "compress/layer_weights.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const part_kind parts_channels_kind = {"channels", "ffn_down.weight", "F", true, true};
@@ -108,4 +109,18 @@ double parts_weights(const nut_model *m, uint32_t il, const part_kind *k) {
         sum += (double)(n_all - n_fewer) * (double)(t->dims[0] * t->dims[1] / n_all);
     }
     return sum;
+}
+
+/* ---- metadata ---- */
+
+static nut_status set_length(const nut_model *m, const char *suffix, uint32_t length, gguf_meta *meta,
+                             nut_error *err) {
+    char key[96];
+    snprintf(key, sizeof key, "%.64s.%s", m->arch->name, suffix);
+    return gguf_find(&m->header, key) ? NUT_OK : gguf_meta_int(meta, key, GGUF_U32, length, err);
+}
+
+nut_status parts_set_lengths(const nut_model *m, gguf_meta *meta, nut_error *err) {
+    TRY(set_length(m, "attention.key_length", m->hp.most.head_dim, meta, err));
+    return set_length(m, "attention.value_length", m->hp.most.head_dim_v, meta, err);
 }

@@ -8,6 +8,7 @@
 #define NUT_COMPRESS_PARTS_H
 
 #include "model/bind.h"
+#include "model/gguf_write.h"
 
 typedef struct part_kind {
     const char *name;    // of parts
@@ -45,5 +46,8 @@ size_t parts_size_left(const nut_model *m, uint32_t il, const parts *p, char let
 size_t parts_list(const nut_model *m, uint32_t il, const parts *p, const tensor_spec *spec, uint32_t *out);
 /* Weights of one part, in all tensors of the layer. */
 double parts_weights(const nut_model *m, uint32_t il, const part_kind *k);
+/* Sets the keys that say how long heads are, where the file has none: it is then a part of the embeddings',
+ * as many as there are heads. */
+nut_status parts_set_lengths(const nut_model *m, gguf_meta *meta, nut_error *err);
 
 #endif

@@ -34,6 +34,7 @@
     X(round)           \
     X(gptq)            \
     X(vocabulary)      \
+    X(width)           \
     X(evaluate)
 // clang-format on
 

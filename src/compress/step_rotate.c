@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "compress/layer_weights.h"
 #include "compress/recipe.h"
+#include "compress/residual.h"
 #include "compress/rewrite.h"
 #include "compress/rotation.h"
 #include "evaluate/model_source.h"
@@ -60,27 +61,15 @@ static bool has_values(const tensor_spec *spec, char letter) {
     return !spec->parts && letter == 'U';
 }
 
-static bool is_norm(const tensor_spec *spec) {
-    const size_t n = strlen(spec->name), end = strlen("norm.weight");
-    return spec->kind == TENSOR_VECTOR && n >= end && !strcmp(spec->name + n - end, "norm.weight");
-}
-
 static meeting meet(const step_rotate *s, gguf_str name) {
-    const nut_model *m = s->source.m;
-    uint32_t layer;
-    gguf_str rest;
-    meeting t = {.which = BIND_MODEL};
-    t.spec = bind_find(m, name, &t.to);
-    if (!t.spec || t.spec->kind == TENSOR_STACK) return (meeting){0};
-    const bool is_matrix = t.spec->kind == TENSOR_MATRIX, in = layer_of_tensor(name, &layer, &rest);
-    const char first = t.spec->shape[0], last = t.spec->shape[is_matrix];
-    if (in) t.which = (int)layer;
-    t.gives_values = in && has_values(t.spec, last);
-    t.reads_values = in && is_matrix && first == 'P';
+    const residual_meeting r = residual_meet(s->source.m, name);
+    if (!r.spec) return (meeting){0};
+    meeting t = {.spec = r.spec, .to = r.to, .which = r.which};
+    const bool is_matrix = t.spec->kind == TENSOR_MATRIX, in = t.which != BIND_MODEL;
+    t.gives_values = in && has_values(t.spec, t.spec->shape[is_matrix]);
+    t.reads_values = in && is_matrix && t.spec->shape[0] == 'P';
     if (!s->residual) return t;
-    t.is_norm = first == 'E' && is_norm(t.spec);
-    t.reads_residual = is_matrix && first == 'E';
-    t.gives_residual = !t.is_norm && last == 'E';
+    t.is_norm = r.is_norm, t.reads_residual = r.reads, t.gives_residual = r.gives;
     return t;
 }
 
@@ -102,42 +91,14 @@ static nut_status check_heads(const nut_model *m, nut_error *err) {
                      why);
 }
 
-static bool has_tensor(const gguf *g, const char *end) {
-    const size_t n = strlen(end);
-    for (uint64_t i = 0; i < g->n_tensors; i++) {
-        const gguf_str name = g->tensors[i].name;
-        if (name.n >= n && !memcmp(name.s + name.n - n, end, n)) return true;
-    }
-    return false;
-}
-
-/* Families whose layers are attention and a feed-forward, each with one norm in front of it. */
-static bool is_plain(const nut_model *m) {
-    const uint64_t may = ARCH_PRE_NORM | ARCH_ANY_BIAS | ARCH_QKV_BIAS | ARCH_QK_NORM | ARCH_QK_NORM_FULL |
-                         ARCH_QK_NORM_EACH | ARCH_QK_NORM_LATE | ARCH_QK_NORM_MAYBE | ARCH_EMBD_SQRT |
-                         ARCH_FUSED_UP | ARCH_ROPE_FACTORS | ARCH_SINKS | ARCH_ROPE_IN_WINDOWS |
-                         ARCH_LOCAL_UNSCALED | ARCH_V_NORM | ARCH_XIELU | ARCH_HEAD;
-    if (m->arch->norm != ARCH_RMS_NORM || m->arch->features & ~may ||
-        (m->arch->features & ARCH_PRE_NORM) != ARCH_PRE_NORM || m->hp.parallel)
-        return false;
-    for (uint32_t il = 0; il < m->hp.n_layer; il++) {
-        const layer_hparams *l = &m->layers[il].hp;
-        if (l->mixer != BLOCK_mix_attention || l->beside != BLOCK_NONE || l->after != BLOCK_NONE)
-            return false;
-        if (l->ffn != BLOCK_ffn_gated && l->ffn != BLOCK_ffn_plain) return false;
-    }
-    return !has_tensor(&m->header, "norm.bias") && !has_tensor(&m->header, "cls.output.weight");
-}
-
 static nut_status check_residual(const nut_model *m, nut_error *err) {
-    if (!is_plain(m))
+    if (!residual_is_plain(m))
         return error_set(
             err, NUT_E_UNSUPPORTED,
             "\"residual\" cannot be rotated in this %s model: its layers are more than attention "
             "and a feed-forward, each behind an RMS norm; leave \"residual\" out",
             m->arch->name);
-    for (uint64_t i = 0; i < m->header.n_tensors; i++)
-        if (gguf_str_is(m->header.tensors[i].name, "output.weight")) return NUT_OK;
+    if (residual_has_output(m)) return NUT_OK;
     return error_set(err, NUT_E_UNSUPPORTED,
                      "\"residual\" needs an output matrix apart from the token embeddings, since that takes "
                      "the gain of the last norm; this model has one matrix for both, so leave \"residual\" "
@@ -197,21 +158,15 @@ static void find_values(const step_rotate *s, const meeting *t, size_t *begin, s
     *n = (size_t)arch_size(&m->hp, l, 'U');
 }
 
-/* The gain of the norm before a matrix that reads the residual. Embeddings have none. */
-static const float *gain_of(const step_rotate *s, const meeting *t) {
-    const nut_model *m = s->source.m;
-    if (t->which == BIND_MODEL)
-        return strcmp(t->spec->name, "output.weight") == 0 ? m->output_norm.weight : NULL;
-    const model_layer *l = &m->layers[t->which];
-    return strncmp(t->spec->name, "ffn", 3) == 0 ? l->ffn_norm.weight : l->attn_norm.weight;
-}
-
 static nut_status change_matrix(const step_rotate *s, const meeting *t, gguf_str name, nut_error *err) {
     const layer_weights w = layer_weights_of(s->source.m, name);
     turn by = {.n_rows = w.n_rows};
     if (!w.n)
         return error_set(err, NUT_E_UNSUPPORTED, "tensor %.*s cannot be rotated here", (int)name.n, name.s);
-    if (t->reads_residual) by.cols = &s->of_residual, by.gain = gain_of(s, t);
+    if (t->reads_residual) {
+        const residual_meeting r = residual_meet(s->source.m, name);
+        by.cols = &s->of_residual, by.gain = residual_gain(s->source.m, &r);
+    }
     if (t->reads_values) by.cols = &s->of_heads;
     if (t->gives_residual) by.rows = &s->of_residual;
     if (t->gives_values) by.rows = &s->of_heads, find_values(s, t, &by.row, &by.n_rows);

@@ -127,6 +127,7 @@ for (const [name, steps] of Object.entries({
   'fewer layers': [{ step: 'layers', remove: 1 }],
   'narrower layers': [{ step: 'channels', share: 0.2 }],
   'fewer heads': [{ step: 'heads', share: 0.5 }],
+  'a narrower residual': [{ step: 'width', share: 0.1 }],
   'fewer tokens': [{ step: 'vocabulary', tokens: 450 }],
   'a type for each matrix': [{ step: 'calibrate', windows: 2 }, { step: 'gptq', bpw: 12 }],
 })) {
