@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "compress/activity.h"
 #include "compress/channels.h"
 #include "compress/parts.h"
 #include "compress/shares.h"
@@ -22,6 +23,7 @@ typedef struct narrow {
     float *row;           // of the widest matrix whose columns change
     layer_weights now;    // of the tensor that is written
     double before, after; // parameters
+    bool has_zeros;       // that an order is for
 } narrow;
 
 /* ---- kinds ---- */
@@ -53,7 +55,7 @@ static nut_status count_left(const narrow *s, size_t site, uint32_t il, parts *p
     const uint32_t step = step_of(p->kind, p->n);
     p->n_keep = s->shares.n_left ? s->shares.n_left[site * s->c.m->hp.n_layer + il]
                                  : (uint32_t)((1 - s->o.share) * (double)p->n / step + 0.5) * step;
-    if (p->n_keep && (p->n_keep < p->n || s->shares.n_left)) return NUT_OK;
+    if (p->n_keep && (p->n_keep < p->n || s->shares.n_left || !(s->o.share > 0))) return NUT_OK;
     return error_set(err, NUT_E_ARGUMENT,
                      "a share of %g leaves layer %u %s of its %u %s, which go by %u; give a %s one",
                      s->o.share, (unsigned)il, p->n_keep ? "all" : "none", (unsigned)p->n, p->kind->name,
@@ -153,8 +155,11 @@ static nut_status set_counts(narrow *s, size_t site, const char *suffix, char le
 static nut_status set_meta(narrow *s, nut_error *err) {
     gguf_meta *meta = &s->c.rewrite.meta;
     if (s->o.what & NARROW_CHANNELS) {
-        TRY(set_counts(s, 0, "feed_forward_length", 'F', err));
-        TRY(gguf_meta_f32(meta, "nutshell.channels.share", (float)s->o.share, err));
+        if (s->o.share > 0) {
+            TRY(set_counts(s, 0, "feed_forward_length", 'F', err));
+            TRY(gguf_meta_f32(meta, "nutshell.channels.share", (float)s->o.share, err));
+        }
+        if (s->o.order) TRY(gguf_meta_int(meta, "nutshell.channels.order", GGUF_BOOL, true, err));
     }
     if (!(s->o.what & NARROW_HEADS)) return NUT_OK;
     TRY(set_counts(s, 1, "attention.head_count", 'H', err));
@@ -207,13 +212,18 @@ static nut_status find_behind(const changing *c, uint32_t il, const part_kind *k
 
 static nut_status remove_parts(narrow *s, uint32_t il, const parts *p, nut_error *err) {
     behind b;
+    nut_status status = NUT_OK;
     TRY(find_behind(&s->c, il, p->kind, &b, err));
     if (p->kind->drifts) b.in.drift = calibrate_drift(s->c.calibrate, &b.in.n_drift);
-    const nut_status status =
-        channels_remove(s->c.d, &b.in, b.w.n_rows, b.w.n_cols, b.weights, p->n_keep, p->kept, err);
+    if (s->o.share > 0)
+        status = channels_remove(s->c.d, &b.in, b.w.n_rows, b.w.n_cols, b.weights, p->n_keep, p->kept, err);
+    else
+        for (uint32_t i = 0; i < p->n; i++) p->kept[i] = i;
     if (status == NUT_OK) layer_weights_set(&b.w, 0, b.w.n_rows, b.weights);
     mem_free(b.weights);
-    return status;
+    if (status != NUT_OK || !s->o.order || p->kind != &parts_channels_kind) return status;
+    s->has_zeros |= activity_has_zeros(b.in.s);
+    return activity_order(b.in.s, p->n_keep, p->kept, err);
 }
 
 static nut_status change_layer(changing *c, uint32_t il, nut_error *err) {
@@ -308,6 +318,9 @@ static void end(changing *c) {
                                 s->after / 1e6, s->before / 1e6);
     for (size_t site = 0; site < SITES && n < sizeof c->note; site++)
         n += tell_parts(s, site, c->note + n, sizeof c->note - n);
+    if (s->o.order && n < sizeof c->note)
+        snprintf(c->note + n, sizeof c->note - n, "; channels are in order%s",
+                 s->has_zeros ? "" : ", which gains nothing here: none was ever zero");
 }
 
 static void free_narrow(changing *c) {
@@ -323,7 +336,11 @@ static void free_narrow(changing *c) {
 /* ---- the job ---- */
 
 nut_status narrow_check(const narrow_options *o, nut_error *err) {
-    if (!(o->share > 0))
+    if (o->order && !(o->share > 0) && (o->by_layer || o->what != NARROW_CHANNELS))
+        return error_set(err, NUT_E_ARGUMENT,
+                         "an order alone takes nothing away: leave out \"by_layer\" and \"heads\", or give "
+                         "a \"share\"");
+    if (!(o->share > 0) && !o->order)
         return error_set(err, NUT_E_ARGUMENT, "say which part of the %s goes: \"share\": 0.3",
                          o->what & NARROW_CHANNELS ? "channels" : "heads");
     if (o->what == (NARROW_CHANNELS | NARROW_HEADS) && !o->by_layer)
@@ -341,8 +358,9 @@ nut_status narrow_begin(recipe *r, const narrow_options *o, nut_job **out, nut_e
                                           .rows = rows,
                                           .end = end,
                                           .free = free_narrow};
-    const bool fits = (o->what & NARROW_CHANNELS) && !o->alone;
-    const changing_wants wants = {.kinds = STATISTICS_HESSIAN,
+    const bool fits = (o->what & NARROW_CHANNELS) && !o->alone && o->share > 0;
+    const changing_wants wants = {.kinds = (o->share > 0 ? STATISTICS_HESSIAN : 0u) |
+                                           (o->order ? STATISTICS_TOGETHER : 0u),
                                   .window = o->window,
                                   .fitted = fits ? parts_channels_kind.behind : NULL};
     changing *c;

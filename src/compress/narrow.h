@@ -15,10 +15,13 @@ typedef struct narrow_options {
     double share;  // of the parts that goes
     bool by_layer; // each layer loses as many as cost little there (shares.h); else all lose the same share
     bool alone;    // what layers before have lost is not made up for
+    bool order;    // channels that stay are put in order (activity.h); none has to go then, and the model
+                   // computes the same
     uint32_t window; // of the text
 } narrow_options;
 
-/* E_ARGUMENT where the share is not positive, or both kinds are to lose the same one. */
+/* E_ARGUMENT where the share is not positive and no order is asked for, or both kinds are to lose the same
+ * one. */
 nut_status narrow_check(const narrow_options *o, nut_error *err);
 /* Begins the job. */
 nut_status narrow_begin(recipe *r, const narrow_options *o, nut_job **out, nut_error *err);

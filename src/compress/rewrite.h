@@ -21,7 +21,7 @@ typedef struct rewrite_tensor {
     const gguf_tensor *from; // of the source
     gguf_str name;
     uint64_t n_cols, n_rows; // of the new one: all rows of all dimensions but the first
-    const uint32_t *rows;    // (n_rows / each) of the source, ascending; NULL: all
+    const uint32_t *rows;    // (n_rows / each) of the source, in any order; NULL: all
     uint64_t each;           // rows that each of them stands for, such as those of a stack's matrix; 0: one
     bool computed;           // its values come from rewrite.rows
 } rewrite_tensor;

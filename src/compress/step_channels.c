@@ -4,6 +4,8 @@
  * stay alike and the file is an ordinary one of its family; "by_layer": each layer loses as many as cost
  * little there (shares.h); "heads": heads go with them, in one choice. The matrix behind the channels is
  * fitted to those that are left, and to what the layers before have lost, unless "alone" says otherwise.
+ * "order": channels that are active together come together, and the most active ones first (activity.h);
+ * without a share nothing else changes.
  */
 #include "compress/narrow.h"
 
@@ -14,6 +16,7 @@ static narrow_options options_of(const recipe_values *v) {
                             .share = v->share,
                             .by_layer = v->by_layer,
                             .alone = v->alone,
+                            .order = v->order,
                             .window = (uint32_t)v->window};
 }
 
@@ -32,6 +35,7 @@ static const recipe_option options[] = {
     {"by_layer", RECIPE_FLAG, offsetof(recipe_values, by_layer), 0, 0},
     {"heads", RECIPE_FLAG, offsetof(recipe_values, heads), 0, 0},
     {"alone", RECIPE_FLAG, offsetof(recipe_values, alone), 0, 0},
+    {"order", RECIPE_FLAG, offsetof(recipe_values, order), 0, 0},
     {"window", RECIPE_NUMBER, offsetof(recipe_values, window), 16, 4096},
 };
 

@@ -37,6 +37,7 @@ void gather_free(gather *g) {
     for (size_t i = 0; i < g->n_rows; i++) mem_free(g->rows[i].memory);
     mem_free(g->rows);
     mem_free(g->packed);
+    mem_free(g->active);
     *g = (gather){0};
 }
 
@@ -52,7 +53,8 @@ uint64_t gather_bytes(unsigned kinds, uint64_t n_cols) {
     const uint64_t half = n_cols < UINT32_MAX / 2 ? n_cols * (n_cols + 1) / 2 : UINT64_MAX / 16;
     return n_cols * sizeof(double) +
            (kinds & STATISTICS_RANGES ? n_cols * (sizeof(double) + sizeof(float)) : 0) +
-           (kinds & STATISTICS_HESSIAN ? half * sizeof(double) : 0);
+           (kinds & STATISTICS_HESSIAN ? half * sizeof(double) : 0) +
+           (kinds & STATISTICS_TOGETHER ? half * sizeof(double) : 0);
 }
 
 /* Doubles first, then floats, in one block. */
@@ -64,17 +66,18 @@ static bool take_memory(const gather *g, gather_row *row) {
     row->s.kinds = g->kinds;
     row->s.sum_squares = at, at += n;
     if (g->kinds & STATISTICS_HESSIAN) row->s.hessian = at, at += gemm_half(n);
+    if (g->kinds & STATISTICS_TOGETHER) row->s.together = at, at += gemm_half(n);
     if (g->kinds & STATISTICS_RANGES) row->s.sum = at, row->s.max_abs = (float *)(at + n);
     return true;
 }
 
-static bool reserve_packed(gather *g, size_t n) {
-    if (n <= g->n_packed) return true;
-    mem_free(g->packed);
-    g->n_packed = 0;
-    g->packed = n < SIZE_MAX / sizeof(float) ? mem_alloc(n * sizeof(float)) : NULL;
-    if (g->packed) g->n_packed = n;
-    return g->packed;
+static bool reserve(float **floats, size_t *room, size_t n) {
+    if (n <= *room) return true;
+    mem_free(*floats);
+    *room = 0;
+    *floats = n < SIZE_MAX / sizeof(float) ? mem_alloc(n * sizeof(float)) : NULL;
+    if (*floats) *room = n;
+    return *floats;
 }
 
 /* ---- sums ---- */
@@ -84,6 +87,7 @@ typedef struct gather_call {
     const gather_row *row;
     const float *x; // (n_tokens, n_cols)
     size_t n_tokens;
+    double *products; // the half that x x^T is added to
 } gather_call;
 
 static void pack_member(void *ctx, unsigned i, unsigned n) {
@@ -91,10 +95,9 @@ static void pack_member(void *ctx, unsigned i, unsigned n) {
     gemm_gram_pack(c->x, c->n_tokens, c->row->s.n_cols, c->g->packed, i, n);
 }
 
-/* The gatherer owns the memory that everyone else only reads. */
-static void hessian_member(void *ctx, unsigned i, unsigned n) {
+static void products_member(void *ctx, unsigned i, unsigned n) {
     const gather_call *c = ctx;
-    gemm_gram_add(c->g->packed, c->n_tokens, c->row->s.n_cols, (double *)c->row->s.hessian, i, n);
+    gemm_gram_add(c->g->packed, c->n_tokens, c->row->s.n_cols, c->products, i, n);
 }
 
 static void add_squares(const gather_call *c, size_t begin, size_t end) {
@@ -125,17 +128,31 @@ static void sums_member(void *ctx, unsigned i, unsigned n) {
     if (c->g->kinds & STATISTICS_RANGES) add_ranges(c, begin, end);
 }
 
+static bool add_products(gather *g, gather_call *c, const double *to) {
+    if (!reserve(&g->packed, &g->n_packed, gemm_gram_room(c->n_tokens, c->row->s.n_cols))) return false;
+    c->products = (double *)to; // the gatherer owns the memory that everyone else only reads
+    threads_run(g->team, pack_member, c);
+    threads_run(g->team, products_member, c);
+    return true;
+}
+
+static bool add_together(gather *g, const gather_call *c) {
+    const size_t n = c->n_tokens * c->row->s.n_cols;
+    if (!reserve(&g->active, &g->n_active, n)) return false;
+    for (size_t i = 0; i < n; i++) g->active[i] = c->x[i] < 0 || c->x[i] > 0;
+    gather_call of_active = *c;
+    of_active.x = g->active;
+    return add_products(g, &of_active, c->row->s.together);
+}
+
 /* Adds an input to what is gathered for the row. */
 static bool add_input(gather *g, gather_row *row, const float *x, size_t n_tokens) {
-    gather_call c = {g, row, x, n_tokens};
+    gather_call c = {g, row, x, n_tokens, NULL};
     if (!row->memory && !take_memory(g, row)) return false;
     threads_run(g->team, sums_member, &c);
     row->s.n_tokens += n_tokens;
-    if (!(g->kinds & STATISTICS_HESSIAN)) return true;
-    if (!reserve_packed(g, gemm_gram_room(n_tokens, row->s.n_cols))) return false;
-    threads_run(g->team, pack_member, &c);
-    threads_run(g->team, hessian_member, &c);
-    return true;
+    if (g->kinds & STATISTICS_HESSIAN && !add_products(g, &c, row->s.hessian)) return false;
+    return !(g->kinds & STATISTICS_TOGETHER) || add_together(g, &c);
 }
 
 /* ---- linears ---- */

@@ -28,6 +28,8 @@ typedef struct gather {
     size_t last;   // row that was seen last
     float *packed; // (n_packed)
     size_t n_packed;
+    float *active; // (n_active) 1 where an input is not zero
+    size_t n_active;
     bool no_memory;
 } gather;
 

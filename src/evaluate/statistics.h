@@ -9,9 +9,10 @@
 
 /* Kinds, as bits. */
 enum {
-    STATISTICS_SQUARES = 1, // sum_squares: llama.cpp's importance matrix
-    STATISTICS_RANGES = 2,  // sum and max_abs
-    STATISTICS_HESSIAN = 4, // hessian
+    STATISTICS_SQUARES = 1,  // sum_squares: llama.cpp's importance matrix
+    STATISTICS_RANGES = 2,   // sum and max_abs
+    STATISTICS_HESSIAN = 4,  // hessian
+    STATISTICS_TOGETHER = 8, // together
 };
 
 /* Of the inputs of one matrix (n_rows, n_cols). */
@@ -24,6 +25,7 @@ typedef struct statistics {
     const float *max_abs;      // (n_cols) largest magnitude
     const double *hessian;     // sum of x x^T, the half that is kept: row i has columns 0 .. i and begins at
                                // i * (i + 1) / 2
+    const double *together;    // inputs for which columns i and j are both not zero, its half as hessian's
 } statistics;
 
 /* Element (i, j) of the whole symmetric matrix. */

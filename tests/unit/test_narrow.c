@@ -1,6 +1,7 @@
 /* Models that lose channels and heads, beside what NumPy makes of the papers' formulas
  * (tests/golden/prune.py). */
 #include "changed_faults.h"
+#include "compress/activity.h"
 #include "compress/channels.h"
 #include "compress/shares.h"
 #include "long_text.h"
@@ -79,6 +80,31 @@ static void test_channels(void) {
     dense_free(d);
     threads_free(team);
     free(a);
+}
+
+/* ---- an order ---- */
+
+/* Column i is active for tokens of its group alone, i % 4, of which group k has 10 (k + 1); one is never. So
+ * groups come together, the most active one first, and in them the first columns. */
+static void test_activity(void) {
+    enum { N = 17 };
+    static const uint32_t want[N] = {3, 7, 11, 15, 2, 6, 10, 14, 1, 5, 9, 13, 0, 4, 8, 12, 16};
+    double together[N * (N + 1) / 2] = {0};
+    uint32_t columns[N], some[] = {16, 4, 9, 5, 3};
+    nut_error err = {0};
+    for (uint32_t i = 0; i < N - 1; i++)
+        for (uint32_t j = 0; j <= i; j++)
+            together[i * (i + 1) / 2 + j] = i % 4 == j % 4 ? 10 * (i % 4 + 1) : 0;
+    const statistics s = {.kinds = STATISTICS_TOGETHER, .n_tokens = 100, .n_cols = N, .together = together};
+    for (uint32_t i = 0; i < N; i++) columns[i] = N - 1 - i;
+    CHECK(activity_order(&s, N, columns, &err) == NUT_OK && !memcmp(columns, want, sizeof want),
+          "columns come as %u, %u, %u, %u, %u, ...", columns[0], columns[1], columns[2], columns[3],
+          columns[4]);
+    CHECK(activity_order(&s, 5, some, &err) == NUT_OK && some[0] == 3 && some[1] == 5 && some[2] == 9 &&
+              some[3] == 4 && some[4] == 16,
+          "%u, %u, %u, %u, %u", some[0], some[1], some[2], some[3], some[4]);
+    CHECK(activity_has_zeros(&s), "zeros");
+    CHECK(!activity_has_zeros(&(statistics){.n_tokens = 10, .n_cols = 1, .together = together}), "no zeros");
 }
 
 /* ---- shares by layer ---- */
@@ -263,6 +289,71 @@ static void test_families(void) {
     free(text);
 }
 
+/* In another order a model with ReLU computes the same, and one vector of four columns holds what was active
+ * in four. */
+static void test_order(void) {
+    static const char recipe[] = "[{\"step\": \"channels\", \"order\": true, \"window\": 16}]";
+    enum { N_FF = 37 };
+    const arch *a = arch_find((gguf_str){"arcee", 5});
+    make_gguf g = make_family(a, &family_odd);
+    int32_t ids[N_IDS];
+    for (int i = 0; i < N_IDS; i++) ids[i] = 3 + (7 * i + 1) % 250;
+    for (size_t r = 0; r < N_FF; r++) // every eighth channel is left
+        if (r % 8) clear_rows(&g, "blk.1.ffn_up.weight", r, 1);
+    size_t n, n_text;
+    uint32_t n_vocab = 0;
+    uint8_t *file = make_file(&g, &n);
+    char *text = long_text(&n_text);
+    changed c = change(file, n, recipe, text, n_text);
+    if (CHECK(c.status == NUT_OK && c.m.done && !c.m.n_wrong, "%s", c.err.message)) {
+        gguf out = header_of(&c.m);
+        const gguf_tensor *up = tensor_of(&out, "blk.1.ffn_up.weight");
+        const float *w = (const float *)(const void *)(c.m.out + up->offset);
+        for (size_t r = 0; r < N_FF; r++) {
+            bool any = false;
+            for (size_t i = 0; i < up->dims[0]; i++) any |= w[r * (size_t)up->dims[0] + i] != 0.0f;
+            CHECK(any == (r < (N_FF + 7) / 8), "row %zu", r);
+        }
+        CHECK(gguf_find(&out, "nutshell.channels.order") && !gguf_find(&out, "nutshell.channels.share"),
+              "metadata");
+        CHECK(strstr(c.m.notes, "channels are in order") && !strstr(c.m.notes, "gains nothing"), "%s",
+              c.m.notes);
+        gguf_free(&out);
+        float *x = logits_of(file, n, ids, &n_vocab), *y = logits_of(c.m.out, c.m.n_out, ids, &n_vocab);
+        double worst = 0;
+        for (uint32_t i = 0; x && y && i < n_vocab; i++) worst = fmax(worst, fabs((double)(x[i] - y[i])));
+        CHECK(x && y && worst < 2e-5, "logits are %g off", worst);
+        free(x), free(y);
+    }
+    free(c.m.out), free(file), free(text);
+    make_free(&g);
+}
+
+/* With a share the order is that of those that stay; without zeros it is said that it gains nothing. */
+static void test_order_of_fewer(void) {
+    static const char plain[] = "[{\"step\": \"channels\", \"share\": 0.25}]",
+                      ordered[] = "[{\"step\": \"channels\", \"share\": 0.25, \"order\": true}]";
+    make_gguf g = make_model(&(make_options){.n_ff = 128});
+    int32_t ids[N_IDS];
+    for (int i = 0; i < N_IDS; i++) ids[i] = (7 * i + 1) % 260;
+    size_t n, n_text;
+    uint32_t n_vocab = 0;
+    uint8_t *file = make_file(&g, &n);
+    char *text = long_text(&n_text);
+    changed a = change(file, n, plain, text, n_text), b = change(file, n, ordered, text, n_text);
+    if (CHECK(a.status == NUT_OK && b.status == NUT_OK, "%s%s", a.err.message, b.err.message)) {
+        float *x = logits_of(a.m.out, a.m.n_out, ids, &n_vocab),
+              *y = logits_of(b.m.out, b.m.n_out, ids, &n_vocab);
+        double worst = 0;
+        for (uint32_t i = 0; x && y && i < n_vocab; i++) worst = fmax(worst, fabs((double)(x[i] - y[i])));
+        CHECK(x && y && worst < 2e-5, "logits are %g off", worst);
+        CHECK(strstr(b.m.notes, "none was ever zero"), "%s", b.m.notes);
+        free(x), free(y);
+    }
+    free(a.m.out), free(b.m.out), free(file), free(text);
+    make_free(&g);
+}
+
 static bool has_numbers(const gguf *g, const char *key, uint32_t a, uint32_t b) {
     const gguf_kv *kv = gguf_find(g, key);
     int64_t x = 0, y = 0;
@@ -312,6 +403,7 @@ static void test_refusals(void) {
         {"[{\"step\": \"channels\", \"share\": 0.01}]", "leaves layer 0 all of its 128 channels"},
         {"[{\"step\": \"channels\", \"share\": 0.9, \"by_layer\": true}]", "an eighth of each layer stays"},
         {"[{\"step\": \"channels\", \"share\": 0.5, \"heads\": true}]", "add \"by_layer\": true"},
+        {"[{\"step\": \"channels\", \"order\": true, \"by_layer\": true}]", "leave out \"by_layer\""},
         {"[{\"step\": \"heads\"}]", "say which part of the heads"},
         {"[{\"step\": \"heads\", \"share\": 0.9}]", "leaves layer 0 none of its 2 groups of heads"},
         {"[{\"step\": \"heads\", \"share\": 0.1}]", "leaves layer 0 all of its 2 groups of heads"},
@@ -367,6 +459,7 @@ static void test_memory(void) {
     static const char *const recipes[] = {
         "[{\"step\": \"channels\", \"share\": 0.5}, {\"step\": \"heads\", \"share\": 0.5}]",
         "[{\"step\": \"channels\", \"share\": 0.5, \"by_layer\": true, \"heads\": true}]",
+        "[{\"step\": \"channels\", \"order\": true}]",
     };
     make_gguf g = make_model(&(make_options){.n_ff = 128});
     size_t n, n_text;
@@ -380,6 +473,9 @@ static void test_memory(void) {
 
 int main(void) {
     test_channels();
+    test_activity();
+    test_order();
+    test_order_of_fewer();
     test_shares();
     test_sizes();
     test_typical_square();
