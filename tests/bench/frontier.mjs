@@ -24,6 +24,7 @@ const KINDS = {
   'a tenth of the channels': [{ step: 'channels', share: 0.1, by_layer: true }],
   'a ninth of the heads': [{ step: 'heads', share: 0.11 }],
   '3 of 30 layers': [{ step: 'layers', remove: 3 }],
+  'a ninth of the width': [{ step: 'width', share: 0.1 }],
 };
 
 /** @typedef {Record<string, string>} Row */
@@ -82,7 +83,7 @@ function time() {
 // ---- the figure ----------------------------------------------------------------------------------------------------------
 
 const WIDTH = 760, PANEL = 270, HEIGHT = 320, LEFT = 46, TOP = 30, BOTTOM = 40, LEGEND = 2 * PANEL + 20;
-const COLORS = ['#a4672f', '#3f7392', '#5d8a4a', '#8a5d8a', '#b0413e', '#c78c3c', '#4a7f7f'];
+const COLORS = ['#a4672f', '#3f7392', '#5d8a4a', '#8a5d8a', '#b0413e', '#c78c3c', '#4a7f7f', '#777777'];
 const STYLE = `
   text { font: 12.5px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; fill: #2b2119; }
   .grid { stroke: #8884; }
