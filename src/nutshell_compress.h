@@ -82,14 +82,15 @@ typedef struct nut_correct_options {
     const char *text; // (n_text) to weigh errors by, the caller's likewise; NULL: the built-in one
     size_t n_text;
     uint32_t rank;      // of each matrix
+    uint32_t columns;   // in the place of a rank, columns of each matrix that come back; 0: none
     uint32_t window;    // tokens that are run together; 0: 512, or the model's context
     uint32_t n_threads; // 0: 1
 } nut_correct_options;
 
 /* A job that reads a model and writes an adapter, a GGUF file as nut_model_add_adapter takes it and
- * llama.cpp too: with it a rounded form of the model is as near to the model as the rank allows. Columns
- * must not have been scaled. E_ARGUMENT where the models do not belong together. Memory: that of
- * nut_calibrate_begin, and the adapter in floats. */
+ * llama.cpp too: with it a rounded form of the model is as near to the model as the rank allows, or has the
+ * columns back whose rounding costs most. Columns must not have been scaled. E_ARGUMENT where the models do
+ * not belong together. Memory: that of nut_calibrate_begin, and the adapter in floats. */
 nut_status nut_correct_begin(const nut_correct_options *options, nut_job **out, nut_error *err);
 
 typedef struct nut_attach_options {

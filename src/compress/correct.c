@@ -2,8 +2,11 @@
  * What rounding has lost, as an adapter of low rank: for each matrix W of a layer and what it has become, V,
  * the best B A of a rank for W - V in what the inputs make of it (low_rank.h). Without the inputs it is LoRC
  * (Yao et al. 2023, arXiv 2303.08302, section 4); weighed by them, EoRA (Liu et al. 2024, arXiv 2410.21271,
- * section 3). The adapter is one as training makes them, so whatever runs LoRA runs it, llama.cpp too. V may
- * be of any type, and made by any method that leaves the shapes of matrices as they are.
+ * section 3). Or whole columns of W - V, those whose loss costs most, of which A only says where they stand:
+ * what OWQ (Lee et al. 2023, arXiv 2306.02272) and SpQR (Dettmers et al. 2023, arXiv 2306.03078) keep in
+ * floats beside the rounded weights. The adapter is one as training makes them, so whatever runs LoRA runs
+ * it, llama.cpp too. V may be of any type, and made by any method that leaves the shapes of matrices as they
+ * are.
  */
 #include "nutshell_compress.h"
 
@@ -48,6 +51,10 @@ static nut_status not_alike(gguf_str name, nut_error *err) {
                      (int)name.n, name.s);
 }
 
+static uint32_t rank_of(const correct *c) {
+    return c->options.columns ? c->options.columns : c->options.rank;
+}
+
 static nut_status find_both(const correct *c, gguf_str name, both *out, nut_error *err) {
     const linear *v = bind_linear(c->options.changed, name);
     *out = (both){.w = layer_weights_of(calibrate_model(c->calibrate), name), .name = name};
@@ -56,9 +63,10 @@ static nut_status find_both(const correct *c, gguf_str name, both *out, nut_erro
         return not_alike(name, err);
     out->v = &v->w;
     const size_t most = out->w.n_rows < out->w.n_cols ? out->w.n_rows : out->w.n_cols;
-    if (c->options.rank < most) return NUT_OK;
-    return error_set(err, NUT_E_ARGUMENT, "a rank of %u is no low one for tensor %.*s, whose own is %zu",
-                     c->options.rank, (int)name.n, name.s, most);
+    if (rank_of(c) < most) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT,
+                     "a rank of %u, or as many columns, is no low one for tensor %.*s, whose own is %zu",
+                     rank_of(c), (int)name.n, name.s, most);
 }
 
 /* W - V, (n_rows, n_cols), to be freed; it is NULL where there is no difference. */
@@ -82,7 +90,7 @@ static nut_status difference(correct *c, const both *b, float **out, nut_error *
 
 /* The first columns of B and rows of A, as floats, to the writer. */
 static nut_status keep_factors(correct *c, gguf_str name, const low_rank *l, nut_error *err) {
-    const size_t rank = c->options.rank, n_a = rank * l->n_cols;
+    const size_t rank = rank_of(c), n_a = rank * l->n_cols;
     float *a = mem_alloc((n_a + rank * l->n_rows) * sizeof *a), *b = a + n_a;
     if (!a) return error_memory(err, (n_a + rank * l->n_rows) * sizeof *a);
     for (size_t i = 0; i < n_a; i++) a[i] = (float)l->a[i];
@@ -101,7 +109,9 @@ static nut_status correct_tensor(correct *c, const gguf_tensor *t, nut_error *er
     TRY(find_both(c, t->name, &b, err));
     TRY(difference(c, &b, &e, err));
     if (!e) return NUT_OK;
-    nut_status status = low_rank_new(c->d, s, b.w.n_rows, b.w.n_cols, e, &l, err);
+    nut_status status = c->options.columns
+                            ? low_rank_columns(s, b.w.n_rows, b.w.n_cols, e, c->options.columns, &l, err)
+                            : low_rank_new(c->d, s, b.w.n_rows, b.w.n_cols, e, &l, err);
     if (status == NUT_OK) status = keep_factors(c, t->name, &l, err);
     low_rank_free(&l);
     mem_free(e);
@@ -154,12 +164,13 @@ static nut_status begin_write(correct *c, nut_error *err) {
                          "the models have other weights: columns were scaled (\"scales\" of step gptq; none "
                          "are with \"scales\": \"none\"), or the smaller one was not made of this one");
     w->type = &format_table[FORMAT_F16];
-    TRY(gguf_meta_int(&w->meta, "nutshell.correct.rank", GGUF_U32, c->options.rank, err));
+    TRY(gguf_meta_int(&w->meta, c->options.columns ? "nutshell.correct.columns" : "nutshell.correct.rank",
+                      GGUF_U32, rank_of(c), err));
     TRY(gguf_meta_int(&w->meta, "nutshell.correct.calibration_tokens", GGUF_U64,
                       (int64_t)calibrate_n_tokens(c->calibrate), err));
     TRY(adapter_write_begin(w, m, 0, err));
-    snprintf(c->note, sizeof c->note, "%zu matrices differ by %.2f %% of their size; rank %u for each", w->n,
-             100 * c->lost / c->all, c->options.rank);
+    snprintf(c->note, sizeof c->note, "%zu matrices differ by %.2f %% of their size; %s %u for each", w->n,
+             100 * c->lost / c->all, c->options.columns ? "columns:" : "rank", rank_of(c));
     job_note(&c->job, c->note);
     c->phase = run_write;
     return NUT_OK;
@@ -197,12 +208,16 @@ static void free_job(nut_job *job) {
 
 static nut_status begin(correct *c, nut_error *err) {
     const nut_correct_options *o = &c->options;
-    const calibrate_options calibrate = {
-        .kinds = STATISTICS_HESSIAN, .n_threads = o->n_threads, .window = o->window};
+    const calibrate_options calibrate = {.kinds = o->columns ? STATISTICS_SQUARES : STATISTICS_HESSIAN,
+                                         .n_threads = o->n_threads,
+                                         .window = o->window};
     const unsigned n_threads = o->n_threads ? o->n_threads : 1;
     if (!o->changed || o->changed->header_only)
         return error_set(err, NUT_E_ARGUMENT, "give the smaller model with its weights");
-    if (!o->rank) return error_set(err, NUT_E_ARGUMENT, "the rank of an adapter is at least 1");
+    if (!o->rank && !o->columns)
+        return error_set(err, NUT_E_ARGUMENT, "the rank of an adapter, or its columns, are at least 1");
+    if (o->rank && o->columns)
+        return error_set(err, NUT_E_ARGUMENT, "an adapter has a rank or columns; give one of them");
     TRY(threads_new(n_threads < 64 ? n_threads : 64, &c->team, err));
     TRY(dense_new(c->team, &c->d, err));
     size_t n_text = o->n_text;

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "base/sort.h"
 #include "compress/eigen.h"
 #include "compress/factor.h"
 
@@ -134,6 +135,56 @@ void low_rank_free(low_rank *l) {
     mem_free(l->b);
     mem_free(l->a);
     *l = (low_rank){0};
+}
+
+/* ---- columns ---- */
+
+typedef struct ranked_column {
+    double cost;
+    size_t at;
+} ranked_column;
+
+/* The dearest first; of equal ones the first. */
+static int compare_columns(const void *a, const void *b) {
+    const ranked_column *x = a, *y = b;
+    if (x->cost != y->cost) return x->cost > y->cost ? -1 : 1;
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+static nut_status rank_columns(const statistics *s, size_t n_rows, size_t n_cols, const float *w,
+                               ranked_column *columns, nut_error *err) {
+    for (size_t c = 0; c < n_cols; c++) columns[c] = (ranked_column){0, c};
+    for (size_t i = 0; i < n_rows * n_cols; i++) columns[i % n_cols].cost += (double)w[i] * (double)w[i];
+    for (size_t c = 0; c < n_cols; c++) {
+        if (s && s->n_tokens) columns[c].cost *= s->sum_squares[c] / (double)s->n_tokens;
+        if (!isfinite(columns[c].cost))
+            return error_set(err, NUT_E_CORRUPT, "column %zu of a matrix has numbers that are none", c);
+    }
+    sort_rows(columns, n_cols, sizeof *columns, compare_columns);
+    return NUT_OK;
+}
+
+static void take_columns(const ranked_column *columns, const float *w, low_rank *l) {
+    for (size_t k = 0; k < l->n; k++) {
+        l->squares[k] = columns[k].cost;
+        l->a[k * l->n_cols + columns[k].at] = 1;
+        for (size_t r = 0; r < l->n_rows; r++) l->b[r * l->n + k] = (double)w[r * l->n_cols + columns[k].at];
+    }
+}
+
+nut_status low_rank_columns(const statistics *s, size_t n_rows, size_t n_cols, const float *w, size_t n,
+                            low_rank *out, nut_error *err) {
+    ranked_column *columns = mem_calloc(n_cols, sizeof *columns);
+    *out = (low_rank){n_rows, n_cols, n, NULL, NULL, NULL};
+    out->squares = mem_calloc(n, sizeof(double));
+    out->b = mem_calloc(n_rows, n * sizeof(double));
+    out->a = mem_calloc(n, n_cols * sizeof(double));
+    nut_status status = columns && out->squares && out->b && out->a
+                            ? rank_columns(s, n_rows, n_cols, w, columns, err)
+                            : error_memory(err, 8 * (uint64_t)n * ((uint64_t)n_rows + n_cols));
+    if (status == NUT_OK) take_columns(columns, w, out);
+    mem_free(columns);
+    return status;
 }
 
 /* ---- ranks ---- */

@@ -7,6 +7,8 @@
  *
  * Singular vectors come from eigenvectors of the smaller Gram matrix (eigen.h). With left ones, U, no factor
  * is needed: B = U and A = U^T W, for W R = U S V^T gives U U^T W R.
+ *
+ * Whole columns of W are another B A: rows of A are zeros and a one.
  */
 #ifndef NUT_COMPRESS_LOW_RANK_H
 #define NUT_COMPRESS_LOW_RANK_H
@@ -16,7 +18,7 @@
 
 typedef struct low_rank {
     size_t n_rows, n_cols;
-    size_t n;        // the smaller of them
+    size_t n;        // the smaller of them, or how many columns of W they are
     double *squares; // (n) of the singular values of W R, largest first
     double *b;       // (n_rows, n) B, the columns of a lower rank being the first ones
     double *a;       // (n, n_cols) A, its rows likewise
@@ -26,6 +28,12 @@ typedef struct low_rank {
  * Memory: some 8 (n_rows + n_cols)^2 bytes. Free with low_rank_free whatever happens. */
 nut_status low_rank_new(dense *d, const statistics *s, size_t n_rows, size_t n_cols, const float *w,
                         low_rank *out, nut_error *err);
+/* The n columns of w (n_rows, n_cols) whose loss costs most by themselves, n <= n_cols: the largest H_cc
+ * |w_c|^2 (OWQ's sensitivity, Lee et al. 2023, arXiv 2306.02272), which are out's squares, out's
+ * n being this one. B (n_rows, n) has the columns, and row k of A a one where the k-th of them stands. s: of
+ * its inputs, or NULL: H is the identity. Free with low_rank_free whatever happens. */
+nut_status low_rank_columns(const statistics *s, size_t n_rows, size_t n_cols, const float *w, size_t n,
+                            low_rank *out, nut_error *err);
 void low_rank_free(low_rank *l);
 /* The part of the squares that is lost with a rank. */
 double low_rank_loss(const double *squares, size_t n, size_t rank);

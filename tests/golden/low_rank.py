@@ -4,7 +4,8 @@ Run by hand:
     python3 tests/golden/low_rank.py
 
 Written from SVD-LLM (arXiv 2403.07378, section 3.1), not from this project's code: H = S S^T by Cholesky, the SVD of W S cut off,
-and W' = U_r s_r V_r^T S^-1. The data are formulas, which the test has too. Any S with S S^T = H gives the same W'.
+and W' = U_r s_r V_r^T S^-1. Any S with S S^T = H gives the same W'. And the columns that OWQ
+(arXiv 2306.02272) finds most sensitive. The data are formulas, which the test has too.
 """
 import os
 
@@ -35,6 +36,11 @@ for name, rows, cols in (('wide', 24, 40), ('tall', 40, 24)):
             '/* Of each row of B A, its sum and the sum of its squares. */',
             f'static const double low_rank_{name}_sums[][2] = {{',
             *wrapped((f'{{{q.sum():.10g}, {(q * q).sum():.10g}}}' for q in best), 3), '};']
+    cost = np.mean(x * x, axis=0) * np.sum(w * w, axis=0)
+    order = np.argsort(-cost)[:RANK]
+    out += ['/* Columns by H_cc |w_c|^2, and what it is. */',
+            f'static const double low_rank_{name}_columns[][2] = {{',
+            *wrapped((f'{{{c}, {cost[c]:.10g}}}' for c in order), 3), '};']
 
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'low_rank.h')
 with open(path, 'w') as file:

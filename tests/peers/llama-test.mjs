@@ -155,13 +155,17 @@ else await check('an adapter', async () => {
   ensure(!without, 'the adapter changes nothing');
 });
 // What makes up for rounding, beside the rounded model: llama.cpp applies it as this engine does.
-if (!existsSync(STORIES)) skip('a correction', `${STORIES} is missing`);
-else await check('a correction', async () => {
+for (const option of ['--rank', '--columns']) {
+  const name = `a correction by ${option}`;
+  if (!existsSync(STORIES)) skip(name, `${STORIES} is missing`);
+  else await check(name, () => correct(option));
+}
+async function correct(option) {
   const [small, lora, merged] = ['small.gguf', 'correction.gguf', 'corrected.gguf'].map((name) => join(WORK, name));
   nutshell('quantize', STORIES, small, '--type', 'q4_0');
-  nutshell('correct', STORIES, small, lora, '--rank', '8', '--text', 'README.md');
+  nutshell('correct', STORIES, small, lora, option, '8', '--text', 'README.md');
   nutshell('merge', small, lora, merged, '--type', 'f32');
   await compare(merged, small, lora);
-});
+}
 finish();
 process.exit();

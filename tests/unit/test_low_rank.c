@@ -1,7 +1,7 @@
 /*
  * Matrices of low rank beside NumPy's singular values (tests/golden/low_rank.py); eigenvalues that are known
  * (the second difference: 2 - 2 cos(k pi / (n + 1))); the step of recipes, and adapters that make up for
- * rounding.
+ * rounding, of a rank or of columns.
  */
 #include "../golden/low_rank.h"
 #include "changed.h"
@@ -10,6 +10,7 @@
 #include "counting_alloc.h"
 #include "long_text.h"
 #include "made_model.h"
+#include "model/bind.h"
 
 #include <math.h>
 
@@ -168,15 +169,44 @@ static void check_sample(size_t n_rows, size_t n_cols, const double *values, con
     free_sample(a);
 }
 
+static void check_columns(size_t n_rows, size_t n_cols, const double want[][2]) {
+    sample *a = make_sample(n_rows, n_cols);
+    double squares[MOST] = {0};
+    low_rank l, plain;
+    nut_error err = {0};
+    for (size_t c = 0; c < n_cols; c++) squares[c] = statistics_hessian(&a->s, c, c);
+    a->s.sum_squares = squares;
+    CHECK(low_rank_columns(&a->s, n_rows, n_cols, a->w, LOW_RANK_RANK, &l, &err) == NUT_OK, "%s",
+          err.message);
+    CHECK(low_rank_columns(NULL, n_rows, n_cols, a->w, n_cols, &plain, &err) == NUT_OK, "%s", err.message);
+    for (size_t k = 0; k < l.n; k++) {
+        const size_t column = (size_t)want[k][0];
+        CHECK(fabs(l.squares[k] - want[k][1]) < 1e-8 * want[k][1], "column %zu: %.10g, not %.10g", column,
+              l.squares[k], want[k][1]);
+        for (size_t c = 0; c < n_cols; c++)
+            CHECK(l.a[k * n_cols + c] == (c == column), "column %zu is not the %zu-th", column, k);
+        for (size_t r = 0; r < n_rows; r++)
+            CHECK(l.b[r * l.n + k] == (double)a->w[r * n_cols + column], "row %zu of column %zu", r, column);
+    }
+    for (size_t i = 0; i < n_rows * n_cols; i++)
+        CHECK(element(&plain, n_cols, i / n_cols, i % n_cols) == (double)a->w[i], "all columns are W");
+    a->w[3] = NAN;
+    low_rank_free(&l);
+    CHECK(low_rank_columns(&a->s, n_rows, n_cols, a->w, 1, &l, &err) == NUT_E_CORRUPT, "no number");
+    low_rank_free(&l), low_rank_free(&plain);
+    free_sample(a);
+}
+
 static void test_memory(void) {
     sample *a = make_sample(12, 9);
     for (size_t k = 1, more = 1; more; k++) {
-        low_rank l;
+        low_rank l, columns = {0};
         nut_error err = {0};
         counting_start(k);
-        const nut_status status = low_rank_new(a->d, &a->s, 12, 9, a->w, &l, &err);
+        nut_status status = low_rank_new(a->d, &a->s, 12, 9, a->w, &l, &err);
+        if (status == NUT_OK) status = low_rank_columns(NULL, 12, 9, a->w, 3, &columns, &err);
         more = counting.n_failed;
-        low_rank_free(&l);
+        low_rank_free(&l), low_rank_free(&columns);
         CHECK(status == (more ? NUT_E_MEMORY : NUT_OK), "allocation %zu: %s", k, err.message);
         CHECK(counting.alive == 0, "allocation %zu fails: %zu are left", k, counting.alive);
         counting_stop();
@@ -332,17 +362,21 @@ static void test_bad_recipes(void) {
 
 /* ---- adapters that make up for rounding ---- */
 
-static nut_status correct(const uint8_t *file, size_t n, const nut_model *small, uint32_t rank,
-                          memory_job *out, nut_error *err) {
-    size_t n_text;
-    char *text = long_text(&n_text);
-    const nut_correct_options o = {.changed = small, .text = text, .n_text = n_text, .rank = rank};
+static nut_status correct_as(nut_correct_options o, const uint8_t *file, size_t n, memory_job *out,
+                             nut_error *err) {
+    char *text = long_text(&o.n_text);
+    o.text = text;
     nut_job *job;
     *out = (memory_job){.file = {file}, .n_bytes = {n}};
     nut_status status = nut_correct_begin(&o, &job, err);
     if (status == NUT_OK) status = memory_job_run(out, job, err);
     free(text);
     return status;
+}
+
+static nut_status correct(const uint8_t *file, size_t n, const nut_model *small, uint32_t rank,
+                          memory_job *out, nut_error *err) {
+    return correct_as((nut_correct_options){.changed = small, .rank = rank}, file, n, out, err);
 }
 
 /* Logits of a model with an adapter (NULL: none), to be freed. */
@@ -406,10 +440,85 @@ static void test_correct(void) {
     free(low.out), free(high.out), free(no.out), free(small.out), free(file);
 }
 
+/* W (n_rows, n_cols) of a file in F32, and what it has become, V; where A is one, B has W - V in half
+ * floats, and nothing is elsewhere. */
+static void check_column(const uint8_t *w_file, const gguf_tensor *w, const matrix *v, const float *a,
+                         const float *b, size_t rank, size_t k) {
+    const float *is = (const float *)(const void *)(w_file + w->offset);
+    const size_t n_cols = w->dims[0];
+    size_t column = n_cols, n_ones = 0;
+    for (size_t c = 0; c < n_cols; c++) {
+        if (a[k * n_cols + c] == 1) column = c, n_ones++;
+        CHECK(a[k * n_cols + c] == 0 || a[k * n_cols + c] == 1, "A has %g", (double)a[k * n_cols + c]);
+    }
+    if (!CHECK(n_ones == 1, "%zu ones in a row of A", n_ones)) return;
+    for (size_t r = 0; r < w->dims[1]; r++) {
+        float row[MOST * MOST];
+        matrix_row(v, r, row);
+        const float back = row[column] + b[r * rank + k], lost = is[r * n_cols + column] - row[column];
+        CHECK(fabsf(back - is[r * n_cols + column]) <= fabsf(lost) * 0x1p-11f + 0x1p-25f,
+              "row %zu of column %zu: %g, not %g", r, column, (double)back, (double)is[r * n_cols + column]);
+    }
+}
+
+/* All numbers of a factor, which is in half floats. */
+static float *factor_of(const memory_job *adapter, const gguf *g, const char *name, const char *end) {
+    char whole[96];
+    snprintf(whole, sizeof whole, "%s%s", name, end);
+    const gguf_tensor *t = tensor_of(g, whole);
+    float *out = calloc((size_t)(t->dims[0] * t->dims[1]), sizeof *out);
+    const uint16_t *half = (const uint16_t *)(const void *)(adapter->out + t->offset);
+    for (size_t i = 0; i < t->dims[0] * t->dims[1]; i++) out[i] = half_f16_to_f32(half[i]);
+    return out;
+}
+
+static void test_columns(void) {
+    enum { N = 6 };
+    static const char *const names[] = {"blk.0.attn_q.weight", "blk.1.ffn_down.weight",
+                                        "blk.2.attn_v.weight"};
+    size_t n;
+    uint8_t *file = model_file(FORMAT_F32, &n);
+    memory_job small = {.file = {file}, .n_bytes = {n}}, few, most, no = {0};
+    nut_error err = {0};
+    CHECK(memory_job_round(&small, "q4_0", &err) == NUT_OK, "%s", err.message);
+    nut_model *m = load_job(&small);
+    const nut_correct_options some = {.changed = m, .columns = N}, all = {.changed = m, .columns = 31},
+                              both = {.changed = m, .columns = 2, .rank = 2},
+                              many = {.changed = m, .columns = 32};
+    CHECK(correct_as(some, file, n, &few, &err) == NUT_OK && !few.n_wrong, "%s", err.message);
+    CHECK(correct_as(all, file, n, &most, &err) == NUT_OK, "%s", err.message);
+    const memory_job whole = {.out = file, .n_out = n};
+    gguf source = header_of(&whole), g = header_of(&few);
+    for (size_t i = 0; i < 3; i++) {
+        const gguf_tensor *w = tensor_of(&source, names[i]);
+        const linear *v = bind_linear(m, (gguf_str){names[i], strlen(names[i])});
+        float *a = factor_of(&few, &g, names[i], ".lora_a"), *b = factor_of(&few, &g, names[i], ".lora_b");
+        for (size_t k = 0; k < N; k++) check_column(file, w, &v->w, a, b, N, k);
+        free(a), free(b);
+    }
+    CHECK(gguf_find(&g, "nutshell.correct.columns"), "metadata");
+    float *want = logits_with(&whole, NULL), *none = logits_with(&small, NULL),
+          *with_few = logits_with(&small, &few), *with_most = logits_with(&small, &most);
+    const double lost = apart(none, want, MAKE_N_VOCAB), left = apart(with_few, want, MAKE_N_VOCAB),
+                 least = apart(with_most, want, MAKE_N_VOCAB);
+    CHECK(left < lost && least < 0.7 * lost, "%g without, %g with %d columns, %g with 31", lost, left, N,
+          least);
+    CHECK(correct_as(both, file, n, &no, &err) == NUT_E_ARGUMENT && strstr(err.message, "one of them"), "%s",
+          err.message);
+    CHECK(correct_as(many, file, n, &no, &err) == NUT_E_ARGUMENT && strstr(err.message, "as many columns"),
+          "%s", err.message);
+    free(want), free(none), free(with_few), free(with_most);
+    gguf_free(&source), gguf_free(&g);
+    nut_model_free(m);
+    free(few.out), free(most.out), free(no.out), free(small.out), free(file);
+}
+
 int main(void) {
     test_eigen();
     check_sample(24, 40, low_rank_wide_values, low_rank_wide_plain, low_rank_wide_sums, 0);
     check_sample(40, 24, low_rank_tall_values, low_rank_tall_plain, low_rank_tall_sums, 0.003);
+    check_columns(24, 40, low_rank_wide_columns);
+    check_columns(40, 24, low_rank_tall_columns);
     test_memory();
     test_ranks();
     check_step("[{\"step\": \"low_rank\", \"share\": 0.3}]", 21);
@@ -417,5 +526,6 @@ int main(void) {
     test_then_round();
     test_bad_recipes();
     test_correct();
+    test_columns();
     return check_report();
 }
