@@ -4,7 +4,7 @@
  * one thread computes from registers. Natively and under wasmtime a program of its own; kernels.mjs also
  * runs it in browsers. Prints tables.
  *
- *     bench_kernels [--set NAME] [--format NAME] [--only products|ops|attend|pack] [--seconds S]
+ *     bench_kernels [--set NAME] [--format NAME] [--only products|rounding|ops|attend|pack] [--seconds S]
  *                   [--resident yes] [--rows yes]
  *
  * Weights are several copies of a matrix, together larger than the last cache, used in turn as layers are;
@@ -12,7 +12,7 @@
  * other programs do to the memory's bandwidth. Each figure is the best slice of 0.3 ms within S seconds
  * (0.3): short, so that some fall between other programs' turns. Where the clock is coarse, as in browsers,
  * a slice is 100 of its steps. --rows writes each figure to stderr too, for a program to read:
- * what,set,size,value,unit.
+ * what,set,size,value,unit. What the rounding of activations takes of a product is told where --only asks.
  */
 #include "bounds.h"
 #include "base/half.h"
@@ -229,6 +229,52 @@ static void bench_products(uint8_t *weights) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             if (!only_format || format_by_name(only_format) == &format_table[id])
                 bench_product(&format_table[id], shapes[s][0], shapes[s][1], weights, &act, y);
+    free(x), free(y), free(d), free(q), free(sum);
+}
+
+/* ---- the rounding of activations ---- */
+
+static void run_rounding(void *ctx, size_t i) {
+    product *p = ctx;
+    (void)i, quantize_tokens(p->set, &p->act, p->act.n_tokens);
+}
+
+static void rounding_row(product *p, size_t n_tokens) {
+    quantize_tokens(p->set, &p->act, n_tokens);
+    const double rounding = best_time(run_rounding, p), all = best_time(run_product, p);
+    printf("%-8s %-8s %5zu x %-5zu %7zu %12.2f %12.2f %8.1f %%\n", p->w.format->name, p->set->name,
+           p->w.n_rows, p->w.n_cols, n_tokens, 1e6 * rounding, 1e6 * all, 100 * rounding / (rounding + all));
+}
+
+/* One copy of the weights, so that a product takes as little as it can. */
+static void bench_rounding(uint8_t *weights) {
+    static const size_t shapes[][2] = {{576, 576}, {1536, 576}, {576, 1536}, {2048, 2048}};
+    static const format_id formats[] = {FORMAT_Q4_0, FORMAT_Q8_0, FORMAT_CODED_8};
+    enum { MANY = 128, MOST = 2048 };
+    const size_t n = MANY * MOST;
+    float *x = malloc(n * sizeof(float)), *y = malloc(n * sizeof(float)),
+          *d = malloc(n / 16 * sizeof(float));
+    uint8_t *q = aligned_alloc(64, 2 * n);
+    int32_t *sum = malloc(n / 32 * KERNEL_SUMS * sizeof(int32_t));
+    rng r;
+    rng_seed(&r, 2);
+    for (size_t i = 0; i < n; i++) x[i] = (float)rng_f64(&r) - 0.5f;
+    printf("\n%-8s %-8s %13s %7s %12s %12s %10s\n", "type", "set", "rows x cols", "tokens", "rounding, us",
+           "product, us", "of both");
+    for (size_t i = 0; i < sizeof formats / sizeof *formats * 4; i++) {
+        const size_t *shape = shapes[i % 4];
+        product p = {.weights = weights, .n_copies = 1, .y = y};
+        p.w = (matrix){.format = &format_table[formats[i / 4]],
+                       .n_rows = shape[0],
+                       .n_cols = shape[1],
+                       .data = weights};
+        p.act = (kernel_act){.x = x, .q = q, .d = d, .d_sum = d + n / 32, .sum = sum, .n_cols = shape[1]};
+        fill_weights(&p.w, matrix_groups(&p.w) * matrix_group_bytes(&p.w), &r);
+        for (size_t k = 0; k < kernel_count(); k++) {
+            p.set = kernel_at(k);
+            if (set_wanted(p.set)) rounding_row(&p, 1), rounding_row(&p, MANY);
+        }
+    }
     free(x), free(y), free(d), free(q), free(sum);
 }
 
@@ -494,6 +540,7 @@ int main(int argc, char **argv) {
     slice = 100 * clock_step() > slice ? 100 * clock_step() : slice;
     bench_bounds(weights);
     if (part_wanted("products")) bench_products(weights);
+    if (only_part && strcmp(only_part, "rounding") == 0) bench_rounding(weights);
     if (part_wanted("ops")) bench_ops();
     if (part_wanted("attend")) bench_attend();
     if (part_wanted("pack")) bench_pack(weights, weights + (WORKING_SET >> 1));
