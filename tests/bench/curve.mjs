@@ -37,7 +37,7 @@ const parts = [`<text x="${LEFT}" y="18">nats a token of the text (mean of ${MEA
 for (let loss = least; loss <= most; loss++)
   parts.push(`<line class="axis" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(loss)}" y2="${y(loss)}" stroke-width="0.5"/>`,
     `<text x="${LEFT - 8}" y="${y(loss) + 4}" text-anchor="end">${loss}</text>`);
-for (let step = 0; step <= steps; step += 5)
+for (let step = 0, every = 5 * Math.ceil(steps / 60); step <= steps; step += every)
   parts.push(`<text x="${x(step)}" y="${HEIGHT - 20}" text-anchor="middle">${step}</text>`);
 lines.forEach(({ title, losses }, i) => {
   const points = losses.map((loss, k) => `${x(k + 1).toFixed(1)},${y(loss).toFixed(1)}`).join(' ');

@@ -130,7 +130,8 @@ ${legend.join('\n')}
 }
 
 const { values } = parseArgs({ options: {
-  only: { type: 'string' }, sizes: { type: 'string', default: '45,60' }, speed: { type: 'boolean' }, draw: { type: 'boolean' } } });
+  only: { type: 'string' }, sizes: { type: 'string', default: '45,60' }, speed: { type: 'boolean' },
+  draw: { type: 'boolean' } } });
 mkdirSync(WORK, { recursive: true });
 const isThere = (kind, size) => measured().some((row) => row.kind === kind && Math.round(Number(row.MB)) === size);
 if (!values.draw && !values.speed)
