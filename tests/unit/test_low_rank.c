@@ -445,7 +445,7 @@ static void test_correct(void) {
 static void check_column(const uint8_t *w_file, const gguf_tensor *w, const matrix *v, const float *a,
                          const float *b, size_t rank, size_t k) {
     const float *is = (const float *)(const void *)(w_file + w->offset);
-    const size_t n_cols = w->dims[0];
+    const size_t n_cols = (size_t)w->dims[0];
     size_t column = n_cols, n_ones = 0;
     for (size_t c = 0; c < n_cols; c++) {
         if (a[k * n_cols + c] == 1) column = c, n_ones++;
