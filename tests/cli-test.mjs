@@ -19,7 +19,7 @@ process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 
 function run(command, ...args) {
   const all = [...command.slice(1), ...args];
-  const { stdout, stderr, status } = spawnSync(command[0], all, { encoding: 'utf8', timeout: 120_000 });
+  const { stdout, stderr, status } = spawnSync(command[0], all, { encoding: 'utf8', timeout: 600_000 });
   return { out: stdout, err: stderr, status };
 }
 
@@ -171,7 +171,7 @@ await test('a line of a chat is one message, however long it is and whatever is 
 });
 
 // Keys, history, pasting, signals: tests/terminal.py tells of each case in a line.
-const terminal = spawnSync('python3', ['tests/terminal.py', NATIVE[0], TINY], { encoding: 'utf8', timeout: 600_000 });
+const terminal = spawnSync('python3', ['tests/terminal.py', NATIVE[0], TINY], { encoding: 'utf8', timeout: 1_200_000 });
 if (terminal.error || /No module named/.test(terminal.stderr)) {
   skip('a chat on a terminal', 'there is no python3 with pty');
 } else {

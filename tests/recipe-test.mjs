@@ -14,7 +14,7 @@ const at = (/** @type {string} */ name) => join(work, name);
 const size = `${Math.round(tiny.length * 0.6)}B`;
 
 /** @param {string[]} args */
-const run = (...args) => spawnSync(NUTSHELL, ['compress', ...args], { encoding: 'utf8', timeout: 120_000 });
+const run = (...args) => spawnSync(NUTSHELL, ['compress', ...args], { encoding: 'utf8', timeout: 600_000 });
 
 /** @param {string[]} args */
 function ok(...args) {

@@ -15,7 +15,7 @@ process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 
 /** @param {string[]} command @param {string[]} args */
 function run([program, ...first], ...args) {
-  const { status, stdout, stderr } = spawnSync(program, [...first, ...args], { encoding: 'utf8', timeout: 120_000 });
+  const { status, stdout, stderr } = spawnSync(program, [...first, ...args], { encoding: 'utf8', timeout: 600_000 });
   return { status, out: stdout, err: stderr };
 }
 

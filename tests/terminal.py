@@ -8,7 +8,7 @@ from the error of a template that shows its messages."""
 import codecs, fcntl, json, os, pty, re, select, signal, struct, sys, termios, time, traceback, unicodedata
 
 SHELL, MODEL = sys.argv[1:3]
-SECONDS = 60  # that anything may take
+SECONDS = 120  # that anything may take
 # Fails with the messages from the n-th on, so that they can be read.
 SHOW = "{%% if messages|length >= %d %%}{%% set all = messages|map(attribute='content')|list %%}" \
        "{{ raise_exception(all|tojson(ensure_ascii=true)) }}{%% endif %%}{{ messages[-1].content }}"

@@ -22,7 +22,7 @@ const KINDS = {
   '2:4': [{ step: 'prune', pattern: '2:4', metric: 'wanda', permute: true, refit: true }],
   'a third of the channels': [{ step: 'channels', share: 0.34 }],
   'a tenth of the channels': [{ step: 'channels', share: 0.1, by_layer: true }],
-  'a ninth of the heads': [{ step: 'heads', share: 0.11 }],
+  'a ninth of the heads': [{ step: 'heads', share: 0.11, by_layer: true }],
   '3 of 30 layers': [{ step: 'layers', remove: 3 }],
   'a ninth of the width': [{ step: 'width', share: 0.1 }],
 };
