@@ -37,7 +37,7 @@ function losses(ids) {
 }
 
 /** @param {string[]} args */
-const run = (...args) => spawnSync(NUTSHELL, ['train', ...args], { encoding: 'utf8', timeout: 120_000 });
+const run = (...args) => spawnSync(NUTSHELL, ['train', ...args], { encoding: 'utf8', timeout: 600_000 });
 
 /** Of README.md. @param {string} model */
 function perplexity(model) {

@@ -50,7 +50,7 @@ const LEAST_COVERAGE = 95; // percent
 
 const WORK = 'build/fuzz';
 const VOCABULARIES = `${process.env.NUT_DATA ?? '../shared/data'}/vocab`;
-const LIMITS = ['-timeout=25', '-rss_limit_mb=2048', '-malloc_limit_mb=512'];
+const LIMITS = ['-timeout=100', '-rss_limit_mb=2048', '-malloc_limit_mb=512'];
 const ENV = { ...process.env, ASAN_OPTIONS: 'detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1' };
 
 const seeds = (/** @type {Harness} */ h) => `${WORK}/seeds/${h.name}`;
