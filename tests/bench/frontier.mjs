@@ -9,7 +9,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { DATA, MODELS, judged, nutshell, referenceOf } from './quality.mjs';
+import { DATA, MODELS, judged, measured as measuredSizes, nutshell, referenceOf } from './quality.mjs';
 
 const MODEL = MODELS[0], WORK = 'build/frontier', FIGURE = 'docs/frontier.svg', ITEMS = 200, ROUNDS = 7, TOKENS = 64;
 const TABLE = join(import.meta.dirname, 'frontier.csv');
@@ -113,6 +113,11 @@ function panel(rows, column, left, title) {
   return parts.join('\n');
 }
 
+/** Files of other sizes of which nothing was pruned, as quality.csv has them. @returns {Row[]} */
+const otherSizes = () => measuredSizes()
+  .filter((p) => p.model === MODEL.name && p.tool === 'nutshell' && p.MB <= 75 && Math.round(p.MB) !== 60)
+  .map((p) => ({ kind: 'nothing', MB: `${p.MB}`, KL: `${p.KL}` }));
+
 /** @param {Row[]} rows */
 export function figureOf(rows) {
   const kinds = Object.keys(KINDS).filter((kind) => rows.some((row) => row.kind === kind));
@@ -139,4 +144,4 @@ if (!values.draw && !values.speed)
     for (const kind of Object.keys(KINDS).filter((name) => !values.only || name.includes(values.only)))
       if (!isThere(kind, size)) measure(kind, size);
 if (values.speed) time();
-writeFileSync(FIGURE, figureOf(measured()));
+writeFileSync(FIGURE, figureOf([...measured(), ...otherSizes()]));
