@@ -143,7 +143,7 @@ function serveUntil(pattern, words, signal) {
   return new Promise((done) => {
     const env = { ...process.env, DISPLAY: '', WAYLAND_DISPLAY: '' }; // no desktop, so that no browser opens
     const child = spawn('node', ['demo/serve.mjs', ...words], { cwd: tree, env });
-    const late = setTimeout(() => child.kill('SIGKILL'), 20000);
+    const late = setTimeout(() => child.kill('SIGKILL'), 120_000);
     let text = '';
     const take = (data) => { text += data; if (pattern.test(text)) child.kill(signal); };
     child.stdout.on('data', take);

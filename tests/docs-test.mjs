@@ -191,7 +191,7 @@ const browser = await startChromium({});
 
 /** Waits until the expression is true in the page. */
 async function until(expression) {
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < 1200; i++) {
     if (await browser.evaluate(`(${expression})`)) return;
     await new Promise((done) => setTimeout(done, 100));
   }

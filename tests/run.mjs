@@ -55,10 +55,11 @@ function marked(mark) {
   });
 }
 
+const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+
 async function endMarked(mark, grace) {
-  for (const end = Date.now() + grace; Date.now() < end && marked(mark).length > 0;) {
-    await new Promise((done) => setTimeout(done, 50));
-  }
+  for (const end = Date.now() + grace; Date.now() < end && marked(mark).length > 0;) await pause(50);
+  if (!marked(mark).length) await pause(20); // a process that becomes another program has no environment for a moment
   const left = marked(mark);
   for (const pid of left) {
     try { process.kill(Number(pid), 'SIGKILL'); } catch { /* it ended meanwhile */ }

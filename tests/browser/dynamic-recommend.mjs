@@ -11,13 +11,13 @@ const STEADY = 0.05; // how much two measurements of one model may differ where 
 const TRIES = 3;
 
 /** Speeds are compared where the caller says that nothing else runs: beside other suites they say nothing. */
-const JUDGED = Boolean(process.env.NUT_SPEED);
+const JUDGED = Boolean(process.env.NUT_SPEED), SECONDS = JUDGED ? 2 : 0.1;
 
 /** How fast a model is, in the page: the fastest of runs that are long enough for the browser's clock. */
-async function timed(source, load) {
+async function timed(source, load, seconds) {
   const { info } = await window.load(source, { ...load, cache: false });
   let speed = 0;
-  for (let sum = 0, n = 3; sum < 2;) {
+  for (let sum = 0, n = 3; sum < seconds;) {
     const { stats } = await collect(model.generate('a', { maxTokens: n, ignoreEos: true, temperature: 0, lookup: 0 }));
     if (stats.seconds >= 0.004) speed = Math.max(speed, (stats.tokens - 1) / stats.seconds); // the first takes no step
     else n = Math.min(2 * n, 240);
@@ -29,10 +29,10 @@ async function timed(source, load) {
 /** What came of a prediction: 'right', 'wrong', or 'busy', where the model itself is not as fast before it as behind it.
  *  @param {Browser} browser @param {string} name @param {any} options */
 async function compare(browser, name, options) {
-  const source = `model/${name}`, before = await browser.evaluate(timed, source, options.load);
+  const source = `model/${name}`, before = await browser.evaluate(timed, source, options.load, SECONDS);
   const [{ error, tokensPerSecond, memoryBytes }] = await browser.evaluate(async (source, options) => (
     await dynamic.recommend([source], options)), source, options);
-  const after = await browser.evaluate(timed, source, options.load), truth = Math.max(before.speed, after.speed);
+  const after = await browser.evaluate(timed, source, options.load, SECONDS), truth = Math.max(before.speed, after.speed);
   equal(error, null);
   ensure(Math.abs(memoryBytes / after.memory - 1) < NEAR, `memory: ${memoryBytes}, truth ${after.memory}`);
   const [told, first, second] = [tokensPerSecond, before.speed, after.speed].map((speed) => speed.toFixed(1));
@@ -47,7 +47,7 @@ async function compare(browser, name, options) {
 export async function predicting(browser, servers) {
   const names = ['a.gguf', ...Object.keys(servers.files).filter((name) => /stories|smollm2/.test(name))];
   await open(browser, servers);
-  const options = { seconds: 2, load: { threads: 1, contextLength: 256 } };
+  const options = { seconds: SECONDS, load: { threads: 1, contextLength: 256 } };
   for (const name of names) {
     const what = `${browser.name}: ${JUDGED ? 'speed and ' : ''}memory of ${name}, from its header`;
     await check(what, async () => {
