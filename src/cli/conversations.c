@@ -93,8 +93,8 @@ static nut_status render(const nut_model *m, const char *messages, size_t n, boo
     return nut_chat_render(m, messages, n, &o, out, err);
 }
 
-/* How many ids of the conversation are those of its messages up to byte n_messages, where `opens` with what
- * opens an answer behind them. */
+/* Counts the tokens at the start of `whole` that come from the messages in the first n_messages bytes. With
+ * `opens`, the tokens that open the answer behind them count too. */
 static nut_status count_same(const nut_model *m, const char *messages, size_t n_messages, bool opens,
                              const nut_chat *whole, size_t *same, nut_error *err) {
     nut_chat *chat;

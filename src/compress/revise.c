@@ -24,7 +24,7 @@ static double gives(const revision *v, const float *row, size_t c, double e) {
     return e < 0 ? -x : x;
 }
 
-/* The column whose weight comes back; n_cols: none would help. */
+/* The column of the pruned weight that is restored; n_cols if restoring none lowers the error. */
 static size_t find_back(const revision *v, const float *before, const float *w, double e) {
     size_t best = v->n_cols;
     double most = 0;

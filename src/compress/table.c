@@ -29,7 +29,7 @@ static void add_block(const table_type *t, const float *x, const float *importan
     }
 }
 
-/* A value that no weight asked for stays. Scales can be any, so the largest may as well be LARGEST. */
+/* A value that no weight is nearest to stays. The largest becomes LARGEST, and scales make up for it. */
 static void take_means(const means *m, const table_type *t, uint8_t *table) {
     double values[FORMAT_TABLE], most = 0;
     for (size_t i = 0; i < FORMAT_TABLE; i++) {

@@ -1,6 +1,6 @@
 /*
- * What a student has of its teacher in a group of windows: the teacher's pass or its stored logits, the ids
- * of tokens in the teacher's vocabulary, hints, and windows that the student writes itself.
+ * What a student learns from its teacher in a group of windows: logits, computed or read from a file; token
+ * ids in the teacher's vocabulary; hints; and the windows that the student generated itself.
  */
 #ifndef NUT_TRAIN_TEACHING_H
 #define NUT_TRAIN_TEACHING_H

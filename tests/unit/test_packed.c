@@ -148,7 +148,7 @@ static void check_restored(nut_session *from, const nut_model *m, const char *fa
     free(bytes), nut_session_free(s);
 }
 
-/* Pages of a common beginning are shared, and written again behind it. */
+/* Two prompts with the same first 100 tokens share their cache pages; each then writes pages of its own. */
 static void test_reuse(const nut_model *m, const char *family) {
     int32_t other[N_IDS];
     nut_session *a = open_session(m, NUT_KV_Q4_0, 2, 7), *b = NULL;

@@ -281,7 +281,7 @@ static void test_own_text(void) {
     nut_model_free(m);
 }
 
-/* Adds share times what the model gives to each token behind token 5. */
+/* Adds `share` times the probabilities that the model gives to the token after token 5. */
 static void add_probabilities(const nut_model *m, double share, double *to) {
     const nut_session_options so = {.n_ctx = 2, .n_batch = 2, .n_logits = 1, .n_threads = 1};
     const int32_t id = 5;

@@ -19,7 +19,7 @@ export const isLocal = (model) => typeof (/** @type {any} */ (model)?.generate) 
 /** @param {unknown} model */
 export const isModel = (model) => model instanceof Remote || isLocal(model);
 
-/** An answer that has not begun. @param {number} index of its model @param {string} text that it goes on from
+/** An answer without tokens yet. @param {number} index of its model @param {string} text that it begins with, if any
  *  @returns {Candidate} */
 export const noAnswer = (index, text = '') => ({
   model: index, text, tokens: 0, logProbability: NaN, logProbabilities: [], entropy: NaN, seconds: 0, finishReason: null,
