@@ -93,6 +93,21 @@ static nut_status begin_text(changing *c, bool sequential, nut_error *err) {
     return calibrate_begin(&o, c->r->options.text, c->r->options.n_text, &c->calibrate, err);
 }
 
+static nut_status run_fisher(changing *c, nut_error *err) {
+    bool over = false;
+    TRY(job_forward(&c->job, c->fisher, &over, err));
+    if (c->job.told && c->job.event.kind == NUT_JOB_PROGRESS) c->job.event.total *= 2;
+    if (over) c->phase = run_calibrate;
+    return NUT_OK;
+}
+
+static nut_status begin_fisher(changing *c, nut_error *err) {
+    const nut_compress_options *o = &c->r->options;
+    const fisher_options with = {.n_threads = o->n_threads, .seed = 1};
+    c->phase = run_fisher;
+    return fisher_begin(&with, o->text, o->n_text, &c->fisher, err);
+}
+
 /* Progress of the first time through the text, or of the times after it, as that of all. */
 static void scale_progress(changing *c) {
     nut_job_event *e = &c->job.event;
@@ -137,6 +152,7 @@ static void free_job(nut_job *job) {
     mem_free(c->ends);
     dense_free(c->d);
     nut_job_free(c->calibrate);
+    nut_job_free(c->fisher);
     mem_free(c);
 }
 
@@ -152,6 +168,7 @@ nut_status changing_begin(recipe *r, const changing_ops *ops, const changing_wan
     c->phase = run_calibrate;
     nut_status status = dense_new(r->team, &c->d, err);
     if (status == NUT_OK) status = begin_text(c, !ops->measure, err);
+    if (status == NUT_OK && wants->fisher) status = begin_fisher(c, err);
     if (status == NUT_OK)
         *out = c;
     else

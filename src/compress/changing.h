@@ -11,6 +11,7 @@
 #include "compress/rewrite.h"
 #include "evaluate/calibrate.h"
 #include "kernels/dense.h"
+#include "train/fisher.h"
 
 typedef struct changing changing;
 
@@ -35,7 +36,8 @@ typedef struct changing_wants {
     unsigned kinds;
     uint32_t window;
     const char *fitted;
-    bool apart; // layers are written otherwise, but not changed in memory: those behind see what they gave
+    bool fisher; // how much the loss feels results is found out first: changing.fisher
+    bool apart;  // layers are written otherwise, but not changed in memory: those behind see what they gave
 } changing_wants;
 
 struct changing {
@@ -44,6 +46,7 @@ struct changing {
     const changing_ops *ops;
     changing_wants wants;
     recipe *r;
+    nut_job *fisher;    // done (fisher.h), where it is wanted; else NULL
     nut_job *calibrate; // that measures, then the one beside which layers change
     bool measures;
     const nut_model *m; // once the headers are read

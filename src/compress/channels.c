@@ -10,7 +10,8 @@
 
 typedef struct surgery {
     size_t n_rows, n_cols;
-    size_t unit;     // columns that go together
+    size_t unit; // columns that go together
+    const double *felt;
     float *weights;  // (n_rows, n_cols)
     double *inverse; // (n_cols, n_cols) H^-1; rows and columns of what went are 0
     bool *gone;      // (n_cols)
@@ -23,12 +24,17 @@ static size_t parts_of(const surgery *g) {
     return g->n_cols / g->unit;
 }
 
+static double felt_of(const surgery *g, size_t row) {
+    return g->felt ? g->felt[row] : 1;
+}
+
 static void square_norms(const surgery *g) {
     double *norms = g->norms;
     memset(norms, 0, g->n_cols * sizeof *norms);
     for (size_t r = 0; r < g->n_rows; r++) {
         const float *w = g->weights + r * g->n_cols;
-        for (size_t j = 0; j < g->n_cols; j++) norms[j] += (double)w[j] * (double)w[j];
+        const double felt = felt_of(g, r);
+        for (size_t j = 0; j < g->n_cols; j++) norms[j] += felt * (double)w[j] * (double)w[j];
     }
 }
 
@@ -70,7 +76,7 @@ static double remove_part(dense *d, surgery *g, size_t part) {
         double square = 0;
         for (size_t r = 0; r < g->n_rows; r++) {
             const double w = (double)g->weights[r * g->n_cols + c];
-            square += w * w;
+            square += felt_of(g, r) * w * w;
         }
         cost += square / g->inverse[c * g->n_cols + c];
         remove_column(d, g, c);
@@ -154,7 +160,7 @@ static nut_status open_both(surgery *g, surgery *trial, nut_error *err) {
     TRY(open_surgery(g, err));
     if (g->unit == 1) return NUT_OK;
     const size_t n = g->n_rows * g->unit; // no more than the weights
-    *trial = (surgery){.n_rows = g->n_rows, .n_cols = g->unit, .unit = g->unit};
+    *trial = (surgery){.n_rows = g->n_rows, .n_cols = g->unit, .unit = g->unit, .felt = g->felt};
     trial->weights = mem_alloc(n * sizeof *trial->weights);
     return trial->weights ? open_surgery(trial, err) : error_memory(err, n * sizeof *trial->weights);
 }
@@ -167,7 +173,8 @@ static void close_both(surgery *g, surgery *trial) {
 
 nut_status channels_remove(dense *d, const channels_inputs *in, size_t n_rows, size_t n_cols, float *weights,
                            size_t n_keep, uint32_t *kept, nut_error *err) {
-    surgery g = {.n_rows = n_rows, .n_cols = n_cols, .unit = in->unit, .weights = weights}, trial = {0};
+    surgery trial = {0},
+            g = {.n_rows = n_rows, .n_cols = n_cols, .unit = in->unit, .felt = in->felt, .weights = weights};
     nut_status status = open_both(&g, &trial, err);
     if (status == NUT_OK) status = operate(d, in->s, &g, &trial, n_keep, NULL, err);
     if (status == NUT_OK && in->drift) status = take_drift(d, in, &g, err);
@@ -179,7 +186,8 @@ nut_status channels_remove(dense *d, const channels_inputs *in, size_t n_rows, s
 
 nut_status channels_losses(dense *d, const channels_inputs *in, size_t n_rows, size_t n_cols, float *weights,
                            size_t n_most, double *losses, nut_error *err) {
-    surgery g = {.n_rows = n_rows, .n_cols = n_cols, .unit = in->unit, .weights = weights}, trial = {0};
+    surgery trial = {0},
+            g = {.n_rows = n_rows, .n_cols = n_cols, .unit = in->unit, .felt = in->felt, .weights = weights};
     nut_status status = open_both(&g, &trial, err);
     if (status == NUT_OK) status = operate(d, in->s, &g, &trial, n_cols / in->unit - n_most, losses, err);
     close_both(&g, &trial);

@@ -21,6 +21,7 @@ typedef struct channels_inputs {
     const statistics *s; // with the Hessian, to whose diagonal 0.003 of its mean is added, or more
                          // (factor_new)
     size_t unit;         // columns of a part, one behind the other; they divide n_cols
+    const double *felt;  // (n_rows) how much errors of each result count; NULL: alike
     const double *drift; // (n_rows, n_cols) sums of e x^T over n_drift tokens (evaluate/drift.h): the
                          // columns that are left also give as much of e as they can; NULL: nothing
     size_t n_drift;
@@ -32,9 +33,9 @@ typedef struct channels_inputs {
 nut_status channels_remove(dense *d, const channels_inputs *in, size_t n_rows, size_t n_cols, float *weights,
                            size_t n_keep, uint32_t *kept, nut_error *err);
 
-/* losses[k] (n_most + 1): the mean square of what the product loses with k parts, those that channels_remove
- * takes; n_most < n_cols / unit. Of `in` drift is not read. The weights are overwritten. Memory and errors
- * are the same. */
+/* losses[k] (n_most + 1): the mean square, counted by `felt`, of what the product loses with k parts, those
+ * that channels_remove takes; n_most < n_cols / unit. Of `in` drift is not read. The weights are
+ * overwritten. Memory and errors are the same. */
 nut_status channels_losses(dense *d, const channels_inputs *in, size_t n_rows, size_t n_cols, float *weights,
                            size_t n_most, double *losses, nut_error *err);
 

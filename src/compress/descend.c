@@ -50,7 +50,7 @@ static void choose_code(const line *l, const fit_kind *k, fit_block *f, size_t a
     const size_t c = at + i, group = i / k->n_cols;
     const float scale = f->d * (float)f->scales[group], min = f->dmin * (float)f->mins[group];
     const float diagonal = l->d->hessian[c * l->d->g->n_cols + c];
-    if (scale == 0 || !(diagonal > 0)) return;
+    if (scale == 0 || !(diagonal > 0) || !fit_is_kept(k, f, i)) return;
     const float wanted = l->x[c] - (l->error[c] - l->gradient[c] / diagonal);
     const int code = fit_code(k, (wanted + min) / scale);
     if (code == f->codes[i]) return;

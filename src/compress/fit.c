@@ -225,9 +225,49 @@ static void improve(const fit_kind *k, const float *x, const float *weight, fit_
     }
 }
 
+/* ---- columns that stay ---- */
+
+/* Whether losing a column costs more than losing another one. */
+static bool costs_more(const float *x, const float *weight, uint32_t a, uint32_t b) {
+    const float loss_a = weight[a] * x[a] * x[a], loss_b = weight[b] * x[b] * x[b];
+    return loss_a > loss_b || (loss_a == loss_b && fabsf(x[a]) > fabsf(x[b]));
+}
+
+void fit_keep(const fit_kind *k, uint32_t at, const float *x, const float *weight, fit_block *b) {
+    for (uint32_t c = 0; c < k->of; c++) {
+        uint32_t n_before = 0;
+        for (uint32_t i = 0; i < k->of; i++)
+            n_before += costs_more(x, weight, i, c) || (i < c && !costs_more(x, weight, c, i));
+        const uint32_t bit = 1u << (at + c);
+        b->kept = n_before < k->keep ? b->kept | bit : b->kept & ~bit;
+    }
+}
+
+/* A block of which columns go: they are zero, and count no more. */
+static void fit_sparse(const fit_kind *k, const float *x, const float *weight, fit_block *out) {
+    fit_kind all = *k;
+    float some[FIT_COLS], felt[FIT_COLS];
+    double lost = 0;
+    fit_block which = {0};
+    for (uint32_t at = 0; at < k->n_cols; at += k->of) fit_keep(k, at, x + at, weight + at, &which);
+    for (uint32_t c = 0; c < k->n_cols; c++) {
+        const bool kept = fit_is_kept(k, &which, c);
+        some[c] = kept ? x[c] : 0, felt[c] = kept ? weight[c] : 0;
+        lost += kept ? 0 : (double)weight[c] * (double)x[c] * (double)x[c];
+    }
+    all.keep = all.of = 0;
+    fit_find(&all, some, felt, out);
+    out->kept = which.kept;
+    out->error += lost;
+}
+
 void fit_find(const fit_kind *k, const float *x, const float *weight, fit_block *out) {
     best fits[FIT_GROUPS];
     fit_block b = {0};
+    if (k->of) {
+        fit_sparse(k, x, weight, out);
+        return;
+    }
     for (uint32_t g = 0; g < k->n_groups; g++) fits[g] = fit_exact(group_at(k, x, weight, b.codes, g));
     out->error = INFINITY;
     for (int i = 0; i < (is_alone(k) ? 1 : STARTS); i++) {

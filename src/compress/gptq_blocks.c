@@ -49,6 +49,16 @@ static void choose_again(const job *j, tile *t, uint32_t group) {
     }
 }
 
+/* Which of the next columns are kept, as they have become. */
+static void keep_again(const job *j, tile *t, size_t at) {
+    const fit_kind *k = &j->g->type->kind;
+    float x[FIT_COLS];
+    for (size_t r = 0; r < t->rows; r++) {
+        take_row(t, r, at, k->of, x);
+        fit_keep(k, (uint32_t)at, x, j->g->importance + j->from + at, &t->fit[r]);
+    }
+}
+
 /* Chooses the codes of column c for all rows of a tile. The errors of rounding replace the column's targets.
  */
 static void round_column(const job *j, tile *t, size_t c) {
@@ -59,7 +69,7 @@ static void round_column(const job *j, tile *t, size_t c) {
         const size_t group = c / k->n_cols, row = t->row + r;
         const float scale = f->d * (float)f->scales[group], min = f->dmin * (float)f->mins[group];
         const float x = t->target[c][r];
-        f->codes[c] = fit_code(k, scale != 0 ? (x + min) / scale : 0);
+        f->codes[c] = fit_code(k, scale != 0 && fit_is_kept(k, f, c) ? (x + min) / scale : 0);
         const float value = scale * (float)fit_value(k, f->codes[c]) - min;
         j->loss[row] += importance * (double)(x - value) * (double)(x - value);
         t->target[c][r] = j->g->weights[row * j->g->n_cols + j->from + c] - value;
@@ -91,6 +101,7 @@ static void round_tile(const job *j, size_t row, size_t rows) {
     load(j, &t);
     for (size_t c = 0; c < j->n; c++) {
         if (c && c % k->n_cols == 0 && j->g->feedback) choose_again(j, &t, (uint32_t)(c / k->n_cols));
+        if (k->of && c % k->of == 0 && j->g->feedback) keep_again(j, &t, c);
         round_column(j, &t, c);
         if (j->g->feedback) pass_on(j, &t, c);
     }

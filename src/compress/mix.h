@@ -8,7 +8,7 @@
 
 #include "kernels/formats.h"
 
-enum { MIX_OPTIONS = 16 };
+enum { MIX_OPTIONS = 24 };
 enum { MIX_UNITS = 1 << 16 }; // of the budget: sizes are rounded up to whole ones
 
 typedef struct mix_option {

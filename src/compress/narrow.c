@@ -198,11 +198,16 @@ static nut_status find_behind(const changing *c, uint32_t il, const part_kind *k
         snprintf(name, sizeof name, "blk.%u.%s", (unsigned)il, arch_file_name(m->arch, k->behind));
     const gguf_str tensor = {name, (uint64_t)length};
     const uint32_t n = parts_count(m, il, k);
+    size_t n_rows = 0;
     *out = (behind){.w = layer_weights_of(m, tensor), .in.s = calibrate_find(c->calibrate, tensor)};
     if (!out->w.n || out->w.n_cols % n || !out->in.s)
         return error_set(err, NUT_E_UNSUPPORTED, "layer %u has no %s that can be fitted", (unsigned)il,
                          k->behind);
     out->in.unit = out->w.n_cols / n;
+    if (c->fisher) out->in.felt = fisher_of_rows(c->fisher, tensor, &n_rows);
+    if (c->fisher && n_rows != out->w.n_rows)
+        return error_set(err, NUT_E_UNSUPPORTED, "layer %u has no gradients of %s; leave \"fisher\" out",
+                         (unsigned)il, k->behind);
     const size_t size = out->w.n_rows * out->w.n_cols;
     out->weights = mem_alloc(size * sizeof *out->weights);
     if (!out->weights) return error_memory(err, size * sizeof *out->weights);
@@ -242,7 +247,8 @@ static nut_status change_layer(changing *c, uint32_t il, nut_error *err) {
     return NUT_OK;
 }
 
-/* What the layer loses with parts of a kind, as a part of what tokens are behind it. */
+/* What the layer loses with parts of a kind: as the loss feels it, or as a part of what tokens are behind
+ * it. */
 static nut_status measure_parts(narrow *s, size_t site, uint32_t il, const part_kind *k, nut_error *err) {
     const nut_model *m = calibrate_model(s->c.calibrate);
     const uint32_t n = parts_count(m, il, k), at = (uint32_t)site * m->hp.n_layer + il;
@@ -257,8 +263,8 @@ static nut_status measure_parts(narrow *s, size_t site, uint32_t il, const part_
     mem_free(b.weights);
     if (status != NUT_OK) return status;
     const float *residual = calibrate_residual(s->c.calibrate, &n_residual);
-    shares_weigh(&s->shares, at, 1 / shares_typical_square(residual, n_residual, m->hp.n_embd),
-                 parts_weights(m, il, k));
+    const double weight = s->c.fisher ? 1 : 1 / shares_typical_square(residual, n_residual, m->hp.n_embd);
+    shares_weigh(&s->shares, at, weight, parts_weights(m, il, k));
     return NUT_OK;
 }
 
@@ -362,6 +368,7 @@ nut_status narrow_begin(recipe *r, const narrow_options *o, nut_job **out, nut_e
     const changing_wants wants = {.kinds = (o->share > 0 ? STATISTICS_HESSIAN : 0u) |
                                            (o->order ? STATISTICS_TOGETHER : 0u),
                                   .window = o->window,
+                                  .fisher = o->fisher,
                                   .fitted = fits ? parts_channels_kind.behind : NULL};
     changing *c;
     TRY(changing_begin(r, o->by_layer ? &by_layer : &even, &wants, sizeof(narrow), &c, err));

@@ -15,6 +15,7 @@ typedef struct narrow_options {
     double share;  // of the parts that goes
     bool by_layer; // each layer loses as many as cost little there (shares.h); else all lose the same share
     bool alone;    // what layers before have lost is not made up for
+    bool fisher;   // errors count by how much the loss feels them (train/fisher.h), not all alike
     bool order;    // channels that stay are put in order (activity.h); none has to go then, and the model
                    // computes the same
     uint32_t window; // of the text

@@ -43,7 +43,8 @@ typedef struct recipe_values {
     char type[32], mix[32], embedding[32], method[32], metric[32], pattern[32], scales[32];
     double size, bpw, share, remove, tokens, keep, alpha; // 0: not given
     double windows, window;
-    bool gradients, special, alone, learned, by_layer, heads, merge, order, permute, refit, residual, revise;
+    bool fisher, gradients, special, alone, learned, by_layer, heads, merge, order, own, permute, refit,
+        residual, revise;
 } recipe_values;
 
 typedef enum recipe_value { RECIPE_TEXT, RECIPE_NUMBER, RECIPE_SIZE, RECIPE_FLAG } recipe_value;

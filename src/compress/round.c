@@ -102,12 +102,6 @@ static bool is_smaller(const format *a, const format *b) {
     return a->bytes * b->block < b->bytes * a->block;
 }
 
-/* Rows that are no whole blocks of 256 get another type, of 32. */
-static const format *for_rows(const format *to, const gguf_tensor *t) {
-    const type_row *row = type_find(to->id);
-    return row && t->dims[0] % to->block ? &format_table[row->shorter] : to;
-}
-
 /* The output matrix keeps 8 bits, or the fewer that it has: each logit is a product with one of its rows,
  * and in 4 bits it alone makes the perplexity of SmolLM2-135M a seventh larger (45.7 for 40.0;
  * llama-quantize keeps 6 or 8 bits: ggml-org/llama.cpp, issue 5650). */
@@ -115,12 +109,12 @@ static const format *plan(const nut_compress_options *o, const void *ctx, const 
                           const gguf_tensor *t) {
     const round_inputs *with = ctx;
     if (with && with->embedding && gguf_str_is(t->name, "token_embd.weight"))
-        return for_rows(with->embedding, t);
+        return type_for(with->embedding, t);
     if (mix_of(ctx)) return (*with->types)[t - model->tensors];
     const format *to = written_of(o->type), *from = format_by_ggml(t->ggml_type),
                  *least = &format_table[FORMAT_Q8_0];
     if (!from || !(method_is_matrix(t) || method_is_stack(t)) || method_is_small(t)) return NULL;
-    if (!is_smaller(to, least) || !is_output(model, t)) return for_rows(to, t);
+    if (!is_smaller(to, least) || !is_output(model, t)) return type_for(to, t);
     return is_smaller(from, least) ? from : least;
 }
 

@@ -16,6 +16,7 @@ static narrow_options options_of(const recipe_values *v) {
                             .share = v->share,
                             .by_layer = v->by_layer,
                             .alone = v->alone,
+                            .fisher = v->fisher,
                             .order = v->order,
                             .window = (uint32_t)v->window};
 }
@@ -33,6 +34,7 @@ static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_er
 static const recipe_option options[] = {
     {"share", RECIPE_NUMBER, offsetof(recipe_values, share), 0.01, 0.99},
     {"by_layer", RECIPE_FLAG, offsetof(recipe_values, by_layer), 0, 0},
+    {"fisher", RECIPE_FLAG, offsetof(recipe_values, fisher), 0, 0},
     {"heads", RECIPE_FLAG, offsetof(recipe_values, heads), 0, 0},
     {"alone", RECIPE_FLAG, offsetof(recipe_values, alone), 0, 0},
     {"order", RECIPE_FLAG, offsetof(recipe_values, order), 0, 0},

@@ -1,20 +1,20 @@
 /*
  * The step that writes types which other programs read, by rounding with feedback (gptq_blocks.h):
  * {"step": "gptq", "type": "iq4_nl"} writes every matrix in one type; {"step": "gptq", "size": "77MB"} gives
- * each matrix a type of its own. For the latter some rows of each matrix are rounded into each type; what
- * that costs is the loss that calibration expects, 1/2 sum over rows of F_r times the row's error times H
- * times itself (coded_plan.h), and a knapsack (mix.h) chooses. For a type whose tensors have tables the rows
- * tell the table (table.h).
+ * each matrix a type of its own, with "own" of this engine's types too (choices.h). For the latter some rows
+ * of each matrix are rounded into each type; what that costs is the loss that calibration expects, 1/2 sum
+ * over rows of F_r times the row's error times H times itself (coded_plan.h), and a knapsack (mix.h)
+ * chooses. For a type whose tensors have tables the rows tell the table (table.h).
  */
 #include "base/error.h"
 #include "base/mem.h"
 #include "base/xxhash.h"
 #include "compress/awq.h"
+#include "compress/choices.h"
 #include "compress/descend.h"
 #include "compress/fold.h"
 #include "compress/gptq_blocks.h"
 #include "compress/method.h"
-#include "compress/mix.h"
 #include "compress/recipe.h"
 #include "compress/table.h"
 
@@ -26,22 +26,6 @@
 enum { SAMPLED = 48 };                    // rows of a matrix that are measured, or a few more
 enum { SAMPLED_SCALES = 16 };             // and those by which the power of its scales is chosen
 enum { MEASURED_ENDS = 500, ALL = 1000 }; // shares of the step's time
-enum { MOST_NAME = 64 };                  // bytes of a tensor's: gguf.c
-
-/* What each matrix may become, in the order of the file. */
-typedef struct choice_name {
-    char s[MOST_NAME];
-    size_t n;
-    uint8_t table[FORMAT_TABLE]; // where the type has one
-} choice_name;
-typedef struct choices {
-    choice_name *names; // (n)
-    mix_item *items;    // (n)
-    size_t n, room;
-    const gguf *model;       // its header, while its tensors are read
-    uint64_t alignment;      // of tensors, in bytes
-    uint64_t measured_bytes; // of the matrices, in the types that were written while they were measured
-} choices;
 
 /* What encoding works with: one matrix. */
 typedef struct work {
@@ -169,16 +153,9 @@ static nut_status take_matrix(const stepping *c, const gguf_tensor *t, nut_error
     return NUT_OK;
 }
 
-static const choice_name *find_name(const stepping *c, const gguf_tensor *t) {
-    const choices *k = c->choices;
-    for (size_t i = 0; i < k->n; i++)
-        if (k->names[i].n == t->name.n && !memcmp(k->names[i].s, t->name.s, k->names[i].n))
-            return &k->names[i];
-    return NULL;
-}
-
 static void set_table(const void *ctx, const gguf_tensor *t, uint8_t *table) {
-    const choice_name *name = find_name(ctx, t);
+    const stepping *c = ctx;
+    const choice_name *name = choices_find(c->choices, t);
     if (name) memcpy(table, name->table, FORMAT_TABLE);
 }
 
@@ -372,26 +349,6 @@ static nut_status begin_sizes(stepping *c, nut_error *err) {
 
 /* ---- measuring ---- */
 
-static bool is_fewer(const format *a, const format *b) {
-    return a->bytes * b->block < b->bytes * a->block;
-}
-
-/* Types that the matrix can have: smaller ones, and its own where that is no float's, which nothing scales.
- */
-static mix_item options_of(const gguf_tensor *t, uint64_t alignment) {
-    const format *from = format_by_ggml(t->ggml_type);
-    mix_item item = {.n = 0};
-    for (size_t i = 0; i < FORMAT_COUNT && item.n < MIX_OPTIONS; i++) {
-        const format *f = &format_table[i];
-        if ((f != from || f->block == 1) && !(type_with_codes((format_id)i) && is_fewer(f, from))) continue;
-        if (f != from && format_is_own(f)) continue; // for --portable
-        if (t->dims[0] % f->block) continue;
-        const uint64_t n = t->dims[0] / f->block * t->dims[1] * f->bytes;
-        item.options[item.n++] = (mix_option){.type = f->id, .bytes = n + gguf_padding(n, alignment)};
-    }
-    return item;
-}
-
 static const format *plan_written(const nut_compress_options *o, const void *ctx, const gguf *model,
                                   const gguf_tensor *t);
 
@@ -399,7 +356,7 @@ static const format *plan_written(const nut_compress_options *o, const void *ctx
 static const format *plan_measured(const nut_compress_options *o, const void *ctx, const gguf *model,
                                    const gguf_tensor *t) {
     const stepping *c = ctx;
-    const mix_item item = options_of(t, model->alignment);
+    const mix_item item = choices_options(c->choices, t, model->alignment);
     c->choices->alignment = model->alignment;
     if (c->type) {
         const format *to = plan_written(o, ctx, model, t);
@@ -409,24 +366,6 @@ static const format *plan_measured(const nut_compress_options *o, const void *ct
         if (format_table[item.options[i].type].ggml_type != t->ggml_type)
             return &format_table[item.options[i].type];
     return NULL;
-}
-
-static nut_status add_item(choices *k, const gguf_tensor *t, const format *to, nut_error *err) {
-    if (k->n == k->room) {
-        const size_t room = 2 * k->n + 64;
-        choice_name *names = mem_grow(k->names, k->n * sizeof *names, room * sizeof *names);
-        if (names) k->names = names;
-        mix_item *items = names ? mem_grow(k->items, k->n * sizeof *items, room * sizeof *items) : NULL;
-        if (!items) return error_memory(err, room * sizeof *items);
-        k->items = items;
-        k->room = room;
-    }
-    k->names[k->n].n = (size_t)t->name.n;
-    memcpy(k->names[k->n].s, t->name.s, (size_t)t->name.n);
-    k->items[k->n++] = options_of(t, k->alignment);
-    const uint64_t n = t->dims[0] / to->block * t->dims[1] * to->bytes;
-    k->measured_bytes += n + gguf_padding(n, k->alignment);
-    return NUT_OK;
 }
 
 /* Rows that stand for all: as many apart as give SAMPLED of them. */
@@ -474,24 +413,36 @@ static nut_status learn_table(const work *w, const float *scales, format_id id, 
     return NUT_OK;
 }
 
+/* The loss of one type of the matrix that was added last. Its own loses nothing. */
+static nut_status measure_option(const stepping *c, const gguf_tensor *t, size_t i, const float *scales,
+                                 nut_error *err) {
+    choice_name *name = &c->choices->names[c->choices->n - 1];
+    mix_option *option = &c->choices->items[c->choices->n - 1].options[i];
+    const type_row *type = type_with_codes(option->type);
+    table_type with;
+    if (!type || format_table[option->type].ggml_type == t->ggml_type) return NUT_OK;
+    if (format_has_table(&format_table[option->type])) {
+        TRY(learn_table(c->work, scales, option->type, name->table, err));
+        table_type_set(&with, option->type, name->table);
+        type = &with.row;
+    }
+    TRY(round_rows(c, c->work->rows, c->work->n_rows, type, NULL, err));
+    option->loss = loss_of_rows(c->work, scales);
+    return NUT_OK;
+}
+
 static nut_status measure(const method_slice *s, uint8_t *blocks, nut_error *err) {
     const stepping *c = s->ctx;
     choices *k = c->choices;
     memset(blocks, 0, s->n_rows * s->n_cols / s->to->block * s->to->bytes);
-    if (s->row == 0) TRY(add_item(k, s->tensor, s->to, err));
+    if (s->row == 0) TRY(choices_add(k, s->tensor, s->to, err));
     TRY(take_matrix(c, s->tensor, err));
     scale_rows(c, s);
     TRY(sample_rows(c->work, s, err));
     if (s->row + s->n_rows < c->work->matrix.n_rows) return NUT_OK;
-    mix_item *item = &k->items[k->n - 1];
     const float *scales = folds_rows(c->folds, s->tensor->name);
     if (c->type) return learn_table(c->work, scales, s->to->id, k->names[k->n - 1].table, err);
-    for (size_t i = 0; i < item->n; i++) {
-        const type_row *type = type_with_codes(item->options[i].type);
-        if (!type || format_table[type->id].ggml_type == s->tensor->ggml_type) continue; // loses nothing
-        TRY(round_rows(c, c->work->rows, c->work->n_rows, type, NULL, err));
-        item->options[i].loss = loss_of_rows(c->work, scales);
-    }
+    for (size_t i = 0; i < k->items[k->n - 1].n; i++) TRY(measure_option(c, s->tensor, i, scales, err));
     return NUT_OK;
 }
 
@@ -507,7 +458,7 @@ static const method method_measuring = {.name = "measuring",
 static nut_status choose(stepping *c, nut_error *err) {
     choices *k = c->choices;
     uint64_t least = 0;
-    const uint64_t other = c->written - k->measured_bytes,
+    const uint64_t other = k->written - k->measured_bytes,
                    budget = c->target > other ? c->target - other : 0;
     if (!k->n)
         return error_set(err, NUT_E_ARGUMENT,
@@ -516,82 +467,44 @@ static nut_status choose(stepping *c, nut_error *err) {
     TRY(mix_choose(k->items, k->n, budget, &least, err));
     if (least > budget)
         return error_set(err, NUT_E_ARGUMENT,
-                         "%.2f MB cannot be reached: this model takes at least %.2f MB in types that other "
-                         "programs read; choose a larger size, or leave --portable out",
-                         (double)c->target / 1e6, (double)(other + least) / 1e6);
+                         "%.2f MB cannot be reached: this model takes at least %.2f MB in types %s",
+                         (double)c->target / 1e6, (double)(other + least) / 1e6,
+                         k->own ? "without a decoder; choose a larger size, or step \"coded\""
+                                : "that other programs read; choose a larger size, or leave --portable out");
     c->phase = begin_write;
     return NUT_OK;
 }
 
 /* ---- what was measured before ---- */
 
-/* The record: this, the names, and the items. */
-typedef struct measured {
-    uint64_t n, written, bytes; // matrices; of the file, and of its matrices, while they were measured
-} measured;
-
-/* What the record depends on, beside what the state is for: the file has the recipe in its metadata. */
+/* What the record depends on, beside what the state is for: the types that there are, and the recipe, which
+ * the file has in its metadata. */
 static uint32_t measured_number(const stepping *c) {
-    char text[80];
-    const int n = snprintf(text, sizeof text, "%d %s %.6g %zu", c->values.alone, c->law->name,
-                           c->values.alpha, c->r->json ? strlen(c->r->json) : 0);
+    char text[96];
+    const int n =
+        snprintf(text, sizeof text, "%08x %d %d %s %.6g %zu", (unsigned)choices_types(), c->values.alone,
+                 c->values.own, c->law->name, c->values.alpha, c->r->json ? strlen(c->r->json) : 0);
     return xxhash32((const uint8_t *)text, (size_t)n);
-}
-
-static bool option_fits(const mix_option *o) {
-    return (unsigned)o->type < FORMAT_COUNT && o->loss >= 0;
-}
-
-static bool items_fit(const choices *k) {
-    bool fit = true;
-    for (size_t i = 0; i < k->n; i++) {
-        fit = fit && k->names[i].n <= MOST_NAME && k->items[i].n && k->items[i].n <= MIX_OPTIONS;
-        for (size_t j = 0; fit && j < k->items[i].n; j++) fit = option_fits(&k->items[i].options[j]);
-    }
-    return fit;
 }
 
 static nut_status start_measure(stepping *c, nut_error *err);
 
 static nut_status take_measured(stepping *c, nut_error *err) {
-    choices *k = c->choices;
-    measured head = {0};
-    if (c->n_kept >= sizeof head) memcpy(&head, c->kept, sizeof head);
-    const size_t each = sizeof *k->names + sizeof *k->items;
-    if (!head.n || (c->n_kept - sizeof head) / each != head.n || (c->n_kept - sizeof head) % each) {
-        mem_free(c->kept); // of another build
-        c->kept = NULL;
-        return start_measure(c, err);
+    bool taken;
+    TRY(choices_take(c->choices, c->kept, c->n_kept, &taken, err));
+    if (taken) {
+        c->phase = choose;
+        return NUT_OK;
     }
-    const size_t n = (size_t)head.n;
-    k->names = mem_calloc(n, sizeof *k->names);
-    k->items = mem_calloc(n, sizeof *k->items);
-    if (!k->names || !k->items) return error_memory(err, n * each);
-    memcpy(k->names, c->kept + sizeof head, n * sizeof *k->names);
-    memcpy(k->items, c->kept + sizeof head + n * sizeof *k->names, n * sizeof *k->items);
-    k->n = k->room = n;
-    k->measured_bytes = head.bytes, c->written = head.written;
-    if (!items_fit(k)) return error_set(err, NUT_E_CORRUPT, "the saved state is damaged; remove it");
-    c->phase = choose;
-    return NUT_OK;
-}
-
-static nut_status pack_measured(stepping *c, nut_error *err) {
-    const choices *k = c->choices;
-    const measured head = {k->n, c->written, k->measured_bytes};
-    c->n_kept = sizeof head + k->n * (sizeof *k->names + sizeof *k->items);
-    c->kept = mem_alloc(c->n_kept);
-    if (!c->kept) return error_memory(err, c->n_kept);
-    memcpy(c->kept, &head, sizeof head);
-    memcpy(c->kept + sizeof head, k->names, k->n * sizeof *k->names);
-    memcpy(c->kept + sizeof head + k->n * sizeof *k->names, k->items, k->n * sizeof *k->items);
-    return NUT_OK;
+    mem_free(c->kept); // of another build
+    c->kept = NULL;
+    return start_measure(c, err);
 }
 
 static nut_status save_measured(stepping *c, nut_error *err) {
     bool ready = false;
     if (!c->choices->n) return choose(c, err);
-    if (!c->kept) TRY(pack_measured(c, err));
+    if (!c->kept) TRY(choices_pack(c->choices, &c->kept, &c->n_kept, err));
     TRY(state_write(&c->r->state, &c->job, NULL, RECIPE_LOSSES, measured_number(c), c->kept, c->n_kept,
                     &ready, err));
     if (ready) c->phase = choose;
@@ -604,7 +517,7 @@ static nut_status run_measure(stepping *c, nut_error *err) {
     TRY(job_forward(&c->job, c->compress, &over, err));
     const nut_job_event *e = &c->job.event;
     if (c->job.told && e->kind == NUT_JOB_WRITE) {
-        if (e->offset + e->n > c->written) c->written = e->offset + e->n;
+        if (e->offset + e->n > c->choices->written) c->choices->written = e->offset + e->n;
         c->job.told = false;
     }
     if (c->job.told && e->kind == NUT_JOB_NOTE) c->job.told = false; // told when it is written
@@ -637,10 +550,8 @@ static const format *plan_written(const nut_compress_options *o, const void *ctx
     const choices *k = c->choices;
     (void)o, (void)model;
     if (!coded_plan_has(c->r->plan, t->name)) return NULL;
-    if (c->type)
-        return &format_table[t->dims[0] % c->type->block ? type_with_codes(c->type->id)->shorter
-                                                         : c->type->id];
-    const choice_name *name = find_name(c, t);
+    if (c->type) return type_for(c->type, t);
+    const choice_name *name = choices_find(c->choices, t);
     if (!name) return NULL;
     const mix_item *item = &k->items[name - k->names];
     return &format_table[item->options[item->chosen].type];
@@ -653,7 +564,7 @@ static nut_status encode(const method_slice *s, uint8_t *blocks, nut_error *err)
     TRY(take_matrix(c, s->tensor, err));
     scale_rows(c, s);
     if (format_has_table(s->to)) {
-        table_type_set(&with, s->to->id, find_name(c, s->tensor)->table);
+        table_type_set(&with, s->to->id, choices_find(c->choices, s->tensor)->table);
         type = &with.row;
     }
     return round_rows(c, s->weights, s->n_rows, type, blocks, err);
@@ -684,17 +595,10 @@ static nut_status finish(stepping *c, nut_error *err) {
 
 /* "77.00 MB, 4.58 bits a weight; iq4_nl 180, q5_0 31 matrices" */
 static void note_result(stepping *c) {
-    const choices *k = c->choices;
-    size_t n = (size_t)snprintf(c->note, sizeof c->note, "%.2f MB, %.2f bits a weight",
-                                (double)c->written / 1e6, 8 * (double)c->written / (double)c->r->n_weights);
-    for (size_t f = 0, n_listed = 0; f < FORMAT_COUNT; f++) {
-        size_t n_of = 0;
-        for (size_t i = 0; i < k->n && !c->type; i++)
-            n_of += k->items[i].options[k->items[i].chosen].type == (format_id)f;
-        if (n_of && n < sizeof c->note)
-            n += (size_t)snprintf(c->note + n, sizeof c->note - n, "%s %zu in %s",
-                                  n_listed++ ? "," : "; matrices:", n_of, format_table[f].name);
-    }
+    char types[320] = "";
+    if (!c->type) choices_note(c->choices, types, sizeof types);
+    snprintf(c->note, sizeof c->note, "%.2f MB, %.2f bits a weight%s", (double)c->written / 1e6,
+             8 * (double)c->written / (double)c->r->n_weights, types);
     job_note(&c->job, c->note);
 }
 
@@ -724,7 +628,7 @@ static void free_job(nut_job *job) {
     if (c->work) forget(c->work);
     if (c->folds) folds_free(c->folds);
     mem_free(c->folds);
-    if (c->choices) mem_free(c->choices->names), mem_free(c->choices->items);
+    if (c->choices) choices_free(c->choices);
     mem_free(c->kept);
     mem_free(c->work);
     mem_free(c->choices);
@@ -745,6 +649,11 @@ static nut_status check(const recipe_values *v, nut_error *err) {
     const format *type = format_by_name(v->type);
     const fold_law *law;
     if (*v->type && !(type && type_with_codes(type->id))) return no_type(v->type, err);
+    if (v->own && *v->type)
+        return error_set(
+            err, NUT_E_ARGUMENT,
+            "\"own\" says which types a file of a \"size\" may have; with a \"type\" there is no "
+            "choice: leave it out");
     TRY(fold_law_find(v->scales, &law, err));
     if (v->alpha > 0 && law->inputs >= 0)
         return error_set(err, NUT_E_ARGUMENT,
@@ -773,13 +682,16 @@ static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_er
     c->choices = mem_calloc(1, sizeof *c->choices);
     *out = &c->job;
     c->folds = mem_calloc(1, sizeof *c->folds);
-    return c->work && c->choices && c->folds ? NUT_OK : error_memory(err, sizeof *c->choices);
+    if (!c->work || !c->choices || !c->folds) return error_memory(err, sizeof *c->choices);
+    c->choices->own = v->own;
+    return NUT_OK;
 }
 
 static const recipe_option options[] = {
     {"type", RECIPE_TEXT, offsetof(recipe_values, type), 0, 0},
     {"size", RECIPE_SIZE, offsetof(recipe_values, size), 1, 1e15},
     {"bpw", RECIPE_NUMBER, offsetof(recipe_values, bpw), 0.1, 32},
+    {"own", RECIPE_FLAG, offsetof(recipe_values, own), 0, 0},
     {"alone", RECIPE_FLAG, offsetof(recipe_values, alone), 0, 0},
     {"learned", RECIPE_FLAG, offsetof(recipe_values, learned), 0, 0},
     {"scales", RECIPE_TEXT, offsetof(recipe_values, scales), 0, 0},

@@ -9,8 +9,11 @@
 #include <stddef.h>
 
 static narrow_options options_of(const recipe_values *v) {
-    return (narrow_options){
-        .what = NARROW_HEADS, .share = v->share, .by_layer = v->by_layer, .window = (uint32_t)v->window};
+    return (narrow_options){.what = NARROW_HEADS,
+                            .share = v->share,
+                            .by_layer = v->by_layer,
+                            .fisher = v->fisher,
+                            .window = (uint32_t)v->window};
 }
 
 static nut_status check(const recipe_values *v, nut_error *err) {
@@ -26,6 +29,7 @@ static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_er
 static const recipe_option options[] = {
     {"share", RECIPE_NUMBER, offsetof(recipe_values, share), 0.01, 0.99},
     {"by_layer", RECIPE_FLAG, offsetof(recipe_values, by_layer), 0, 0},
+    {"fisher", RECIPE_FLAG, offsetof(recipe_values, fisher), 0, 0},
     {"window", RECIPE_NUMBER, offsetof(recipe_values, window), 16, 4096},
 };
 

@@ -107,6 +107,49 @@ static void put_lut4(const fit_block *f, uint8_t *block) {
     block[0] = (uint8_t)h8_code(f->d);
 }
 
+/* ---- blocks of which columns go ---- */
+
+/* The patterns of two of four columns, a bit for each column: their numbers are their places. */
+static const uint8_t two_of_four[6] = {0x3, 0x5, 0x9, 0x6, 0xA, 0xC};
+
+static uint32_t pattern_of(uint32_t kept) {
+    uint32_t p = 0;
+    while (p < 5 && two_of_four[p] != kept) p++;
+    return p;
+}
+
+/* Where the columns stand that are kept: 3 bits for each four, or a bit for each. */
+static void put_kept(const fit_block *f, uint32_t of, uint8_t *places) {
+    uint32_t all = f->kept;
+    if (of == 4)
+        for (uint32_t w = all = 0; w < 8; w++) all |= pattern_of(f->kept >> 4 * w & 15u) << 3 * w;
+    for (uint32_t i = 0; i < (of == 4 ? 3 : 4); i++) places[i] = (uint8_t)(all >> 8 * i);
+}
+
+/* Codes of the columns that are kept, one behind the other; of 4 bits 8 higher, two in a byte. */
+static void put_sparse(const fit_block *f, uint32_t of, bool nibbles, uint8_t *block) {
+    uint8_t *codes = block + (of == 4 ? 5 : 6);
+    put_kept(f, of, block + 2);
+    for (uint32_t c = 0, i = 0; c < 32; c++) {
+        if (!(f->kept >> c & 1)) continue;
+        uint8_t *to = codes + (nibbles ? i / 2 : i);
+        *to = (uint8_t)(nibbles ? *to | (f->codes[c] + 8) << 4 * (i % 2) : f->codes[c]);
+        i++;
+    }
+}
+
+static void put_q4_24(const fit_block *f, uint8_t *block) {
+    put_sparse(f, 4, true, block);
+}
+
+static void put_q4_48(const fit_block *f, uint8_t *block) {
+    put_sparse(f, 8, true, block);
+}
+
+static void put_q8_24(const fit_block *f, uint8_t *block) {
+    put_sparse(f, 4, false, block);
+}
+
 /* ---- codes ---- */
 
 /* E2M1, doubled, without the second zero, as codes 0..14 that rise; mx_code is what a file has. */
@@ -154,9 +197,11 @@ static void put_tq1(const fit_block *f, uint8_t *block) {
 /* ---- the table ---- */
 
 // clang-format off
-#define HALF round_half
+#define ALL 0, 0 // columns may have codes
+#define HALF round_half, ALL
 static const type_row rows[] = {
-    // type, shorter, {groups, columns, codes from, to, values, scale from, to, minimums, narrow, round},
+    // type, shorter, {groups, columns, codes from, to, values, scale from, to, minimums, narrow, round,
+    //     how many columns have codes, of how many},
     //     planes {at, bits, columns} of low and of high bits, d, dmin, what else is put, no book
     {FORMAT_Q8_0, FORMAT_Q8_0, {1, 32, -127, 127, NULL, 1, 1, 0, .95f, HALF},
      {0, 0, 0}, {0, 0, 0}, 0, 0, put_q8_0, NULL, NULL},
@@ -170,11 +215,17 @@ static const type_row rows[] = {
      {8, 4, 16}, {4, 1, 1}, 0, 2, put_min, NULL, NULL},
     {FORMAT_IQ4_NL, FORMAT_IQ4_NL, {1, 32, 0, 15, nl_values, 1, 1, 0, .6f, HALF},
      {2, 4, 16}, {0, 0, 0}, 0, 0, NULL, NULL, NULL},
-    {FORMAT_LUT4, FORMAT_IQ4_NL, {1, 64, 0, 15, lut_values, 1, 1, 0, .5f, round_h8},
+    {FORMAT_LUT4, FORMAT_IQ4_NL, {1, 64, 0, 15, lut_values, 1, 1, 0, .5f, round_h8, ALL},
      {1, 4, 16}, {0, 0, 0}, 0, 0, put_lut4, NULL, NULL},
     {FORMAT_STEP2, FORMAT_STEP2, {1, 32, -2, 1, NULL, 1, 1, 0, .3f, HALF},
      {2, 2, 8}, {0, 0, 0}, 0, 0, NULL, NULL, NULL},
-    {FORMAT_MXFP4, FORMAT_MXFP4, {1, 32, 0, 14, mx_values, 1, 1, 0, .4f, round_power},
+    {FORMAT_Q4_24, FORMAT_Q4_0, {1, 32, -8, 7, NULL, 1, 1, 0, .7f, round_half, 2, 4},
+     {0, 0, 0}, {0, 0, 0}, 0, 0, put_q4_24, NULL, NULL},
+    {FORMAT_Q4_48, FORMAT_Q4_0, {1, 32, -8, 7, NULL, 1, 1, 0, .7f, round_half, 4, 8},
+     {0, 0, 0}, {0, 0, 0}, 0, 0, put_q4_48, NULL, NULL},
+    {FORMAT_Q8_24, FORMAT_Q8_0, {1, 32, -127, 127, NULL, 1, 1, 0, .95f, round_half, 2, 4},
+     {0, 0, 0}, {0, 0, 0}, 0, 0, put_q8_24, NULL, NULL},
+    {FORMAT_MXFP4, FORMAT_MXFP4, {1, 32, 0, 14, mx_values, 1, 1, 0, .4f, round_power, ALL},
      {1, 4, 16}, {0, 0, 0}, 0, 0, put_mxfp4, NULL, NULL},
     {FORMAT_Q2_K, FORMAT_IQ4_NL, {16, 16, 0, 3, NULL, 0, 15, 15, .5f, HALF},
      {16, 2, 32}, {0, 0, 0}, 80, 82, put_q2_k, NULL, NULL},
@@ -209,6 +260,13 @@ const type_row *type_any(format_id id) {
 
 const type_row *type_find(format_id id) {
     return format_table[id].quantize ? NULL : type_any(id);
+}
+
+const format *type_for(const format *to, const gguf_tensor *t) {
+    const type_row *row = type_any(to->id);
+    const bool in_layer = t->name.n > 4 && !memcmp(t->name.s, "blk.", 4);
+    if (!row || (t->dims[0] % to->block == 0 && (in_layer || !row->kind.of))) return to;
+    return &format_table[row->shorter];
 }
 
 void type_put(const type_row *t, const fit_block *fit, uint8_t *block) {

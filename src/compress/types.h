@@ -5,10 +5,12 @@
 #include "compress/fit.h"
 #include "compress/fit_book.h"
 #include "kernels/formats.h"
+#include "model/gguf.h"
 
 typedef struct type_row {
     format_id id;
-    format_id shorter; // what rows get that are not whole blocks, as llama-quantize chooses it
+    format_id shorter; // what rows get that are not whole blocks, as llama-quantize chooses it, and what
+                       // embeddings get in place of a sparse type
     fit_kind kind;
     struct type_plane {
         uint8_t at, bits, width; // see types.c
@@ -29,6 +31,10 @@ const type_row *type_find(format_id id);
 const type_row *type_any(format_id id);
 /* The row of any type whose weights are scales times codes; NULL: it is none. */
 const type_row *type_with_codes(format_id id);
+
+/* The type of a tensor in a file that is written as `to`: rows that are no whole blocks get a shorter one,
+ * and embeddings and outputs are not made sparse. */
+const format *type_for(const format *to, const gguf_tensor *t);
 
 /* Writes n blocks of x, finite. weight (a block's columns, n blocks) says how much each error counts; NULL:
  * all the same. */

@@ -21,7 +21,11 @@
 
 #define NUT_X(name, layout, type, block, bytes, ...)                                                        \
     FLOATS(void dequantize_##name, (const uint8_t *src, size_t n, float *dst), NULL, name, layout, bytes)
-GGML_FORMAT_LIST(NUT_X)
+MAIN_FORMAT_LIST(NUT_X)
+#ifndef NUT_PAGES
+MORE_FORMAT_LIST(NUT_X)
+OWN_FORMAT_LIST(NUT_X)
+#endif
 #undef NUT_X
 
 #define NUT_X(name, layout, type, block, bytes, ...)                                                        \
@@ -30,14 +34,94 @@ GGML_FORMAT_LIST(NUT_X)
     void dequantize_##name(const uint8_t *src, size_t n, float *dst) {                                      \
         table_##name(NULL, src, n, dst);                                                                    \
     }
-OWN_FORMAT_LIST(NUT_X)
+TABLE_FORMAT_LIST(NUT_X)
 #undef NUT_X
+
+/* ---- of which half are zero ---- */
+
+/* The columns that are kept of each four, a bit each, by pattern; the last two are not written. */
+enum { PATTERNS = 0x33CA6953 };
+
+/* The columns that are kept, a bit each. */
+BLOCK_SMALL static uint32_t kept_of(const sparse_kind *k, const uint8_t *places) {
+    uint32_t all = 0, kept = 0;
+    for (uint32_t i = 0; i < k->n_places; i++) all |= (uint32_t)places[i] << 8 * i;
+    for (uint32_t w = 0; w < UNIT_WORDS; w++)
+        kept |= ((uint32_t)PATTERNS >> 4 * (all >> 3 * w & 7u) & 15u) << 4 * w;
+    return k->n_places == 4 ? all : kept;
+}
+
+BLOCK_SMALL void blocks_fill(const sparse_kind *k, const uint8_t *src, uint8_t *dense) {
+    const bool nibbles = k->dense == BLOCK_BYTES_Q4_0;
+    const uint32_t kept = kept_of(k, src + 2);
+    const uint8_t *codes = src + 2 + k->n_places;
+    memcpy(dense, src, 2);
+    memset(dense + 2, nibbles ? 0x88 : 0, k->dense - 2u);
+    for (uint32_t c = 0, i = 0; c < FORMAT_UNIT; c++) {
+        if (!(kept >> c & 1)) continue;
+        const uint32_t at = i++ % (FORMAT_UNIT / 2); // a damaged block may ask for more than there are
+        if (nibbles)
+            dense[2 + c % 16] ^= (uint8_t)(((codes[at / 2] >> 4 * (at % 2) & 15u) ^ 8u) << 4 * (c / 16));
+        else
+            dense[2 + c] = codes[at];
+    }
+}
+
+#ifndef NUT_PAGES
+static void floats_sparse(void (*floats)(const uint8_t *, size_t, float *), const sparse_kind *k,
+                          const uint8_t *src, size_t n, float *dst) {
+    uint8_t dense[SPARSE_MOST];
+    for (size_t b = 0; b < n; b++, src += k->bytes, dst += FORMAT_UNIT) {
+        blocks_fill(k, src, dense);
+        floats(dense, 1, dst);
+    }
+}
+
+#define NUT_X(name, layout, type, block, bytes, quantize, dense, n_places)                                  \
+    void dequantize_##name(const uint8_t *src, size_t n, float *dst) {                                      \
+        floats_sparse(dequantize_##dense, &sparse_##name, src, n, dst);                                     \
+    }
+SPARSE_FORMAT_LIST(NUT_X)
+#undef NUT_X
+#endif
+
+#define NUT_X(name, layout, type, block, bytes, quantize, dense, n_places)                                  \
+    const sparse_kind sparse_##name = {bytes, n_places, BLOCK_BYTES_##dense};
+SPARSE_FORMAT_LIST(NUT_X)
+#undef NUT_X
+
+/* ---- in a page ---- */
+
+#ifdef NUT_PAGES
+/* Blocks are packed, and what was packed is read: in a page few are, and one such function has 3 kB less
+ * than one of each format. What cannot be packed is no number. */
+static void floats_packed(const format *f, const uint8_t *src, size_t n, float *dst) {
+    _Alignas(16) uint8_t group[FORMAT_MAX_BYTES * FORMAT_LANES];
+    for (size_t b = 0; b < n; b++, src += f->bytes, dst += f->block) {
+        memset(group, 0, sizeof group);
+        const bool right = f->pack(group, 0, 0, 1, src);
+        f->layout->floats(group, NULL, 0, 0, 1, dst);
+        for (uint32_t c = 0; !right && c < f->block; c++) dst[c] = NAN;
+    }
+}
+
+#define NUT_X(name, ...)                                                                                    \
+    void dequantize_##name(const uint8_t *src, size_t n, float *dst) {                                      \
+        floats_packed(&format_table[FORMAT_##name], src, n, dst);                                           \
+    }
+MORE_FORMAT_LIST(NUT_X)
+OWN_FORMAT_LIST(NUT_X)
+SPARSE_FORMAT_LIST(NUT_X)
+#undef NUT_X
+#endif
+
+/* ---- of a tensor with a table ---- */
 
 void format_floats(const format *f, const uint8_t *table, const uint8_t *src, size_t n, float *dst) {
     switch (f->id) {
 #define NUT_X(name, ...)                                                                                    \
     case FORMAT_##name: table_##name(table, src, n, dst); return;
-        OWN_FORMAT_LIST(NUT_X)
+        TABLE_FORMAT_LIST(NUT_X)
 #undef NUT_X
     default: f->dequantize(src, n, dst);
     }

@@ -11,4 +11,27 @@
 FORMAT_LIST(NUT_X)
 #undef NUT_X
 
+/* ---- of which half are zero ---- */
+
+enum { SPARSE_MOST = 34 }; // bytes of a dense block
+
+typedef struct sparse_kind {
+    uint8_t bytes;    // of a block: its step, its places, its codes
+    uint8_t n_places; // bytes that say where codes go: 3, 3 bits for four columns; 4, a bit for each
+    uint8_t dense;    // bytes of the block that it becomes, of Q4_0 or Q8_0
+} sparse_kind;
+#define NUT_X(name, ...) extern const sparse_kind sparse_##name;
+SPARSE_FORMAT_LIST(NUT_X)
+#undef NUT_X
+
+/* The block as one of the dense format. */
+void blocks_fill(const sparse_kind *k, const uint8_t *src, uint8_t *dense);
+
+/* For wasm alone is size worth so much. */
+#if defined(__wasm__) && defined(__clang__)
+#define BLOCK_SMALL __attribute__((minsize))
+#else
+#define BLOCK_SMALL
+#endif
+
 #endif

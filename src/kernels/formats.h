@@ -110,13 +110,21 @@ enum { FORMAT_LIVE = true };
     X(TQ2_0,   GRID2,  35, 256, 66,  NULL,          read_tq2,     {{64, 0},    0,   0,   0,  ORDER_HALVES}) \
     X(MXFP4,   MX4,    39, 32,  17,  NULL,          read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES}) \
     X(NVFP4,   NV4,    40, 64,  36,  NULL,          read_bits,    {{0, 0},     0,   0,   4,  ORDER_EIGHTS})
-/* Types of our own (docs/format.md). Like CODED_FORMAT_LIST's, their ids are far from ggml's. LUT4's codes
+/* Types of our own (docs/format.md). Like CODED_FORMAT_LIST's, their ids are far from ggml's. Codes of these
  * stand for the values of a table, of which each tensor may have its own. */
+#define TABLE_FORMAT_LIST(X)                                                                                \
+    X(LUT4,    LUT4,   0x4e555414u, 64, 33, NULL,   read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES})
 #define OWN_FORMAT_LIST(X)                                                                                  \
-    X(LUT4,    LUT4,   0x4e555414u, 64, 33, NULL,   read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES}) \
     X(STEP2,   U4,     0x4e555422u, 32, 10, NULL,   read_step2,   {{0, 0},     0,   0,   2,  ORDER_HALVES})
-#define GGML_FORMAT_LIST(X) MAIN_FORMAT_LIST(X) MORE_FORMAT_LIST(X)
-#define CODE_FORMAT_LIST(X) GGML_FORMAT_LIST(X) OWN_FORMAT_LIST(X)
+/* X(name, layout, type, block, bytes, quantize, dense, n_places): of their columns two of four, or four of
+ * eight, are there, and the others zero. A block becomes one of a dense format first (blocks_fill), behind
+ * `n_places` bytes that say where its codes go. */
+#define SPARSE_FORMAT_LIST(X)                                   \
+    X(Q4_24,   U4,     0x4e555434u, 32, 13, NULL,   Q4_0,   3)  \
+    X(Q4_48,   U4,     0x4e555444u, 32, 14, NULL,   Q4_0,   4)  \
+    X(Q8_24,   I8,     0x4e555438u, 32, 21, NULL,   Q8_0,   3)
+#define READ_FORMAT_LIST(X) MAIN_FORMAT_LIST(X) MORE_FORMAT_LIST(X) OWN_FORMAT_LIST(X) TABLE_FORMAT_LIST(X)
+#define CODE_FORMAT_LIST(X) READ_FORMAT_LIST(X) SPARSE_FORMAT_LIST(X)
 
 /* X(name, layout, type): coded tensors, by the layout that holds their integers. Their type numbers are
  * "NUT" and the bits of a weight in memory: far from ggml's, so that other programs refuse the file, and so

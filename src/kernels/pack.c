@@ -13,13 +13,6 @@ BLOCK_INLINE bool block_put(const code_layout *l, uint8_t *block, uint32_t lane,
     return right;
 }
 
-/* For wasm alone is size worth so much. */
-#if defined(__wasm__) && defined(__clang__)
-#define PACK_SMALL __attribute__((minsize))
-#else
-#define PACK_SMALL
-#endif
-
 #define PACK(name, layout, block, bytes)                                                                    \
     bool pack_##name(uint8_t *group, uint32_t lane, size_t first, size_t n, const uint8_t *src) {           \
         const code_layout *l = &layout_##layout;                                                            \
@@ -36,9 +29,31 @@ BLOCK_INLINE bool block_put(const code_layout *l, uint8_t *block, uint32_t lane,
 #define NUT_X(name, layout, type, block, bytes, ...) PACK(name, layout, block, bytes)
 MAIN_FORMAT_LIST(NUT_X)
 #undef NUT_X
-#define NUT_X(name, layout, type, block, bytes, ...) PACK_SMALL PACK(name, layout, block, bytes)
+#define NUT_X(name, layout, type, block, bytes, ...) BLOCK_SMALL PACK(name, layout, block, bytes)
 MORE_FORMAT_LIST(NUT_X)
+TABLE_FORMAT_LIST(NUT_X)
 OWN_FORMAT_LIST(NUT_X)
+#undef NUT_X
+
+typedef bool pack_fn(uint8_t *group, uint32_t lane, size_t first, size_t n, const uint8_t *src);
+
+/* Blocks of which half of the columns are zero, by the function of the dense format. */
+BLOCK_SMALL static bool pack_sparse(pack_fn *pack, const sparse_kind *k, uint8_t *group, uint32_t lane,
+                                    size_t first, size_t n, const uint8_t *src) {
+    uint8_t dense[SPARSE_MOST];
+    bool right = true;
+    for (size_t b = 0; b < n; b++, src += k->bytes) {
+        blocks_fill(k, src, dense);
+        right &= pack(group, lane, first + b, 1, dense);
+    }
+    return right;
+}
+
+#define NUT_X(name, layout, type, block, bytes, quantize, dense, n_places)                                  \
+    bool pack_##name(uint8_t *group, uint32_t lane, size_t first, size_t n, const uint8_t *src) {           \
+        return pack_sparse(pack_##dense, &sparse_##name, group, lane, first, n, src);                       \
+    }
+SPARSE_FORMAT_LIST(NUT_X)
 #undef NUT_X
 
 #define NUT_X(name, layout, type, bytes)                                                                    \

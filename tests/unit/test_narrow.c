@@ -67,7 +67,7 @@ static void test_channels(void) {
     dense *d;
     sample *a = make_sample();
     double drift[ROWS * CHANNELS_COLS] = {0};
-    const channels_inputs one = {.s = &a->s, .unit = 1}, drifts = {&a->s, 1, drift, PRUNE_TOKENS},
+    const channels_inputs one = {.s = &a->s, .unit = 1}, drifts = {&a->s, 1, NULL, drift, PRUNE_TOKENS},
                           group = {.s = &a->s, .unit = GROUP_COLS};
     threads_new(2, &team, NULL);
     dense_new(team, &d, NULL);
@@ -77,6 +77,45 @@ static void test_channels(void) {
     check_fit(d, a, &group, GROUPS_KEPT, groups_kept, groups_fitted);
     check_losses(d, a, 1, CHANNELS_COLS - CHANNELS_KEPT, channels_losses_of);
     check_losses(d, a, GROUP_COLS, CHANNELS_COLS / GROUP_COLS - GROUPS_KEPT, groups_losses_of);
+    dense_free(d);
+    threads_free(team);
+    free(a);
+}
+
+static float felt_root(size_t row) {
+    return (float)(0.2 + 0.3 * (double)(row % 5));
+}
+
+/* Rows of results that count more lose as if they were larger, and are fitted as ever. */
+static void test_felt(void) {
+    enum { MOST = CHANNELS_COLS - CHANNELS_KEPT };
+    threads *team;
+    dense *d;
+    sample *a = make_sample();
+    float plain[ROWS * CHANNELS_COLS], large[ROWS * CHANNELS_COLS];
+    double felt[ROWS], losses[2][CHANNELS_COLS];
+    uint32_t kept[2][CHANNELS_COLS];
+    threads_new(1, &team, NULL);
+    dense_new(team, &d, NULL);
+    const channels_inputs in[2] = {{.s = &a->s, .unit = 1, .felt = felt}, {.s = &a->s, .unit = 1}};
+    for (int remove = 0; remove < 2; remove++) {
+        first_columns(a, plain);
+        for (size_t i = 0; i < ROWS * CHANNELS_COLS; i++) large[i] = plain[i] * felt_root(i / CHANNELS_COLS);
+        for (size_t r = 0; r < ROWS; r++) felt[r] = (double)(felt_root(r) * felt_root(r));
+        for (int i = 0; i < 2; i++) {
+            float *w = i ? large : plain;
+            if (remove)
+                channels_remove(d, &in[i], ROWS, CHANNELS_COLS, w, CHANNELS_KEPT, kept[i], NULL);
+            else
+                channels_losses(d, &in[i], ROWS, CHANNELS_COLS, w, MOST, losses[i], NULL);
+        }
+    }
+    for (size_t i = 0; i <= MOST; i++)
+        CHECK(fabs(losses[0][i] - losses[1][i]) <= 1e-5 * losses[1][i], "loss %zu: %g, not %g", i,
+              losses[0][i], losses[1][i]);
+    CHECK(!memcmp(kept[0], kept[1], CHANNELS_KEPT * sizeof **kept), "the columns that stay");
+    for (size_t i = 0; i < ROWS * CHANNELS_COLS; i++)
+        CHECK(fabsf(plain[i] * felt_root(i / CHANNELS_COLS) - large[i]) < 1e-4f, "weight %zu", i);
     dense_free(d);
     threads_free(team);
     free(a);
@@ -360,6 +399,40 @@ static bool has_numbers(const gguf *g, const char *key, uint32_t a, uint32_t b) 
     return kv && kv->n == 2 && gguf_integer_at(kv, 0, &x) && gguf_integer_at(kv, 1, &y) && x == a && y == b;
 }
 
+/* What is idle goes where errors count by Fisher information too; families without gradients are refused. */
+static void test_fisher(void) {
+    static const char recipe[] = "[{\"step\": \"channels\", \"share\": 0.25, \"fisher\": true}]";
+    make_gguf g = make_model(&(make_options){.n_ff = 128});
+    size_t n, n_text;
+    for (int l = 0; l < 2; l++) {
+        char name[32];
+        snprintf(name, sizeof name, "blk.%d.ffn_up.weight", l);
+        clear_rows(&g, name, 40 + 8 * (size_t)l, 32);
+    }
+    uint8_t *file = make_file(&g, &n);
+    char *text = long_text(&n_text);
+    changed c = change(file, n, recipe, text, n_text);
+    CHECK(c.status == NUT_OK && c.m.done && !c.m.n_wrong && c.m.n_out < n, "%s", c.err.message);
+    if (c.m.done) {
+        int32_t ids[N_IDS];
+        uint32_t n_vocab = 0;
+        double worst = 0;
+        for (int i = 0; i < N_IDS; i++) ids[i] = (7 * i + 1) % 260;
+        float *a = logits_of(file, n, ids, &n_vocab), *b = logits_of(c.m.out, c.m.n_out, ids, &n_vocab);
+        for (uint32_t i = 0; a && b && i < n_vocab; i++) worst = fmax(worst, fabs((double)(a[i] - b[i])));
+        CHECK(a && b && worst < 2e-5, "logits are %g off", worst);
+        free(a), free(b);
+    }
+    free(c.m.out), free(file);
+    make_free(&g);
+    g = make_family(arch_find((gguf_str){"arcee", 5}), &family_odd);
+    file = make_file(&g, &n);
+    c = change(file, n, recipe, text, n_text);
+    CHECK(c.status == NUT_E_UNSUPPORTED && strstr(c.err.message, "arcee"), "%s", c.err.message);
+    free(c.m.out), free(file), free(text);
+    make_free(&g);
+}
+
 /* In one choice, what is idle goes: of layer 0 a group of heads, of layer 1 as many weights of channels. */
 static void test_together(void) {
     static const char recipe[] =
@@ -460,6 +533,7 @@ static void test_memory(void) {
         "[{\"step\": \"channels\", \"share\": 0.5}, {\"step\": \"heads\", \"share\": 0.5}]",
         "[{\"step\": \"channels\", \"share\": 0.5, \"by_layer\": true, \"heads\": true}]",
         "[{\"step\": \"channels\", \"order\": true}]",
+        "[{\"step\": \"channels\", \"share\": 0.5, \"by_layer\": true, \"fisher\": true}]",
     };
     make_gguf g = make_model(&(make_options){.n_ff = 128});
     size_t n, n_text;
@@ -473,6 +547,7 @@ static void test_memory(void) {
 
 int main(void) {
     test_channels();
+    test_felt();
     test_activity();
     test_order();
     test_order_of_fewer();
@@ -483,6 +558,7 @@ int main(void) {
     test_idle_channels("qwen2", FORMAT_Q8_0);
     test_families();
     test_together();
+    test_fisher();
     test_refusals();
     test_unknown();
     test_memory();

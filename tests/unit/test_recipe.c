@@ -42,6 +42,8 @@ static void test_errors(void) {
         {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"bpw\": 4}]",
          "a type or a size, not both"},
         {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\"}]", "say how large"},
+        {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"own\": true}]",
+         "with a \"type\" there is no choice"},
         {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"bpw\": 4, \"alpha\": 0}]", "from 0.01 to 1"},
         {"[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q4_0\", \"scales\": \"norms\"}]",
          "choose one of columns, smooth, awq, none"},
@@ -424,6 +426,43 @@ static void test_tables(void) {
     free_source(&s);
 }
 
+/* Two of four weights stay, by pruning or in the rounding itself, and the file's types say so. Embeddings
+ * stay whole. */
+static void test_sparse(void) {
+    enum { Q8_0 = 8, OWN = 63 }; // ggml's number; ours are beyond
+    static const char *const recipes[] = {
+        "[{\"step\": \"prune\", \"pattern\": \"2:4\"}, {\"step\": \"round\", \"type\": \"q8_24\"}]",
+        "[{\"step\": \"calibrate\"}, {\"step\": \"gptq\", \"type\": \"q8_24\"}]"};
+    source s = make_source();
+    for (int i = 0; i < 2; i++) {
+        memory_job m = {0};
+        nut_error err = {0};
+        nut_compress_options o = options_of(&s);
+        o.size = 0, o.recipe = recipes[i], o.n_recipe = strlen(recipes[i]);
+        CHECK(go_on(&m, &s, &o, 0, &err) == NUT_OK && m.done && !m.n_wrong, "%s", err.message);
+        CHECK(m.done && types_of(&m) == ((uint64_t)1 << OWN | 1u << Q8_0), "types of matrices: %llx",
+              (unsigned long long)types_of(&m));
+        free(m.out), free(m.state);
+    }
+    const double joint = kl_of(&s, "\"type\": \"q8_24\""),
+                 alone = kl_of(&s, "\"type\": \"q8_24\", \"alone\": true");
+    CHECK(joint < 0.8 * alone, "KL %g with feedback, %g without", joint, alone);
+    free_source(&s);
+}
+
+/* With this engine's own types a file of the same size loses no more than without them. */
+static void test_own(void) {
+    source s = make_source();
+    char how[80];
+    double kl[2];
+    for (int own = 0; own < 2; own++) {
+        snprintf(how, sizeof how, "\"size\": %zu, \"own\": %s", s.n / 6, own ? "true" : "false");
+        kl[own] = kl_of(&s, how);
+    }
+    CHECK(kl[1] < kl[0], "KL %g with own types, %g without", kl[1], kl[0]);
+    free_source(&s);
+}
+
 /* Types for a size: they are others' types, the file fits and uses what it may, and a run that was stopped
  * makes the same. */
 static void test_portable(void) {
@@ -483,6 +522,8 @@ int main(void) {
     test_evaluate();
     test_gptq_type();
     test_tables();
+    test_sparse();
+    test_own();
     test_fold();
     test_portable();
     test_memory();
