@@ -48,8 +48,9 @@ build/web/$(1)/%.o: %.c wasm/modules.mk
 	@mkdir -p $$(@D)
 	$(EMCC) $$(CBASE) $(2) $$(if $$(filter $$<,$(WEB_NOT_UNROLLED)),-Os,$$(if $$(filter $$<,$(WEB_HOT)),,-Oz)) -c $$< -o $$@
 endef
-# No call from pages loads a model as a reference, in floats; nutshell-compress does, with objects of its own.
-$(foreach v,st mt,$(addprefix build/web/$(v)/src/,model/arch.o model/arch_keys.o model/arch_read.o run/attend.o run/block.o run/sequence.o)): \
+# No call from pages loads a model as a reference, in floats; nutshell-compress does, with objects of its own. Vectors and
+# adapters, which alone are made floats there, are rarely quantized.
+$(foreach v,st mt,$(addprefix build/web/$(v)/src/,model/arch.o model/arch_keys.o model/arch_read.o kernels/blocks.o run/attend.o run/block.o run/sequence.o)): \
     CBASE += -DNUT_PAGES
 build/web/st/src/kernels/simd_attend.o build/web/mt/src/kernels/simd_attend.o: CBASE += -DNUT_FLOAT_CACHE_BY_REF
 $(eval $(call web_compile,st,$(CF_web)))

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static uint64_t bytes_as(const gguf_tensor *t, const format *f, uint64_t alignment) {
-    const uint64_t n = t->dims[0] / f->block * t->dims[1] * f->bytes;
+    const uint64_t n = t->dims[0] / f->block * t->dims[1] * t->dims[2] * f->bytes;
     return n + gguf_padding(n, alignment);
 }
 

@@ -14,10 +14,10 @@ static bool is_among(const uint32_t *kept, size_t n, size_t e) {
     return false;
 }
 
-static size_t most_used(const uint64_t *uses, size_t begin, size_t end, const uint32_t *kept, size_t n) {
+static size_t most_worth(const double *worth, size_t begin, size_t end, const uint32_t *kept, size_t n) {
     size_t best = end;
     for (size_t e = begin; e < end; e++)
-        if ((best == end || uses[e] > uses[best]) && !is_among(kept, n, e)) best = e;
+        if ((best == end || worth[e] > worth[best]) && !is_among(kept, n, e)) best = e;
     return best;
 }
 
@@ -30,14 +30,23 @@ static void sort_few(uint32_t *x, size_t n) {
         }
 }
 
-void experts_choose(const uint64_t *uses, size_t n, size_t n_group, size_t n_keep, uint32_t *kept) {
+void experts_choose(const double *worth, size_t n, size_t n_group, size_t n_keep, uint32_t *kept) {
     const size_t each = n / n_group, keep = n_keep / n_group;
     for (size_t g = 0; g < n_group; g++)
         for (size_t i = 0; i < keep; i++) {
             uint32_t *group = kept + g * keep;
-            group[i] = (uint32_t)most_used(uses, g * each, (g + 1) * each, group, i);
+            group[i] = (uint32_t)most_worth(worth, g * each, (g + 1) * each, group, i);
         }
     sort_few(kept, n_keep);
+}
+
+double experts_output(const matrix *down, const statistics *h, float *row) {
+    double sum = 0;
+    for (size_t r = 0; h && r < down->n_rows; r++) {
+        matrix_row(down, r, row);
+        for (size_t i = 0; i < h->n_cols; i++) sum += (double)row[i] * (double)row[i] * h->sum_squares[i];
+    }
+    return sum;
 }
 
 /* ---- which are alike ---- */

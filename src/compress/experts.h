@@ -10,10 +10,16 @@
 
 #include "evaluate/statistics.h"
 #include "kernels/dense.h"
+#include "kernels/formats.h"
 
-/* Of n experts in n_group groups that follow each other, the n_keep used most, as many of each group; of
- * equal ones the first. uses (n), kept (n_keep), ascending. n_keep is a multiple of n_group. */
-void experts_choose(const uint64_t *uses, size_t n, size_t n_group, size_t n_keep, uint32_t *kept);
+/* Of n experts in n_group groups that follow each other, the n_keep worth most, as many of each group; of
+ * equal ones the first. worth (n), kept (n_keep), ascending. n_keep is a multiple of n_group. */
+void experts_choose(const double *worth, size_t n, size_t n_group, size_t n_keep, uint32_t *kept);
+
+/* What an expert gives in all: the sum over its tokens of |down h|^2, the inputs' correlations left out.
+ * down (n_rows, h->n_cols) are the rows of its last matrix, h the statistics of its inputs; NULL: it has
+ * none. */
+double experts_output(const matrix *down, const statistics *h, float *row);
 
 /* into (n): for each expert the number in kept of the one that it is merged into, its own where it stays:
  * that of its group whose scores over the text have the largest cosine. router (n, n_embd) are the rows of

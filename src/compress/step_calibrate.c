@@ -193,18 +193,24 @@ static nut_status count_tokens(calibrating *c, const nut_model *m, nut_error *er
 static double output_power(const nut_model *m, const gguf_tensor *t, const statistics *s) {
     void *to;
     const tensor_spec *spec = bind_find(m, t->name, &to);
-    const matrix *w = to;
-    if (!s || !spec || spec->parts || spec->kind != TENSOR_MATRIX) return 1;
+    const bool stack = spec && spec->kind == TENSOR_STACK;
+    if (!s || !spec || spec->parts || !(stack || spec->kind == TENSOR_MATRIX)) return 1;
+    const matrix *w = stack ? *(const matrix *const *)to : to;
+    const size_t n = (size_t)(t->dims[1] * t->dims[2]);
     float *row = mem_alloc(w->n_cols * sizeof *row);
     double sum = 0;
-    for (size_t r = 0; row && r < w->n_rows; r++) {
-        matrix_row(w, r, row);
+    for (size_t r = 0; row && r < n; r++) {
+        matrix_row(&w[r / w->n_rows], r % w->n_rows, row);
         for (size_t i = 0; i < w->n_cols; i++)
-            sum += (double)row[i] * (double)row[i] * s->sum_squares[i] / (double)s->n_tokens /
-                   (double)w->n_rows;
+            sum += (double)row[i] * (double)row[i] * s->sum_squares[i] / (double)s->n_tokens / (double)n;
     }
     mem_free(row);
     return sum > 0 ? sum : 1;
+}
+
+/* The part of all tokens that an expert is for: what its errors count, and so how many bits it gets. */
+static double used_part(const calibrating *c, const gguf_tensor *t, uint32_t which) {
+    return (double)calibrate_used(c->calibrate, t->name, which) / (double)c->r->n_tokens;
 }
 
 static nut_status add_without_gradients(calibrating *c, const nut_model *m, const gguf_tensor *t,
@@ -212,8 +218,12 @@ static nut_status add_without_gradients(calibrating *c, const nut_model *m, cons
     double *rows = mem_alloc(f->n_rows * sizeof *rows);
     if (!rows) return error_memory(err, f->n_rows * sizeof *rows);
     const double power = output_power(m, t, f->input), n_tokens = (double)c->r->n_tokens;
-    for (size_t r = 0; r < f->n_rows; r++)
-        rows[r] = f->vocabulary ? c->counts[r] / n_tokens * (double)f->n_rows / power : 1 / power;
+    for (size_t r = 0; r < f->n_rows; r++) {
+        double felt = 1;
+        if (f->vocabulary) felt = c->counts[r] / n_tokens * (double)f->n_rows;
+        if (method_is_stack(t)) felt = used_part(c, t, (uint32_t)(r / t->dims[1]));
+        rows[r] = felt / power;
+    }
     f->sensitivity = rows;
     const nut_status status = coded_plan_add(c->r->plan, f, err);
     mem_free(rows);
@@ -224,11 +234,12 @@ static nut_status add_matrix(calibrating *c, const nut_model *m, const gguf_tens
                              nut_error *err) {
     size_t n = 0;
     coded_facts f = {.tensor = t->name,
-                     .n_rows = (size_t)t->dims[1],
+                     .n_rows = (size_t)(t->dims[1] * t->dims[2]),
                      .n_cols = (size_t)t->dims[0],
                      .input = s,
                      .vocabulary = t->dims[1] == m->hp.n_vocab};
-    if (!method_is_matrix(t) || !coded_can_write(t->dims[1], t->dims[0])) return NUT_OK;
+    const bool stack = method_is_stack(t) && t->dims[1] % FORMAT_LANES == 0;
+    if (!(method_is_matrix(t) || stack) || !coded_can_write(f.n_rows, t->dims[0])) return NUT_OK;
     if (!c->fisher) return add_without_gradients(c, m, t, &f, err);
     const fisher_vocab v = fisher_of_vocab(c->fisher);
     f.sensitivity = f.vocabulary ? v.variance : fisher_of_rows(c->fisher, t->name, &n);
@@ -260,7 +271,7 @@ static nut_status run_calibrate(calibrating *c, nut_error *err);
 static nut_status save_residual(calibrating *c, nut_error *err);
 
 static nut_status begin_calibrate(calibrating *c, nut_error *err) {
-    const calibrate_options o = {.kinds = STATISTICS_HESSIAN,
+    const calibrate_options o = {.kinds = STATISTICS_HESSIAN | STATISTICS_POOLED,
                                  .n_threads = c->r->options.n_threads,
                                  .window = (uint32_t)c->values.window,
                                  .special = c->values.special,

@@ -1,6 +1,7 @@
 /*
  * The step that takes experts out: {"step": "experts", "keep": 6}, in each layer those that the text uses
- * least; "merge": true adds them to those that stay (experts.h). The file is an ordinary one of its family.
+ * least, or with "metric": "loss" those whose results are smallest over the text; "merge": true adds them to
+ * those that stay (experts.h). The file is an ordinary one of its family.
  *
  * What belongs to an expert is told by the tables of tensors (model/arch.h): where the last dimension has
  * the letter X, one element, row or matrix. Layers behind are calibrated with what all experts gave.
@@ -22,10 +23,11 @@ static const char *const stack_names[STACKS] = {"ffn_gate_exps.weight", "ffn_up_
 typedef struct step_experts {
     changing c;
     uint32_t n_keep;
-    bool merge;
+    bool merge, by_loss;
     uint32_t *kept; // (n_layer, n_keep)
     // of the layer at hand
     uint64_t *uses;  // (n)
+    double *worth;   // (n)
     uint32_t *into;  // (n) as experts_group has it
     float **merged;  // (n_keep) of (n_ff, 3 n_embd): gate, up and down of each hidden unit; NULL: none was
     float *one;      // (n_ff, 3 n_embd) an expert like them
@@ -66,11 +68,13 @@ static nut_status take_memory(step_experts *s, nut_error *err) {
     const bool fits = size_mul(x->n_ff, 3 * (size_t)s->c.m->hp.n_embd, &n) && n < SIZE_MAX / sizeof(float);
     s->kept = mem_calloc(s->c.m->hp.n_layer, s->n_keep * sizeof *s->kept);
     s->uses = mem_calloc(x->n, sizeof *s->uses);
+    s->worth = mem_calloc(x->n, sizeof *s->worth);
     s->into = mem_calloc(x->n, sizeof *s->into);
     s->merged = mem_calloc(s->n_keep, sizeof *s->merged);
     s->one = fits && s->merge ? mem_alloc(n * sizeof *s->one) : NULL;
     s->row = mem_calloc(x->n_ff, sizeof *s->row);
-    if (s->kept && s->uses && s->into && s->merged && s->row && (s->one || !s->merge)) return NUT_OK;
+    if (s->kept && s->uses && s->worth && s->into && s->merged && s->row && (s->one || !s->merge))
+        return NUT_OK;
     return error_memory(err, n * sizeof *s->one);
 }
 
@@ -139,15 +143,17 @@ static const matrix *stack_of(const changing *c, uint32_t il, int which) {
     return spec && spec->kind == TENSOR_STACK ? *(const matrix *const *)to : NULL;
 }
 
-/* How many tokens went through each expert; false where the layer has none. */
+/* How many tokens went through each expert, and what it is worth; false where the layer has none. */
 static bool count_uses(step_experts *s, uint32_t il) {
     char name[64];
-    const gguf_str gate = name_of(&s->c, il, stack_names[GATE], name);
+    const gguf_str down = name_of(&s->c, il, stack_names[DOWN], name);
     if (!stack_of(&s->c, il, GATE)) return false;
     for (uint32_t e = 0; e < experts_of(&s->c)->n; e++) {
-        const statistics *x = calibrate_find_in_stack(s->c.calibrate, gate, e);
-        s->uses[e] = x ? x->n_tokens : 0;
+        const statistics *h = calibrate_find_in_stack(s->c.calibrate, down, e);
+        s->uses[e] = h ? h->n_tokens : 0;
         s->n_tokens += (double)s->uses[e];
+        s->worth[e] =
+            s->by_loss ? experts_output(&stack_of(&s->c, il, DOWN)[e], h, s->row) : (double)s->uses[e];
     }
     return true;
 }
@@ -227,7 +233,7 @@ static nut_status change_layer(changing *c, uint32_t il, nut_error *err) {
     uint32_t *kept = s->kept + (size_t)il * s->n_keep;
     forget_merged(s);
     if (!count_uses(s, il)) return NUT_OK;
-    experts_choose(s->uses, experts_of(c)->n, experts_of(c)->n_group, s->n_keep, kept);
+    experts_choose(s->worth, experts_of(c)->n, experts_of(c)->n_group, s->n_keep, kept);
     for (uint32_t k = 0; k < s->n_keep; k++) s->n_left += (double)s->uses[kept[k]];
     return s->merge ? merge_layer(s, il, kept, err) : NUT_OK;
 }
@@ -285,6 +291,7 @@ static void free_experts(changing *c) {
     forget_merged(s);
     mem_free(s->kept);
     mem_free(s->uses);
+    mem_free(s->worth);
     mem_free(s->into);
     mem_free(s->merged);
     mem_free(s->one);
@@ -292,8 +299,11 @@ static void free_experts(changing *c) {
 }
 
 static nut_status check_values(const recipe_values *v, nut_error *err) {
-    if (v->keep >= 1) return NUT_OK;
-    return error_set(err, NUT_E_ARGUMENT, "say how many experts of a layer stay: \"keep\": 6");
+    if (v->keep < 1)
+        return error_set(err, NUT_E_ARGUMENT, "say how many experts of a layer stay: \"keep\": 6");
+    if (!*v->metric || !strcmp(v->metric, "use") || !strcmp(v->metric, "loss")) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "there is no metric \"%.20s\" of experts; choose use or loss",
+                     v->metric);
 }
 
 static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_error *err) {
@@ -306,12 +316,14 @@ static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_er
     TRY(changing_begin(r, &ops, &wants, sizeof(step_experts), &c, err));
     ((step_experts *)c)->n_keep = (uint32_t)v->keep;
     ((step_experts *)c)->merge = v->merge;
+    ((step_experts *)c)->by_loss = !strcmp(v->metric, "loss");
     *out = &c->job;
     return NUT_OK;
 }
 
 static const recipe_option options[] = {
     {"keep", RECIPE_NUMBER, offsetof(recipe_values, keep), 1, 4096},
+    {"metric", RECIPE_TEXT, offsetof(recipe_values, metric), 0, 0},
     {"merge", RECIPE_FLAG, offsetof(recipe_values, merge), 0, 0},
     {"window", RECIPE_NUMBER, offsetof(recipe_values, window), 16, 4096},
 };

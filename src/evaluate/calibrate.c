@@ -261,7 +261,8 @@ static needs layer_needs(const calibrate *c, uint32_t il) {
         if (!in_layer(t->name, il)) continue;
         all.weights += t->dims[0] * t->dims[1] * t->dims[2] * sizeof(float);
         if (t->n_dims < 2) continue;
-        all.statistics += t->dims[2] * gather_bytes(c->options.kinds, t->dims[0]);
+        const uint64_t n = c->options.kinds & STATISTICS_POOLED ? 1 : t->dims[2];
+        all.statistics += n * gather_bytes(c->options.kinds, t->dims[0]);
         if (t->dims[0] > all.widest) all.widest = t->dims[0];
     }
     return all;
@@ -402,6 +403,10 @@ const statistics *calibrate_find_in_stack(const nut_job *job, gguf_str tensor, u
 
 const statistics *calibrate_find(const void *job, gguf_str tensor) {
     return calibrate_find_in_stack(job, tensor, 0);
+}
+
+uint64_t calibrate_used(const nut_job *job, gguf_str tensor, uint32_t which) {
+    return gather_used(&((const calibrate *)job)->gather, tensor, which);
 }
 
 nut_model *calibrate_model(const nut_job *job) {

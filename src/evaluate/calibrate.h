@@ -49,6 +49,9 @@ const statistics *calibrate_find(const void *job, gguf_str tensor);
 /* Of number `which` of a stack, such as an expert. */
 const statistics *calibrate_find_in_stack(const nut_job *job, gguf_str tensor, uint32_t which);
 
+/* Inputs of that matrix, which statistics that are pooled do not tell. */
+uint64_t calibrate_used(const nut_job *job, gguf_str tensor, uint32_t which);
+
 /* The model, once its headers are read (else NULL); its layer that is complete is bound, as floats, and may
  * be changed where the job is sequential. It is the job's. */
 nut_model *calibrate_model(const nut_job *job);

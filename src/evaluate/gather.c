@@ -167,6 +167,8 @@ void gather_tap(void *ctx, const linear *l, const float *x, size_t n_tokens, boo
     gather *g = ctx;
     gather_row *row = find_row(g, l->w.data);
     if (!row || g->no_memory) return;
+    row->n_used += n_tokens;
+    if (g->kinds & STATISTICS_POOLED) row -= row->which;
     const size_t at = (size_t)(row - g->rows);
     if (again && !row->memory) row->shared = g->rows[g->last].shared;
     if (row->shared == at && !add_input(g, row, x, n_tokens)) g->no_memory = true;
@@ -192,12 +194,22 @@ nut_status gather_check(const gather *g, nut_error *err) {
     return NUT_OK;
 }
 
-const statistics *gather_find(const gather *g, gguf_str tensor, uint32_t which) {
+static const gather_row *find_matrix(const gather *g, gguf_str tensor, uint32_t which) {
     for (size_t i = 0; i < g->n_rows; i++) {
-        const gather_row *row = &g->rows[i], *from = &g->rows[row->shared];
+        const gather_row *row = &g->rows[i];
         if (row->which == which && row->tensor.n == tensor.n &&
             !memcmp(row->tensor.s, tensor.s, (size_t)tensor.n))
-            return from->memory ? &from->s : NULL;
+            return row;
     }
     return NULL;
+}
+
+const statistics *gather_find(const gather *g, gguf_str tensor, uint32_t which) {
+    const gather_row *row = find_matrix(g, tensor, g->kinds & STATISTICS_POOLED ? 0 : which);
+    return row && g->rows[row->shared].memory ? &g->rows[row->shared].s : NULL;
+}
+
+uint64_t gather_used(const gather *g, gguf_str tensor, uint32_t which) {
+    const gather_row *row = find_matrix(g, tensor, which);
+    return row ? row->n_used : 0;
 }

@@ -15,6 +15,7 @@ typedef struct gather_row {
     const uint8_t *data; // of the matrix: what a linear is known by
     gguf_str tensor;     // its name, the model's
     uint32_t which;      // of a stack, else 0
+    uint64_t n_used;     // inputs that it was multiplied with
     size_t shared;       // row whose input it has: its own number, or another's
     statistics s;
     void *memory; // of the statistics, where it is not another's
@@ -41,9 +42,11 @@ nut_status gather_begin(gather *g, unsigned kinds, threads *team, const binding 
 linear_tap gather_tap;
 /* E_MEMORY where a tap found none, E_CORRUPT where an input was infinite or no number. */
 nut_status gather_check(const gather *g, nut_error *err);
-/* The statistics of a tensor's matrix, or of number `which` of its stack; NULL: it was not seen. They live
- * as long as the gather. */
+/* The statistics of a tensor's matrix, or of number `which` of its stack (STATISTICS_POOLED: of all); NULL:
+ * it was not seen. They live as long as the gather. */
 const statistics *gather_find(const gather *g, gguf_str tensor, uint32_t which);
+/* How many inputs the matrix was multiplied with, whoever has its statistics. */
+uint64_t gather_used(const gather *g, gguf_str tensor, uint32_t which);
 /* Bytes that the statistics of a matrix with n_cols take. */
 uint64_t gather_bytes(unsigned kinds, uint64_t n_cols);
 void gather_free(gather *g);

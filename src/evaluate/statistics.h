@@ -13,6 +13,7 @@ enum {
     STATISTICS_RANGES = 2,   // sum and max_abs
     STATISTICS_HESSIAN = 4,  // hessian
     STATISTICS_TOGETHER = 8, // together
+    STATISTICS_POOLED = 16,  // of a stack, such as a layer's experts: one for all its matrices
 };
 
 /* Of the inputs of one matrix (n_rows, n_cols). */

@@ -44,7 +44,7 @@ static void test_assignments(void) {
 }
 
 static void test_choice(void) {
-    static const uint64_t uses[8] = {5, 9, 9, 1, 0, 0, 3, 0};
+    static const double uses[8] = {5, 9, 9, 1, 0, 0, 3, 0};
     static const uint32_t all[4] = {0, 1, 2, 6}, grouped[4] = {1, 2, 4, 6};
     uint32_t kept[4];
     experts_choose(uses, 8, 1, 4, kept);
@@ -191,6 +191,38 @@ static void test_families(void) {
     free(text);
 }
 
+/* Of experts that are all used goes the one that gives least. */
+static void test_loss(void) {
+    make_gguf g = make_family(arch_find((gguf_str){"qwen3moe", 8}), &family_odd);
+    size_t n, n_text;
+    char name[48];
+    for (int l = 0; l < FAMILY_LAYERS; l++) {
+        snprintf(name, sizeof name, "blk.%d.ffn_down_exps.weight", l);
+        make_tensor *t = make_find(&g, name);
+        const size_t each = t->data.n / sizeof(float) / EXPERTS;
+        for (size_t i = each; i < 2 * each; i++) ((float *)(void *)t->data.p)[i] *= 1e-3f; // of expert 1
+    }
+    uint8_t *file = make_file(&g, &n);
+    char *text = long_text(&n_text);
+    changed c =
+        change(file, n, "[{\"step\": \"experts\", \"keep\": 5, \"metric\": \"loss\"}]", text, n_text);
+    if (CHECK(c.status == NUT_OK, "%s", c.err.message)) {
+        gguf out = header_of(&c.m);
+        for (int l = 0; l < FAMILY_LAYERS; l++) {
+            snprintf(name, sizeof name, "blk.%d.ffn_up_exps.weight", l);
+            const make_tensor *from = make_find(&g, name);
+            const gguf_tensor *to = tensor_of(&out, name);
+            const size_t each = from->data.n / EXPERTS;
+            CHECK(to->n_bytes == 5 * each && !memcmp(c.m.out + to->offset, from->data.p, each) &&
+                      !memcmp(c.m.out + to->offset + each, from->data.p + 2 * each, 4 * each),
+                  "%s lacks expert 1", name);
+        }
+        gguf_free(&out);
+    }
+    free(c.m.out), free(file), free(text);
+    make_free(&g);
+}
+
 /* ---- what is wrong ---- */
 
 static void test_refusals(void) {
@@ -199,6 +231,7 @@ static void test_refusals(void) {
     } cases[] = {
         {"llama", "[{\"step\": \"experts\"}]", "say how many experts"},
         {"llama", "[{\"step\": \"experts\", \"keep\": 6}]", "has 6 experts in a layer; keep fewer"},
+        {"llama", "[{\"step\": \"experts\", \"keep\": 4, \"metric\": \"wanda\"}]", "choose use or loss"},
         {"llama", "[{\"step\": \"experts\", \"keep\": 1}]", "goes through 2 experts"},
         {"llama", "[{\"step\": \"experts\", \"keep\": 0}]", "a number from 1 to 4096"},
         {"gemma", "[{\"step\": \"experts\", \"keep\": 4}]", "this gemma model has no experts"},
@@ -237,6 +270,7 @@ int main(void) {
     test_assignments();
     test_choice();
     test_families();
+    test_loss();
     test_refusals();
     test_memory();
     return check_report();
