@@ -16,6 +16,7 @@
 #include "compress/gptq_blocks.h"
 #include "compress/method.h"
 #include "compress/recipe.h"
+#include "compress/sampled.h"
 #include "compress/table.h"
 
 #include <math.h>
@@ -23,8 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SAMPLED = 48 };                    // rows of a matrix that are measured, or a few more
-enum { SAMPLED_SCALES = 16 };             // and those by which the power of its scales is chosen
+enum { SAMPLED_SCALES = 16 };             // rows by which the power of a matrix' scales is chosen
 enum { MEASURED_ENDS = 500, ALL = 1000 }; // shares of the step's time
 
 /* What encoding works with: one matrix. */
@@ -38,7 +38,8 @@ typedef struct work {
     float *error;      // (n, n_cols)
     double *loss;      // (n)
     size_t n;
-    float *rows; // (n_rows, n_cols) that are measured
+    sampled sampled; // rows that are measured
+    float *rows;     // (n_rows, n_cols) of those, as far as they were read
     size_t n_rows;
 } work;
 
@@ -78,6 +79,7 @@ static void forget(work *w) {
     mem_free(w->error);
     mem_free(w->loss);
     mem_free(w->rows);
+    sampled_free(&w->sampled);
     *w = (work){0};
 }
 
@@ -368,45 +370,38 @@ static const format *plan_measured(const nut_compress_options *o, const void *ct
     return NULL;
 }
 
-/* Rows that stand for all: as many apart as give SAMPLED of them. */
+/* Rows that stand for all. */
 static nut_status sample_rows(work *w, const method_slice *s, nut_error *err) {
-    const size_t n = w->matrix.n_cols, every = w->matrix.n_rows / SAMPLED + !(w->matrix.n_rows / SAMPLED);
+    const size_t n = w->matrix.n_cols;
     if (!w->rows) {
-        w->rows = mem_calloc(w->matrix.n_rows / every + 1, n * sizeof *w->rows);
-        if (!w->rows) return error_memory(err, SAMPLED * n * sizeof *w->rows);
+        TRY(sampled_choose(w->matrix.sensitivity, w->matrix.n_rows, &w->sampled, err));
+        w->rows = mem_calloc(w->sampled.n + 1, n * sizeof *w->rows);
+        if (!w->rows) return error_memory(err, w->sampled.n * n * sizeof *w->rows);
     }
-    for (size_t i = 0; i < s->n_rows; i++) {
-        const size_t row = (size_t)s->row + i;
-        if (row % every) continue;
-        memcpy(w->rows + w->n_rows++ * n, s->weights + i * n, n * sizeof *w->rows);
-    }
+    for (; w->n_rows < w->sampled.n && w->sampled.rows[w->n_rows] < s->row + s->n_rows; w->n_rows++)
+        memcpy(w->rows + w->n_rows * n, s->weights + (w->sampled.rows[w->n_rows] - (size_t)s->row) * n,
+               n * sizeof *w->rows);
     return NUT_OK;
+}
+
+/* What the loss feels of a row that was sampled: less by the square of the row's scale. */
+static double felt_of(const work *w, size_t i, const float *scales) {
+    const double scale = scales ? (double)scales[w->sampled.rows[i]] : 1;
+    return (double)w->sampled.parts[i] / (scale * scale);
 }
 
 /* What a type costs, as the rows that were sampled tell. */
 static double loss_of_rows(const work *w, const float *scales) {
-    const size_t every = w->matrix.n_rows / SAMPLED + !(w->matrix.n_rows / SAMPLED);
-    double all = 0, felt = 0, loss = 0;
-    for (size_t r = 0; r < w->matrix.n_rows; r++) all += (double)w->matrix.sensitivity[r];
-    for (size_t i = 0; i < w->n_rows; i++) {
-        felt += (double)w->matrix.sensitivity[i * every];
-        const double scale =
-            scales ? (double)scales[i * every] : 1; // the loss feels the row less by its square
-        loss += (double)w->matrix.sensitivity[i * every] * w->loss[i] / (scale * scale);
-    }
-    return felt > 0 ? 0.5 * loss * all / felt : 0;
+    double loss = 0;
+    for (size_t i = 0; i < w->n_rows; i++) loss += felt_of(w, i, scales) * w->loss[i];
+    return 0.5 * loss;
 }
 
-/* What an error in the rows that were sampled costs. */
 static nut_status learn_table(const work *w, const float *scales, format_id id, uint8_t *table,
                               nut_error *err) {
-    const size_t every = w->matrix.n_rows / SAMPLED + !(w->matrix.n_rows / SAMPLED);
     float *felt = mem_calloc(w->n_rows, sizeof *felt);
     if (!felt) return error_memory(err, w->n_rows * sizeof *felt);
-    for (size_t i = 0; i < w->n_rows; i++) {
-        const float scale = scales ? scales[i * every] : 1;
-        felt[i] = w->matrix.sensitivity[i * every] / (scale * scale);
-    }
+    for (size_t i = 0; i < w->n_rows; i++) felt[i] = (float)felt_of(w, i, scales);
     memcpy(table, format_lut_values, FORMAT_TABLE);
     table_learn(id, &(table_rows){w->rows, w->importance, felt, w->n_rows, w->matrix.n_cols}, table);
     mem_free(felt);

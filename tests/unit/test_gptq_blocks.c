@@ -6,6 +6,7 @@
 #include "compress/factor.h"
 #include "compress/gptq_blocks.h"
 #include "compress/mix.h"
+#include "compress/sampled.h"
 
 #include <math.h>
 #include <string.h>
@@ -249,12 +250,39 @@ static void test_mix(void) {
     CHECK(n_fit > 30, "%zu budgets are enough", n_fit);
 }
 
+/* Rows that are sampled tell the sum over all, where few rows have most of the weight as where none has. */
+static void test_sampled(void) {
+    enum { MOST_ROWS = 20000 };
+    static const size_t sizes[] = {1, 7, 48, 300, MOST_ROWS};
+    static float felt[MOST_ROWS];
+    for (size_t k = 0; k < 2 * sizeof sizes / sizeof *sizes; k++) {
+        const size_t n = sizes[k / 2];
+        double want = 0, got = 0, all = 0, parts = 0;
+        sampled some;
+        for (size_t r = 0; r < n; r++) {
+            felt[r] = k % 2 ? 1000 / (float)(1 + r * 7919 % n) + 0.01f : 1; // Zipf's law, in another order
+            all += (double)felt[r];
+            want += (double)felt[r] * (2 + sin(0.37 * (double)r));
+        }
+        if (!CHECK(sampled_choose(felt, n, &some, NULL) == NUT_OK, "memory")) return;
+        for (size_t i = 0; i < some.n; i++) {
+            CHECK(some.rows[i] < n && (!i || some.rows[i] > some.rows[i - 1]), "rows rise");
+            parts += (double)some.parts[i];
+            got += (double)some.parts[i] * (2 + sin(0.37 * (double)some.rows[i]));
+        }
+        CHECK(fabs(parts - all) < 1e-3 * all, "%zu rows: parts of %g, not %g", n, parts, all);
+        CHECK(fabs(got - want) < 0.1 * want, "%zu rows: a sum of %g, not %g", n, got, want);
+        sampled_free(&some);
+    }
+}
+
 int main(void) {
     threads *team;
     if (threads_new(3, &team, NULL) != NUT_OK || dense_new(team, &work, NULL) != NUT_OK) return 1;
     test_golden();
     test_types();
     test_mix();
+    test_sampled();
     dense_free(work);
     threads_free(team);
     return check_report();
