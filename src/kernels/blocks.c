@@ -92,10 +92,7 @@ SPARSE_FORMAT_LIST(NUT_X)
 
 /* ---- in a page ---- */
 
-#ifdef NUT_PAGES
-/* Blocks are packed, and what was packed is read: in a page few are, and one such function has 3 kB less
- * than one of each format. What cannot be packed is no number. */
-static void floats_packed(const format *f, const uint8_t *src, size_t n, float *dst) {
+void blocks_floats_packed(const format *f, const uint8_t *src, size_t n, float *dst) {
     _Alignas(16) uint8_t group[FORMAT_MAX_BYTES * FORMAT_LANES];
     for (size_t b = 0; b < n; b++, src += f->bytes, dst += f->block) {
         memset(group, 0, sizeof group);
@@ -105,9 +102,10 @@ static void floats_packed(const format *f, const uint8_t *src, size_t n, float *
     }
 }
 
+#ifdef NUT_PAGES
 #define NUT_X(name, ...)                                                                                    \
     void dequantize_##name(const uint8_t *src, size_t n, float *dst) {                                      \
-        floats_packed(&format_table[FORMAT_##name], src, n, dst);                                           \
+        blocks_floats_packed(&format_table[FORMAT_##name], src, n, dst);                                    \
     }
 MORE_FORMAT_LIST(NUT_X)
 OWN_FORMAT_LIST(NUT_X)

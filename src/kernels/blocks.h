@@ -27,6 +27,10 @@ SPARSE_FORMAT_LIST(NUT_X)
 /* The block as one of the dense format. */
 void blocks_fill(const sparse_kind *k, const uint8_t *src, uint8_t *dense);
 
+/* Blocks to floats by packing them: what a page does with formats that vectors seldom have, in 3 kB less
+ * than a function for each takes. A block that cannot be packed becomes no numbers. */
+void blocks_floats_packed(const format *f, const uint8_t *src, size_t n, float *dst);
+
 /* For wasm alone is size worth so much. */
 #if defined(__wasm__) && defined(__clang__)
 #define BLOCK_SMALL __attribute__((minsize))

@@ -1,6 +1,6 @@
 /* Formats: dequantization and quantization against the gguf package's values; layouts: packing against the
  * values before it and against the places that codes_*.inc and scales.inc describe; the tables' look-ups. */
-#include "kernels/formats.h"
+#include "kernels/blocks.h"
 #include "base/half.h"
 #include "base/rng.h"
 #include "check.h"
@@ -125,6 +125,19 @@ static void test_pack_exponents(const format *f) {
     }
 }
 
+/* The way of pages gives the same floats, and none of a block that is damaged. */
+static void test_floats_packed(const format *f, uint8_t *row) {
+    float want[FORMAT_MAX_BLOCK], got[FORMAT_MAX_BLOCK];
+    int at[2];
+    f->dequantize(row, 1, want);
+    blocks_floats_packed(f, row, 1, got);
+    CHECK(!memcmp(got, want, f->block * sizeof *got), "%s: floats by packing", f->name);
+    if (!halves_of(f->id, at) || at[0] == HALF_SPREAD) return;
+    half_put(row, at[0], 0x7c00); // infinity
+    blocks_floats_packed(f, row, 1, got);
+    CHECK(isnan(got[0]) && isnan(got[f->block - 1]), "%s: a damaged block is no number", f->name);
+}
+
 /* Random bytes packed into every lane, in several calls, keep their values, and fill exactly the group. */
 static void test_pack(const format *f) {
     const size_t row = ROUND_TRIP_BLOCKS * f->bytes, n_rows = row * FORMAT_LANES, guard = 64,
@@ -148,6 +161,7 @@ static void test_pack(const format *f) {
         CHECK(same_floats(f, group + guard, lane, 0, 1, rows + lane * row) &&
                   same_floats(f, group + guard, lane, 1, 4, rows + lane * row + f->bytes),
               "%s: lane %u is changed", f->name, lane);
+    test_floats_packed(f, rows);
     free(rows), free(group);
 }
 
