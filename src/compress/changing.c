@@ -96,7 +96,7 @@ static nut_status begin_text(changing *c, bool sequential, nut_error *err) {
 static nut_status run_fisher(changing *c, nut_error *err) {
     bool over = false;
     TRY(job_forward(&c->job, c->fisher, &over, err));
-    if (c->job.told && c->job.event.kind == NUT_JOB_PROGRESS) c->job.event.total *= 2;
+    if (c->job.told && c->job.event.kind == NUT_JOB_PROGRESS) c->job.event.total *= 2; // the text follows
     if (over) c->phase = run_calibrate;
     return NUT_OK;
 }
@@ -111,9 +111,12 @@ static nut_status begin_fisher(changing *c, nut_error *err) {
 /* Progress of the first time through the text, or of the times after it, as that of all. */
 static void scale_progress(changing *c) {
     nut_job_event *e = &c->job.event;
-    if (!c->job.told || e->kind != NUT_JOB_PROGRESS || !c->ops->measure) return;
-    e->done = c->measures ? e->done : e->total / 2 + e->done;
-    e->total += c->measures ? 2 * e->total : e->total / 2;
+    if (!c->job.told || e->kind != NUT_JOB_PROGRESS) return;
+    if (c->ops->measure) {
+        e->done = c->measures ? e->done : e->total / 2 + e->done;
+        e->total += c->measures ? 2 * e->total : e->total / 2;
+    }
+    if (c->fisher) e->done += e->total, e->total *= 2; // gradients were the first half
 }
 
 static nut_status measure_layer(changing *c, nut_error *err) {

@@ -11,8 +11,7 @@
 
 typedef struct sampled {
     size_t *rows; // (n) ascending
-    float
-        *parts; // (n) the sum of parts times a number of each row estimates that of F times it, of all rows
+    float *parts; // (n) sum parts * x of these rows estimates sum F * x of all
     size_t n;
 } sampled;
 
