@@ -299,11 +299,11 @@ static void free_experts(changing *c) {
 }
 
 static nut_status check_values(const recipe_values *v, nut_error *err) {
-    if (v->keep < 1)
-        return error_set(err, NUT_E_ARGUMENT, "say how many experts of a layer stay: \"keep\": 6");
-    if (!*v->metric || !strcmp(v->metric, "use") || !strcmp(v->metric, "loss")) return NUT_OK;
-    return error_set(err, NUT_E_ARGUMENT, "there is no metric \"%.20s\" of experts; choose use or loss",
-                     v->metric);
+    if (*v->metric && strcmp(v->metric, "use") != 0 && strcmp(v->metric, "loss") != 0)
+        return error_set(err, NUT_E_ARGUMENT,
+                         "there is no metric \"%.20s\" of experts; choose one of use, loss", v->metric);
+    if (v->keep >= 1) return NUT_OK;
+    return error_set(err, NUT_E_ARGUMENT, "say how many experts of a layer stay: \"keep\": 6");
 }
 
 static nut_status begin(recipe *r, const recipe_values *v, nut_job **out, nut_error *err) {

@@ -231,7 +231,8 @@ static void test_refusals(void) {
     } cases[] = {
         {"llama", "[{\"step\": \"experts\"}]", "say how many experts"},
         {"llama", "[{\"step\": \"experts\", \"keep\": 6}]", "has 6 experts in a layer; keep fewer"},
-        {"llama", "[{\"step\": \"experts\", \"keep\": 4, \"metric\": \"wanda\"}]", "choose use or loss"},
+        {"llama", "[{\"step\": \"experts\", \"keep\": 4, \"metric\": \"wanda\"}]",
+         "choose one of use, loss"},
         {"llama", "[{\"step\": \"experts\", \"keep\": 1}]", "goes through 2 experts"},
         {"llama", "[{\"step\": \"experts\", \"keep\": 0}]", "a number from 1 to 4096"},
         {"gemma", "[{\"step\": \"experts\", \"keep\": 4}]", "this gemma model has no experts"},
