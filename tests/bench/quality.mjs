@@ -19,7 +19,7 @@ export const MODELS = [
   { name: 'smollm2', title: 'SmolLM2-135M-Instruct', windows: 12, sizes: [45, 50, 55, 60, 67, 75, 84, 95, 105],
     portable: [70.5, 73, 77, 80.5, 91.5, 102, 112, 138.5] },
   { name: 'gemma3', title: 'Gemma-3-270M', windows: 8, sizes: [100, 150, 157, 166, 235, 253, 290],
-    portable: [151, 157, 166, 242, 253, 283] },
+    portable: [151, 152, 157, 166, 242, 253, 283] },
 ];
 
 /** @typedef {{ model: string, tool: string, file: string, MB: number, KL: number, ppl: number, top: number }} Point */
