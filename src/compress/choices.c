@@ -21,7 +21,7 @@ static bool is_fewer(const format *a, const format *b) {
 
 /* Ternary types are for models that were trained so. Others lose so much in them that it is no small error
  * any more: losses that are told for small ones are too low (Gemma-3-270M at 152 MB: KL 0.274 with five of
- * 236 matrices in TQ1_0). */
+ * 127 matrices in TQ1_0). */
 static bool is_offered(const format *f) {
     return type_with_codes(f->id) && f->id != FORMAT_TQ1_0 && f->id != FORMAT_TQ2_0;
 }
@@ -71,7 +71,7 @@ const choice_name *choices_find(const choices *k, const gguf_tensor *t) {
     return NULL;
 }
 
-/* ---- the record: this, the names, and the items ---- */
+/* ---- the saved record: a head, then all names, then all items ---- */
 
 typedef struct head {
     uint64_t n, written, bytes; // matrices; of the file, and of its matrices, while they were measured

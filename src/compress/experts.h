@@ -12,8 +12,9 @@
 #include "kernels/dense.h"
 #include "kernels/formats.h"
 
-/* Of n experts in n_group groups that follow each other, the n_keep worth most, as many of each group; of
- * equal ones the first. worth (n), kept (n_keep), ascending. n_keep is a multiple of n_group. */
+/* Chooses the n_keep experts with the largest worth (n), equally many from each of n_group groups of
+ * consecutive experts; of equal ones the first. kept (n_keep) receives their numbers, ascending. n and
+ * n_keep are multiples of n_group. */
 void experts_choose(const double *worth, size_t n, size_t n_group, size_t n_keep, uint32_t *kept);
 
 /* What an expert gives in all: the sum over its tokens of |down h|^2, the inputs' correlations left out.

@@ -43,7 +43,7 @@ void fit_group(const fit_kind *kind, uint32_t group, const float *x, const float
 /* Chooses again which columns of [at, at + of) are kept: those whose loss, x (of) squared times weight (of),
  * would be the largest. */
 void fit_keep(const fit_kind *kind, uint32_t at, const float *x, const float *weight, fit_block *b);
-/* Whether a column of a block may have a code that does not stand for zero. */
+/* Whether a column of a block is kept: the weights of all others are zero. */
 static inline bool fit_is_kept(const fit_kind *kind, const fit_block *b, size_t column) {
     return !kind->of || (b->kept >> column & 1);
 }

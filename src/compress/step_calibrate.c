@@ -208,7 +208,8 @@ static double output_power(const nut_model *m, const gguf_tensor *t, const stati
     return sum > 0 ? sum : 1;
 }
 
-/* The part of all tokens that an expert is for: what its errors count, and so how many bits it gets. */
+/* The share of the text's tokens that the router sends to an expert. Its errors are weighted by it, so that
+ * an expert that is rarely used gets fewer bits. */
 static double used_part(const calibrating *c, const gguf_tensor *t, uint32_t which) {
     return (double)calibrate_used(c->calibrate, t->name, which) / (double)c->r->n_tokens;
 }

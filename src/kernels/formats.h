@@ -110,8 +110,8 @@ enum { FORMAT_LIVE = true };
     X(TQ2_0,   GRID2,  35, 256, 66,  NULL,          read_tq2,     {{64, 0},    0,   0,   0,  ORDER_HALVES}) \
     X(MXFP4,   MX4,    39, 32,  17,  NULL,          read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES}) \
     X(NVFP4,   NV4,    40, 64,  36,  NULL,          read_bits,    {{0, 0},     0,   0,   4,  ORDER_EIGHTS})
-/* Types of our own (docs/format.md). Like CODED_FORMAT_LIST's, their ids are far from ggml's. Codes of these
- * stand for the values of a table, of which each tensor may have its own. */
+/* Types of our own (docs/format.md). Their numbers are far from ggml's, so that no type of ggml can get one.
+ * A code of LUT4 is an index into a table of 16 values; each tensor may bring its own table. */
 #define TABLE_FORMAT_LIST(X)                                                                                \
     X(LUT4,    LUT4,   0x4e555414u, 64, 33, NULL,   read_bits,    {{0, 0},     0,   0,   1,  ORDER_HALVES})
 #define OWN_FORMAT_LIST(X)                                                                                  \

@@ -64,7 +64,7 @@ static void test_blocks(const sparse_case *s) {
               (double)expected[i]);
 }
 
-/* Those columns stay that are worth most. */
+/* A block keeps the columns with the largest weighted squares, as NumPy finds them. */
 static void test_kept(const sparse_case *s) {
     float x[FLOATS], importance[SPARSE_COLS];
     from_hex(sparse_weights, x);
